@@ -1,0 +1,1 @@
+"""Prompt to picture up a cascade of resolutions, on a line scan instead of quadratic attention."""

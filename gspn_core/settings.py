@@ -1,0 +1,146 @@
+"""What the person asks for: one frozen record, with every range, step and default standing here once.
+
+Knows nothing of torch, of any particular model, or of the page. `None` means "decide for me" and is
+resolved by `gspn_core.plan.make_plan` from the model's card.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal, get_args
+
+from gspn_core.errors import BadSetting, UnsupportedSize
+
+Mixer = Literal["gspn", "attention"]
+SchedulerName = Literal["euler", "dpm++2m", "dpm++2m-karras", "unipc", "ddim"]
+DilationScope = Literal["down", "all"]
+
+MAX_PROMPT_CHARACTERS = 2000
+MAX_SEED = 2**32 - 1
+MAX_ASPECT = 4.0
+_ASPECT = re.compile(r"^([1-9]\d{0,4}):([1-9]\d{0,4})$")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Range:
+    """Bounds (both inclusive) of a number and the step by which a slider moves it."""
+
+    minimum: float
+    maximum: float
+    step: float
+
+
+def _ranged(default: float | None, minimum: float, maximum: float, step: float) -> Any:
+    return field(default=default, metadata={"range": Range(minimum=minimum, maximum=maximum, step=step)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """One run of the cascade as a person asks for it.
+
+    target: side in px of the square with the last stage's area; aspect: "width:height".
+    upscale_strength: share of the timesteps that a later stage runs again, in (0, 1].
+    gaussian_sigma: blur of the dilated branch's input, in latent pixels.
+    cosine_scale_1..3: exponents of the skip residual's, the dilated branch's and the blur's decay.
+    dilated_min_weight: the dilated branch is not evaluated where its weight is below this.
+
+    Raises BadSetting (UnsupportedSize for aspect) when a value lies outside its range.
+    """
+
+    prompt: str
+    negative_prompt: str = ""
+    target: int | None = _ranged(None, 64, 16384, 1)
+    aspect: str = "1:1"
+    mixer: Mixer = "gspn"
+    num_inference_steps: int | None = _ranged(None, 1, 150, 1)
+    guidance_scale: float | None = _ranged(None, 1.0, 20.0, 0.1)
+    upscale_strength: float | None = _ranged(None, 0.02, 1.0, 0.01)
+    gaussian_sigma: float = _ranged(0.8, 0.0, 4.0, 0.05)
+    cosine_scale_1: float = _ranged(3.0, 0.1, 10.0, 0.1)
+    cosine_scale_2: float = _ranged(1.0, 0.1, 10.0, 0.1)
+    cosine_scale_3: float = _ranged(1.0, 0.1, 10.0, 0.1)
+    dilated_min_weight: float = _ranged(0.05, 0.0, 1.0, 0.01)
+    dilation_scope: DilationScope = "down"
+    scheduler: SchedulerName = "euler"
+    seed: int | None = _ranged(None, 0, MAX_SEED, 1)
+
+    def __post_init__(self) -> None:
+        _check_text("prompt", self.prompt, required=True)
+        _check_text("negative_prompt", self.negative_prompt, required=False)
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise BadSetting(name, f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}.")
+        for name, bounds in RANGES.items():
+            object.__setattr__(self, name, _number(name, getattr(self, name), bounds, name in _INTEGERS))
+        aspect_ratio(self.aspect)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings as JSON-ready names and values."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Settings:
+        """Return settings from names and values; raise BadSetting for a name that is no setting."""
+        unknown = sorted(set(values) - set(FIELD_NAMES))
+        if unknown:
+            raise BadSetting(unknown[0], f"{unknown[0]} is no setting; the settings are {', '.join(FIELD_NAMES)}.")
+        if "prompt" not in values:
+            raise BadSetting("prompt", "prompt is missing; say what the picture should show.")
+        return cls(**values)
+
+
+FIELD_NAMES: tuple[str, ...] = tuple(f.name for f in dataclasses.fields(Settings))
+RANGES: Mapping[str, Range] = MappingProxyType(
+    {f.name: f.metadata["range"] for f in dataclasses.fields(Settings) if "range" in f.metadata}
+)
+CHOICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"mixer": get_args(Mixer), "scheduler": get_args(SchedulerName), "dilation_scope": get_args(DilationScope)}
+)
+_INTEGERS = frozenset({"target", "num_inference_steps", "seed"})
+_OPTIONAL = frozenset({"target", "num_inference_steps", "guidance_scale", "upscale_strength", "seed"})
+
+
+def aspect_ratio(aspect: str) -> float:
+    """Return width / height of an aspect such as "3:2"; raise UnsupportedSize if it is none or too long."""
+    match = _ASPECT.match(aspect) if isinstance(aspect, str) else None
+    if not match:
+        raise UnsupportedSize("aspect", f"aspect must look like 3:2 (width:height), got {str(aspect)[:40]!r}.")
+    ratio = int(match[1]) / int(match[2])
+    if not 1 / MAX_ASPECT <= ratio <= MAX_ASPECT:
+        raise UnsupportedSize("aspect", f"aspect must lie between 1:4 and 4:1, got {aspect}; try 16:9.")
+    return ratio
+
+
+def _check_text(name: str, value: Any, *, required: bool) -> None:
+    if not isinstance(value, str):
+        raise BadSetting(name, f"{name} must be text, got {type(value).__name__}.")
+    if required and not value.strip():
+        raise BadSetting(name, f"{name} is empty; say what the picture should show.")
+    if len(value) > MAX_PROMPT_CHARACTERS:
+        raise BadSetting(
+            name,
+            f"{name} has {len(value):,} characters, at most {MAX_PROMPT_CHARACTERS:,} are allowed; shorten it.",
+        )
+
+
+def _number(name: str, value: Any, bounds: Range, integer: bool) -> int | float | None:
+    if value is None:
+        if name in _OPTIONAL:
+            return None
+        raise BadSetting(name, f"{name} is missing; give a number from {bounds.minimum:g} to {bounds.maximum:g}.")
+    kind = "a whole number" if integer else "a number"
+    wrong = isinstance(value, bool) or not isinstance(value, (int, float))
+    if wrong or not math.isfinite(value) or (integer and value != int(value)):
+        raise BadSetting(name, f"{name} must be {kind}, got {str(value)[:40]!r}.")
+    if not bounds.minimum <= value <= bounds.maximum:
+        limits = f"from {int(bounds.minimum)} to {int(bounds.maximum)}" if integer else (
+            f"from {bounds.minimum:g} to {bounds.maximum:g}")
+        nearest = min(max(value, bounds.minimum), bounds.maximum)
+        hint = int(nearest) if integer else f"{nearest:g}"
+        raise BadSetting(name, f"{name} must be {kind} {limits}, got {value}; try {hint}.")
+    return int(value) if integer else float(value)
