@@ -1,0 +1,109 @@
+"""What a run tells while it goes: frozen records of numbers, strings and CPU pictures; never a tensor.
+
+Each event can be pickled, so that a run may live in another process than its followers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from PIL.Image import Image
+
+from gspn_core.plan import CascadePlan, StagePlan
+
+MemoryKind = Literal["device", "process"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemorySample:
+    """Memory in bytes, labelled as what it is.
+
+    kind "device": now is what torch has allocated on the GPU, peak its maximum since the stage began, reserved
+    what the caching allocator holds. kind "process": now is the resident set of the whole process (interpreter,
+    libraries and weights included), peak the largest one sampled since the stage began, reserved is None.
+    total: the device's or the machine's memory.
+    """
+
+    kind: MemoryKind
+    now_bytes: int
+    peak_bytes: int
+    total_bytes: int
+    reserved_bytes: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepWeights:
+    """The cascade's weights at one timestep: skip residual c1, dilated branch c2, blur factor c3.
+
+    dilated tells whether the dilated branch is evaluated at this step.
+    """
+
+    timestep: float
+    c1: float
+    c2: float
+    c3: float
+    dilated: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanReady:
+    """The first event: what will be done."""
+
+    plan: CascadePlan
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageStarted:
+    """A stage begins; weights has one entry per step, empty for the base stage.
+
+    model_calls: how many times the UNet is evaluated on the guidance pair in this stage.
+    """
+
+    stage: StagePlan
+    weights: tuple[StepWeights, ...]
+    model_calls: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepDone:
+    """A step ended. seconds counts from the stage's start; preview is a small picture of the estimate or None."""
+
+    stage: int
+    step: int
+    steps: int
+    seconds: float
+    memory: MemorySample
+    preview: Image | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TileDone:
+    """A tile of the autoencoder ended; phase tells which way it went."""
+
+    stage: int
+    phase: Literal["encode", "decode"]
+    tile: int
+    tiles: int
+    seconds: float
+    memory: MemorySample
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageDone:
+    """A stage ended: its picture in full, its wall time and its memory with the peak of the stage."""
+
+    stage: StagePlan
+    image: Image
+    seconds: float
+    memory: MemorySample
+
+
+@dataclass(frozen=True, kw_only=True)
+class CascadeDone:
+    """The last event of a run that reached its target."""
+
+    seconds: float
+
+
+Event = PlanReady | StageStarted | StepDone | TileDone | StageDone | CascadeDone

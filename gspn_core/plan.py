@@ -1,0 +1,179 @@
+"""Arithmetic from what was asked to what will be done: sizes, steps, tiles. Pure; knows nothing of torch.
+
+A plan has no open questions: every `None` of the settings is resolved here from the model's card.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+from gspn_core.errors import BadSetting, UnsupportedSize
+from gspn_core.settings import MAX_SEED, Mixer, Settings, aspect_ratio
+
+Number = TypeVar("Number", int, float)
+
+
+@dataclass(frozen=True, order=True)
+class Size:
+    """A picture's height and width in px, height first."""
+
+    height: int
+    width: int
+
+    def __str__(self) -> str:
+        return f"{self.width}×{self.height}"
+
+    @property
+    def pixels(self) -> int:
+        """Return height · width."""
+        return self.height * self.width
+
+    def scaled(self, factor: int) -> Size:
+        """Return the size with both sides `factor` times as long."""
+        return Size(self.height * factor, self.width * factor)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCard:
+    """What a plan and a page need to know of a model, without loading it.
+
+    base_px: side of the square that the model was trained at; size_multiple: what both sides of its base
+    size must be a multiple of; max_target_px: largest target that is offered.
+    micro_conditioning: "full" tells a later stage the whole size (SDXL's habit), "crop" tells it that it is a
+    base-sized crop of a picture of the stage's size (how the embedded model was trained).
+    unknown_words: returns the words of a prompt that the model cannot know; None where it takes any words.
+    """
+
+    name: str
+    title: str
+    description: str
+    base_px: int
+    size_multiple: int
+    max_target_px: int
+    default_target_px: int
+    num_inference_steps: int
+    guidance_scale: float
+    upscale_strength: float
+    mixers: tuple[Mixer, ...]
+    micro_conditioning: Literal["full", "crop"] = "full"
+    vae_tile_px: int = 1024
+    vocabulary_hint: str = ""
+    examples: tuple[str, ...] = ()
+    unknown_words: Callable[[str], tuple[str, ...]] | None = None
+
+    @property
+    def targets(self) -> tuple[int, ...]:
+        """Return the targets in px that the model reaches: its base and every doubling up to the largest."""
+        count = int(math.log2(self.max_target_px / self.base_px)) + 1
+        return tuple(self.base_px * 2**i for i in range(count))
+
+
+@dataclass(frozen=True, kw_only=True)
+class StagePlan:
+    """One stage: `steps` of the `num_inference_steps` timesteps at `size`.
+
+    scale: how many times the base's side; vae_tile_px: None where the picture is decoded whole.
+    """
+
+    index: int
+    size: Size
+    scale: int
+    num_inference_steps: int
+    steps: int
+    vae_tile_px: int | None
+
+    @property
+    def is_base(self) -> bool:
+        """Tell whether the stage starts from noise rather than from the stage before it."""
+        return self.index == 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class CascadePlan:
+    """Everything that a run will do; `settings` has no None left in it."""
+
+    model: str
+    settings: Settings
+    stages: tuple[StagePlan, ...]
+    notices: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> Size:
+        """Return the last stage's size."""
+        return self.stages[-1].size
+
+
+def make_plan(settings: Settings, card: ModelCard) -> CascadePlan:
+    """Return the plan of a run, or raise BadSetting with the reason why there is none.
+
+    A seed of None is drawn here, so the plan (and what is written beside the picture) can repeat the run.
+    """
+    if settings.mixer not in card.mixers:
+        have = " and ".join(card.mixers)
+        raise BadSetting("mixer", f"{card.title} has no {settings.mixer} mixer here; it has {have}.")
+    target = _or_default(settings.target, card.default_target_px)
+    if target not in card.targets:
+        nearest = min(card.targets, key=lambda px: abs(px - target))
+        offered = ", ".join(map(str, card.targets))
+        raise UnsupportedSize(
+            "target", f"{card.title} reaches a target of {offered} px, got {target}; try {nearest}.")
+    base = base_size(card, settings.aspect)
+    steps = _or_default(settings.num_inference_steps, card.num_inference_steps)
+    strength = _or_default(settings.upscale_strength, card.upscale_strength)
+    resolved = dataclasses.replace(
+        settings,
+        target=target,
+        num_inference_steps=steps,
+        guidance_scale=_or_default(settings.guidance_scale, card.guidance_scale),
+        upscale_strength=strength,
+        seed=_or_default(settings.seed, secrets.randbelow(MAX_SEED + 1)),
+    )
+    stages = []
+    for index in range(card.targets.index(target) + 1):
+        size = base.scaled(2**index)
+        stages.append(StagePlan(
+            index=index,
+            size=size,
+            scale=2**index,
+            num_inference_steps=steps,
+            steps=steps if index == 0 else stage_steps(steps, strength),
+            vae_tile_px=card.vae_tile_px if max(size.height, size.width) > card.vae_tile_px else None,
+        ))
+    return CascadePlan(model=card.name, settings=resolved, stages=tuple(stages), notices=_notices(settings, card))
+
+
+def _or_default(value: Number | None, default: Number) -> Number:
+    return default if value is None else value
+
+
+def stage_steps(num_inference_steps: int, strength: float) -> int:
+    """Return ceil(N · strength): how many of the last timesteps a later stage runs."""
+    return min(num_inference_steps, max(1, math.ceil(round(num_inference_steps * strength, 6))))
+
+
+def base_size(card: ModelCard, aspect: str) -> Size:
+    """Return the size nearest to the aspect whose sides the model takes and whose area is about base_px²."""
+    ratio, unit = aspect_ratio(aspect), card.size_multiple
+    side = card.base_px
+    height = max(unit, round(side / math.sqrt(ratio) / unit) * unit)
+    width = max(unit, round(side * math.sqrt(ratio) / unit) * unit)
+    return Size(height, width)
+
+
+def _notices(settings: Settings, card: ModelCard) -> tuple[str, ...]:
+    if card.unknown_words is None:
+        return ()
+    unknown = card.unknown_words(settings.prompt)
+    words = set(re.findall(r"\w+", settings.prompt.lower()))
+    if not words - set(unknown):
+        raise BadSetting("prompt", f"{card.title} knows no word of this prompt; {card.vocabulary_hint}.")
+    if not unknown:
+        return ()
+    shown = ", ".join(f"‘{word[:24]}’" for word in unknown[:4]) + (" …" if len(unknown) > 4 else "")
+    return (f"{card.title} does not know {shown}; {card.vocabulary_hint}.",)
