@@ -122,7 +122,8 @@ def make_plan(settings: Settings, card: ModelCard) -> CascadePlan:
         nearest = min(card.targets, key=lambda px: abs(px - target))
         offered = ", ".join(map(str, card.targets))
         raise UnsupportedSize(
-            "target", f"{card.title} reaches a target of {offered} px, got {target}; try {nearest}.")
+            "target", f"{card.title} reaches a target of {offered} px, got {target}; try {nearest}."
+        )
     base = base_size(card, settings.aspect)
     steps = _or_default(settings.num_inference_steps, card.num_inference_steps)
     strength = _or_default(settings.upscale_strength, card.upscale_strength)
@@ -137,15 +138,19 @@ def make_plan(settings: Settings, card: ModelCard) -> CascadePlan:
     stages = []
     for index in range(card.targets.index(target) + 1):
         size = base.scaled(2**index)
-        stages.append(StagePlan(
-            index=index,
-            size=size,
-            scale=2**index,
-            num_inference_steps=steps,
-            steps=steps if index == 0 else stage_steps(steps, strength),
-            vae_tile_px=card.vae_tile_px if max(size.height, size.width) > card.vae_tile_px else None,
-        ))
-    return CascadePlan(model=card.name, settings=resolved, stages=tuple(stages), notices=_notices(settings, card))
+        stages.append(
+            StagePlan(
+                index=index,
+                size=size,
+                scale=2**index,
+                num_inference_steps=steps,
+                steps=steps if index == 0 else stage_steps(steps, strength),
+                vae_tile_px=card.vae_tile_px if max(size.height, size.width) > card.vae_tile_px else None,
+            )
+        )
+    return CascadePlan(
+        model=card.name, settings=resolved, stages=tuple(stages), notices=_notices(settings, card)
+    )
 
 
 def _or_default(value: Number | None, default: Number) -> Number:

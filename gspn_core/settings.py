@@ -74,7 +74,9 @@ class Settings:
         _check_text("negative_prompt", self.negative_prompt, required=False)
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
-                raise BadSetting(name, f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}.")
+                raise BadSetting(
+                    name, f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}."
+                )
         for name, bounds in RANGES.items():
             object.__setattr__(self, name, _number(name, getattr(self, name), bounds, name in _INTEGERS))
         aspect_ratio(self.aspect)
@@ -88,7 +90,9 @@ class Settings:
         """Return settings from names and values; raise BadSetting for a name that is no setting."""
         unknown = sorted(set(values) - set(FIELD_NAMES))
         if unknown:
-            raise BadSetting(unknown[0], f"{unknown[0]} is no setting; the settings are {', '.join(FIELD_NAMES)}.")
+            raise BadSetting(
+                unknown[0], f"{unknown[0]} is no setting; the settings are {', '.join(FIELD_NAMES)}."
+            )
         if "prompt" not in values:
             raise BadSetting("prompt", "prompt is missing; say what the picture should show.")
         return cls(**values)
@@ -99,7 +103,11 @@ RANGES: Mapping[str, Range] = MappingProxyType(
     {f.name: f.metadata["range"] for f in dataclasses.fields(Settings) if "range" in f.metadata}
 )
 CHOICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {"mixer": get_args(Mixer), "scheduler": get_args(SchedulerName), "dilation_scope": get_args(DilationScope)}
+    {
+        "mixer": get_args(Mixer),
+        "scheduler": get_args(SchedulerName),
+        "dilation_scope": get_args(DilationScope),
+    }
 )
 _INTEGERS = frozenset({"target", "num_inference_steps", "seed"})
 _OPTIONAL = frozenset({"target", "num_inference_steps", "guidance_scale", "upscale_strength", "seed"})
@@ -109,7 +117,9 @@ def aspect_ratio(aspect: str) -> float:
     """Return width / height of an aspect such as "3:2"; raise UnsupportedSize if it is none or too long."""
     match = _ASPECT.match(aspect) if isinstance(aspect, str) else None
     if not match:
-        raise UnsupportedSize("aspect", f"aspect must look like 3:2 (width:height), got {str(aspect)[:40]!r}.")
+        raise UnsupportedSize(
+            "aspect", f"aspect must look like 3:2 (width:height), got {str(aspect)[:40]!r}."
+        )
     ratio = int(match[1]) / int(match[2])
     if not 1 / MAX_ASPECT <= ratio <= MAX_ASPECT:
         raise UnsupportedSize("aspect", f"aspect must lie between 1:4 and 4:1, got {aspect}; try 16:9.")
@@ -132,14 +142,19 @@ def _number(name: str, value: Any, bounds: Range, integer: bool) -> int | float 
     if value is None:
         if name in _OPTIONAL:
             return None
-        raise BadSetting(name, f"{name} is missing; give a number from {bounds.minimum:g} to {bounds.maximum:g}.")
+        raise BadSetting(
+            name, f"{name} is missing; give a number from {bounds.minimum:g} to {bounds.maximum:g}."
+        )
     kind = "a whole number" if integer else "a number"
     wrong = isinstance(value, bool) or not isinstance(value, (int, float))
     if wrong or not math.isfinite(value) or (integer and value != int(value)):
         raise BadSetting(name, f"{name} must be {kind}, got {str(value)[:40]!r}.")
     if not bounds.minimum <= value <= bounds.maximum:
-        limits = f"from {int(bounds.minimum)} to {int(bounds.maximum)}" if integer else (
-            f"from {bounds.minimum:g} to {bounds.maximum:g}")
+        limits = (
+            f"from {int(bounds.minimum)} to {int(bounds.maximum)}"
+            if integer
+            else (f"from {bounds.minimum:g} to {bounds.maximum:g}")
+        )
         nearest = min(max(value, bounds.minimum), bounds.maximum)
         hint = int(nearest) if integer else f"{nearest:g}"
         raise BadSetting(name, f"{name} must be {kind} {limits}, got {value}; try {hint}.")
