@@ -1,0 +1,131 @@
+"""The line scan: its contract, the choice of a backend, and the gradient.
+
+Knows which backends exist and what they are handed; how a line is computed is theirs (`_naive`, `_cpu`).
+A backend is imported at its first use, so that importing this module neither compiles nor imports numba.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from gspn_core.errors import BadSetting, BadTensor
+
+Direction = Literal["right", "left", "down", "up"]
+Gating = Literal["free", "convex"]
+Backend = Literal["auto", "naive", "cpu"]
+
+DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
+GATINGS: tuple[Gating, ...] = get_args(Gating)
+
+# A backend's module has `forward` and, unless autograd can follow its forward, `backward`.
+_MODULES = {"naive": "gspn_core.ops._naive", "cpu": "gspn_core.ops._cpu"}
+_FASTEST = {"cpu": "cpu"}
+
+
+def line_scan(
+    x: Tensor,
+    gate: Tensor,
+    logits: Tensor,
+    *,
+    direction: Direction,
+    chunk_size: int | None = None,
+    gating: Gating = "free",
+    backend: Backend = "auto",
+) -> Tensor:
+    """Carry a state along one axis, line by line; each cell takes from three neighbours of the line before.
+
+        m[i, j] = w_prev[i, j]·h[i-1, j-1] + w_same[i, j]·h[i-1, j] + w_next[i, j]·h[i-1, j+1]
+        h[i, j] = m[i, j] + gate[i, j]·x[i, j]                             gating="free"
+        h[i, j] = (1 - gate[i, j])·m[i, j] + gate[i, j]·x[i, j]            gating="convex"
+
+    with w = sigmoid(logits) divided by its sum over the neighbours that exist, so that m is a weighted mean
+    (GSPN, arXiv 2501.12381, section 3). Every `chunk_size` lines, counted in the direction of travel, the
+    state restarts with m = 0. It is carried in float32, or in float64 for float64 inputs.
+
+    Args:
+        x: (B, C, H, W), float16, bfloat16, float32 or float64.
+        gate: (B, C, H, W), read at the pixel it belongs to; any real, or in (0, 1) for convex.
+        logits: (B, C, 3, H, W), or (B, 1, 3, H, W) shared by all channels: previous, same and next neighbour
+            across the line (rows h-1, h, h+1 for right and left, columns w-1, w, w+1 for down and up).
+        direction: where the state travels: "right", "left", "down" or "up".
+        chunk_size: lines between restarts, None for one run from edge to edge.
+        gating: "free" grows linearly with the length at worst, "convex" is bounded by max|x|.
+        backend: "naive" is the formula in torch, "cpu" is numba, "auto" the fastest for the device.
+
+    Returns:
+        (B, C, H, W) in the dtype of x, differentiable once in x, gate and logits (naive: any number of times).
+
+    Raises:
+        BadTensor: a shape, dtype or device that does not fit.
+        BadSetting: an unknown direction, gating or backend, or a chunk_size below 1.
+    """
+    _check_settings(direction, chunk_size, gating, backend)
+    _check_tensors(x, gate, logits)
+    name = _FASTEST.get(x.device.type, "naive") if backend == "auto" else backend
+    if name == "cpu" and x.device.type != "cpu":
+        raise BadSetting("backend", f"backend 'cpu' needs tensors on the cpu, got {x.device}; use 'auto'.")
+    options = (direction, chunk_size, gating)
+    module = import_module(_MODULES[name])
+    if not hasattr(module, "backward"):
+        return module.forward(x, gate, logits, *options).to(x.dtype)
+    if torch.is_grad_enabled() and (x.requires_grad or gate.requires_grad or logits.requires_grad):
+        return _LineScan.apply(x, gate, logits, module, options)
+    return module.forward(x, gate, logits, *options).to(x.dtype)
+
+
+class _LineScan(torch.autograd.Function):
+    """Join a backend's forward and backward; the state is kept for the latter in the dtype it was carried in."""
+
+    @staticmethod
+    def forward(ctx, x, gate, logits, module, options):
+        state = module.forward(x, gate, logits, *options)
+        ctx.save_for_backward(x, gate, logits, state)
+        ctx.module, ctx.options = module, options
+        # The saved state must not be the returned tensor: a caller may change that one in place.
+        return state.to(x.dtype, copy=True) if state.dtype == x.dtype else state.to(x.dtype)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad):
+        x, gate, logits, state = ctx.saved_tensors
+        grads = ctx.module.backward(grad, x, gate, logits, state, *ctx.options)
+        return *(grad.to(x.dtype) for grad in grads), None, None
+
+
+def _check_settings(direction: str, chunk_size: int | None, gating: str, backend: str) -> None:
+    for name, value, known in (
+        ("direction", direction, DIRECTIONS),
+        ("gating", gating, GATINGS),
+        ("backend", backend, ("auto", *_MODULES)),
+    ):
+        if value not in known:
+            raise BadSetting(name, f"{name} must be one of {', '.join(known)}, got {value!r}.")
+    if chunk_size is not None and (not isinstance(chunk_size, int) or chunk_size < 1):
+        raise BadSetting("chunk_size", f"chunk_size must be a whole number of lines from 1, got {chunk_size!r}; "
+                         "None scans from edge to edge.")  # fmt: skip
+
+
+def _check_tensors(x: Tensor, gate: Tensor, logits: Tensor) -> None:
+    if x.ndim != 4 or 0 in x.shape[2:]:
+        raise BadTensor(f"x must be (B, C, H, W) with at least one line, got {tuple(x.shape)}.")
+    B, C, H, W = x.shape
+    if gate.shape != x.shape:
+        raise BadTensor(f"gate must have the shape of x, {tuple(x.shape)}, got {tuple(gate.shape)}.")
+    if logits.shape not in ((B, C, 3, H, W), (B, 1, 3, H, W)):
+        raise BadTensor(
+            f"logits must be {(B, C, 3, H, W)}, or {(B, 1, 3, H, W)} to share them, got {tuple(logits.shape)}."
+        )
+    if not (x.dtype == gate.dtype == logits.dtype and x.dtype.is_floating_point):
+        raise BadTensor(
+            "x, gate and logits must have one floating dtype, "
+            f"got {x.dtype}, {gate.dtype} and {logits.dtype}; cast them first."
+        )
+    if not x.device == gate.device == logits.device:
+        raise BadTensor(
+            "x, gate and logits must be on one device, "
+            f"got {x.device}, {gate.device} and {logits.device}; move them first."
+        )
