@@ -19,9 +19,9 @@ MemoryKind = Literal["device", "process"]
 class MemorySample:
     """Memory in bytes, labelled as what it is.
 
-    kind "device": now is what torch has allocated on the GPU, peak its maximum since the stage began, reserved
-    what the caching allocator holds. kind "process": now is the resident set of the whole process (interpreter,
-    libraries and weights included), peak the largest one sampled since the stage began, reserved is None.
+    kind "device": now is what torch has allocated on the GPU, peak its maximum since the stage began,
+    reserved what the caching allocator holds. kind "process": now is the resident set of the whole process
+    (interpreter, libraries and weights included), peak the largest one sampled since the stage began.
     total: the device's or the machine's memory.
     """
 
@@ -67,7 +67,7 @@ class StageStarted:
 
 @dataclass(frozen=True, kw_only=True)
 class StepDone:
-    """A step ended. seconds counts from the stage's start; preview is a small picture of the estimate or None."""
+    """A step ended. seconds counts from the stage's start; preview is a small picture of the estimate."""
 
     stage: int
     step: int

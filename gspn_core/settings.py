@@ -134,7 +134,7 @@ def _check_text(name: str, value: Any, *, required: bool) -> None:
     if len(value) > MAX_PROMPT_CHARACTERS:
         raise BadSetting(
             name,
-            f"{name} has {len(value):,} characters, at most {MAX_PROMPT_CHARACTERS:,} are allowed; shorten it.",
+            f"{name} has {len(value):,} characters, at most {MAX_PROMPT_CHARACTERS:,} fit; shorten it.",
         )
 
 

@@ -1,0 +1,71 @@
+"""What the UNet is told besides the latents: the text, encoded once per run, and SDXL's sizes per stage."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from diffusers import StableDiffusionXLPipeline
+
+from gspn_core.plan import ModelCard, Size
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conditioning:
+    """The guidance pair: row 0 unconditional, row 1 conditional (row 0 alone after `positive_only`).
+
+    prompt_embeds (2, L, D), pooled_prompt_embeds (2, P), add_time_ids (2, 6): original size, crop's top and
+    left, target size, all in px and height first (SDXL, 2307.01952, §2.2).
+    """
+
+    prompt_embeds: torch.Tensor
+    pooled_prompt_embeds: torch.Tensor
+    add_time_ids: torch.Tensor
+
+    def positive_only(self) -> Conditioning:
+        """Return the conditional row alone."""
+        return Conditioning(
+            prompt_embeds=self.prompt_embeds[1:],
+            pooled_prompt_embeds=self.pooled_prompt_embeds[1:],
+            add_time_ids=self.add_time_ids[1:],
+        )
+
+    def at_size(self, size: Size, base: Size, card: ModelCard) -> Conditioning:
+        """Return the same text with the sizes of a stage, as the model's card wants them told."""
+        row = self.add_time_ids.new_tensor(time_ids(size, base, card))
+        return replace(self, add_time_ids=row.expand(len(self.prompt_embeds), -1))
+
+
+def time_ids(size: Size, base: Size, card: ModelCard) -> tuple[int, int, int, int, int, int]:
+    """Return the six numbers of add_time_ids for a stage of `size` in a cascade that began at `base`."""
+    if card.micro_conditioning == "full":
+        return (size.height, size.width, 0, 0, size.height, size.width)
+    top, left = (size.height - base.height) // 2, (size.width - base.width) // 2
+    return (size.height, size.width, top, left, base.height, base.width)
+
+
+def encode_text(pipeline: StableDiffusionXLPipeline, prompt: str, negative_prompt: str) -> Conditioning:
+    """Return both prompts encoded by both text encoders, in the UNet's dtype; sizes are set per stage."""
+    device, dtype = pipeline.unet.device, pipeline.unet.dtype
+    embeds, negative, pooled, negative_pooled = pipeline.encode_prompt(
+        prompt=prompt,
+        negative_prompt=negative_prompt or None,
+        device=device,
+        num_images_per_prompt=1,
+        do_classifier_free_guidance=True,
+    )
+    return Conditioning(
+        prompt_embeds=torch.cat([negative, embeds]).to(dtype),
+        pooled_prompt_embeds=torch.cat([negative_pooled, pooled]).to(dtype),
+        add_time_ids=torch.zeros(2, 6, device=device),
+    )
+
+
+def truncation_notice(pipeline: StableDiffusionXLPipeline, prompt: str) -> str | None:
+    """Return one sentence if the prompt has more tokens than the text encoders read, else None."""
+    tokenizer = pipeline.tokenizer
+    room = tokenizer.model_max_length - 2
+    count = len(tokenizer(prompt, truncation=False, add_special_tokens=False, verbose=False).input_ids)
+    if count <= room:
+        return None
+    return f"The prompt has {count} tokens and the model reads the first {room}; the rest has no effect."

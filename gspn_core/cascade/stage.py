@@ -1,0 +1,107 @@
+"""One stage: the sampling loop at one size, from noise (base) or from the picture of the stage before.
+
+x  = (1 - c1)·x + c1·add_noise(z_ref, ε, t)            skip residual
+p  = guided(UNet(x, t))
+p  = (1 - c2)·p + c2·guided(dilated UNet(blur(x), t))    where c2 is large enough
+x  = scheduler.step(p, t, x)                             once per timestep
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+from gspn_core.cascade.conditioning import Conditioning
+from gspn_core.cascade.guidance import (
+    dilated_convolutions,
+    gaussian_blur,
+    guided_noise_pred,
+    match_statistics,
+)
+from gspn_core.cascade.schedule import cosine_weights, denoised, make_scheduler, set_last_timesteps
+from gspn_core.events import StepWeights
+from gspn_core.cascade.model import Model
+from gspn_core.plan import StagePlan
+from gspn_core.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """A finished step: its number from 1 and the estimate x̂0, (1, 4, h, w), for the preview."""
+
+    number: int
+    denoised: torch.Tensor
+
+
+class StageSampler:
+    """The sampling of one stage; `weights` tells before it runs what each step will mix."""
+
+    def __init__(
+        self, model: Model, stage: StagePlan, settings: Settings, conditioning: Conditioning
+    ) -> None:
+        self.model, self.stage, self.settings, self.conditioning = model, stage, settings, conditioning
+        pipeline = model.pipeline
+        self.scheduler = make_scheduler(settings.scheduler, pipeline.scheduler.config)
+        self.timesteps = set_last_timesteps(
+            self.scheduler, stage.num_inference_steps, stage.steps, pipeline.unet.device
+        )
+        self.weights: tuple[StepWeights, ...] = ()
+        if not stage.is_base:
+            T = self.scheduler.config.num_train_timesteps
+            self.weights = tuple(cosine_weights(float(t), settings, T) for t in self.timesteps)
+
+    @property
+    def model_calls(self) -> int:
+        """Return how many times the guidance pair goes through the UNet."""
+        return len(self.timesteps) + sum(weights.dilated for weights in self.weights)
+
+    def sample(self, z_ref: torch.Tensor | None) -> Iterator[Step]:
+        """Yield a Step per timestep and return the latents, float32 (1, 4, h, w).
+
+        z_ref: the encoded picture of the stage before, at this stage's size; None in the base stage.
+        """
+        noise = self._noise()
+        if z_ref is None:
+            x = noise * self.scheduler.init_noise_sigma
+        else:
+            x = self.scheduler.add_noise(z_ref, noise, self.timesteps[:1])
+        for i, t in enumerate(self.timesteps):
+            if z_ref is not None:
+                c1 = self.weights[i].c1
+                x = (1 - c1) * x + c1 * self.scheduler.add_noise(z_ref, noise, t[None])
+            model_input = self.scheduler.scale_model_input(x, t)
+            noise_pred = self._predict(model_input, t)
+            if z_ref is not None and self.weights[i].dilated:
+                noise_pred = self._mix_dilated(x, noise_pred, t, self.weights[i])
+            estimate = denoised(self.scheduler, model_input, noise_pred, float(t))
+            x = self.scheduler.step(noise_pred, t, x, return_dict=False)[0]
+            yield Step(number=i + 1, denoised=estimate)
+        return x if z_ref is None else match_statistics(x, z_ref)
+
+    def _predict(self, model_input: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        unet, guidance_scale = self.model.pipeline.unet, self.settings.guidance_scale
+        return guided_noise_pred(unet, model_input, t, self.conditioning, guidance_scale)
+
+    def _mix_dilated(
+        self, x: torch.Tensor, noise_pred: torch.Tensor, t: torch.Tensor, weights: StepWeights
+    ) -> torch.Tensor:
+        blurred = match_statistics(gaussian_blur(x, self.settings.gaussian_sigma * weights.c3), x)
+        unet, scope = self.model.pipeline.unet, self.settings.dilation_scope
+        with dilated_convolutions(unet, self.stage.scale, scope):
+            dilated = self._predict(self.scheduler.scale_model_input(blurred, t), t)
+        return (1 - weights.c2) * noise_pred + weights.c2 * dilated
+
+    def _noise(self) -> torch.Tensor:
+        unet = self.model.pipeline.unet
+        factor = self.model.pipeline.vae_scale_factor
+        size = self.stage.size
+        shape = (1, unet.config.in_channels, size.height // factor, size.width // factor)
+        generator = stage_generator(self.settings.seed, self.stage.index)
+        return torch.randn(shape, generator=generator).to(unet.device)
+
+
+def stage_generator(seed: int, stage: int) -> torch.Generator:
+    """Return a CPU generator for (seed, stage): the same noise on every device, another in every stage."""
+    return torch.Generator("cpu").manual_seed(seed + (stage << 32))

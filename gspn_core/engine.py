@@ -1,0 +1,58 @@
+"""The engine: a plan in, events out. The one class that an application needs of the core."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from functools import cached_property
+
+import torch
+
+from gspn_core.cascade.cascade import run_cascade
+from gspn_core.cascade.conditioning import truncation_notice
+from gspn_core.cascade.latents import Preview
+from gspn_core.cascade.model import Model
+from gspn_core.errors import OutOfMemory
+from gspn_core.events import Event, PlanReady
+from gspn_core.plan import CascadePlan, make_plan
+from gspn_core.settings import Settings
+
+
+class Engine:
+    """Run settings on one loaded model; one run at a time, the caller sees to that."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+
+    def plan(self, settings: Settings) -> CascadePlan:
+        """Return what a run of these settings would do; raise BadSetting with the reason if it cannot."""
+        plan = make_plan(settings, self.model.card)
+        notice = truncation_notice(self.model.pipeline, settings.prompt)
+        return plan if notice is None else dataclasses.replace(plan, notices=(*plan.notices, notice))
+
+    @torch.inference_mode()
+    def run(
+        self, settings: Settings, should_stop: Callable[[], bool] = lambda: False, *, previews: bool = True
+    ) -> Iterator[Event]:
+        """Yield the run's events, PlanReady first, CascadeDone last.
+
+        `should_stop` is asked at every step and every tile. Raises BadSetting before the first event, Stopped
+        when told to stop, OutOfMemory when a stage does not fit; the pictures of finished stages have been
+        yielded by then.
+        """
+        plan = self.plan(settings)
+        yield PlanReady(plan=plan)
+        try:
+            yield from run_cascade(self.model, plan, should_stop, self._preview if previews else None)
+        except (torch.OutOfMemoryError, MemoryError) as error:
+            raise OutOfMemory(
+                f"memory ran out at a target of {plan.settings.target} px; finished stages are kept, "
+                "try the next smaller target."
+            ) from error
+        finally:
+            if self.model.pipeline.device.type == "cuda":
+                torch.cuda.empty_cache()
+
+    @cached_property
+    def _preview(self) -> Preview:
+        return Preview(self.model.pipeline.vae)

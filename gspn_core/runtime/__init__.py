@@ -1,0 +1,1 @@
+"""The machine: devices, dtypes and the meter of time and memory."""

@@ -1,0 +1,53 @@
+"""Which device and dtype a model runs in, and what this machine is called. The one place that probes it."""
+
+from __future__ import annotations
+
+import os
+
+import psutil
+import torch
+
+from gspn_core.errors import ModelUnavailable
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """Return the device of that name ("auto": the GPU if there is one); raise ModelUnavailable if absent."""
+    has_gpu = torch.cuda.is_available()
+    if name == "auto":
+        return torch.device("cuda" if has_gpu else "cpu")
+    if name.partition(":")[0] not in ("cpu", "cuda"):
+        raise ModelUnavailable(f"device must be auto, cpu or cuda, got {name!r}.")
+    if name.startswith("cuda") and not has_gpu:
+        raise ModelUnavailable("device cuda was asked for but torch sees no GPU here; use --device cpu.")
+    return torch.device(name)
+
+
+def pick_dtype(name: str, device: torch.device) -> torch.dtype:
+    """Return the dtype that the UNet runs in; "auto" is bfloat16 on a GPU and float32 on a CPU."""
+    if name == "auto":
+        return torch.bfloat16 if device.type == "cuda" else torch.float32
+    if name not in DTYPES:
+        raise ModelUnavailable(f"dtype must be auto, {', '.join(DTYPES)}, got {name!r}.")
+    return DTYPES[name]
+
+
+def usable_cores() -> int:
+    """Return how many processor cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def total_bytes(device: torch.device) -> int:
+    """Return the memory in bytes of the GPU, or of the machine where the device is its CPU."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    return psutil.virtual_memory().total
+
+
+def describe_machine(device: torch.device) -> str:
+    """Return a few words for the page's corner, such as "CPU, 2 cores"."""
+    if device.type == "cuda":
+        return f"{torch.cuda.get_device_name(device)}, {total_bytes(device) / 1e9:.0f} GB"
+    cores = usable_cores()
+    return f"CPU, {cores} core{'s' if cores != 1 else ''}"
