@@ -1,0 +1,230 @@
+"""Draw the land: a height field seen in perspective, marched column by column, shaded at every pixel."""
+
+import math
+
+from numba import njit
+
+from gspn_core.world._layout import DEPTH, DESERT, DUNES, FOCAL, GREEN, HILLS, LAKE, PINES, RED, ROCKY, SANDY, SNOWY
+from gspn_core.world._noise import fade, fbm, mix, ridged, screen, smoothstep, tint, value_noise
+
+_STEP = 1.013
+_NEAR = 0.085
+
+
+@njit(cache=True, nogil=True)
+def _dunes(land, x, z, foot):
+    """Dunes: a gentle windward side, a sharp crest, a steep slip face; ripples where a pixel can show them."""
+    wind_x = x + 0.35 * fbm(x, z, 1.3, 2, 0.5, 0.0001, land.seed + 5)
+    height = 0.0
+    size = 1.9
+    amplitude = 0.30 * land.relief
+    for k in range(3):
+        angle = 0.55 + 0.5 * k
+        across = wind_x * math.cos(angle) + z * math.sin(angle)
+        across += 0.35 * size * value_noise(x / size, z / size, land.seed + 20 + k)
+        phase = across / size
+        phase -= math.floor(phase)
+        rise = phase / 0.72 if phase < 0.72 else (1.0 - phase) / 0.28
+        crest = rise * rise * (3.0 - 2.0 * rise) * 0.6 + rise * 0.4
+        strength = 0.5 + 0.5 * value_noise(x / (2.1 * size), z / (2.1 * size), land.seed + 30 + k)
+        height += amplitude * crest * strength
+        size *= 0.47
+        amplitude *= 0.3
+    return height
+
+
+@njit(cache=True, nogil=True)
+def ground(land, x, z, foot):
+    """Return the height of the near ground: meadow, sand or shore."""
+    if land.foreground == LAKE:
+        return -0.02
+    low = 0.022 * fbm(x, z, 0.7, 3, 0.45, foot, land.seed + 2)
+    return low * min(1.0, z / 0.5)
+
+
+@njit(cache=True, nogil=True)
+def elevation(land, x, z, foot):
+    """Return the height of the land at (x, z), without the octaves that are finer than `foot`."""
+    if land.terrain == DUNES:
+        h = _dunes(land, x, z, foot)
+        if land.foreground == LAKE:
+            shore = land.shore * (0.9 + 0.18 * value_noise(x * 0.9, 0.5, land.seed + 3))
+            rise = (z - shore) / 3.0
+            return min(0.25 * (z - shore), 0.08 + h * 2.6 * smoothstep(0.0, 1.0, rise))
+        far = smoothstep(1.0, 9.0, z)
+        return -0.05 + h * (0.16 * smoothstep(0.1, 0.8, z) + 0.42 * smoothstep(0.7, 3.0, z) + 2.2 * far)
+    low = ground(land, x, z, foot)
+    bend = 0.22 * fbm(x, 0.37, 0.9, 6, 0.5, foot, land.seed + 3)
+    start = land.shore * (1.0 + 0.3 * bend)
+    t = (z - start) / (DEPTH - 4.0 - start)
+    if t <= 0.0:
+        return low
+    if land.terrain == HILLS:
+        n = 0.5 + 0.62 * fbm(x, z, 2.1, 9, 0.36, foot, land.seed + 9)
+        return low + 0.25 * min(0.3, z - start) + land.relief * 1.5 * max(0.0, n) * smoothstep(0.0, 0.8, t)
+    r = ridged(x, z, 3.6, 12, 0.42, foot, land.seed + 9)
+    near = 0.5 + 0.6 * fbm(x, z, 1.6, 10, 0.42, foot, land.seed + 40)
+    h = 2.9 * r * (0.45 + 0.55 * r) * smoothstep(0.06, 0.72, t) + 0.75 * near * smoothstep(0.0, 0.3, t)
+    h *= land.relief
+    if land.cover == RED:
+        steps = 3.6
+        level = h * steps + 0.35 * value_noise(x * 0.7, z * 0.7, land.seed + 50)
+        floor = math.floor(level)
+        terrace = (floor + smoothstep(0.25, 0.85, level - floor)) / steps
+        h += 0.62 * (terrace - level / steps)
+    return low + h
+
+
+@njit(cache=True, nogil=True)
+def _strata(land, h, x, z, foot):
+    """Bands of rock by height, bent a little; in [-1, 1]."""
+    bent = h + 0.10 * fbm(x, z, 0.9, 5, 0.5, foot, land.seed + 61)
+    return fbm(bent, 0.5, 0.12, 6, 0.6, foot * 0.8, land.seed + 62)
+
+
+@njit(cache=True, nogil=True)
+def _far_albedo(land, x, z, h, up, foot):
+    """Colour of the terrain's cover at height h where the normal's vertical part is `up`."""
+    grain = fbm(x, z, 0.35, 10, 0.6, foot, land.seed + 60)
+    if land.cover == SANDY:
+        return mix(land.sand, (0.98, 0.80, 0.56), 0.35 + 0.4 * grain)
+    rock = mix(land.rock_dark, land.rock, 0.55 + 0.6 * grain)
+    bands = _strata(land, h, x, z, foot)
+    if land.cover == RED:
+        pale = mix(rock, (0.93, 0.66, 0.44), smoothstep(0.05, 0.5, bands) * 0.75)
+        return mix(pale, (0.45, 0.16, 0.11), smoothstep(0.1, 0.5, -bands) * 0.55)
+    rock = mix(rock, (0.62, 0.58, 0.53), smoothstep(0.0, 0.5, bands) * 0.35)
+    top = 2.4 if land.terrain != HILLS else 1.2
+    level = h / top
+    grow = mix(land.growth, land.growth_light, 0.45 + 0.7 * grain)
+    if land.cover == GREEN:
+        steep = smoothstep(0.62, 0.40, up) * (0.75 if land.terrain != HILLS else 0.25)
+        high = 0.45 * smoothstep(0.55, 1.0, level + 0.2 * grain) if land.terrain != HILLS else 0.0
+        return mix(grow, rock, max(steep, high))
+    if land.cover == ROCKY:
+        foot_growth = (1.0 - smoothstep(0.06, 0.30, level + 0.25 * grain)) * smoothstep(0.4, 0.7, up)
+        return mix(rock, mix(grow, land.rock_dark, 0.35), 0.7 * foot_growth)
+    base = mix(mix(land.growth, land.rock_dark, 0.45), rock, smoothstep(0.1, 0.4, level + 0.2 * grain))
+    line = land.snowline if land.terrain != HILLS else -0.05
+    snow = smoothstep(-0.12, 0.10, level + 0.30 * grain - line) * smoothstep(0.30, 0.50, up + 0.12 * grain)
+    return mix(base, (0.95, 0.97, 1.0), snow)
+
+
+@njit(cache=True, nogil=True)
+def _near_albedo(land, x, z, pixel):
+    """Colour of the near ground at (x, z): grass with flowers, sand, or snow under pines."""
+    wide = z * pixel / FOCAL
+    deep = z * wide / land.eye
+    foot = math.sqrt(wide * deep)
+    patches = fbm(x, z, 0.55, 5, 0.5, foot, land.seed + 70)
+    if land.foreground == DESERT:
+        grain = fbm(x * 1.0, z, 0.05, 8, 0.6, foot, land.seed + 71)
+        sand = land.sand if land.cover != RED else (0.80, 0.46, 0.28)
+        return mix(sand, (sand[0] * 0.72, sand[1] * 0.68, sand[2] * 0.68), 0.4 + 0.5 * patches + 0.35 * grain)
+    if land.foreground == PINES and land.cover == SNOWY:
+        shade = 0.86 + 0.12 * patches
+        return (0.92 * shade, 0.95 * shade, shade)
+    # Blades stand upright: on the screen they are long in depth and thin across.
+    blades = fbm(x, z * wide / deep, 0.02 + 0.05 * z, 8, 0.66, wide, land.seed + 72)
+    tall = 0.5 + 0.55 * patches + 0.55 * blades
+    grass = mix((0.13, 0.26, 0.07), (0.47, 0.60, 0.18), min(1.0, max(0.0, tall)))
+    if land.foreground != PINES:
+        drift = smoothstep(-0.1, 0.45, fbm(x, z, 0.42, 3, 0.5, foot, land.seed + 73))
+        dots = fbm(x, z, 0.035, 4, 0.7, foot, land.seed + 74)
+        grass = mix(grass, land.flower, drift * (0.22 + 0.6 * smoothstep(0.05, 0.4, dots) * smoothstep(0.9, 0.25, z)))
+    return grass
+
+
+@njit(cache=True, nogil=True)
+def _shade(land, xs, z, pixel):
+    """Return the lit, hazy colour of the land seen in view column xs at depth z."""
+    x = xs * z / FOCAL
+    foot = z * pixel / FOCAL
+    h = elevation(land, x, z, foot)
+    e = max(0.8 * foot, 1e-4)
+    hx = (elevation(land, x + e, z, foot) - h) / e
+    hz = (elevation(land, x, z + e, foot) - h) / e
+    if land.cover == SANDY or land.foreground == DESERT:
+        deep = foot * math.sqrt(z / land.eye)
+        wave = 0.16 * fade(0.022, deep) * value_noise(x * 10.0 + 0.8 * z, (z + 0.3 * x) * 42.0, land.seed + 80)
+        hz += wave * smoothstep(2.5, 0.3, z)
+    norm = 1.0 / math.sqrt(1.0 + hx * hx + hz * hz)
+    diffuse = (-hx * land.light[0] + land.light[1] - hz * land.light[2]) * norm
+    diffuse = max(0.0, diffuse)
+    near = 0.0
+    if land.terrain != DUNES and land.foreground != LAKE:
+        near = 1.0 - smoothstep(0.92, 1.15, z / land.shore)
+    albedo = (0.0, 0.0, 0.0)
+    if near < 1.0:
+        albedo = _far_albedo(land, x, z, h, norm, foot)
+    if near > 0.0:
+        albedo = mix(albedo, _near_albedo(land, x, z, pixel), near)
+    ambient = 0.75 + 0.25 * norm
+    light = (
+        land.ambient[0] * ambient + land.sun[0] * diffuse,
+        land.ambient[1] * ambient + land.sun[1] * diffuse,
+        land.ambient[2] * ambient + land.sun[2] * diffuse,
+    )
+    color = tint(albedo, light)
+    haze = land.haze_far * (1.0 - math.exp(-max(0.0, z - 1.2) * 0.115)) * math.exp(-0.28 * max(0.0, h))
+    aside = xs - land.body_x
+    toward = land.glow_strength * math.exp(-aside * aside / 0.09)
+    mist = screen(land.haze, land.glow, 0.5 * toward)
+    return mix(color, mist, min(1.0, haze * (1.0 + 0.35 * toward)))
+
+
+@njit(cache=True, nogil=True)
+def draw_land(land, color, cover, left, top, pixel):
+    """Draw the land into `color` (H, W, 3), premultiplied, and its coverage into `cover` (H, W), both zero before.
+
+    Pixel (i, j) spans the view square of side `pixel` whose corner is (left + j·pixel, top + i·pixel).
+    """
+    H, W = cover.shape
+    start = land.shore * 0.7 if land.foreground == LAKE else _NEAR
+    for j in range(W):
+        xs = left + (j + 0.5) * pixel
+        z = start
+        front = float(H)
+        before = (land.horizon + FOCAL * (land.eye - elevation(land, xs * z / FOCAL, z, z * pixel / FOCAL)) / z - top)
+        before /= pixel
+        if land.foreground == LAKE:
+            front = min(front, (land.horizon + FOCAL * land.eye / z - top) / pixel)
+        while z < DEPTH and front > 0.0:
+            last = z
+            z *= _STEP
+            h = elevation(land, xs * z / FOCAL, z, z * pixel / FOCAL)
+            if land.foreground == LAKE and h < 0.0:
+                here = (land.horizon + FOCAL * (land.eye - h) / z - top) / pixel
+                front = min(front, (land.horizon + FOCAL * land.eye / z - top) / pixel)
+                before = here
+                continue
+            here = (land.horizon + FOCAL * (land.eye - h) / z - top) / pixel
+            if here < front:
+                bottom = front
+                i = min(H - 1, int(math.ceil(bottom)) - 1)
+                while i >= 0 and i + 1.0 > here:
+                    high = max(float(i), here)
+                    low = min(i + 1.0, bottom)
+                    part = low - high
+                    if part > 0.0:
+                        t = (before - 0.5 * (high + low)) / max(1e-9, before - here)
+                        c = _shade(land, xs, last + (z - last) * min(1.0, max(0.0, t)), pixel)
+                        color[i, j, 0] += part * c[0]
+                        color[i, j, 1] += part * c[1]
+                        color[i, j, 2] += part * c[2]
+                        cover[i, j] += part
+                    i -= 1
+                front = here
+            before = here
+
+
+@njit(cache=True, nogil=True)
+def crest(land, xs, pixel):
+    """Return the y of the highest land in view column xs."""
+    best = land.horizon
+    z = land.shore * 0.7
+    while z < DEPTH:
+        h = elevation(land, xs * z / FOCAL, z, z * pixel / FOCAL)
+        best = min(best, land.horizon - FOCAL * (h - land.eye) / z)
+        z *= _STEP
+    return best
