@@ -4,11 +4,12 @@ import math
 
 from numba import njit
 
+from gspn_core.world._grass import grass_color
 from gspn_core.world._layout import DEPTH, DESERT, DUNES, FOCAL, GREEN, HILLS, LAKE, PINES, RED, ROCKY, SANDY, SNOWY
 from gspn_core.world._noise import fade, fbm, mix, ridged, screen, smoothstep, tint, value_noise
 
 _STEP = 1.013
-_NEAR = 0.085
+_NEAR = 0.09
 
 
 @njit(cache=True, nogil=True)
@@ -16,8 +17,8 @@ def _dunes(land, x, z, foot):
     """Dunes: a gentle windward side, a sharp crest, a steep slip face; ripples where a pixel can show them."""
     wind_x = x + 0.35 * fbm(x, z, 1.3, 2, 0.5, 0.0001, land.seed + 5)
     height = 0.0
-    size = 1.9
-    amplitude = 0.30 * land.relief
+    size = 1.4
+    amplitude = 0.25 * land.relief
     for k in range(3):
         angle = 0.55 + 0.5 * k
         across = wind_x * math.cos(angle) + z * math.sin(angle)
@@ -52,8 +53,10 @@ def elevation(land, x, z, foot):
             rise = (z - shore) / 3.0
             return min(0.25 * (z - shore), 0.08 + h * 2.6 * smoothstep(0.0, 1.0, rise))
         far = smoothstep(1.0, 9.0, z)
-        return -0.05 + h * (0.16 * smoothstep(0.1, 0.8, z) + 0.42 * smoothstep(0.7, 3.0, z) + 2.2 * far)
+        return -0.05 + h * (0.5 + 0.35 * smoothstep(0.7, 3.0, z) + 2.2 * far)
     low = ground(land, x, z, foot)
+    if z < 0.9 * land.shore:
+        return low
     bend = 0.22 * fbm(x, 0.37, 0.9, 6, 0.5, foot, land.seed + 3)
     start = land.shore * (1.0 + 0.3 * bend)
     t = (z - start) / (DEPTH - 4.0 - start)
@@ -111,8 +114,9 @@ def _far_albedo(land, x, z, h, up, foot):
 
 
 @njit(cache=True, nogil=True)
-def _near_albedo(land, x, z, pixel):
+def _near_albedo(land, xs, y, z, pixel):
     """Colour of the near ground at (x, z): grass with flowers, sand, or snow under pines."""
+    x = xs * z / FOCAL
     wide = z * pixel / FOCAL
     deep = z * wide / land.eye
     foot = math.sqrt(wide * deep)
@@ -124,19 +128,11 @@ def _near_albedo(land, x, z, pixel):
     if land.foreground == PINES and land.cover == SNOWY:
         shade = 0.86 + 0.12 * patches
         return (0.92 * shade, 0.95 * shade, shade)
-    # Blades stand upright: on the screen they are long in depth and thin across.
-    blades = fbm(x, z * wide / deep, 0.02 + 0.05 * z, 8, 0.66, wide, land.seed + 72)
-    tall = 0.5 + 0.55 * patches + 0.55 * blades
-    grass = mix((0.13, 0.26, 0.07), (0.47, 0.60, 0.18), min(1.0, max(0.0, tall)))
-    if land.foreground != PINES:
-        drift = smoothstep(-0.1, 0.45, fbm(x, z, 0.42, 3, 0.5, foot, land.seed + 73))
-        dots = fbm(x, z, 0.035, 4, 0.7, foot, land.seed + 74)
-        grass = mix(grass, land.flower, drift * (0.22 + 0.6 * smoothstep(0.05, 0.4, dots) * smoothstep(0.9, 0.25, z)))
-    return grass
+    return grass_color(land, xs, y, pixel)
 
 
 @njit(cache=True, nogil=True)
-def _shade(land, xs, z, pixel):
+def _shade(land, xs, y, z, pixel):
     """Return the lit, hazy colour of the land seen in view column xs at depth z."""
     x = xs * z / FOCAL
     foot = z * pixel / FOCAL
@@ -146,8 +142,9 @@ def _shade(land, xs, z, pixel):
     hz = (elevation(land, x, z + e, foot) - h) / e
     if land.cover == SANDY or land.foreground == DESERT:
         deep = foot * math.sqrt(z / land.eye)
-        wave = 0.16 * fade(0.022, deep) * value_noise(x * 10.0 + 0.8 * z, (z + 0.3 * x) * 42.0, land.seed + 80)
-        hz += wave * smoothstep(2.5, 0.3, z)
+        wave = 0.22 * fade(0.016, deep) * value_noise(x * 7.0 + 0.8 * z, (z + 0.3 * x) * 62.0, land.seed + 80)
+        wave += 0.16 * fade(0.05, deep) * value_noise(x * 3.0, (z - 0.2 * x) * 20.0, land.seed + 81)
+        hz += wave * smoothstep(4.0, 0.3, z)
     norm = 1.0 / math.sqrt(1.0 + hx * hx + hz * hz)
     diffuse = (-hx * land.light[0] + land.light[1] - hz * land.light[2]) * norm
     diffuse = max(0.0, diffuse)
@@ -158,7 +155,7 @@ def _shade(land, xs, z, pixel):
     if near < 1.0:
         albedo = _far_albedo(land, x, z, h, norm, foot)
     if near > 0.0:
-        albedo = mix(albedo, _near_albedo(land, x, z, pixel), near)
+        albedo = mix(albedo, _near_albedo(land, xs, y, z, pixel), near)
     ambient = 0.75 + 0.25 * norm
     light = (
         land.ambient[0] * ambient + land.sun[0] * diffuse,
@@ -208,7 +205,8 @@ def draw_land(land, color, cover, left, top, pixel):
                     part = low - high
                     if part > 0.0:
                         t = (before - 0.5 * (high + low)) / max(1e-9, before - here)
-                        c = _shade(land, xs, last + (z - last) * min(1.0, max(0.0, t)), pixel)
+                        at = last + (z - last) * min(1.0, max(0.0, t))
+                        c = _shade(land, xs, top + (i + 0.5) * pixel, at, pixel)
                         color[i, j, 0] += part * c[0]
                         color[i, j, 1] += part * c[1]
                         color[i, j, 2] += part * c[2]

@@ -85,7 +85,7 @@ _LIGHTS = {
             (1.0, 1.0, 1.0), (0.66, 0.74, 0.84)),
     "dusk": ((1.04, 0.66, 0.46), (0.31, 0.26, 0.39), (0.84, 0.40, 0.34), (1.0, 0.56, 0.22), (1.0, 0.86, 0.52),
              (1.0, 0.55, 0.36), (0.38, 0.20, 0.38)),
-    "night": ((0.36, 0.45, 0.62), (0.105, 0.145, 0.25), (0.13, 0.20, 0.35), (0.50, 0.62, 0.85), (0.95, 0.96, 0.93),
+    "night": ((0.36, 0.45, 0.62), (0.125, 0.165, 0.275), (0.13, 0.20, 0.35), (0.50, 0.62, 0.85), (0.95, 0.96, 0.93),
               (0.30, 0.36, 0.50), (0.06, 0.09, 0.17)),
 }
 _FLOWERS = ((0.93, 0.80, 0.25), (0.66, 0.45, 0.85), (0.90, 0.28, 0.22), (0.95, 0.93, 0.90), (0.95, 0.55, 0.70))
@@ -105,21 +105,21 @@ def make_layout(scene: Scene, aspect: float, skyline) -> tuple[Sky, Land]:
     low_light = scene.time in ("dawn", "dusk")
     direct, ambient, haze, glow, disc, cloud_lit, cloud_shade = _LIGHTS[scene.time]
     stops = _vary(_STOPS[scene.time], draw(-0.03, 0.03), draw(0.94, 1.05))
-    horizon = draw(0.53, 0.6) if scene.terrain != "dunes" else draw(0.48, 0.54)
+    horizon = draw(0.52, 0.58) if scene.terrain != "dunes" else draw(0.44, 0.5)
     body_x = draw(0.08, 0.36) * (1 if rng.random() < 0.5 else -1) * min(1.0, aspect)
     shift = draw(-0.05, 0.05)
     side = body_x if scene.celestial != "none" else (0.35 if body_x > 0 else -0.35)
-    light = np.array([2.6 * side / min(1.0, aspect), 0.42 if low_light else 0.75, -0.32])
+    light = np.array([2.6 * side / min(1.0, aspect), 0.42 if low_light or scene.terrain == "dunes" else 0.75, -0.32])
     light /= np.linalg.norm(light)
     if night and scene.celestial == "none":
-        direct = tuple(0.55 * c for c in direct)
+        direct = tuple(0.75 * c for c in direct)
     land = Land(
         seed=int(rng.integers(2**30)),
         terrain=_TERRAINS[scene.terrain],
         cover=_COVERS[scene.cover],
         foreground=_FOREGROUNDS[scene.foreground],
         horizon=horizon,
-        eye=0.05,
+        eye=0.17 if scene.terrain == "dunes" and scene.foreground == "desert" else 0.05,
         shore=draw(2.4, 3.2),
         relief=draw(0.85, 1.12),
         swell=draw(0.7, 1.3),

@@ -61,7 +61,7 @@ def _needles(land, u, v, width, tiers, footprint, seed):
     saw = level - math.floor(level)
     show = fade(0.5 / tiers, footprint)
     strands = fbm(u * 1.2, v, 0.028, 7, 0.66, footprint, seed + 3)
-    body = 0.55 + show * 0.55 * (saw - 0.5) + 0.5 * strands
+    body = 0.5 + show * 0.6 * (saw - 0.5) + 0.8 * strands
     albedo = mix((0.045, 0.105, 0.055), (0.24, 0.36, 0.13), min(1.0, max(0.0, body * 0.75)))
     if land.cover == SNOWY:
         load = smoothstep(0.35, 0.75, 0.52 + show * 0.5 * (0.55 - saw) + 0.5 * strands)
@@ -79,6 +79,26 @@ def _needles(land, u, v, width, tiers, footprint, seed):
 
 
 @njit(cache=True, nogil=True)
+def _shadow(land, image, x0, foot, tall, z, left, top, pixel):
+    """Darken the ground at the foot of a tree."""
+    H, W, _ = image.shape
+    reach = 0.42 * tall
+    flat = 0.11 * tall
+    away = x0 - 0.22 * tall * land.light[0]
+    i0 = max(0, int((foot - 2.0 * flat - top) / pixel))
+    i1 = min(H, int((foot + 2.0 * flat - top) / pixel) + 1)
+    j0 = max(0, int((away - 2.0 * reach - left) / pixel))
+    j1 = min(W, int((away + 2.0 * reach - left) / pixel) + 1)
+    for i in range(i0, i1):
+        v = (top + (i + 0.5) * pixel - foot) / flat
+        for j in range(j0, j1):
+            u = (left + (j + 0.5) * pixel - away) / reach
+            dark = 1.0 - 0.26 * min(1.0, 0.9 / z) * math.exp(-1.6 * (u * u + v * v)) * smoothstep(4.0, 2.0, u * u + v * v)
+            for q in range(3):
+                image[i, j, q] *= dark
+
+
+@njit(cache=True, nogil=True)
 def draw_trees(land, trees, image, left, top, pixel):
     """Draw `trees` (N, 5), far to near, over `image` (H, W, 3)."""
     H, W, _ = image.shape
@@ -92,6 +112,7 @@ def draw_trees(land, trees, image, left, top, pixel):
         i1 = min(H, int(math.ceil((foot - top) / pixel)) + 1)
         j0 = max(0, int(math.floor((x0 - 0.36 * tall - left) / pixel)))
         j1 = min(W, int(math.ceil((x0 + 0.36 * tall - left) / pixel)) + 1)
+        _shadow(land, image, x0, foot, tall, z, left, top, pixel)
         for i in range(i0, i1):
             v = (top + (i + 0.5) * pixel - foot) / tall + 1.0
             for side in range(2):

@@ -20,7 +20,7 @@ def _ripple(land, x, z, wide, deep):
     slope = 0.0
     hidden = 0.0
     amplitude = 0.5
-    length = 0.16
+    length = 0.10
     total = 0.0
     for k in range(7):
         weight = min(fade(length, deep), fade(4.0 * length, wide))
@@ -28,7 +28,7 @@ def _ripple(land, x, z, wide, deep):
             slope += weight * amplitude * value_noise(x / (4.0 * length) + 3.1 * k, z / length, land.seed + 90 + k)
         hidden += (1.0 - weight) * amplitude
         total += amplitude
-        amplitude *= 0.66
+        amplitude *= 0.76
         length *= 0.52
         x, z = x + 0.15 * z, z - 0.06 * x
     return slope, hidden / total
@@ -83,7 +83,7 @@ def draw_lake(sky, land, rows, cover, image, left, top, pixel, low, margin):
                 continue
             xs = left + (j + 0.5) * pixel
             slope, hidden = _ripple(land, xs * z / FOCAL, z, wide, deep)
-            bend = (0.006 + 0.030 * near) * slope
+            bend = (0.008 + 0.044 * near) * slope
             ym = (2.0 * line - y + bend - top) / pixel - 0.5 - low
             ym = min(ym, (line - top) / pixel - 0.5 - low)
             xm = j + margin + 0.25 * bend / pixel

@@ -1,0 +1,129 @@
+"""One training loop for every part: a budget of minutes, a moving average, checkpoints that resume.
+
+Knows nothing of what is trained: a step is a function that returns a loss and what to log.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from gspn_core.world._log import Log
+
+Step = Callable[[int], tuple[torch.Tensor, Mapping[str, float]]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopConfig:
+    """How long and how fast to train. The rate falls to nothing over the last decay_share of the minutes."""
+
+    minutes: float
+    max_steps: int | None = None
+    learning_rate: float = 1e-3
+    warmup_steps: int = 100
+    decay_share: float = 0.2
+    weight_decay: float = 0.01
+    average_decay: float = 0.999
+    clip_norm: float = 1.0
+    log_steps: int = 20
+    save_seconds: float = 180.0
+
+    def rate(self, step: int, seconds: float) -> float:
+        """Return the learning rate at a step, after so many seconds of training."""
+        done = seconds / max(self.minutes * 60, 1e-9)
+        fall = min(1.0, max(0.0, (1 - done) / self.decay_share))
+        return self.learning_rate * min(1.0, (step + 1) / self.warmup_steps) * fall
+
+
+class Loop:
+    """Trains modules by name and keeps their moving average; resumes from its checkpoint if there is one.
+
+    `averages` holds the same names as `modules`; these are the weights to publish.
+    """
+
+    def __init__(self, modules: Mapping[str, nn.Module], config: LoopConfig, path: Path) -> None:
+        self.modules, self.config, self.path = dict(modules), config, path
+        self.averages = {name: deepcopy(module).requires_grad_(False) for name, module in modules.items()}
+        weights = [weight for module in modules.values() for weight in module.parameters()]
+        self.weights = [weight for weight in weights if weight.requires_grad]
+        self.optimizer = torch.optim.AdamW(
+            self.weights, lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=config.weight_decay
+        )
+        self.step, self.seconds = 0, 0.0
+        if path.exists():
+            self._resume()
+
+    def run(self, step: Step, log: Log, on_save: Callable[[], None] = lambda: None) -> None:
+        """Train until the minutes or the steps are used up; save at the end and every save_seconds."""
+        config, losses = self.config, []
+        start, saved = time.monotonic() - self.seconds, time.monotonic()
+        mark = (self.step, self.seconds)
+        while not self._finished():
+            rate = config.rate(self.step, self.seconds)
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+            loss, told = step(self.step)
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(self.weights, config.clip_norm, error_if_nonfinite=True)
+            self.optimizer.step()
+            self.step += 1
+            self._average()
+            losses.append(float(loss.detach()))
+            self.seconds = time.monotonic() - start
+            if self.step % config.log_steps == 0:
+                speed = (self.step - mark[0]) / max(self.seconds - mark[1], 1e-9)
+                mark = (self.step, self.seconds)
+                left = config.minutes - self.seconds / 60
+                log(step=self.step, loss=sum(losses) / len(losses), **told, steps_per_second=speed,
+                    rate=rate, eta_minutes=left)  # fmt: skip
+                losses.clear()
+            if time.monotonic() - saved > config.save_seconds:
+                self._save()
+                on_save()
+                saved = time.monotonic()
+        self._save()
+        on_save()
+
+    def _finished(self) -> bool:
+        steps = self.config.max_steps
+        return self.seconds >= self.config.minutes * 60 or (steps is not None and self.step >= steps)
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        decay = min(self.config.average_decay, (1 + self.step) / (10 + self.step))
+        for name, module in self.modules.items():
+            kept = [*self.averages[name].parameters()]
+            torch._foreach_lerp_(kept, [*module.parameters()], 1 - decay)
+
+    def _save(self) -> None:
+        state = {
+            "modules": {name: module.state_dict() for name, module in self.modules.items()},
+            "averages": {name: module.state_dict() for name, module in self.averages.items()},
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "seconds": self.seconds,
+            "random": torch.get_rng_state(),
+        }
+        save_atomically(state, self.path)
+
+    def _resume(self) -> None:
+        state = torch.load(self.path, weights_only=True)
+        for name, module in self.modules.items():
+            module.load_state_dict(state["modules"][name])
+            self.averages[name].load_state_dict(state["averages"][name])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step, self.seconds = state["step"], state["seconds"]
+        torch.set_rng_state(state["random"])
+
+
+def save_atomically(state: object, path: Path) -> None:
+    """Write a checkpoint beside its place, then move it there: a reader never sees half of one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    torch.save(state, partial)
+    partial.replace(path)

@@ -1,0 +1,33 @@
+"""How the embedded model is trained: every number that a training run needs besides its pictures."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from gspn_core.world._loop import LoopConfig
+from gspn_core.world._nets import NetConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Sizes, rates and minutes of all parts. vae_crop_px is the side of a crop that the autoencoder sees."""
+
+    work: Path
+    nets: NetConfig = NetConfig()
+    seed: int = 0
+    pictures: int = 10000
+    processes: int = 2
+    vae_loop: LoopConfig = LoopConfig(minutes=25, average_decay=0.998)
+    vae_batch: int = 12
+    vae_crop_px: int = 128
+    model_loop: LoopConfig = LoopConfig(minutes=50)
+    model_batch: int = 24
+    distill_loop: LoopConfig = LoopConfig(minutes=18, average_decay=0.995)
+    distill_batch: int = 16
+    align_share: float = 0.5
+    sheet_steps: int = 20
+    sheet_guidance: float = 4.0
+
+    @property
+    def data(self) -> Path:
+        """The folder of the render cache."""
+        return self.work / "data"

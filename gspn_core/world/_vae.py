@@ -1,0 +1,116 @@
+"""Train the autoencoder: pictures to latents and back.
+
+Knows its losses and how its latents are made zero-mean and unit-variance; does not know the UNet.
+"""
+
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from torch.nn import functional as F
+
+from gspn_core.world import _nets
+from gspn_core.world._data import RenderCache, crops, to_sample
+from gspn_core.world._log import Log, save_sheet
+from gspn_core.world._loop import Loop
+from gspn_core.world._recipe import Recipe
+
+PRIOR_WEIGHT = 3e-4
+TEXTURE_WEIGHT = 0.5
+HALVED_SHARE = 0.2
+PYRAMID_LEVELS = 3
+
+
+def train_vae(recipe: Recipe) -> AutoencoderKL:
+    """Train the autoencoder, fold its latent statistics in and save it under work/vae.
+
+    Loss: L1 over a Laplacian pyramid and the picture, local texture energy, a small pull of the latents
+    to the unit Gaussian; one batch in five decodes halved latents to the halved picture (EQ-VAE, 2502.09509),
+    which keeps the latents smooth enough for a small UNet.
+    """
+    torch.manual_seed(recipe.seed)
+    rng = np.random.default_rng((recipe.seed, time.monotonic_ns()))
+    cache, log = RenderCache(recipe.data), Log(recipe.work / "vae.jsonl")
+    vae = _nets.build_vae(recipe.nets).to(memory_format=torch.channels_last)
+    loop = Loop({"vae": vae}, recipe.vae_loop, recipe.work / "vae.pt")
+
+    def step(_: int) -> tuple[torch.Tensor, dict[str, float]]:
+        numbers = rng.choice(cache.train_numbers(), size=recipe.vae_batch)
+        sample = torch.from_numpy(crops(cache, numbers, size=recipe.vae_crop_px, rng=rng))
+        sample = sample.to(memory_format=torch.channels_last)
+        with torch.autocast("cpu", torch.bfloat16):
+            posterior = vae.encode(sample).latent_dist
+            latents = posterior.sample()
+            if rng.random() < HALVED_SHARE:
+                latents, sample = F.avg_pool2d(latents, 2), F.avg_pool2d(sample, 2)
+            decoded = vae.decode(latents).sample
+        prior = PRIOR_WEIGHT * 0.5 * (
+            posterior.mean.float().square() + posterior.var.float() - 1 - posterior.logvar.float()
+        ).mean()  # fmt: skip
+        pixels, texture = picture_loss(decoded.float(), sample)
+        return pixels + texture + prior, {"texture": float(texture), "prior": float(prior)}
+
+    def on_save() -> None:
+        average = loop.averages["vae"]
+        held = to_sample(cache.images[cache.held_out_numbers()[:16]])
+        decoded = reconstruct(average, torch.from_numpy(held))
+        log(step=loop.step, held_out_psnr_db=psnr(decoded, held))
+        pictures = [to_pictures(torch.from_numpy(held[:8])), to_pictures(decoded[:8])]
+        save_sheet(recipe.work / "sheets" / f"vae-{loop.step:06d}.png", pictures)
+
+    loop.run(step, log, on_save)
+    vae = loop.averages["vae"]
+    latents = torch.cat([*latents_of(vae, cache, cache.ready()[:512])])
+    mean, std = latents.mean(dim=(0, 2, 3)), latents.std(dim=(0, 2, 3))
+    log(latent_mean=str(mean.tolist()), latent_std=str(std.tolist()))
+    _nets.fold_latent_statistics(vae, mean, std)
+    vae.to(memory_format=torch.contiguous_format).save_pretrained(recipe.work / "vae")
+    return vae
+
+
+def picture_loss(decoded: torch.Tensor, sample: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Compare pictures (B, 3, H, W) band by band.
+
+    Returns: the L1 distance of the picture and of each Laplacian band; the L1 distance of each band's local
+    energy, which asks for grain where there is grain even if its place cannot be kept.
+    """
+    pixels, texture = F.l1_loss(decoded, sample), decoded.new_zeros(())
+    for _ in range(PYRAMID_LEVELS):
+        small, small_truth = F.avg_pool2d(decoded, 2), F.avg_pool2d(sample, 2)
+        band = decoded - F.interpolate(small, scale_factor=2.0)
+        band_truth = sample - F.interpolate(small_truth, scale_factor=2.0)
+        pixels = pixels + F.l1_loss(band, band_truth)
+        texture = texture + F.l1_loss(F.avg_pool2d(band.abs(), 4), F.avg_pool2d(band_truth.abs(), 4))
+        decoded, sample = small, small_truth
+    return pixels + F.l1_loss(decoded, sample), TEXTURE_WEIGHT * texture
+
+
+@torch.no_grad()
+def reconstruct(vae: AutoencoderKL, sample: torch.Tensor, batch: int = 4) -> torch.Tensor:
+    """Encode and decode (N, 3, H, W) in [-1, 1] in float32, a few at a time."""
+    parts = [vae.decode(vae.encode(part).latent_dist.mode()).sample for part in sample.split(batch)]
+    return torch.cat(parts).clamp(-1, 1)
+
+
+def psnr(decoded: torch.Tensor, sample: np.ndarray) -> float:
+    """Return the mean PSNR in dB over pictures (N, 3, H, W) in [-1, 1]."""
+    error = (decoded - torch.from_numpy(sample)).square().mean(dim=(1, 2, 3)) / 4
+    return float((-10 * error.log10()).mean())
+
+
+def to_pictures(sample: torch.Tensor) -> np.ndarray:
+    """Turn (N, 3, H, W) in [-1, 1] into uint8 (N, H, W, 3)."""
+    return ((sample.permute(0, 2, 3, 1) + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).numpy()
+
+
+def latents_of(
+    vae: AutoencoderKL, cache: RenderCache, numbers: np.ndarray, batch: int = 16
+) -> Iterator[torch.Tensor]:
+    """Yield the latents of these numbers, batch by batch."""
+    for start in range(0, len(numbers), batch):
+        sample = torch.from_numpy(to_sample(cache.images[numbers[start : start + batch]]))
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            mode = vae.encode(sample.to(memory_format=torch.channels_last)).latent_dist.mode()
+        yield mode.float().contiguous()

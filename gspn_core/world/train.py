@@ -1,0 +1,77 @@
+"""Train the embedded model from nothing: `python -m gspn_core.world.train data|vae|model|export|all`.
+
+Knows the order of the parts and how the result is laid out; the parts are _data, _vae and _denoiser.
+"""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL
+
+from gspn_core.world._data import RenderCache
+from gspn_core.world._denoiser import build_model, pipeline_of, train_model
+from gspn_core.world._loop import Loop
+from gspn_core.world._recipe import Recipe
+from gspn_core.world._vae import train_vae
+
+
+def render_cache(recipe: Recipe) -> None:
+    """Draw the pictures of the recipe that are not drawn yet."""
+    cache = RenderCache.create(
+        recipe.data, count=recipe.pictures, base_px=recipe.nets.base_px, seed=recipe.seed
+    )
+    cache.fill(processes=recipe.processes)
+
+
+def export(recipe: Recipe, out: Path) -> None:
+    """Write the averaged weights as an SDXL pipeline in float16 safetensors.
+
+    A model that is not trained yet is written as it was initialised.
+    """
+    torch.manual_seed(recipe.seed)
+    tokenizer, modules = build_model(recipe)
+    parts = Loop(modules, recipe.model_loop, recipe.work / "model.pt").averages
+    parts["unet"].set_default_attn_processor()
+    vae = AutoencoderKL.from_pretrained(recipe.work / "vae")
+    pipeline = pipeline_of(parts, vae, tokenizer).to(torch.float16)
+    pipeline.unet.to(memory_format=torch.contiguous_format)
+    pipeline.save_pretrained(out, safe_serialization=True)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the parts named on the command line."""
+    parser = argparse.ArgumentParser(prog="gspn_core.world.train", description=__doc__.splitlines()[0])
+    parser.add_argument("part", choices=("data", "vae", "model", "export", "all"))
+    parser.add_argument("--work", type=Path, required=True, help="folder of caches and checkpoints")
+    parser.add_argument("--out", type=Path, default=Path("assets/world"), help="where export writes")
+    parser.add_argument("--minutes", type=float, help="length of this part's training")
+    parser.add_argument("--pictures", type=int, default=Recipe.pictures, help="size of the render cache")
+    parser.add_argument("--processes", type=int, default=Recipe.processes, help="processes that render")
+    parser.add_argument("--threads", type=int, default=2, help="threads that train")
+    parser.add_argument("--batch", type=int, help="pictures of one training step of this part")
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args(arguments)
+    torch.set_num_threads(given.threads)
+    recipe = Recipe(work=given.work, seed=given.seed, pictures=given.pictures, processes=given.processes)
+    if given.minutes:
+        recipe = replace(
+            recipe,
+            vae_loop=replace(recipe.vae_loop, minutes=given.minutes),
+            model_loop=replace(recipe.model_loop, minutes=given.minutes),
+        )
+    if given.batch:
+        recipe = replace(recipe, vae_batch=given.batch, model_batch=given.batch)
+    parts = {
+        "data": lambda: render_cache(recipe),
+        "vae": lambda: train_vae(recipe),
+        "model": lambda: train_model(recipe),
+        "export": lambda: export(recipe, given.out),
+    }
+    for name in parts if given.part == "all" else (given.part,):
+        parts[name]()
+
+
+if __name__ == "__main__":
+    main()
