@@ -87,7 +87,7 @@ def _threads(maps: tuple[int, ...]) -> int:
 
 
 def _channel_parts(maps: tuple[int, ...]) -> int:
-    """Return in how many parts the channels of one logits map are done: 1 if there are maps for all threads."""
+    """Return in how many parts the channels of one logits map are done; 1 if the maps go round."""
     M, G = maps[:2]
     return max(1, min(G, -(-_threads(maps) // max(1, M))))
 
@@ -259,14 +259,31 @@ def _forward(x, gate, logits, out, m0, m1, c0, c1, columns, backwards, chunk, co
                                 + same[t, j + 1] * states[t, j + 1]
                                 + following[t, j + 1] * states[t, j + 2]
                             )
-                            states[t + 1, j + 1] = (one - convex * gates[t, j]) * mixed + gates[t, j] * inputs[t, j]
+                            states[t + 1, j + 1] = (one - convex * gates[t, j]) * mixed + gates[
+                                t, j
+                            ] * inputs[t, j]
                 carried[c - c0] = states[count]
                 _store(states[1:], out[m, c], start, count, columns, backwards, 1)
 
 
 @njit(cache=True, nogil=True)
 def _backward(
-    x, gate, logits, state, grad, grad_x, grad_gate, grad_logits, m0, m1, c0, c1, columns, backwards, chunk, convex
+    x,
+    gate,
+    logits,
+    state,
+    grad,
+    grad_x,
+    grad_gate,
+    grad_logits,
+    m0,
+    m1,
+    c0,
+    c1,
+    columns,
+    backwards,
+    chunk,
+    convex,
 ):
     H, W = state.shape[2:]
     lines, length = (W, H) if columns else (H, W)

@@ -1,4 +1,4 @@
-"""The line scan as its formula reads, in plain torch: the truth that every other backend is tested against."""
+"""The line scan as its formula reads, in plain torch: the truth that other backends are tested against."""
 
 from __future__ import annotations
 

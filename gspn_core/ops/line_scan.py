@@ -57,7 +57,7 @@ def line_scan(
         backend: "naive" is the formula in torch, "cpu" is numba, "auto" the fastest for the device.
 
     Returns:
-        (B, C, H, W) in the dtype of x, differentiable once in x, gate and logits (naive: any number of times).
+        (B, C, H, W) in the dtype of x, differentiable once in x, gate and logits (naive: any time).
 
     Raises:
         BadTensor: a shape, dtype or device that does not fit.
@@ -78,7 +78,7 @@ def line_scan(
 
 
 class _LineScan(torch.autograd.Function):
-    """Join a backend's forward and backward; the state is kept for the latter in the dtype it was carried in."""
+    """Join a backend's forward and backward; the latter gets the state in the dtype it was carried in."""
 
     @staticmethod
     def forward(ctx, x, gate, logits, module, options):
@@ -105,8 +105,9 @@ def _check_settings(direction: str, chunk_size: int | None, gating: str, backend
         if value not in known:
             raise BadSetting(name, f"{name} must be one of {', '.join(known)}, got {value!r}.")
     if chunk_size is not None and (not isinstance(chunk_size, int) or chunk_size < 1):
-        raise BadSetting("chunk_size", f"chunk_size must be a whole number of lines from 1, got {chunk_size!r}; "
-                         "None scans from edge to edge.")  # fmt: skip
+        raise BadSetting(
+            "chunk_size", f"chunk_size must be at least 1 line, got {chunk_size!r}; None scans edge to edge."
+        )
 
 
 def _check_tensors(x: Tensor, gate: Tensor, logits: Tensor) -> None:
@@ -117,7 +118,7 @@ def _check_tensors(x: Tensor, gate: Tensor, logits: Tensor) -> None:
         raise BadTensor(f"gate must have the shape of x, {tuple(x.shape)}, got {tuple(gate.shape)}.")
     if logits.shape not in ((B, C, 3, H, W), (B, 1, 3, H, W)):
         raise BadTensor(
-            f"logits must be {(B, C, 3, H, W)}, or {(B, 1, 3, H, W)} to share them, got {tuple(logits.shape)}."
+            f"logits must be {(B, C, 3, H, W)}, or {(B, 1, 3, H, W)} if shared, got {tuple(logits.shape)}."
         )
     if not (x.dtype == gate.dtype == logits.dtype and x.dtype.is_floating_point):
         raise BadTensor(

@@ -1,0 +1,275 @@
+"""The GSPN token mixer: four line scans with gates made from the tokens, in place of a self-attention.
+
+Knows one layer. Which layers of a UNet get one, and how a layer learns the height and width of its map,
+is `adapter`'s matter.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from gspn_core.errors import BadSetting, BadTensor
+from gspn_core.ops import line_scan
+from gspn_core.ops.line_scan import DIRECTIONS, GATINGS, Direction, Gating
+
+SharedWeights = Literal["all", "heads", "none"]
+
+# Without gradients, one tensor of a channel block may take this much; five of them live at once.
+_BLOCK_BYTES = 128 * 2**20
+
+
+@dataclass(frozen=True, kw_only=True)
+class GSPNConfig:
+    """What a mixer is made of.
+
+    Attributes:
+        proxy_ratio: channels per proxy channel; gates and neighbour weights are made from the proxies.
+        scan_ratio: attention channels per scanned channel; 1 scans all, more is GSPN-2's compact form.
+        chunk_size: lines between restarts of the state, None for a scan from edge to edge.
+        gating: "convex" keeps the state within the values at every size; "free" is the published form.
+        shared_weights: channels with the same neighbour weights: "all" (GSPN-2), of a head, "none" (GSPN).
+    """
+
+    proxy_ratio: int = 8
+    scan_ratio: int = 1
+    chunk_size: int | None = None
+    gating: Gating = "convex"
+    shared_weights: SharedWeights = "heads"
+
+    def __post_init__(self) -> None:
+        for name in ("proxy_ratio", "scan_ratio", "chunk_size"):
+            value = getattr(self, name)
+            if not (isinstance(value, int) and value >= 1 or name == "chunk_size" and value is None):
+                raise BadSetting(name, f"{name} must be a whole number from 1, got {value!r}.")
+        for name, known in (("gating", GATINGS), ("shared_weights", get_args(SharedWeights))):
+            if getattr(self, name) not in known:
+                raise BadSetting(
+                    name, f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}."
+                )
+
+
+class GSPNMixer(nn.Module):
+    """Mix tokens with four line scans; called like a diffusers self-attention.
+
+        p = W_down x                                 C -> C / proxy_ratio
+        logits_d, gate_d, u_d, D_d = W_d p           per direction d; gate_d through a sigmoid when convex
+        y = sum over d of u_d·line_scan_d(v, gate_d, logits_d) + D_d·v,       v = W_v x
+        out = W_out y + b
+
+    GSPN (arXiv 2501.12381) merges the directions with a 1×1 convolution; here u_d weighs every direction per
+    channel and pixel already, and W_out follows, so the merge is the sum. In the convex form the gate of the
+    line at which the state starts is 1: every state is then a weighted mean of values, as if the first line
+    went on for ever beyond the edge, and its scale is the same in a small and in a large map.
+
+    Attributes:
+        map_size: (height, width) of the next token map; height·width must be the number of tokens.
+        block_channels: scanned channels that exist at once without gradients; None decides by size.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        heads: int,
+        inner_channels: int | None = None,
+        config: GSPNConfig | None = None,
+    ) -> None:
+        """Make a mixer of `channels` wide tokens whose output is zero until it is trained.
+
+        Args:
+            channels: width of the tokens, in and out.
+            heads: groups of scanned channels, which share neighbour weights when the config says so.
+            inner_channels: width of the values, heads times the head's width; None means channels.
+            config: None means GSPNConfig().
+
+        Raises:
+            BadSetting: heads that do not divide the scanned channels.
+        """
+        super().__init__()
+        self.config = config = GSPNConfig() if config is None else config
+        V = (channels if inner_channels is None else inner_channels) // config.scan_ratio
+        if V < 1 or V % heads:
+            raise BadSetting(
+                "scan_ratio", f"the scanned channels must be a multiple of the {heads} heads, got {V}; "
+                "choose a smaller scan_ratio."
+            )  # fmt: skip
+        P = max(1, channels // config.proxy_ratio)
+        self.channels, self.heads, self.scan_channels = channels, heads, V
+        self.weight_sets = {"all": 1, "heads": heads, "none": V}[config.shared_weights]
+        self.map_size: tuple[int, int] | None = None
+        self.block_channels: int | None = None
+        self.to_proxy = nn.Linear(channels, P)
+        self.to_value = nn.Linear(channels, V, bias=False)
+        # Rows: three logits per set of weights, then gate, u and D of every scanned channel.
+        self.expand = nn.ModuleDict({d: nn.Linear(P, 3 * self.weight_sets + 3 * V) for d in DIRECTIONS})
+        self.to_out = nn.Linear(V, channels)
+        self._start_calm()
+
+    @classmethod
+    def from_attention(cls, attention: nn.Module, config: GSPNConfig | None = None) -> GSPNMixer:
+        """Make a mixer of a diffusers `Attention`'s shape, dtype and device.
+
+        When every channel is scanned it starts with the attention's own value and output projections.
+
+        Raises:
+            BadSetting: a layer that does more than self-attention between two projections.
+        """
+        C, V = attention.query_dim, attention.to_v.out_features
+        if (
+            attention.to_v.in_features != C
+            or attention.inner_dim != V
+            or attention.residual_connection
+            or attention.rescale_output_factor != 1
+        ):
+            raise BadSetting("target", f"a mixer needs a plain self-attention {C} wide, got {attention!r}.")
+        mixer = cls(C, heads=attention.heads, inner_channels=V, config=config)
+        weight = attention.to_v.weight
+        if mixer.config.scan_ratio == 1:
+            target = attention.to_out[0]
+            with torch.no_grad():
+                mixer.to_value.weight.copy_(weight)
+                mixer.to_out.weight.copy_(target.weight)
+                mixer.to_out.bias.zero_() if target.bias is None else mixer.to_out.bias.copy_(target.bias)
+        return mixer.to(device=weight.device, dtype=weight.dtype)
+
+    def _start_calm(self) -> None:
+        """Start as the mean of four directional averages, with reaches from 2 to 32 pixels by channel."""
+        V, sets = self.scan_channels, 3 * self.weight_sets
+        per_head = V // self.heads
+        share = 0.5 ** torch.linspace(1, 5, per_head).repeat(self.heads)
+        gate = torch.logit(share) if self.config.gating == "convex" else share
+        for layer in self.expand.values():
+            nn.init.normal_(layer.weight, std=0.1 / math.sqrt(layer.in_features))
+            nn.init.zeros_(layer.bias)
+            with torch.no_grad():
+                layer.bias[sets : sets + V] = gate
+                layer.bias[sets + V : sets + 2 * V] = 1 / len(DIRECTIONS)
+        nn.init.zeros_(self.to_out.weight)
+        nn.init.zeros_(self.to_out.bias)
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        *,
+        map_size: tuple[int, int] | None = None,
+        **_: object,
+    ) -> Tensor:
+        """Mix hidden_states (B, N, C) over its map.
+
+        Args:
+            hidden_states: tokens in row-major order of the map.
+            encoder_hidden_states: must be None; a mixer attends to nothing but its own tokens.
+            attention_mask: must be None; a scan has no pairs of tokens to mask.
+            map_size: (height, width) of the map, None for the attribute's.
+
+        Other keywords of a diffusers attention (an adapter's scale…) concern cross-attention and are ignored.
+
+        Returns:
+            (B, N, C).
+
+        Raises:
+            BadTensor: a map size that is missing or is not N tokens, or an argument that must be None.
+        """
+        if encoder_hidden_states is not None or attention_mask is not None:
+            raise BadTensor("a GSPN mixer takes no encoder_hidden_states or attention_mask; pass None.")
+        B, N, _C = hidden_states.shape
+        H, W = self._checked_map_size(N, map_size)
+        tokens = hidden_states.transpose(1, 2)
+        proxy = _project(self.to_proxy.weight, self.to_proxy.bias, tokens)
+        mixed = [
+            self._mix_heads(tokens, proxy, range(h, min(h + step, self.heads)), H, W)
+            for step in [self._heads_at_once(B, N)]
+            for h in range(0, self.heads, step)
+        ]
+        y = mixed[0] if len(mixed) == 1 else torch.cat(mixed, 1)
+        weight = self.to_out.weight.t().expand(B, -1, -1)
+        return torch.baddbmm(self.to_out.bias, y.transpose(1, 2), weight)
+
+    def _checked_map_size(self, N: int, map_size: tuple[int, int] | None) -> tuple[int, int]:
+        map_size = self.map_size if map_size is None else map_size
+        if map_size is None:
+            raise BadTensor(
+                f"map_size of {N} tokens is unknown; inject the adapter, or pass (height, width)."
+            )
+        H, W = map_size
+        if H * W != N:
+            raise BadTensor(f"map_size {H}×{W} must hold {N} tokens; pass the (height, width) of this map.")
+        return H, W
+
+    def _heads_at_once(self, B: int, N: int) -> int:
+        if torch.is_grad_enabled():
+            return self.heads
+        channels = self.block_channels
+        if channels is None:
+            channels = _BLOCK_BYTES // (4 * B * N) if B * N else self.scan_channels
+        return min(self.heads, max(1, channels * self.heads // self.scan_channels))
+
+    def _mix_heads(self, tokens: Tensor, proxy: Tensor, heads: range, H: int, W: int) -> Tensor:
+        """Return the channels (B, V, N) of some heads of y; one direction's gates exist at a time."""
+        B, N = tokens.shape[0], tokens.shape[2]
+        width = self.scan_channels // self.heads
+        V = len(heads) * width
+        channels = slice(heads.start * width, heads.stop * width)
+        value = _project(self.to_value.weight[channels], None, tokens)
+        # Neighbour weights are shared within `sets` groups of channels, folded into the batch.
+        sets, each = {"all": (1, 1), "heads": (len(heads), 1), "none": (1, V)}[self.config.shared_weights]
+        maps = (B * sets, V // sets, H, W)
+        y = None
+        for direction in DIRECTIONS:
+            logits, gate, u, D = self._expand(direction, proxy, channels, heads)
+            gate = gate.reshape(maps)
+            if self.config.gating == "convex":
+                gate = _start_at_one(gate.sigmoid(), direction, self.config.chunk_size)
+            state = line_scan(
+                value.reshape(maps),
+                gate.to(value.dtype),
+                logits.reshape(B * sets, each, 3, H, W).to(value.dtype),
+                direction=direction,
+                chunk_size=self.config.chunk_size,
+                gating=self.config.gating,
+            )
+            part = u * state.reshape(B, V, N)
+            y = torch.addcmul(part if y is None else y + part, D, value)
+        return y
+
+    def _expand(
+        self, direction: Direction, proxy: Tensor, channels: slice, heads: range
+    ) -> tuple[Tensor, ...]:
+        """Return logits (B, 3·sets, N) and gate, u, D (B, V, N) for some of the channels."""
+        layer, V, sets = self.expand[direction], self.scan_channels, 3 * self.weight_sets
+        weight, bias = layer.weight, layer.bias
+        if len(heads) < self.heads:
+            first, last = {
+                "all": (0, 3),
+                "heads": (3 * heads.start, 3 * heads.stop),
+                "none": (3 * channels.start, 3 * channels.stop),
+            }[self.config.shared_weights]
+            rows = [slice(first, last)]
+            rows += [slice(sets + k * V + channels.start, sets + k * V + channels.stop) for k in range(3)]
+            weight = torch.cat([weight[r] for r in rows])
+            bias = torch.cat([bias[r] for r in rows])
+            V, sets = channels.stop - channels.start, last - first
+        return _project(weight, bias, proxy).split((sets, V, V, V), 1)
+
+
+def _project(weight: Tensor, bias: Tensor | None, maps: Tensor) -> Tensor:
+    """Return weight (O, I) times maps (B, I, N), plus bias (O,): (B, O, N), contiguous."""
+    weight = weight.expand(maps.shape[0], -1, -1)
+    return torch.bmm(weight, maps) if bias is None else torch.baddbmm(bias[:, None], weight, maps)
+
+
+def _start_at_one(gate: Tensor, direction: Direction, chunk_size: int | None) -> Tensor:
+    """Return gate (B, C, H, W) with ones on the lines at which the state starts."""
+    along = -1 if direction in ("right", "left") else -2
+    lines = gate.shape[along]
+    starts = torch.arange(0, lines, chunk_size or lines, device=gate.device)
+    if direction in ("left", "up"):
+        starts = lines - 1 - starts
+    return gate.index_fill(along, starts, 1)
