@@ -1,0 +1,15 @@
+"""A curve of memory over time that stays small however long the run is."""
+
+from __future__ import annotations
+
+MAX_HISTORY = 200
+
+
+def thinned(points: tuple[tuple[float, int], ...]) -> tuple[tuple[float, int], ...]:
+    """Return at most MAX_HISTORY points: one at a time the least missed goes, never an end or the highest."""
+    kept = list(points)
+    while len(kept) > MAX_HISTORY:
+        highest = max(range(len(kept)), key=lambda i: kept[i][1])
+        inner = (i for i in range(1, len(kept) - 1) if i != highest)
+        kept.pop(min(inner, key=lambda i: kept[i + 1][0] - kept[i - 1][0]))
+    return tuple(kept)

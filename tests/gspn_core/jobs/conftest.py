@@ -1,0 +1,135 @@
+"""A cascade of three small stages as hand-made events, shared by the tests of jobs."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+
+import pytest
+from PIL import Image
+
+from gspn_core.errors import Stopped
+from gspn_core.events import (
+    CascadeDone,
+    Event,
+    MemorySample,
+    PlanReady,
+    StageDone,
+    StageStarted,
+    StepDone,
+    StepWeights,
+    TileDone,
+)
+from gspn_core.plan import CascadePlan, ModelCard, StagePlan, make_plan
+from gspn_core.settings import Settings
+
+CARD = ModelCard(
+    name="toy",
+    title="The toy model",
+    description="Draws one colour.",
+    base_px=64,
+    size_multiple=64,
+    max_target_px=256,
+    default_target_px=256,
+    num_inference_steps=4,
+    guidance_scale=4.0,
+    upscale_strength=0.5,
+    mixers=("gspn", "attention"),
+)
+
+
+def memory(now: int = 1_000, peak: int = 2_000) -> MemorySample:
+    return MemorySample(kind="process", now_bytes=now, peak_bytes=peak, total_bytes=10_000)
+
+
+def stage_weights(stage: StagePlan) -> tuple[StepWeights, ...]:
+    """The first step of every later stage evaluates the dilated branch."""
+    if stage.is_base:
+        return ()
+    return tuple(
+        StepWeights(timestep=float(500 - i), c1=0.1, c2=0.3, c3=0.2, dilated=i == 0)
+        for i in range(stage.steps)
+    )
+
+
+def stage_events(stage: StagePlan, *, call_seconds: float = 1.0) -> Generator[Event, None, None]:
+    weights = stage_weights(stage)
+    calls = stage.steps + sum(w.dilated for w in weights)
+    yield StageStarted(stage=stage, weights=weights, model_calls=calls)
+    seconds = 0.0
+    for step in range(1, stage.steps + 1):
+        seconds += call_seconds * (1 + (bool(weights) and weights[step - 1].dilated))
+        preview = Image.new("RGB", (8, 8), (step, 0, 0))
+        yield StepDone(
+            stage=stage.index,
+            step=step,
+            steps=stage.steps,
+            seconds=seconds,
+            memory=memory(now=1_000 + step),
+            preview=preview,
+        )
+    for tile in (1, 2):
+        seconds += call_seconds
+        yield TileDone(
+            stage=stage.index, phase="decode", tile=tile, tiles=2, seconds=seconds, memory=memory()
+        )
+    picture = Image.new("RGB", (stage.size.width, stage.size.height), (stage.index, 90, 200))
+    yield StageDone(stage=stage, image=picture, seconds=seconds, memory=memory(peak=5_000))
+
+
+def cascade_events(plan: CascadePlan) -> Generator[Event, None, None]:
+    yield PlanReady(plan=plan)
+    for stage in plan.stages:
+        yield from stage_events(stage, call_seconds=4.0**stage.index)
+    yield CascadeDone(seconds=100.0)
+
+
+@dataclass
+class Engine:
+    """Stands where the engine stands: it plans for real and tells a cascade of coloured squares.
+
+    before_event is called with (settings, number of the event) and may wait or raise.
+    """
+
+    before_event: Callable[[Settings, int], None] = lambda _settings, _number: None
+    ran: list[Settings] = field(default_factory=list)
+    stopped_after: list[int] = field(default_factory=list)
+
+    def plan(self, settings: Settings) -> CascadePlan:
+        return make_plan(settings, CARD)
+
+    def run(
+        self,
+        settings: Settings,
+        should_stop: Callable[[], bool],
+        previews: bool = True,  # noqa: ARG002 - the engine's signature
+    ) -> Generator[Event, None, None]:
+        self.ran.append(settings)
+        events = cascade_events(self.plan(settings))
+        for number, event in zip(itertools.count(), events, strict=False):
+            self.before_event(settings, number)
+            if should_stop():
+                self.stopped_after.append(number)
+                raise Stopped("The run was stopped.")
+            yield event
+
+
+@pytest.fixture
+def card() -> ModelCard:
+    return CARD
+
+
+@pytest.fixture
+def make_engine() -> type[Engine]:
+    return Engine
+
+
+@pytest.fixture
+def plan() -> CascadePlan:
+    return make_plan(Settings(prompt="a lake", seed=7), CARD)
+
+
+@pytest.fixture
+def events(plan: CascadePlan) -> list[Event]:
+    return list(cascade_events(plan))
