@@ -105,7 +105,7 @@ def predict_noise(
     told: list[str],
     time_ids: torch.Tensor,
 ) -> torch.Tensor:
-    """Run the UNet on noisy latents (B, 4, h, w) under captions and micro-conditioning: noise_pred, float32."""
+    """Run the UNet on noisy latents (B, 4, h, w), in bfloat16 where that is safe: noise_pred, float32."""
     with torch.autocast("cpu", torch.bfloat16):
         encoders = (modules["text_encoder"], modules["text_encoder_2"])
         embeds, pooled = _nets.encode_prompts(tokenizer, encoders, told)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
-from torch.nn import functional as F
+from torch import nn
 
 from gspn_core.world import _nets
 from gspn_core.world._data import RenderCache, crops, to_sample
@@ -44,13 +44,13 @@ def train_vae(recipe: Recipe) -> AutoencoderKL:
             posterior = vae.encode(sample).latent_dist
             latents = posterior.sample()
             if rng.random() < HALVED_SHARE:
-                latents, sample = F.avg_pool2d(latents, 2), F.avg_pool2d(sample, 2)
+                latents, sample = nn.functional.avg_pool2d(latents, 2), nn.functional.avg_pool2d(sample, 2)
             decoded = vae.decode(latents).sample
         prior = PRIOR_WEIGHT * 0.5 * (
             posterior.mean.float().square() + posterior.var.float() - 1 - posterior.logvar.float()
         ).mean()  # fmt: skip
         pixels, texture = picture_loss(decoded.float(), sample)
-        return pixels + texture + prior, {"texture": float(texture), "prior": float(prior)}
+        return pixels + texture + prior, {"texture": float(texture.detach()), "prior": float(prior.detach())}
 
     def on_save() -> None:
         average = loop.averages["vae"]
@@ -76,15 +76,17 @@ def picture_loss(decoded: torch.Tensor, sample: torch.Tensor) -> tuple[torch.Ten
     Returns: the L1 distance of the picture and of each Laplacian band; the L1 distance of each band's local
     energy, which asks for grain where there is grain even if its place cannot be kept.
     """
-    pixels, texture = F.l1_loss(decoded, sample), decoded.new_zeros(())
+    pixels, texture = nn.functional.l1_loss(decoded, sample), decoded.new_zeros(())
     for _ in range(PYRAMID_LEVELS):
-        small, small_truth = F.avg_pool2d(decoded, 2), F.avg_pool2d(sample, 2)
-        band = decoded - F.interpolate(small, scale_factor=2.0)
-        band_truth = sample - F.interpolate(small_truth, scale_factor=2.0)
-        pixels = pixels + F.l1_loss(band, band_truth)
-        texture = texture + F.l1_loss(F.avg_pool2d(band.abs(), 4), F.avg_pool2d(band_truth.abs(), 4))
+        small, small_truth = nn.functional.avg_pool2d(decoded, 2), nn.functional.avg_pool2d(sample, 2)
+        band = decoded - nn.functional.interpolate(small, scale_factor=2.0)
+        band_truth = sample - nn.functional.interpolate(small_truth, scale_factor=2.0)
+        pixels = pixels + nn.functional.l1_loss(band, band_truth)
+        texture = texture + nn.functional.l1_loss(
+            nn.functional.avg_pool2d(band.abs(), 4), nn.functional.avg_pool2d(band_truth.abs(), 4)
+        )
         decoded, sample = small, small_truth
-    return pixels + F.l1_loss(decoded, sample), TEXTURE_WEIGHT * texture
+    return pixels + nn.functional.l1_loss(decoded, sample), TEXTURE_WEIGHT * texture
 
 
 @torch.no_grad()

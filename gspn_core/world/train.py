@@ -26,8 +26,9 @@ def render_cache(recipe: Recipe) -> None:
 
 
 def export(recipe: Recipe, out: Path) -> None:
-    """Write the averaged weights as an SDXL pipeline in float16 safetensors.
+    """Write the averaged weights as an SDXL pipeline: safetensors, the UNet and the autoencoder in float16.
 
+    The text encoders stay in float32: they are small, and they load in the precision they were saved in.
     A model that is not trained yet is written as it was initialised.
     """
     torch.manual_seed(recipe.seed)
@@ -35,8 +36,8 @@ def export(recipe: Recipe, out: Path) -> None:
     parts = Loop(modules, recipe.model_loop, recipe.work / "model.pt").averages
     parts["unet"].set_default_attn_processor()
     vae = AutoencoderKL.from_pretrained(recipe.work / "vae")
-    pipeline = pipeline_of(parts, vae, tokenizer).to(torch.float16)
-    pipeline.unet.to(memory_format=torch.contiguous_format)
+    parts["unet"].to(torch.float16, memory_format=torch.contiguous_format)
+    pipeline = pipeline_of(parts, vae.half(), tokenizer)
     pipeline.save_pretrained(out, safe_serialization=True)
 
 

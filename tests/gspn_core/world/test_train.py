@@ -1,0 +1,151 @@
+"""Training at toy size: two steps of each part on toy pictures, resumed, exported and run."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from diffusers import StableDiffusionXLPipeline
+from safetensors.torch import load_file
+
+from gspn_core.world import _nets
+from gspn_core.world._data import RenderCache
+from gspn_core.world._denoiser import train_model
+from gspn_core.world._log import Log
+from gspn_core.world._loop import Loop, LoopConfig
+from gspn_core.world._nets import NetConfig
+from gspn_core.world._recipe import Recipe
+from gspn_core.world._vae import picture_loss, train_vae
+from gspn_core.world.captions import vocabulary
+from gspn_core.world.train import export, render_cache
+
+TOY = NetConfig(
+    base_px=64,
+    vae_channels=(8, 8, 8, 8),
+    unet_channels=(16, 16, 16),
+    head_dim=8,
+    norm_groups=8,
+    text_widths=(16, 16),
+    text_layers=2,
+    time_embed_dim=8,
+)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A recipe whose parts are all trained for two steps, and the exported pipeline's folder."""
+    work = tmp_path_factory.mktemp("work")
+    loop = LoopConfig(minutes=10, max_steps=2, log_steps=1)
+    recipe = Recipe(
+        work=work, nets=TOY, pictures=12, processes=1, vae_loop=loop, model_loop=loop,
+        vae_batch=2, vae_crop_px=32, model_batch=2, sheet_steps=2,
+    )  # fmt: skip
+    render_cache(recipe)
+    train_vae(recipe)
+    train_model(recipe)
+    export(recipe, work / "out")
+    return recipe, work / "out"
+
+
+def test_export_loads_as_a_pipeline_and_draws_any_shape(trained):
+    _, out = trained
+    pipeline = StableDiffusionXLPipeline.from_pretrained(out)
+    pipeline.set_progress_bar_config(disable=True)
+    image = pipeline("snowy mountains over a lake", height=64, width=128, num_inference_steps=2).images[0]
+    assert image.size == (128, 64)
+
+
+def test_export_is_float16_safetensors(trained):
+    _, out = trained
+    for part in ("unet", "vae"):
+        weights = load_file(out / part / "diffusion_pytorch_model.safetensors")
+        assert {weight.dtype for weight in weights.values()} == {torch.float16}
+
+
+def test_pipeline_sees_the_embeddings_that_training_saw(trained):
+    _, out = trained
+    pipeline = StableDiffusionXLPipeline.from_pretrained(out)
+    prompt = "red hills at dusk"
+    seen = pipeline.encode_prompt(prompt, do_classifier_free_guidance=True)
+    encoders = (pipeline.text_encoder, pipeline.text_encoder_2)
+    with torch.no_grad():
+        embeds, pooled = _nets.encode_prompts(pipeline.tokenizer, encoders, [prompt, ""])
+    for got, want in zip(seen, (embeds[:1], embeds[1:], pooled[:1], pooled[1:]), strict=True):
+        torch.testing.assert_close(got, want)
+
+
+def test_training_writes_sheets_and_held_out_figures(trained):
+    recipe, _ = trained
+    assert [path.name for path in sorted((recipe.work / "sheets").iterdir())] == [
+        "model-000002.png",
+        "vae-000002.png",
+    ]
+    assert "held_out_psnr_db" in (recipe.work / "vae.jsonl").read_text()
+    assert "held_out_loss" in (recipe.work / "model.jsonl").read_text()
+
+
+def test_training_resumes_where_it_stopped(trained):
+    recipe, _ = trained
+    longer = replace(recipe, model_loop=replace(recipe.model_loop, max_steps=3))
+    train_model(longer)
+    steps = [line for line in (recipe.work / "model.jsonl").read_text().splitlines() if '"loss"' in line]
+    assert len(steps) == 3
+
+
+def test_latents_have_zero_mean_and_unit_variance_after_folding(trained):
+    recipe, _ = trained
+    latents = torch.load(recipe.work / "latents.pt", weights_only=True)["latents"]
+    torch.testing.assert_close(latents.mean(dim=(0, 2, 3)), torch.zeros(4), atol=0.05, rtol=0)
+    torch.testing.assert_close(latents.std(dim=(0, 2, 3)), torch.ones(4), atol=0.05, rtol=0)
+
+
+def test_folding_leaves_the_decoded_picture_alone():
+    torch.manual_seed(0)
+    vae = _nets.build_vae(TOY).eval()
+    sample = torch.rand(1, 3, 32, 48) * 2 - 1
+    with torch.no_grad():
+        before = vae.decode(vae.encode(sample).latent_dist.mode()).sample
+        deviation = vae.encode(sample).latent_dist.std
+        mean, std = torch.tensor([0.3, -0.2, 0.1, 1.0]), torch.tensor([0.5, 2.0, 1.5, 0.7])
+        _nets.fold_latent_statistics(vae, mean, std)
+        after = vae.decode(vae.encode(sample).latent_dist.mode()).sample
+        torch.testing.assert_close(after, before, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(vae.encode(sample).latent_dist.std, deviation / std[:, None, None])
+
+
+def test_tokenizer_knows_every_word_of_the_world():
+    words = sorted(vocabulary())
+    tokenizer = _nets.build_tokenizer(words)
+    assert all(len(tokenizer(word).input_ids) == 3 for word in words)
+    assert tokenizer.decode(tokenizer("quartz dunes", add_special_tokens=False).input_ids) == "quartz dunes"
+
+
+def test_a_texture_of_the_wrong_strength_costs_more_than_one_that_is_misplaced():
+    grain = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    _, moved = picture_loss(grain.roll(8, dims=3), grain)
+    _, missing = picture_loss(torch.zeros_like(grain), grain)
+    assert moved < 0.5 * missing
+
+
+def test_the_rate_rises_then_holds_then_falls_to_nothing():
+    config = LoopConfig(minutes=10, learning_rate=1.0, warmup_steps=10, decay_share=0.2)
+    assert config.rate(0, 0.0) == pytest.approx(0.1)
+    assert config.rate(100, 300.0) == 1.0
+    assert config.rate(100, 540.0) == pytest.approx(0.5)
+    assert config.rate(100, 600.0) == 0.0
+
+
+def test_loop_finds_the_answer_and_its_average_follows(tmp_path):
+    model = torch.nn.Linear(1, 1)
+    config = LoopConfig(minutes=10, max_steps=300, learning_rate=0.05, warmup_steps=1, weight_decay=0.0)
+    loop = Loop({"line": model}, config, tmp_path / "line.pt")
+    x = torch.linspace(-1, 1, 16)[:, None]
+    loop.run(lambda _: ((model(x) - 3 * x - 1).square().mean(), {}), Log(tmp_path / "line.jsonl"))
+    np.testing.assert_allclose([float(model.weight), float(model.bias)], [3, 1], atol=0.05)
+    assert abs(float(loop.averages["line"].weight) - 3) < 1.0
+
+
+def test_cache_refuses_another_shape_in_the_same_folder(trained):
+    recipe, _ = trained
+    with pytest.raises(ValueError, match="name another folder"):
+        RenderCache.create(recipe.data, count=5, base_px=64, seed=0)
