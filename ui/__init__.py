@@ -1,0 +1,1 @@
+"""The page: draws what jobs tell. Free of torch and diffusers."""

@@ -1,0 +1,357 @@
+const words = props.words;
+const find = (selector) => element.querySelector(selector);
+const viewer = find(".viewer");
+const pan = find(".pan");
+const picture = find(".picture");
+const map = find(".map");
+const ladder = find(".ladder");
+const download = find(".download");
+
+let state = null;
+let received = 0;
+let job = null;
+let chosen = null;
+let full = false;
+let shown = "";
+let told = "";
+
+const set = (node, text) => {
+  if (node.textContent !== text) node.textContent = text;
+};
+const attribute = (node, name, value) => {
+  if (value === null || value === undefined || value === false) node.removeAttribute(name);
+  else if (node.getAttribute(name) !== String(value)) node.setAttribute(name, value);
+};
+const clock = (seconds) => {
+  const whole = Math.max(0, Math.floor(seconds));
+  const pad = (value) => String(value).padStart(2, "0");
+  const [h, m, s] = [Math.floor(whole / 3600), Math.floor((whole % 3600) / 60), whole % 60];
+  return h ? `${h}:${pad(m)}:${pad(s)}` : `${m}:${pad(s)}`;
+};
+const isLive = () => state.state === "queued" || state.state === "running";
+
+/* Which stage the big picture shows: the chosen one, else the live preview, else the last that is done. */
+function target() {
+  const byIndex = (index) => (index === null || index === undefined ? null : state.stages[index]);
+  const pinned = byIndex(chosen);
+  if (pinned && pinned.proxy) return { stage: pinned, source: pinned.proxy, live: false };
+  if (state.preview && byIndex(state.preview_stage))
+    return { stage: byIndex(state.preview_stage), source: state.preview, live: true };
+  const last = byIndex(state.show);
+  return last && last.proxy ? { stage: last, source: last.proxy, live: false } : null;
+}
+
+function centre() {
+  return {
+    x: (pan.scrollLeft + pan.clientWidth / 2) / Math.max(pan.scrollWidth, 1),
+    y: (pan.scrollTop + pan.clientHeight / 2) / Math.max(pan.scrollHeight, 1),
+  };
+}
+
+function look(at) {
+  pan.scrollLeft = at.x * pan.scrollWidth - pan.clientWidth / 2;
+  pan.scrollTop = at.y * pan.scrollHeight - pan.clientHeight / 2;
+  paintMap();
+}
+
+/* Pictures are swapped once decoded, so that the old one stays until the new one can be seen. */
+function paintPicture(at = null) {
+  const now = target();
+  const zoomed = full && now !== null && !now.live;
+  viewer.classList.toggle("zoomed", zoomed);
+  viewer.classList.toggle("live", Boolean(now && now.live));
+  attribute(pan, "tabindex", zoomed ? 0 : -1);
+  attribute(pan, "aria-label", zoomed ? words.pan : null);
+  attribute(pan, "role", zoomed ? "region" : null);
+  picture.hidden = now === null;
+  if (!now) {
+    shown = "";
+    picture.removeAttribute("src");
+    picture.alt = "";
+    paintMap();
+    return;
+  }
+  const source = zoomed && now.stage.png ? now.stage.png : now.source;
+  const place = at || (zoomed ? centre() : null);
+  const settle = () => {
+    const ratio = window.devicePixelRatio || 1;
+    picture.style.width = zoomed ? `${now.stage.width / ratio}px` : "";
+    picture.style.height = zoomed ? `${now.stage.height / ratio}px` : "";
+    picture.style.aspectRatio = `${now.stage.width} / ${now.stage.height}`;
+    picture.alt = now.stage.alt;
+    if (place) look(place);
+    else paintMap();
+  };
+  if (shown === source) {
+    settle();
+    return;
+  }
+  shown = source;
+  const next = new Image();
+  next.src = source;
+  const swap = () => {
+    if (shown !== source) return;
+    picture.src = source;
+    settle();
+  };
+  next.decode().then(swap, swap);
+}
+
+function paintMap() {
+  const now = state && target();
+  const roomy = pan.scrollWidth <= pan.clientWidth + 1 && pan.scrollHeight <= pan.clientHeight + 1;
+  map.hidden = !now || !viewer.classList.contains("zoomed") || roomy;
+  if (map.hidden) return;
+  const image = map.querySelector("img");
+  if (image.getAttribute("src") !== now.stage.proxy) image.src = now.stage.proxy;
+  map.style.aspectRatio = `${now.stage.width} / ${now.stage.height}`;
+  const box = map.querySelector("i").style;
+  const share = (part, whole) => `${Math.min(1, part / Math.max(whole, 1)) * 100}%`;
+  box.left = share(pan.scrollLeft, pan.scrollWidth);
+  box.top = share(pan.scrollTop, pan.scrollHeight);
+  box.width = share(pan.clientWidth, pan.scrollWidth);
+  box.height = share(pan.clientHeight, pan.scrollHeight);
+}
+
+function paintTools() {
+  const now = target();
+  const stage = now && !now.live ? now.stage : null;
+  find(".tools").hidden = !stage;
+  find(".fit").setAttribute("aria-pressed", String(!full));
+  find(".full").setAttribute("aria-pressed", String(full));
+  if (!stage) return;
+  attribute(download, "href", stage.png);
+  attribute(download, "download", stage.png ? stage.file : null);
+  attribute(download, "aria-disabled", stage.png ? null : "true");
+  attribute(download, "title", stage.png ? stage.file : words.download_wait);
+}
+
+function card(stage, index) {
+  let item = ladder.children[index];
+  if (!item) {
+    item = document.createElement("li");
+    item.innerHTML =
+      '<button type="button" class="card"><span class="thumb"><img alt="" hidden draggable="false"></span>' +
+      '<span class="text"><b></b><span class="lines"></span><span class="meter"><i></i></span></span></button>' +
+      '<a class="get" role="button"><svg viewBox="0 0 16 16" aria-hidden="true">' +
+      '<path d="M8 2v8M4.500 7 8 10.500 11.500 7M3 13.500h10"/></svg></a>';
+    item.querySelector(".card").addEventListener("click", () => choose(index));
+    ladder.append(item);
+  }
+  const now = target();
+  const button = item.querySelector(".card");
+  item.className = stage.state;
+  item.classList.toggle("shown", Boolean(now && now.stage === stage));
+  attribute(button, "aria-label", stage.label);
+  attribute(button, "aria-pressed", String(Boolean(now && now.stage === stage)));
+  button.disabled = !stage.proxy && stage.state !== "running";
+  set(item.querySelector("b"), stage.title);
+  set(item.querySelector(".lines"), stage.lines.join(" · "));
+  item.querySelector(".meter i").style.transform = `scaleX(${stage.progress || 0})`;
+  item.querySelector(".thumb").style.aspectRatio = `${stage.width} / ${stage.height}`;
+  const thumb = item.querySelector("img");
+  const source = stage.proxy || (state.preview_stage === index ? state.preview : null);
+  thumb.hidden = !source;
+  if (source && thumb.getAttribute("src") !== source) thumb.src = source;
+  const get = item.querySelector(".get");
+  get.hidden = stage.state !== "done";
+  attribute(get, "href", stage.png);
+  attribute(get, "download", stage.png ? stage.file : null);
+  attribute(get, "aria-disabled", stage.png ? null : "true");
+  attribute(get, "aria-label", stage.png ? `${words.download} ${stage.title}` : words.download_wait);
+  attribute(get, "title", stage.png ? stage.file : words.download_wait);
+}
+
+function paintLadder() {
+  while (ladder.children.length > state.stages.length) ladder.lastChild.remove();
+  state.stages.forEach(card);
+}
+
+function paintRows(rows) {
+  const list = find(".rows");
+  while (list.children.length > rows.length) list.lastChild.remove();
+  rows.forEach(([label, value], index) => {
+    let row = list.children[index];
+    if (!row) {
+      row = document.createElement("div");
+      row.append(document.createElement("dt"), document.createElement("dd"));
+      list.append(row);
+    }
+    set(row.children[0], label);
+    set(row.children[1], value);
+  });
+}
+
+function paintCurves({ memory, weights }) {
+  const figure = find(".memory");
+  figure.classList.toggle("drawn", Boolean(memory));
+  if (memory) {
+    set(figure.querySelector("figcaption span"), memory.label);
+    set(figure.querySelector("figcaption b"), memory.top);
+    attribute(figure.querySelector(".line"), "d", memory.line);
+    attribute(figure.querySelector(".area"), "d", memory.area);
+  }
+  const chart = find(".weights");
+  chart.classList.toggle("drawn", Boolean(weights));
+  if (!weights) return;
+  for (const name of ["c1", "c2", "c3"]) attribute(chart.querySelector(`path.${name}`), "d", weights.lines[name]);
+  attribute(chart.querySelector(".at"), "d", weights.at === null ? null : `M${weights.at} 0V56`);
+}
+
+function paintClock() {
+  if (!state) return;
+  const { elapsed, left, progress } = state.panel;
+  const since = state.state === "running" ? (performance.now() - received) / 1000 : 0;
+  const remaining = left === null ? null : Math.max(0, left - since);
+  set(find(".elapsed"), elapsed === null ? "" : clock(elapsed + since));
+  const note = state.state === "running" && remaining !== null;
+  set(find(".left"), note ? `${words.left_before} ${clock(remaining)} ${words.left_after}` : "");
+  let share = state.state === "done" ? 1 : progress || 0;
+  if (note) share = (elapsed + since) / Math.max(elapsed + since + remaining, 0.001);
+  find(".bar i").style.transform = `scaleX(${share})`;
+  find(".stagebar i").style.transform = `scaleX(${progress || 0})`;
+}
+
+function paintPanel() {
+  set(find(".headline b"), state.panel.headline);
+  set(find(".headline span"), state.panel.detail);
+  paintRows(state.panel.rows);
+  paintCurves(state.panel);
+  const restored = find(".restored");
+  restored.hidden = !state.restored;
+  if (state.restored) {
+    const time = new Date(state.created * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+    set(restored, `${words.restored} ${time}`);
+  }
+  paintClock();
+}
+
+function paintWords() {
+  const now = target();
+  find(".hello").hidden = state.state !== "empty";
+  const veil = find(".veil");
+  veil.hidden = Boolean(now) || !state.veil;
+  set(veil, state.veil || "");
+  const badge = find(".badge");
+  badge.hidden = !(now && now.live);
+  if (now && now.live) set(badge, [now.stage.title, ...now.stage.lines].join(" · "));
+  if (state.announce !== told) {
+    told = state.announce;
+    set(find(".announce"), told);
+  }
+}
+
+function remember() {
+  if (state.job === job) return;
+  job = state.job;
+  chosen = null;
+  const address = new URL(window.location.href);
+  if (job) address.searchParams.set("job", job);
+  else address.searchParams.delete("job");
+  try {
+    window.history.replaceState(window.history.state, "", address);
+  } catch {
+    /* A sandboxed frame may forbid it; the browser's own memory of the job remains. */
+  }
+}
+
+function paint() {
+  if (!props.value || !props.value.panel) return;
+  state = props.value;
+  received = performance.now();
+  remember();
+  element.closest("#studio")?.setAttribute("data-state", state.state);
+  paintLadder();
+  paintPicture();
+  paintTools();
+  paintPanel();
+  paintWords();
+}
+
+function choose(index) {
+  const stage = state.stages[index];
+  if (!stage || (!stage.proxy && stage.state !== "running")) return;
+  const at = full ? centre() : null;
+  chosen = stage.proxy ? index : null;
+  paintLadder();
+  paintPicture(at);
+  paintTools();
+  paintWords();
+}
+
+function zoom(on, at = { x: 0.5, y: 0.5 }) {
+  const now = state && target();
+  if (!now || now.live || full === on) return;
+  full = on;
+  paintPicture(on ? at : null);
+  paintTools();
+}
+
+function reattach() {
+  if (state && isLive() && performance.now() - received > 8000) trigger("reattach");
+}
+
+props.examples.forEach((text, index) => {
+  const item = document.createElement("li");
+  const button = document.createElement("button");
+  button.type = "button";
+  button.textContent = text;
+  button.addEventListener("click", () => {
+    trigger("example", { index });
+    document.querySelector("#field-prompt textarea")?.focus();
+  });
+  item.append(button);
+  find(".examples").append(item);
+});
+
+find(".fit").addEventListener("click", () => zoom(false));
+find(".full").addEventListener("click", () => zoom(true));
+pan.addEventListener("scroll", paintMap, { passive: true });
+window.addEventListener("resize", paintMap);
+picture.addEventListener("dblclick", (event) => {
+  const box = picture.getBoundingClientRect();
+  zoom(!full, { x: (event.clientX - box.left) / box.width, y: (event.clientY - box.top) / box.height });
+});
+
+let grip = null;
+pan.addEventListener("pointerdown", (event) => {
+  if (event.pointerType !== "mouse" || event.button !== 0 || !viewer.classList.contains("zoomed")) return;
+  grip = { x: event.clientX + pan.scrollLeft, y: event.clientY + pan.scrollTop };
+  pan.setPointerCapture(event.pointerId);
+  viewer.classList.add("dragging");
+});
+pan.addEventListener("pointermove", (event) => {
+  if (!grip) return;
+  pan.scrollLeft = grip.x - event.clientX;
+  pan.scrollTop = grip.y - event.clientY;
+});
+for (const name of ["pointerup", "pointercancel"])
+  pan.addEventListener(name, () => {
+    grip = null;
+    viewer.classList.remove("dragging");
+  });
+
+const press = (id) => {
+  const button = document.getElementById(id);
+  if (button && !button.disabled) button.click();
+};
+document.addEventListener("keydown", (event) => {
+  if (event.isComposing) return;
+  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
+    event.preventDefault();
+    press("run");
+  } else if (event.key === "Escape") press("stop");
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.target.closest("input, textarea, select, [contenteditable], [role=listbox]")) return;
+  if (event.key >= "1" && event.key <= "9" && state) choose(Number(event.key) - 1);
+  else if (event.key.toLowerCase() === "z") zoom(!full);
+});
+
+document.addEventListener("visibilitychange", () => {
+  if (!document.hidden) reattach();
+});
+window.addEventListener("online", reattach);
+setInterval(paintClock, 250);
+
+watch("value", paint);
+paint();

@@ -1,0 +1,109 @@
+"""The settings form: one control for every field of Settings, and the way back from what they hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from gspn_core.plan import ModelCard, make_plan
+from gspn_core.settings import CHOICES, FIELD_NAMES, MAX_PROMPT_CHARACTERS, RANGES, Settings
+from ui import words
+
+SHOWN = (
+    "prompt",
+    "target",
+    "mixer",
+    "upscale_strength",
+    "gaussian_sigma",
+    "cosine_scale_1",
+    "cosine_scale_2",
+    "cosine_scale_3",
+)
+SEED = "seed"
+FOLDED = tuple(name for name in FIELD_NAMES if name not in SHOWN and name != SEED)
+ASPECTS = ("1:1", "4:3", "3:2", "16:9", "21:9", "3:4", "2:3", "9:16")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Form:
+    """The controls by field name, in the order of Settings, and the two buttons beside the seed."""
+
+    controls: Mapping[str, Any]
+    seed_random: gr.Button
+    seed_reuse: gr.Button
+
+    @property
+    def inputs(self) -> list[Any]:
+        """Return the controls in the order of Settings' fields."""
+        return [self.controls[name] for name in FIELD_NAMES]
+
+
+def initial_values(card: ModelCard) -> dict[str, Any]:
+    """Return what the form holds at first: Settings' defaults, and the card's where those leave it open."""
+    prompt = card.examples[0] if card.examples else words.PLACEHOLDERS["prompt"]
+    blank = Settings(prompt=prompt, mixer=card.mixers[0])
+    resolved = make_plan(blank, card).settings.to_dict()
+    return {**resolved, "prompt": card.examples[0] if card.examples else "", "seed": None}
+
+
+def build_form(card: ModelCard) -> Form:
+    """Draw the form into the open gradio block: the settings that matter, the seed, the rest folded."""
+    values = initial_values(card)
+    controls = {name: _control(name, values[name], card) for name in SHOWN}
+    with gr.Row(elem_id="seed-row"):
+        controls[SEED] = _control(SEED, None, card)
+        seed_random = gr.Button(words.SEED_RANDOM, size="sm", elem_id="seed-random", min_width=64)
+        seed_reuse = gr.Button(words.SEED_REUSE, size="sm", elem_id="seed-reuse", min_width=84)
+    with gr.Accordion(words.MORE, open=False, elem_id="more"):
+        controls |= {name: _control(name, values[name], card) for name in FOLDED}
+    return Form(controls=controls, seed_random=seed_random, seed_reuse=seed_reuse)
+
+
+def _control(name: str, value: Any, card: ModelCard) -> Any:
+    common = {
+        "value": value,
+        "label": words.LABELS[name],
+        "info": words.HELP[name],
+        "elem_id": f"field-{name}",
+        "elem_classes": ["field"],
+        "interactive": True,
+    }
+    if name == "target":
+        return gr.Radio([(str(px), px) for px in card.targets], **common)
+    if name == SEED:
+        return gr.Number(placeholder=words.PLACEHOLDERS[name], precision=0, min_width=80, **common)
+    if name == "aspect":
+        return gr.Dropdown(list(ASPECTS), allow_custom_value=True, **common)
+    if name in CHOICES:
+        offered = card.mixers if name == "mixer" else CHOICES[name]
+        choices = [(words.CHOICES[choice], choice) for choice in offered]
+        return gr.Dropdown(choices, **common) if len(choices) > 3 else gr.Radio(choices, **common)
+    if name in RANGES:
+        bounds = RANGES[name]
+        return gr.Slider(bounds.minimum, bounds.maximum, step=bounds.step, buttons=[], **common)
+    lines = 3 if name == "prompt" else 2
+    return gr.Textbox(
+        placeholder=words.PLACEHOLDERS[name],
+        lines=lines,
+        max_lines=6,
+        max_length=MAX_PROMPT_CHARACTERS,
+        **common,
+    )
+
+
+def settings_from(values: Sequence[Any]) -> Settings:
+    """Return the settings that the controls hold, in the order of `Form.inputs`; raise BadSetting."""
+    given = dict(zip(FIELD_NAMES, values, strict=True))
+    given["negative_prompt"] = given["negative_prompt"] or ""
+    given["prompt"] = given["prompt"] or ""
+    return Settings.from_dict(given)
+
+
+def values_of(settings: Mapping[str, Any], card: ModelCard) -> list[Any]:
+    """Return what the controls must hold to say `settings` again, in the order of `Form.inputs`."""
+    initial = initial_values(card)
+    held = {name: settings.get(name) for name in FIELD_NAMES}
+    return [initial[name] if value is None and name != SEED else value for name, value in held.items()]

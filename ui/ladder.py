@@ -1,0 +1,100 @@
+"""What the viewer and the filmstrip show of a run: plain JSON that assets/studio.js paints. Pure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from gspn_core.jobs.job import JobView, StageView
+from gspn_core.plan import CascadePlan
+from ui import words
+
+
+def file_url(path: str | None) -> str | None:
+    """Return the address of a served file, relative to the page so that it holds under any root path."""
+    return None if path is None else f"gradio_api/file={quote(Path(path).as_posix(), safe='/')}"
+
+
+def ladder_props(view: JobView) -> dict[str, Any]:
+    """Return the cards of a run, the stage to show unasked, the live preview and the words over the picture."""
+    prompt, seed = view.settings.get("prompt", ""), view.settings.get("seed")
+    finished = [stage.index for stage in view.stages if stage.proxy_path]
+    live = view.state in ("queued", "running")
+    return {
+        "stages": [_card(stage, prompt, seed) for stage in view.stages],
+        "show": finished[-1] if finished else None,
+        "preview": view.preview if live else None,
+        "preview_stage": view.stage if live else None,
+        "veil": "" if finished else words.NOTHING_DONE.get(view.state, ""),
+        "announce": _announcement(view),
+    }
+
+
+def planned_props(plan: CascadePlan | None) -> dict[str, Any]:
+    """Return empty cards of the stages that a run would have; none where there is no plan."""
+    stages = plan.stages if plan else ()
+    cards = [
+        {
+            "state": "planned",
+            "number": stage.index + 1,
+            "height": stage.size.height,
+            "width": stage.size.width,
+            "title": words.size(stage.size.height, stage.size.width),
+            "label": words.size(stage.size.height, stage.size.width),
+            "lines": [],
+        }
+        for stage in stages
+    ]
+    return {
+        "stages": cards,
+        "show": None,
+        "preview": None,
+        "preview_stage": None,
+        "veil": "",
+        "announce": "",
+    }
+
+
+def _card(stage: StageView, prompt: str, seed: int | None) -> dict[str, Any]:
+    height, width = stage.height, stage.width
+    return {
+        "state": stage.state,
+        "number": stage.index + 1,
+        "height": height,
+        "width": width,
+        "title": words.size(height, width),
+        "lines": _lines(stage),
+        "progress": _progress(stage),
+        "label": words.stage_label(stage.index + 1, height, width, stage.state),
+        "alt": words.picture_alt(prompt, height, width),
+        "proxy": file_url(stage.proxy_path),
+        "png": file_url(stage.png_path),
+        "file": words.file_name(height, width, seed),
+    }
+
+
+def _lines(stage: StageView) -> list[str]:
+    if stage.state == "done":
+        return [words.seconds(stage.seconds), words.bytes_(stage.peak_bytes)]
+    if stage.state == "running":
+        if stage.phase in words.PHASES:
+            tiles = f" {words.step_of(stage.tile, stage.tiles)}" if stage.tiles else ""
+            return [words.PHASES[stage.phase] + tiles]
+        return [words.step_of(stage.step, stage.steps)]
+    return [words.STAGE_STATES[stage.state]]
+
+
+def _progress(stage: StageView) -> float:
+    if stage.state == "done":
+        return 1.0
+    return stage.step / stage.steps if stage.steps else 0.0
+
+
+def _announcement(view: JobView) -> str:
+    done = [stage for stage in view.stages if stage.state == "done"]
+    if view.state in ("stopped", "failed"):
+        return words.HEADLINES[view.state]
+    if not done:
+        return ""
+    return words.stage_announcement(done[-1].index + 1, len(view.stages), done[-1].seconds)

@@ -1,0 +1,128 @@
+"""What the live panel shows of a run: times, memory, the two curves. Pure; drawn by assets/studio.js."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gspn_core.jobs.job import JobView
+from ui import words
+
+CURVE_WIDTH, CURVE_HEIGHT = 200.0, 56.0
+
+
+def panel_props(view: JobView) -> dict[str, Any]:
+    """Return the headline, the clock's two numbers, the rows and the curves of a run."""
+    running = view.stages[view.stage] if view.stage is not None else None
+    return {
+        "headline": _headline(view),
+        "detail": _detail(view),
+        "elapsed": view.elapsed_seconds if view.state != "queued" else None,
+        "left": view.left_seconds if view.state == "running" else None,
+        "progress": running.step / running.steps if running and running.steps else None,
+        "rows": _rows(view),
+        "memory": memory_curve(view.history, view.memory.kind if view.memory else None),
+        "weights": weight_curves(view.weights, running.step if running else None),
+    }
+
+
+def idle_props() -> dict[str, Any]:
+    """Return the panel before any run."""
+    return {
+        "headline": words.HEADLINES["empty"],
+        "detail": "",
+        "elapsed": None,
+        "left": None,
+        "progress": None,
+        "rows": [],
+        "memory": None,
+        "weights": None,
+    }
+
+
+def _headline(view: JobView) -> str:
+    if view.state == "running" and view.stage is not None:
+        return words.stage_headline(view.stage + 1, len(view.stages))
+    return words.HEADLINES[view.state]
+
+
+def _detail(view: JobView) -> str:
+    if view.state == "running" and view.stage is not None:
+        stage = view.stages[view.stage]
+        return words.size(stage.height, stage.width)
+    if view.state == "failed":
+        return view.error or ""
+    if view.state == "queued":
+        return words.queue_place(view.queue_position)
+    done = [stage for stage in view.stages if stage.state == "done"]
+    return words.size(done[-1].height, done[-1].width) if done else ""
+
+
+def _rows(view: JobView) -> list[tuple[str, str]]:
+    rows = []
+    if view.stage is not None:
+        stage = view.stages[view.stage]
+        if stage.phase in words.PHASES:
+            step = words.step_of(stage.tile, stage.tiles) if stage.tiles else words.UNKNOWN
+            rows.append((words.PHASES[stage.phase].capitalize(), step))
+        else:
+            rows.append((words.ROWS["step"], words.step_of(stage.step, stage.steps)))
+    memory = view.memory
+    if memory and view.state == "running":
+        rows.append((words.memory_label(memory.kind), words.bytes_(memory.now_bytes)))
+        rows.append((words.ROWS["peak"], words.bytes_(memory.peak_bytes)))
+    elif any(stage.peak_bytes for stage in view.stages):
+        top = max((stage for stage in view.stages if stage.peak_bytes), key=lambda stage: stage.peak_bytes)
+        label = words.ROWS["highest"].format(memory=words.memory_label(top.memory_kind))
+        rows.append((label, words.bytes_(top.peak_bytes)))
+    if view.state == "running":
+        rows.append((words.ROWS["left"], words.seconds(view.left_seconds)))
+        rows.append((words.ROWS["queue"], words.queue_place(0)))
+    settings: Mapping[str, Any] = view.settings
+    if settings.get("mixer"):
+        rows.append((words.LABELS["mixer"], words.CHOICES.get(settings["mixer"], str(settings["mixer"]))))
+    if settings.get("seed") is not None:
+        rows.append((words.LABELS["seed"], str(settings["seed"])))
+    return rows
+
+
+def memory_curve(history: Sequence[tuple[float, int]], kind: str | None) -> dict[str, str] | None:
+    """Return an SVG line and area of memory over elapsed seconds, its label and its top; None below two points."""
+    if len(history) < 2:
+        return None
+    start, end = history[0][0], history[-1][0]
+    top = max(count for _, count in history) or 1
+    span = (end - start) or 1.0
+    points = [
+        ((when - start) / span * CURVE_WIDTH, CURVE_HEIGHT - count / top * (CURVE_HEIGHT - 6))
+        for when, count in history
+    ]
+    line = _path(points)
+    return {
+        "line": line,
+        "area": f"{line}L{CURVE_WIDTH:g} {CURVE_HEIGHT:g}L0 {CURVE_HEIGHT:g}Z",
+        "label": words.memory_label(kind),
+        "top": words.bytes_(top),
+        "span": words.seconds(end - start),
+    }
+
+
+def weight_curves(weights: Sequence[Any], step: int | None) -> dict[str, Any] | None:
+    """Return SVG lines of c1, c2 and c3 over an upscale stage's steps, and where the run is in them."""
+    if not weights:
+        return None
+    records = [weight if isinstance(weight, Mapping) else vars(weight) for weight in weights]
+    last = max(len(records) - 1, 1)
+    lines = {}
+    for name in ("c1", "c2", "c3"):
+        points = [
+            (i / last * CURVE_WIDTH, CURVE_HEIGHT - min(max(record[name], 0.0), 1.0) * (CURVE_HEIGHT - 4) - 2)
+            for i, record in enumerate(records)
+        ]
+        lines[name] = _path(points if len(points) > 1 else [*points, (CURVE_WIDTH, points[0][1])])
+    at = None if step is None else min(step, last) / last * CURVE_WIDTH
+    return {"lines": lines, "at": at}
+
+
+def _path(points: Sequence[tuple[float, float]]) -> str:
+    return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points)

@@ -1,0 +1,218 @@
+"""Every string on the screen, and how numbers are said. Knows nothing of gradio."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Literal
+
+TITLE = "GSPN Studio"
+RUN = "Run"
+RUNNING = "Running"
+QUEUED = "Queued"
+STOP = "Stop"
+STOPPING = "Stopping"
+MORE = "More settings"
+SEED_RANDOM = "Random"
+SEED_REUSE = "Reuse last"
+LOADING_MODEL = "loading the model …"
+UNKNOWN = "—"
+
+LABELS: Mapping[str, str] = MappingProxyType(
+    {
+        "prompt": "Prompt",
+        "negative_prompt": "Negative prompt",
+        "target": "Target, px",
+        "aspect": "Aspect",
+        "mixer": "Mixer",
+        "num_inference_steps": "Steps",
+        "guidance_scale": "Guidance",
+        "upscale_strength": "Upscale strength",
+        "gaussian_sigma": "Sigma",
+        "cosine_scale_1": "Cosine 1 · skip residual",
+        "cosine_scale_2": "Cosine 2 · dilated branch",
+        "cosine_scale_3": "Cosine 3 · blur",
+        "dilated_min_weight": "Dilated branch, least weight",
+        "dilation_scope": "Dilation scope",
+        "scheduler": "Scheduler",
+        "seed": "Seed",
+    }
+)
+
+HELP: Mapping[str, str] = MappingProxyType(
+    {
+        "prompt": "What the picture should show.",
+        "negative_prompt": "What it should not show.",
+        "target": "Side of the square with the last stage's area; the stages before it double up to it.",
+        "aspect": "Width:height, any from 1:4 to 4:1.",
+        "mixer": "How far-apart places see each other: a line scan of linear cost, or quadratic self-attention.",
+        "num_inference_steps": "Steps of the first stage; later stages run a share of them.",
+        "guidance_scale": "How hard the prompt pulls; 1 turns guidance off.",
+        "upscale_strength": "Share of the steps that each later stage runs again: more adds detail and drifts more.",
+        "gaussian_sigma": "Blur before the dilated branch looks, in latent pixels.",
+        "cosine_scale_1": "How fast a later stage lets go of the stage before it; larger lets go sooner.",
+        "cosine_scale_2": "How fast the dilated branch, which keeps the layout, fades.",
+        "cosine_scale_3": "How fast the blur fades.",
+        "dilated_min_weight": "Below this weight the dilated branch is left out, which saves time.",
+        "dilation_scope": "Which convolutions are dilated: those on the way down, or all.",
+        "scheduler": "The solver that walks the timesteps.",
+        "seed": "Empty draws a new one for each run.",
+    }
+)
+
+CHOICES: Mapping[str, str] = MappingProxyType(
+    {
+        "gspn": "GSPN",
+        "attention": "Attention",
+        "euler": "Euler",
+        "dpm++2m": "DPM++ 2M",
+        "dpm++2m-karras": "DPM++ 2M Karras",
+        "unipc": "UniPC",
+        "ddim": "DDIM",
+        "down": "Down blocks",
+        "all": "All blocks",
+    }
+)
+
+PLACEHOLDERS: Mapping[str, str] = MappingProxyType(
+    {"prompt": "a picture of …", "negative_prompt": "nothing", "seed": "random"}
+)
+
+STAGE_STATES: Mapping[str, str] = MappingProxyType(
+    {"waiting": "waiting", "running": "running", "done": "done", "stopped": "stopped", "failed": "failed"}
+)
+
+PHASES: Mapping[str, str] = MappingProxyType({"encode": "encoding", "decode": "decoding"})
+
+HEADLINES: Mapping[str, str] = MappingProxyType(
+    {
+        "empty": "Ready",
+        "queued": "Waiting",
+        "running": "Starting",
+        "done": "Done",
+        "stopped": "Stopped",
+        "failed": "Failed",
+    }
+)
+
+SCREEN: Mapping[str, str] = MappingProxyType(
+    {
+        "viewer": "Picture",
+        "ladder": "Stages",
+        "panel": "Run",
+        "fit": "Fit",
+        "full": "1:1",
+        "download": "PNG",
+        "download_wait": "PNG is being written",
+        "pan": "The picture at full size; drag or use the arrow keys to move",
+        "examples": "Try one of these",
+        "planned": "will climb",
+        "weights": "Weights over the stage's steps",
+        "weights_wait": "The weights of an upscale stage show here.",
+        "c1": "skip",
+        "c2": "dilated",
+        "c3": "blur",
+        "memory_wait": "The memory of the run shows here.",
+        "restored": "Restored · started",
+        "explain": "Explain the settings",
+        "theme": "Light or dark",
+        "left_before": "about",
+        "left_after": "left",
+        "keys": "Ctrl Enter run · Esc stop · 1–9 stage · Z 1:1",
+        "again": "The connection was lost; joining the run again.",
+    }
+)
+
+ROWS: Mapping[str, str] = MappingProxyType(
+    {
+        "step": "Step",
+        "peak": "Peak, this stage",
+        "highest": "{memory}, peak",
+        "left": "Time left",
+        "queue": "Queue",
+        "total": "Time",
+    }
+)
+
+NOTHING_DONE: Mapping[str, str] = MappingProxyType(
+    {
+        "queued": "Another run has the device; yours starts by itself.",
+        "running": "The first picture is on its way.",
+        "stopped": "Stopped before the first stage was done.",
+        "failed": "This run ended before its first stage was done.",
+    }
+)
+
+LOST_RUN = "That run is no longer kept here; start a new one."
+STOPPED_NOTICE = "Stopped; the stages that were done are kept."
+NO_SEED_YET = "No run yet whose seed could be used again."
+
+
+def bytes_(count: int | None) -> str:
+    """Return bytes as "1.6 GB" or "640 MB" (decimal units), "—" for None."""
+    if count is None:
+        return UNKNOWN
+    if count >= 999.5e6:
+        return f"{count / 1e9:.1f} GB"
+    return f"{count / 1e6:.0f} MB"
+
+
+def seconds(value: float | None) -> str:
+    """Return a duration as "0.4 s", "12 s", "3 min 05 s" or "2 h 07 min", "—" for None."""
+    if value is None:
+        return UNKNOWN
+    if value < 9.95:
+        return f"{value:.1f} s"
+    whole = round(value)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def size(height: int, width: int) -> str:
+    """Return a size as width × height."""
+    return f"{width} × {height}"
+
+
+def memory_label(kind: Literal["device", "process"] | None) -> str:
+    """Return what a memory figure measures."""
+    return {"device": "GPU memory", "process": "Process memory", None: "Memory"}[kind]
+
+
+def stage_headline(number: int, count: int) -> str:
+    """Return which stage of how many is running."""
+    return f"Stage {number} of {count}"
+
+
+def step_of(step: int, steps: int) -> str:
+    """Return the step of how many."""
+    return f"{step} / {steps}"
+
+
+def queue_place(position: int) -> str:
+    """Return a job's place in the queue; 0 is the one that has the device."""
+    if position <= 0:
+        return "you are running"
+    return "1 run before yours" if position == 1 else f"{position} runs before yours"
+
+
+def stage_label(number: int, height: int, width: int, state: str) -> str:
+    """Return what a screen reader says of a stage's card."""
+    return f"Stage {number}, {size(height, width)}, {STAGE_STATES[state]}"
+
+
+def picture_alt(prompt: str, height: int, width: int) -> str:
+    """Return the text that stands for a stage's picture."""
+    return f"{prompt} — {size(height, width)} px"
+
+
+def stage_announcement(number: int, count: int, duration: float | None) -> str:
+    """Return what is read aloud when a stage is done."""
+    return f"Stage {number} of {count} done in {seconds(duration)}."
+
+
+def file_name(height: int, width: int, seed: int | None) -> str:
+    """Return the name under which a picture is downloaded."""
+    return f"gspn-{width}x{height}" + ("" if seed is None else f"-seed-{seed}") + ".png"
