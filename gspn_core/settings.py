@@ -7,7 +7,6 @@ resolved by `gspn_core.plan.make_plan` from the model's card.
 from __future__ import annotations
 
 import dataclasses
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,7 +22,7 @@ DilationScope = Literal["down", "all"]
 MAX_PROMPT_CHARACTERS = 2000
 MAX_SEED = 2**32 - 1
 MAX_ASPECT = 4.0
-_ASPECT = re.compile(r"^([1-9]\d{0,4}):([1-9]\d{0,4})$")
+_ASPECT = re.compile(r"([1-9][0-9]{0,4}):([1-9][0-9]{0,4})")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,9 +73,8 @@ class Settings:
         _check_text("negative_prompt", self.negative_prompt, required=False)
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
-                raise BadSetting(
-                    name, f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}."
-                )
+                got = str(getattr(self, name))[:40]
+                raise BadSetting(name, f"{name} must be one of {', '.join(choices)}, got {got!r}.")
         for name, bounds in RANGES.items():
             object.__setattr__(self, name, _number(name, getattr(self, name), bounds, name in _INTEGERS))
         aspect_ratio(self.aspect)
@@ -91,7 +89,7 @@ class Settings:
         unknown = sorted(set(values) - set(FIELD_NAMES))
         if unknown:
             raise BadSetting(
-                unknown[0], f"{unknown[0]} is no setting; the settings are {', '.join(FIELD_NAMES)}."
+                unknown[0], f"{unknown[0]!s:.40} is no setting; the settings are {', '.join(FIELD_NAMES)}."
             )
         if "prompt" not in values:
             raise BadSetting("prompt", "prompt is missing; say what the picture should show.")
@@ -115,7 +113,7 @@ _OPTIONAL = frozenset({"target", "num_inference_steps", "guidance_scale", "upsca
 
 def aspect_ratio(aspect: str) -> float:
     """Return width / height of an aspect such as "3:2"; raise UnsupportedSize if it is none or too long."""
-    match = _ASPECT.match(aspect) if isinstance(aspect, str) else None
+    match = _ASPECT.fullmatch(aspect) if isinstance(aspect, str) else None
     if not match:
         raise UnsupportedSize(
             "aspect", f"aspect must look like 3:2 (width:height), got {str(aspect)[:40]!r}."
@@ -131,6 +129,8 @@ def _check_text(name: str, value: Any, *, required: bool) -> None:
         raise BadSetting(name, f"{name} must be text, got {type(value).__name__}.")
     if required and not value.strip():
         raise BadSetting(name, f"{name} is empty; say what the picture should show.")
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise BadSetting(name, f"{name} holds half a character (a lone surrogate); type it again.")
     if len(value) > MAX_PROMPT_CHARACTERS:
         raise BadSetting(
             name,
@@ -147,7 +147,7 @@ def _number(name: str, value: Any, bounds: Range, integer: bool) -> int | float 
         )
     kind = "a whole number" if integer else "a number"
     wrong = isinstance(value, bool) or not isinstance(value, (int, float))
-    if wrong or not math.isfinite(value) or (integer and value != int(value)):
+    if wrong or value != value or (integer and value % 1):
         raise BadSetting(name, f"{name} must be {kind}, got {str(value)[:40]!r}.")
     if not bounds.minimum <= value <= bounds.maximum:
         limits = (
@@ -157,5 +157,11 @@ def _number(name: str, value: Any, bounds: Range, integer: bool) -> int | float 
         )
         nearest = min(max(value, bounds.minimum), bounds.maximum)
         hint = int(nearest) if integer else f"{nearest:g}"
-        raise BadSetting(name, f"{name} must be {kind} {limits}, got {value}; try {hint}.")
+        raise BadSetting(name, f"{name} must be {kind} {limits}, got {_shown(value)}; try {hint}.")
     return int(value) if integer else float(value)
+
+
+def _shown(value: int | float) -> str:
+    return (
+        str(value) if isinstance(value, float) or abs(value) < 10**40 else "a number of more than 40 digits"
+    )

@@ -1,4 +1,4 @@
-"""A cascade of three small stages as hand-made events, shared by the tests of jobs."""
+"""A cascade of three small stages as hand-made events, shared by the tests of plan, jobs and command line."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CARD = ModelCard(
     title="The toy model",
     description="Draws one colour.",
     base_px=64,
-    size_multiple=64,
+    size_multiple=8,
     max_target_px=256,
     default_target_px=256,
     num_inference_steps=4,

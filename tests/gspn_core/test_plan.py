@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import dataclasses
+import math
+import pickle
+import random
+
+import pytest
+
+from gspn_core.errors import BadSetting, UnsupportedSize
+from gspn_core.plan import ModelCard, Size, base_size, make_plan, stage_steps
+from gspn_core.settings import CHOICES, RANGES, Settings
+
+BIG = ModelCard(
+    name="big",
+    title="The big model",
+    description="Plans only.",
+    base_px=1024,
+    size_multiple=64,
+    max_target_px=8192,
+    default_target_px=2048,
+    num_inference_steps=50,
+    guidance_scale=7.0,
+    upscale_strength=0.35,
+    mixers=("attention", "gspn"),
+)
+
+
+def random_settings(rng: random.Random, card: ModelCard) -> Settings:
+    """Draw settings over everything that a person may ask of the card."""
+    width, height = rng.randint(1, 400), rng.randint(1, 400)
+    if not 1 / 4 <= width / height <= 4:
+        width = height
+    values = {"prompt": "a lake", "target": rng.choice((None, *card.targets)), "aspect": f"{width}:{height}"}
+    values |= {name: rng.choice(choices) for name, choices in CHOICES.items()}
+    for name in ("num_inference_steps", "guidance_scale", "upscale_strength", "seed"):
+        bounds = RANGES[name]
+        draw = rng.randint if name in ("num_inference_steps", "seed") else rng.uniform
+        low, high = type(draw(0, 1))(bounds.minimum), type(draw(0, 1))(bounds.maximum)
+        values[name] = rng.choice((None, draw(low, high)))
+    return Settings(**values)
+
+
+@pytest.fixture
+def cases(card):
+    rng = random.Random(0)
+    return [(random_settings(rng, chosen), chosen) for chosen in (card, BIG) * 150]
+
+
+def test_a_plan_of_anything_allowed_keeps_its_promises(cases):
+    for settings, card in cases:
+        plan = make_plan(settings, card)
+        resolved = plan.settings
+        assert None not in dataclasses.asdict(resolved).values()
+        for name, value in settings.to_dict().items():
+            assert value is None or getattr(resolved, name) == value
+        for stage, following in zip(plan.stages, plan.stages[1:], strict=False):
+            assert following.size == stage.size.scaled(2)
+        for index, stage in enumerate(plan.stages):
+            assert (stage.index, stage.scale, stage.is_base) == (index, 2**index, index == 0)
+            assert stage.size.height % card.size_multiple == stage.size.width % card.size_multiple == 0
+            assert 1 <= stage.steps <= stage.num_inference_steps == resolved.num_inference_steps
+            fits = max(stage.size.height, stage.size.width) <= card.vae_tile_px
+            assert stage.vae_tile_px == (None if fits else card.vae_tile_px)
+        assert plan.stages[0].steps == resolved.num_inference_steps
+        assert plan.size == plan.stages[-1].size
+        assert 2 ** (len(plan.stages) - 1) * card.base_px == resolved.target
+        assert pickle.loads(pickle.dumps(plan)) == plan
+
+
+def test_planning_what_was_resolved_gives_the_same_plan(cases):
+    for settings, card in cases:
+        plan = make_plan(settings, card)
+        assert make_plan(plan.settings, card) == plan
+        assert make_plan(Settings.from_dict(plan.settings.to_dict()), card) == plan
+
+
+def test_the_area_and_the_shape_are_about_those_asked_for(cases):
+    for settings, card in cases:
+        size, unit = base_size(card, settings.aspect), card.size_multiple
+        width, height = map(int, settings.aspect.split(":"))
+        assert size.pixels == pytest.approx(card.base_px**2, rel=0.2)
+        assert size.width == pytest.approx(card.base_px * math.sqrt(width / height), abs=unit / 2 + 1e-6)
+        assert size.height == pytest.approx(card.base_px * math.sqrt(height / width), abs=unit / 2 + 1e-6)
+
+
+def test_a_picture_turned_on_its_side_has_its_sides_swapped():
+    for landscape, portrait in (("3:2", "2:3"), ("16:9", "9:16"), ("4:1", "1:4")):
+        wide, tall = base_size(BIG, landscape), base_size(BIG, portrait)
+        assert (wide.height, wide.width) == (tall.width, tall.height)
+        assert wide.width > wide.height
+
+
+def test_the_number_of_steps_is_the_ceiling_of_their_share():
+    for steps in range(1, 151):
+        for percent in range(2, 101):
+            exact = -(-steps * percent // 100)
+            assert stage_steps(steps, percent / 100) == max(1, exact)
+
+
+def test_a_seed_that_was_not_given_is_drawn_anew_and_one_that_was_is_kept(card):
+    drawn = {make_plan(Settings(prompt="a"), card).settings.seed for _ in range(20)}
+    assert len(drawn) > 1
+    assert all(RANGES["seed"].minimum <= seed <= RANGES["seed"].maximum for seed in drawn)
+    assert make_plan(Settings(prompt="a", seed=0), card).settings.seed == 0
+
+
+def test_what_is_left_open_comes_from_the_card():
+    resolved = make_plan(Settings(prompt="a"), BIG).settings
+    assert resolved.target == 2048
+    assert (resolved.num_inference_steps, resolved.guidance_scale) == (50, 7.0)
+    assert resolved.upscale_strength == 0.35
+
+
+def test_a_target_between_two_stages_is_refused_with_the_nearest(card):
+    with pytest.raises(UnsupportedSize, match=r"64, 128, 256 px, got 250; try 256\.") as caught:
+        make_plan(Settings(prompt="a", target=250), card)
+    assert caught.value.field == "target"
+
+
+def test_a_mixer_that_the_model_lacks_is_refused(card):
+    bare = dataclasses.replace(card, mixers=("attention",))
+    with pytest.raises(BadSetting, match="has no gspn mixer here; it has attention") as caught:
+        make_plan(Settings(prompt="a"), bare)
+    assert caught.value.field == "mixer"
+
+
+def knows_lakes(prompt: str) -> tuple[str, ...]:
+    return tuple(word for word in prompt.split() if word not in ("a", "lake"))
+
+
+def test_unknown_words_are_noticed_but_do_not_stop_a_run(card):
+    modest = dataclasses.replace(card, unknown_words=knows_lakes, vocabulary_hint="it draws lakes")
+    assert make_plan(Settings(prompt="a lake"), modest).notices == ()
+    (notice,) = make_plan(Settings(prompt="a lake dragon"), modest).notices
+    assert "‘dragon’" in notice
+    assert "it draws lakes" in notice
+
+
+def test_a_prompt_of_which_no_word_is_known_is_refused(card):
+    modest = dataclasses.replace(card, unknown_words=knows_lakes, vocabulary_hint="it draws lakes")
+    for prompt in ("dragon", "!!!"):
+        with pytest.raises(BadSetting, match="knows no word of this prompt; it draws lakes"):
+            make_plan(Settings(prompt=prompt), modest)
+
+
+def test_a_size_is_told_as_width_by_height():
+    assert str(Size(512, 768)) == "768×512"
+    assert Size(512, 768).scaled(2) == Size(1024, 1536)
