@@ -12,13 +12,15 @@ _TALL = 0.34
 
 
 @njit(cache=True, nogil=True)
-def _flower(land, row, xs, y, base, size, pixel):
-    """Coverage of the flowers of one row at view point (xs, y)."""
-    cell = 0.30 * size
+def _flower(land, row, xs, y, base, size, drift, pixel):
+    """Return the coverage of one row's flowers at view point (xs, y), and of their hearts."""
+    cell = 0.20 * size
     k = int(math.floor(xs / cell))
     best = 0.0
+    heart = 0.0
     for i in range(k - 1, k + 2):
-        if hash_unit(i, row, land.seed + 101) > 0.55:
+        chance = hash_unit(i, row, land.seed + 101)
+        if chance > 0.6 * drift:
             continue
         fx = (i + 0.2 + 0.6 * hash_unit(i, row, land.seed + 102)) * cell
         fy = base - size * (0.17 + 0.17 * hash_unit(i, row, land.seed + 103))
@@ -28,8 +30,12 @@ def _flower(land, row, xs, y, base, size, pixel):
         # Petals: the rim waves five times around.
         wave = 1.0 + 0.16 * fade(0.6 * radius, pixel) * math.cos(5.0 * math.atan2(dy, dx))
         cover = min(1.0, max(0.0, (radius * wave - math.sqrt(dx * dx + dy * dy)) / pixel + 0.5))
-        best = max(best, cover * min(1.0, 2.0 * radius / pixel))
-    return best
+        cover *= min(1.0, 2.0 * radius / pixel) * min(1.0, 14.0 * (0.6 * drift - chance))
+        if cover > best:
+            best = cover
+            heart = min(1.0, max(0.0, (0.34 * radius - math.sqrt(dx * dx + dy * dy)) / pixel + 0.5))
+            heart *= min(1.0, 0.68 * radius / pixel)
+    return best, heart
 
 
 @njit(cache=True, nogil=True)
@@ -44,16 +50,17 @@ def grass_color(land, xs, y, pixel):
     if land.foreground == PINES:
         drift = 0.0
     mean = 0.46 + 0.5 * patches
-    tone = mean
-    bloom = 0.42 * drift
+    tone = mean - 0.08
+    bloom = 0.17 * drift
+    hearts = 0.0
     # Rows stand at depths horizon + ratio**n; the nearest row whose blades reach up to y is the one seen.
-    show = fade(0.5 * (_RATIO - 1.0) * depth, pixel)
+    show = fade(0.9 * (_RATIO - 1.0) * depth, pixel)
     if show > 0.0:
-        nearest = int(math.floor(math.log(depth * (1.0 + _TALL)) / math.log(_RATIO)))
+        nearest = int(math.floor(math.log(depth / (0.94 - _TALL)) / math.log(_RATIO)))
         tone = 0.0
         seen = 0.0
         petals = 0.0
-        for k in range(6):
+        for k in range(8):
             row = nearest - k
             size = _RATIO**row
             base = land.horizon + size
@@ -61,8 +68,10 @@ def grass_color(land, xs, y, pixel):
                 break
             along = xs + 0.13 * size * (hash_unit(row, 3, land.seed) - 0.5)
             if drift > 0.0:
-                bud = _flower(land, row, xs, y, base, size, pixel) * smoothstep(0.1, 0.6, drift)
-                petals += (1.0 - seen - petals) * bud if seen + petals < 1.0 else 0.0
+                bud, heart = _flower(land, row, xs, y, base, size, drift, pixel)
+                bud *= max(0.0, 1.0 - seen - petals)
+                petals += bud
+                hearts += bud * heart
             n = fbm(along, row * 7.3, 0.055 * size, 8, 0.66, pixel, land.seed + 76)
             tip = base - size * _TALL * min(1.0, max(0.0, 0.45 + 0.75 * n))
             cover = min(1.0, max(0.0, (y - tip) / (3.0 * pixel) + 0.5))
@@ -76,7 +85,8 @@ def grass_color(land, xs, y, pixel):
                 break
         rest = 1.0 - seen - petals
         tone = (tone + rest * mean) / max(1e-3, 1.0 - petals)
-        tone = mean + show * (tone - mean)
+        tone = mean - 0.08 + show * (tone - mean + 0.08)
         bloom = (1.0 - show) * bloom + show * petals
     grass = mix((0.11, 0.23, 0.06), (0.52, 0.63, 0.20), min(1.0, max(0.0, tone)))
-    return mix(grass, land.flower, bloom)
+    grass = mix(grass, land.flower, bloom)
+    return mix(grass, (0.80, 0.55, 0.12) if land.flower[2] > 0.3 else (0.35, 0.16, 0.06), min(1.0, show * hearts))

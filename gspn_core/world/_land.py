@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 from numba import njit
 
 from gspn_core.world._grass import grass_color
@@ -66,7 +67,7 @@ def elevation(land, x, z, foot):
         n = 0.5 + 0.62 * fbm(x, z, 2.1, 9, 0.36, foot, land.seed + 9)
         return low + 0.25 * min(0.3, z - start) + land.relief * 1.5 * max(0.0, n) * smoothstep(0.0, 0.8, t)
     r = ridged(x, z, 3.6, 12, 0.42, foot, land.seed + 9)
-    near = 0.5 + 0.6 * fbm(x, z, 1.6, 10, 0.42, foot, land.seed + 40)
+    near = 0.5 + 0.6 * fbm(x, z, 1.6, 10, 0.47, foot, land.seed + 40)
     h = 2.9 * r * (0.45 + 0.55 * r) * smoothstep(0.06, 0.72, t) + 0.75 * near * smoothstep(0.0, 0.3, t)
     h *= land.relief
     if land.cover == RED:
@@ -90,7 +91,8 @@ def _far_albedo(land, x, z, h, up, foot):
     """Colour of the terrain's cover at height h where the normal's vertical part is `up`."""
     grain = fbm(x, z, 0.35, 10, 0.6, foot, land.seed + 60)
     if land.cover == SANDY:
-        return mix(land.sand, (0.98, 0.80, 0.56), 0.35 + 0.4 * grain)
+        fine = fbm(x, z, 0.012, 6, 0.7, foot * math.sqrt(1.0 + z / land.eye) * 0.5, land.seed + 66)
+        return mix(land.sand, (0.90, 0.74, 0.52), 0.35 + 0.4 * grain + 0.5 * fine)
     rock = mix(land.rock_dark, land.rock, 0.55 + 0.6 * grain)
     bands = _strata(land, h, x, z, foot)
     if land.cover == RED:
@@ -105,6 +107,8 @@ def _far_albedo(land, x, z, h, up, foot):
         high = 0.45 * smoothstep(0.55, 1.0, level + 0.2 * grain) if land.terrain != HILLS else 0.0
         return mix(grow, rock, max(steep, high))
     if land.cover == ROCKY:
+        if land.foreground == DESERT:
+            return rock
         foot_growth = (1.0 - smoothstep(0.06, 0.30, level + 0.25 * grain)) * smoothstep(0.4, 0.7, up)
         return mix(rock, mix(grow, land.rock_dark, 0.35), 0.7 * foot_growth)
     base = mix(mix(land.growth, land.rock_dark, 0.45), rock, smoothstep(0.1, 0.4, level + 0.2 * grain))
@@ -123,11 +127,11 @@ def _near_albedo(land, xs, y, z, pixel):
     patches = fbm(x, z, 0.55, 5, 0.5, foot, land.seed + 70)
     if land.foreground == DESERT:
         grain = fbm(x * 1.0, z, 0.05, 8, 0.6, foot, land.seed + 71)
-        sand = land.sand if land.cover != RED else (0.80, 0.46, 0.28)
+        sand = land.sand if land.cover != RED else (0.74, 0.46, 0.31)
         return mix(sand, (sand[0] * 0.72, sand[1] * 0.68, sand[2] * 0.68), 0.4 + 0.5 * patches + 0.35 * grain)
     if land.foreground == PINES and land.cover == SNOWY:
-        shade = 0.86 + 0.12 * patches
-        return (0.92 * shade, 0.95 * shade, shade)
+        shade = 0.80 + 0.16 * patches
+        return (0.90 * shade, 0.94 * shade, shade)
     return grass_color(land, xs, y, pixel)
 
 
@@ -171,22 +175,78 @@ def _shade(land, xs, y, z, pixel):
 
 
 @njit(cache=True, nogil=True)
+def first_depth(land):
+    """Return the depth at which the march through the land begins."""
+    return land.shore * 0.7 if land.foreground == LAKE else _NEAR
+
+
+@njit(cache=True, nogil=True)
+def crest(land, xs, pixel, start):
+    """Return the y of the highest land in view column xs."""
+    best = 2.0
+    z = start
+    while z < DEPTH:
+        z *= _STEP
+        h = elevation(land, xs * z / FOCAL, z, z * pixel / FOCAL)
+        best = min(best, land.horizon + FOCAL * (land.eye - max(h, -0.02)) / z)
+    return best
+
+
+@njit(cache=True, nogil=True)
+def _smooth_skyline(color, cover, skyline):
+    """Spread the skyline's coverage over its slope: `skyline` (W + 2,) in rows, one column more on each side."""
+    H, W = cover.shape
+    for j in range(W):
+        here = skyline[j + 1]
+        one = 0.5 * (skyline[j] + here)
+        two = 0.5 * (skyline[j + 2] + here)
+        first = max(0, int(math.floor(min(here, one, two))))
+        last = min(H - 1, int(math.ceil(max(here, one, two))))
+        # The land's colour on the skyline, wherever the column's own coverage is enough to tell it.
+        solid = min(H - 1, max(0, int(math.floor(here))))
+        if cover[solid, j] < 0.25 and solid + 1 < H:
+            solid += 1
+        known = cover[solid, j]
+        if known < 0.05:
+            continue
+        tone = (color[solid, j, 0] / known, color[solid, j, 1] / known, color[solid, j, 2] / known)
+        for i in range(first, last + 1):
+            part = 0.0
+            for k in range(4):
+                t = (k + 0.5) / 4.0
+                edge = one + (here - one) * 2.0 * t if t < 0.5 else here + (two - here) * (2.0 * t - 1.0)
+                part += 0.25 * min(1.0, max(0.0, i + 1.0 - edge))
+            old = cover[i, j]
+            if part < old:
+                for q in range(3):
+                    color[i, j, q] *= part / old
+                cover[i, j] = part
+            elif part > old:
+                for q in range(3):
+                    color[i, j, q] += (part - old) * tone[q]
+                cover[i, j] = part
+
+
+@njit(cache=True, nogil=True)
 def draw_land(land, color, cover, left, top, pixel):
     """Draw the land into `color` (H, W, 3), premultiplied, and its coverage into `cover` (H, W), both zero before.
 
     Pixel (i, j) spans the view square of side `pixel` whose corner is (left + j·pixel, top + i·pixel).
     """
     H, W = cover.shape
-    start = land.shore * 0.7 if land.foreground == LAKE else _NEAR
+    start = first_depth(land)
+    skyline = np.empty(W + 2)
     for j in range(W):
         xs = left + (j + 0.5) * pixel
         z = start
-        front = float(H)
+        front = 1e9
+        shaded = -1
+        c = (0.0, 0.0, 0.0)
         before = (land.horizon + FOCAL * (land.eye - elevation(land, xs * z / FOCAL, z, z * pixel / FOCAL)) / z - top)
         before /= pixel
         if land.foreground == LAKE:
             front = min(front, (land.horizon + FOCAL * land.eye / z - top) / pixel)
-        while z < DEPTH and front > 0.0:
+        while z < DEPTH:
             last = z
             z *= _STEP
             h = elevation(land, xs * z / FOCAL, z, z * pixel / FOCAL)
@@ -204,9 +264,12 @@ def draw_land(land, color, cover, left, top, pixel):
                     low = min(i + 1.0, bottom)
                     part = low - high
                     if part > 0.0:
-                        t = (before - 0.5 * (high + low)) / max(1e-9, before - here)
-                        at = last + (z - last) * min(1.0, max(0.0, t))
-                        c = _shade(land, xs, top + (i + 0.5) * pixel, at, pixel)
+                        # Many steps of one far slope fall into one pixel: the first one's colour stands for all.
+                        if i != shaded or before > front + 1e-6:
+                            t = (before - 0.5 * (high + low)) / max(1e-9, before - here)
+                            at = last + (z - last) * min(1.0, max(0.0, t))
+                            c = _shade(land, xs, top + (i + 0.5) * pixel, at, pixel)
+                            shaded = i
                         color[i, j, 0] += part * c[0]
                         color[i, j, 1] += part * c[1]
                         color[i, j, 2] += part * c[2]
@@ -214,15 +277,7 @@ def draw_land(land, color, cover, left, top, pixel):
                     i -= 1
                 front = here
             before = here
-
-
-@njit(cache=True, nogil=True)
-def crest(land, xs, pixel):
-    """Return the y of the highest land in view column xs."""
-    best = land.horizon
-    z = land.shore * 0.7
-    while z < DEPTH:
-        h = elevation(land, xs * z / FOCAL, z, z * pixel / FOCAL)
-        best = min(best, land.horizon - FOCAL * (h - land.eye) / z)
-        z *= _STEP
-    return best
+        skyline[j + 1] = front
+    skyline[0] = (crest(land, left - 0.5 * pixel, pixel, start) - top) / pixel
+    skyline[W + 1] = (crest(land, left + (W + 0.5) * pixel, pixel, start) - top) / pixel
+    _smooth_skyline(color, cover, skyline)

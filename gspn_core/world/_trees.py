@@ -125,7 +125,9 @@ def draw_trees(land, trees, image, left, top, pixel):
                     if away > 0.03 + 0.34 * v + footprint:
                         continue
                     # Branches droop: what is farther out hangs lower.
-                    hang = v - (0.42 * away if v < 0.94 else 0.0)
+                    hang = v
+                    if v < 0.94:
+                        hang += 0.05 * fbm(1.6 * u, 0.5 * v, 0.02, 6, 0.7, footprint, seed + 4) - 0.42 * away
                     wa = _half_width(sign, hang - 0.33 * footprint, tiers, footprint, seed)
                     wb = _half_width(sign, hang, tiers, footprint, seed)
                     wc = _half_width(sign, hang + 0.33 * footprint, tiers, footprint, seed)

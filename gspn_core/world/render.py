@@ -5,7 +5,7 @@ import math
 import numpy as np
 from numba import njit
 
-from gspn_core.world._land import crest, draw_land
+from gspn_core.world._land import crest, draw_land, first_depth
 from gspn_core.world._layout import LAKE, PINES, make_layout
 from gspn_core.world._sky import sky_color
 from gspn_core.world._trees import draw_trees, plant_trees
@@ -35,7 +35,7 @@ def render(
         raise ValueError(f"region must be (top, left, bottom, right) with 0 <= low < high <= 1, got {region}.")
     pixel = (bottom - top) / height
     aspect = width / (right - left) * pixel
-    sky, land = make_layout(scene, aspect, lambda land, x: crest(land, x, _SKYLINE_PIXEL))
+    sky, land = make_layout(scene, aspect, lambda land, x: crest(land, x, _SKYLINE_PIXEL, first_depth(land)))
     x0 = (left - 0.5) * aspect
     if land.foreground == LAKE:
         image = _with_lake(sky, land, x0, top, pixel, height, width)
