@@ -274,10 +274,12 @@ def _on_file(view: JobView, event: FileWritten) -> JobView:
 
 
 def _on_ended(view: JobView, event: Ended) -> JobView:
-    end = {"running": event.state, "waiting": "stopped"}
+    done = sum(stage.state == "done" for stage in view.stages)
     stages = tuple(
-        dataclasses.replace(stage, state=end.get(stage.state, stage.state), phase=None)
-        for stage in view.stages
+        stage
+        if i < done
+        else dataclasses.replace(stage, state=event.state if i == done else "stopped", phase=None)
+        for i, stage in enumerate(view.stages)
     )
     return dataclasses.replace(
         view,

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from gspn_core.errors import GspnError
+from gspn_core.events import StageDone
+from gspn_core.jobs.images import read_png
+from gspn_core.jobs.job import FileWritten, JobView, fold
+from gspn_core.jobs.store import Store
+
+ID = "aB3_-aB3_-aB3_-aB3_-aB"
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "jobs")
+
+
+@pytest.fixture
+def view(events):
+    view = JobView(id=ID, created=5.0)
+    for event in events:
+        view = fold(view, event)
+    return view
+
+
+def stage_done(events) -> StageDone:
+    return next(event for event in events if isinstance(event, StageDone))
+
+
+@pytest.mark.parametrize(
+    "job_id",
+    ["", "short", "../" * 8, "a" * 65, "a" * 15 + "/", "a" * 16 + "\n", "a" * 20 + ".", "ä" * 20, None],
+)
+def test_an_id_that_could_lead_elsewhere_is_refused(store, job_id):
+    with pytest.raises(GspnError, match="There is no run"):
+        store.folder_of(job_id)
+
+
+def test_a_job_comes_back_as_it_was_written(store, view, events):
+    store.open_job(ID)
+    path = store.write_proxy(ID, stage_done(events))
+    view = fold(view, FileWritten(stage=0, kind="proxy", path=str(path)))
+    store.write_job(view)
+    assert store.read_job(ID) == view
+    record = json.loads((store.folder / ID / "job.json").read_text())
+    assert record["view"]["stages"][0]["proxy_path"] == "stage-0-64x64.jpg"
+    assert record["versions"]["python"]
+
+
+def test_a_folder_that_moved_still_finds_its_pictures(store, view, events, tmp_path):
+    store.open_job(ID)
+    path = store.write_proxy(ID, stage_done(events))
+    store.write_job(fold(view, FileWritten(stage=0, kind="proxy", path=str(path))))
+    moved = Store(store.folder.rename(tmp_path / "elsewhere"))
+    found = Path(moved.read_job(ID).stages[0].proxy_path)
+    assert found.is_file()
+    assert found.parent == tmp_path / "elsewhere" / ID
+    found.unlink()
+    assert moved.read_job(ID).stages[0].proxy_path is None
+
+
+def test_a_picture_has_its_sidecar_and_tells_its_stage(store, events, plan):
+    store.open_job(ID)
+    path = store.write_picture(ID, plan, stage_done(events), created=7.0)
+    assert path.name == "stage-0-64x64.png"
+    assert read_png(path)["gspn_studio"]["stage"] == 0
+    sidecar = json.loads(path.with_suffix(".json").read_text())
+    assert (sidecar["seconds"], sidecar["peak_bytes"], sidecar["memory_kind"]) == (6.0, 5_000, "process")
+
+
+def test_a_run_that_was_cut_off_is_told_as_failed_with_what_it_had(store, events):
+    view = JobView(id=ID, created=5.0)
+    for event in events[:9]:
+        view = fold(view, event)
+    store.open_job(ID)
+    store.write_job(view)
+    back = store.read_job(ID)
+    assert back.state == "failed"
+    assert "finished stages are kept" in back.error
+    assert [stage.state for stage in back.stages] == ["done", "failed", "stopped"]
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"view": {}}', '{"view": {"id": 1}}', "null"])
+def test_a_damaged_record_is_refused_in_a_sentence(store, content):
+    store.open_job(ID)
+    (store.folder / ID / "job.json").write_text(content)
+    with pytest.raises(GspnError, match="is damaged"):
+        store.read_job(ID)
+
+
+def test_a_run_that_is_not_there_is_refused(store):
+    with pytest.raises(GspnError, match="There is no run"):
+        store.read_job(ID)
+
+
+def test_the_oldest_jobs_go_until_the_rest_fits(store, view):
+    ids = [f"job-{number}-{'x' * 16}" for number in range(4)]
+    for number, job_id in enumerate(ids):
+        store.open_job(job_id)
+        store.write_job(dataclasses.replace(view, id=job_id))
+        (store.folder / job_id / "stage-0-64x64.png").write_bytes(b"x" * 10_000)
+        for path in (store.folder / job_id).iterdir():
+            os.utime(path, (number, number))
+    size = sum(path.stat().st_size for path in (store.folder / ids[0]).iterdir())
+    assert store.prune(4 * size, set()) == ()
+    assert store.prune(2 * size, {ids[0]}) == (ids[1], ids[2])
+    assert sorted(path.name for path in store.folder.iterdir()) == [ids[0], ids[3]]
+    assert store.prune(0, set(ids)) == ()
+
+
+def test_what_is_no_job_is_never_removed(store):
+    foreign = store.folder / "my-holiday-pictures"
+    foreign.mkdir(parents=True)
+    (foreign / "a.jpg").write_bytes(b"x" * 1000)
+    odd = store.folder / "short"
+    odd.mkdir()
+    (odd / "job.json").write_text("{}")
+    assert store.prune(0, set()) == ()
+    assert (foreign / "a.jpg").is_file()
+    assert (odd / "job.json").is_file()
+
+
+def test_a_folder_that_does_not_exist_has_nothing_to_remove(store):
+    assert store.prune(0, set()) == ()

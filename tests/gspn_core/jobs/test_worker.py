@@ -1,0 +1,388 @@
+from __future__ import annotations
+
+import contextvars
+import errno
+import json
+import shutil
+import threading
+from pathlib import Path
+
+import pytest
+
+from gspn_core.errors import BadSetting, Busy, GspnError, OutOfMemory
+from gspn_core.jobs import store as store_module
+from gspn_core.jobs.images import read_png
+from gspn_core.jobs.worker import Jobs
+from gspn_core.settings import Settings
+
+SETTINGS = Settings(prompt="a lake", seed=3)
+WAIT_SECONDS = 20
+
+
+@pytest.fixture
+def open_jobs(tmp_path):
+    """Return a function that opens Jobs on an engine; they are closed at the end."""
+    opened = []
+
+    def open_one(engine, **options) -> Jobs:
+        opened.append(Jobs(engine.run, tmp_path / "jobs", plan=engine.plan, **options))
+        return opened[-1]
+
+    yield open_one
+    for jobs in opened:
+        jobs.close()
+
+
+class Gate:
+    """Holds an engine before a given event until it is opened."""
+
+    def __init__(self, at: int) -> None:
+        self.at, self.reached, self._open = at, threading.Event(), threading.Event()
+
+    def __call__(self, _settings: Settings, number: int) -> None:
+        if number == self.at:
+            self.reached.set()
+            assert self._open.wait(WAIT_SECONDS)
+
+    def wait(self) -> None:
+        assert self.reached.wait(WAIT_SECONDS)
+
+    def open(self) -> None:
+        self._open.set()
+
+
+def last(jobs: Jobs, job_id: str):
+    """Return the view with which following a run ends."""
+    *_, view = jobs.follow(job_id)
+    return view
+
+
+def full_disk(*_arguments, **_options):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_run_ends_done_with_every_picture_on_disk(make_engine, open_jobs):
+    jobs = open_jobs(make_engine())
+    job_id = jobs.submit(SETTINGS)
+    view = last(jobs, job_id)
+    assert view.state == "done"
+    for stage in view.stages:
+        assert Path(stage.proxy_path).is_file()
+        info = read_png(Path(stage.png_path))["gspn_studio"]
+        assert (info["seed"], info["stage"]) == (3, stage.index)
+    assert json.loads((jobs.folder / job_id / "job.json").read_text())["view"]["state"] == "done"
+    assert len(job_id) >= 22
+
+
+def test_two_runs_of_the_same_settings_write_the_same_png_bytes(make_engine, open_jobs):
+    jobs = open_jobs(make_engine())
+    first, second = (last(jobs, jobs.submit(SETTINGS)) for _ in range(2))
+    for one, other in zip(first.stages, second.stages, strict=True):
+        assert one.png_path != other.png_path
+        assert Path(one.png_path).read_bytes() == Path(other.png_path).read_bytes()
+
+
+def test_following_starts_with_the_present_and_shows_only_newer_views(make_engine, open_jobs):
+    gate = Gate(at=3)
+    jobs = open_jobs(make_engine(before_event=gate))
+    job_id = jobs.submit(SETTINGS)
+    gate.wait()
+    views = jobs.follow(job_id)
+    present = next(views)
+    assert (present.state, present.stages[0].step) == ("running", 1)
+    gate.open()
+    versions = [view.version for view in views]
+    assert versions == sorted(set(versions))
+    assert versions[0] > present.version
+
+
+def test_any_number_of_followers_see_the_end_and_one_that_leaves_disturbs_nobody(make_engine, open_jobs):
+    gate = Gate(at=2)
+    jobs = open_jobs(make_engine(before_event=gate))
+    job_id = jobs.submit(SETTINGS)
+    gate.wait()
+    leaving = jobs.follow(job_id)
+    next(leaving)
+    leaving.close()
+    ends = []
+    threads = [threading.Thread(target=lambda: ends.append(last(jobs, job_id))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    gate.open()
+    for thread in threads:
+        thread.join(WAIT_SECONDS)
+    assert len(ends) == 8
+    assert {end.state for end in ends} == {"done"}
+    assert all(stage.png_path for end in ends for stage in end.stages)
+
+
+def test_a_finished_run_can_be_followed_again(make_engine, open_jobs):
+    jobs = open_jobs(make_engine())
+    job_id = jobs.submit(SETTINGS)
+    end = last(jobs, job_id)
+    assert list(jobs.follow(job_id)) == [end]
+    assert jobs.view(job_id) == end
+
+
+def test_runs_come_in_the_order_in_which_they_were_asked_for(make_engine, open_jobs):
+    gate = Gate(at=1)
+    engine = make_engine(before_event=gate)
+    jobs = open_jobs(engine)
+    ids = [jobs.submit(Settings(prompt=f"lake {number}", seed=1)) for number in range(4)]
+    gate.wait()
+    assert [jobs.view(job_id).queue_position for job_id in ids] == [0, 1, 2, 3]
+    assert [jobs.view(job_id).state for job_id in ids] == ["running", "queued", "queued", "queued"]
+    gate.open()
+    assert [last(jobs, job_id).state for job_id in ids] == ["done"] * 4
+    assert [settings.prompt for settings in engine.ran] == [f"lake {number}" for number in range(4)]
+
+
+def test_a_queued_run_stops_at_once_and_those_behind_it_move_up(make_engine, open_jobs):
+    gate = Gate(at=1)
+    engine = make_engine(before_event=gate)
+    jobs = open_jobs(engine)
+    running, waiting, behind = (jobs.submit(SETTINGS) for _ in range(3))
+    gate.wait()
+    jobs.stop(waiting)
+    assert last(jobs, waiting).state == "stopped"
+    assert jobs.view(behind).queue_position == 1
+    gate.open()
+    assert last(jobs, running).state == last(jobs, behind).state == "done"
+    assert len(engine.ran) == 2
+
+
+def test_a_running_run_stops_before_its_next_event_and_keeps_what_is_finished(make_engine, open_jobs):
+    gate = Gate(at=9)
+    engine = make_engine(before_event=gate)
+    jobs = open_jobs(engine)
+    job_id = jobs.submit(SETTINGS)
+    gate.wait()
+    jobs.stop(job_id)
+    assert jobs.view(job_id).stopping
+    gate.open()
+    view = last(jobs, job_id)
+    assert view.state == "stopped"
+    assert engine.stopped_after == [9]
+    assert [stage.state for stage in view.stages] == ["done", "stopped", "stopped"]
+    assert Path(view.stages[0].png_path).is_file()
+    assert last(jobs, jobs.submit(SETTINGS)).state == "done"
+
+
+def test_stopping_an_ended_run_changes_nothing(make_engine, open_jobs):
+    jobs = open_jobs(make_engine())
+    job_id = jobs.submit(SETTINGS)
+    end = last(jobs, job_id)
+    jobs.stop(job_id)
+    assert jobs.view(job_id) == end
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OutOfMemory("The 256×256 stage needs 9 GB."), "The 256×256 stage needs 9 GB."),
+        (RuntimeError("secret path /etc"), "RuntimeError"),
+        (MemoryError(), "MemoryError"),
+        (SystemExit(3), "SystemExit"),
+    ],
+)
+def test_a_run_that_breaks_is_failed_in_one_sentence_and_the_next_one_works(
+    make_engine, open_jobs, error, said
+):
+    broken = []
+
+    def breaks_once(_settings: Settings, number: int) -> None:
+        if number == 9 and not broken:
+            broken.append(True)
+            raise error
+
+    jobs = open_jobs(make_engine(before_event=breaks_once))
+    view = last(jobs, jobs.submit(SETTINGS))
+    assert view.state == "failed"
+    assert said in view.error
+    assert "secret" not in view.error
+    assert "\n" not in view.error
+    assert [stage.state for stage in view.stages] == ["done", "failed", "stopped"]
+    assert Path(view.stages[0].png_path).is_file()
+    assert last(jobs, jobs.submit(SETTINGS)).state == "done"
+
+
+def test_a_run_that_ends_early_without_a_word_is_failed(make_engine, open_jobs):
+    engine = make_engine()
+    run = engine.run
+    engine.run = lambda settings, stop: (
+        event for event, _ in zip(run(settings, stop), range(4), strict=False)
+    )
+    view = last(jobs := open_jobs(engine), jobs.submit(SETTINGS))
+    assert (view.state, "before its last stage" in view.error) == ("failed", True)
+
+
+def test_a_bad_setting_is_refused_before_it_queues(make_engine, open_jobs):
+    jobs = open_jobs(make_engine())
+    with pytest.raises(BadSetting) as caught:
+        jobs.submit(Settings(prompt="a lake", target=250))
+    assert caught.value.field == "target"
+    assert not jobs.folder.exists()
+
+
+def test_a_full_queue_is_refused_and_takes_runs_again_later(make_engine, open_jobs):
+    gate = Gate(at=1)
+    jobs = open_jobs(make_engine(before_event=gate), max_queued=2)
+    ids = [jobs.submit(SETTINGS)]
+    gate.wait()
+    ids += [jobs.submit(SETTINGS) for _ in range(2)]
+    with pytest.raises(Busy, match="2 runs wait already"):
+        jobs.submit(SETTINGS)
+    gate.open()
+    assert [last(jobs, job_id).state for job_id in ids] == ["done"] * 3
+    assert last(jobs, jobs.submit(SETTINGS)).state == "done"
+
+
+@pytest.mark.parametrize("job_id", ["nobody", "../../etc/passwd", "x" * 22])
+def test_an_unknown_run_is_refused_at_once(make_engine, open_jobs, job_id):
+    jobs = open_jobs(make_engine())
+    for method in (jobs.view, jobs.follow, jobs.stop):
+        with pytest.raises(GspnError, match="There is no run"):
+            method(job_id)
+
+
+def test_the_seed_that_was_shown_while_queueing_is_the_seed_that_runs(make_engine, open_jobs):
+    gate = Gate(at=0)
+    engine = make_engine(before_event=gate)
+    jobs = open_jobs(engine)
+    job_id = jobs.submit(Settings(prompt="a lake"))
+    shown = jobs.view(job_id).settings
+    gate.open()
+    assert last(jobs, job_id).settings == shown == engine.ran[0].to_dict()
+    assert shown["seed"] is not None
+
+
+def test_a_run_sees_the_context_of_whoever_asked_for_it(make_engine, open_jobs):
+    asked_by, seen = contextvars.ContextVar("asked_by", default="nobody"), []
+    engine = make_engine(before_event=lambda _settings, number: number or seen.append(asked_by.get()))
+    jobs = open_jobs(engine)
+    asked_by.set("the first")
+    first = jobs.submit(SETTINGS)
+    asked_by.set("the second")
+    last(jobs, jobs.submit(SETTINGS))
+    last(jobs, first)
+    assert seen == ["the first", "the second"]
+
+
+def test_a_full_disk_while_a_proxy_is_written_fails_the_run_and_keeps_its_stage(
+    make_engine, open_jobs, monkeypatch
+):
+    monkeypatch.setattr(store_module, "write_proxy", full_disk)
+    jobs = open_jobs(make_engine())
+    view = last(jobs, jobs.submit(SETTINGS))
+    assert view.state == "failed"
+    assert view.error.startswith("The picture of 64×64 could not be written (No space left on device);")
+    assert view.stages[0].state == "done"
+
+
+def test_a_full_disk_while_the_last_png_is_written_fails_the_run_although_it_was_done(
+    make_engine, open_jobs, monkeypatch
+):
+    write = store_module.write_png
+
+    def fills_up(path, image, info):
+        (full_disk if info["stage"] == 2 else write)(path, image, info)
+
+    monkeypatch.setattr(store_module, "write_png", fills_up)
+    jobs = open_jobs(make_engine())
+    view = last(jobs, jobs.submit(SETTINGS))
+    assert view.state == "failed"
+    assert view.error.startswith("The picture of 256×256 could not be written (No space left on device);")
+    assert [bool(stage.png_path) for stage in view.stages] == [True, True, False]
+    assert [stage.state for stage in view.stages] == ["done"] * 3
+
+
+def test_a_full_disk_while_an_early_png_is_written_ends_the_run_soon(make_engine, open_jobs, monkeypatch):
+    failed = threading.Event()
+
+    def fills_up(*_arguments):
+        failed.set()
+        full_disk()
+
+    def wait_for_the_writer(_settings: Settings, number: int) -> None:
+        if number == 9:
+            assert failed.wait(WAIT_SECONDS)
+
+    monkeypatch.setattr(store_module, "write_png", fills_up)
+    view = last(jobs := open_jobs(make_engine(before_event=wait_for_the_writer)), jobs.submit(SETTINGS))
+    assert view.state == "failed"
+    assert "No space left on device" in view.error
+    assert view.stages[0].state == "done"
+    assert view.stages[2].state != "done"
+
+
+def test_a_folder_that_vanishes_fails_the_run_and_the_next_one_makes_it_anew(make_engine, open_jobs):
+    gate = Gate(at=5)
+    jobs = open_jobs(make_engine(before_event=gate))
+    job_id = jobs.submit(SETTINGS)
+    gate.wait()
+    shutil.rmtree(jobs.folder)
+    gate.open()
+    view = last(jobs, job_id)
+    assert view.state == "failed"
+    assert "No such file or directory" in view.error
+    assert last(jobs, jobs.submit(SETTINGS)).state == "done"
+
+
+def test_a_folder_that_cannot_be_made_fails_the_run_before_it_costs_anything(make_engine, open_jobs):
+    engine = make_engine()
+    jobs = open_jobs(engine)
+    jobs.folder.write_text("in the way")
+    view = last(jobs, jobs.submit(SETTINGS))
+    assert view.state == "failed"
+    assert "could not be written" in view.error
+    assert engine.ran == []
+
+
+def test_runs_survive_a_restart_of_the_server(make_engine, open_jobs):
+    jobs = open_jobs(make_engine())
+    end = last(jobs, job_id := jobs.submit(SETTINGS))
+    jobs.close()
+    again = open_jobs(make_engine())
+    assert list(again.follow(job_id)) == [end]
+    again.stop(job_id)
+
+
+def test_the_oldest_runs_are_removed_beyond_the_quota(make_engine, open_jobs):
+    jobs = open_jobs(make_engine(), keep_bytes=1)
+    first = jobs.submit(SETTINGS)
+    last(jobs, first)
+    second = jobs.submit(SETTINGS)
+    last(jobs, second)
+    jobs.close()
+    assert [path.name for path in jobs.folder.iterdir()] == [second]
+    with pytest.raises(GspnError, match="There is no run"):
+        jobs.view(first)
+
+
+def test_a_second_run_knows_its_time_left_before_its_first_step(make_engine, open_jobs):
+    gate = Gate(at=1)
+    engine = make_engine()
+    jobs = open_jobs(engine)
+    last(jobs, jobs.submit(SETTINGS))
+    engine.before_event = gate
+    job_id = jobs.submit(SETTINGS)
+    gate.wait()
+    assert jobs.view(job_id).left_seconds > 0
+    gate.open()
+    last(jobs, job_id)
+
+
+def test_closing_stops_everything_and_takes_nothing_more(make_engine, open_jobs):
+    gate = Gate(at=4)
+    jobs = open_jobs(make_engine(before_event=gate))
+    running, waiting = jobs.submit(SETTINGS), jobs.submit(SETTINGS)
+    gate.wait()
+    closing = threading.Thread(target=jobs.close)
+    closing.start()
+    assert last(jobs, waiting).state == "stopped"
+    gate.open()
+    closing.join(WAIT_SECONDS)
+    assert not closing.is_alive()
+    assert jobs.view(running).state == "stopped"
+    with pytest.raises(Busy, match="closing"):
+        jobs.submit(SETTINGS)
