@@ -24,6 +24,7 @@ class Recipe:
     distill_loop: LoopConfig = LoopConfig(minutes=18, average_decay=0.995)
     distill_batch: int = 16
     align_share: float = 0.5
+    large_views: int = 48
     sheet_steps: int = 20
     sheet_guidance: float = 4.0
 

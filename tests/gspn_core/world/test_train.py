@@ -13,38 +13,8 @@ from gspn_core.world._data import RenderCache
 from gspn_core.world._denoiser import train_model
 from gspn_core.world._log import Log
 from gspn_core.world._loop import Loop, LoopConfig
-from gspn_core.world._nets import NetConfig
-from gspn_core.world._recipe import Recipe
-from gspn_core.world._vae import picture_loss, train_vae
+from gspn_core.world._vae import picture_loss
 from gspn_core.world.captions import vocabulary
-from gspn_core.world.train import export, render_cache
-
-TOY = NetConfig(
-    base_px=64,
-    vae_channels=(8, 8, 8, 8),
-    unet_channels=(16, 16, 16),
-    head_dim=8,
-    norm_groups=8,
-    text_widths=(16, 16),
-    text_layers=2,
-    time_embed_dim=8,
-)
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """A recipe whose parts are all trained for two steps, and the exported pipeline's folder."""
-    work = tmp_path_factory.mktemp("work")
-    loop = LoopConfig(minutes=10, max_steps=2, log_steps=1)
-    recipe = Recipe(
-        work=work, nets=TOY, pictures=12, processes=1, vae_loop=loop, model_loop=loop,
-        vae_batch=2, vae_crop_px=32, model_batch=2, sheet_steps=2,
-    )  # fmt: skip
-    render_cache(recipe)
-    train_vae(recipe)
-    train_model(recipe)
-    export(recipe, work / "out")
-    return recipe, work / "out"
 
 
 def test_export_loads_as_a_pipeline_and_draws_any_shape(trained):
@@ -76,10 +46,8 @@ def test_pipeline_sees_the_embeddings_that_training_saw(trained):
 
 def test_training_writes_sheets_and_held_out_figures(trained):
     recipe, _ = trained
-    assert [path.name for path in sorted((recipe.work / "sheets").iterdir())] == [
-        "model-000002.png",
-        "vae-000002.png",
-    ]
+    sheets = {path.name for path in (recipe.work / "sheets").iterdir()}
+    assert {"vae-000002.png", "model-000002.png"} <= sheets
     assert "held_out_psnr_db" in (recipe.work / "vae.jsonl").read_text()
     assert "held_out_loss" in (recipe.work / "model.jsonl").read_text()
 
@@ -99,9 +67,9 @@ def test_latents_have_zero_mean_and_unit_variance_after_folding(trained):
     torch.testing.assert_close(latents.std(dim=(0, 2, 3)), torch.ones(4), atol=0.05, rtol=0)
 
 
-def test_folding_leaves_the_decoded_picture_alone():
+def test_folding_leaves_the_decoded_picture_alone(toy_nets):
     torch.manual_seed(0)
-    vae = _nets.build_vae(TOY).eval()
+    vae = _nets.build_vae(toy_nets).eval()
     sample = torch.rand(1, 3, 32, 48) * 2 - 1
     with torch.no_grad():
         before = vae.decode(vae.encode(sample).latent_dist.mode()).sample
@@ -141,8 +109,8 @@ def test_loop_finds_the_answer_and_its_average_follows(tmp_path):
     loop = Loop({"line": model}, config, tmp_path / "line.pt")
     x = torch.linspace(-1, 1, 16)[:, None]
     loop.run(lambda _: ((model(x) - 3 * x - 1).square().mean(), {}), Log(tmp_path / "line.jsonl"))
-    np.testing.assert_allclose([float(model.weight), float(model.bias)], [3, 1], atol=0.05)
-    assert abs(float(loop.averages["line"].weight) - 3) < 1.0
+    np.testing.assert_allclose([model.weight.item(), model.bias.item()], [3, 1], atol=0.05)
+    assert abs(loop.averages["line"].weight.item() - 3) < 1.0
 
 
 def test_cache_refuses_another_shape_in_the_same_folder(trained):

@@ -1,0 +1,265 @@
+"""Distil the embedded model's self-attention into GSPN mixers: `python -m gspn_core.world.distill`.
+
+Two passes: each mixer alone learns from its own attention's inputs and outputs, then all of them together
+learn inside the UNet. Besides square latents of the training size both passes see long and larger ones, so
+that the mixers hold where a cascade takes them.
+"""
+
+import argparse
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from torch import nn
+
+from gspn_core.attention.adapter import GSPNAdapter
+from gspn_core.attention.gspn import GSPNConfig
+from gspn_core.world import _nets
+from gspn_core.world._data import RenderCache, caption_of, held_out, to_sample
+from gspn_core.world._denoiser import (
+    Batches,
+    LatentSet,
+    add_noise,
+    build_model,
+    encode_cache,
+    min_snr_weights,
+    pipeline_of,
+    predict_noise,
+    sample_rows,
+)
+from gspn_core.world._log import Log, save_sheet
+from gspn_core.world._loop import Loop, save_atomically
+from gspn_core.world._recipe import Recipe
+from gspn_core.world.render import render
+from gspn_core.world.scene import sample_scene
+
+TEACHER_WEIGHT = 0.5
+LAYER_WEIGHT = 0.5
+# Height and width of larger views, in training sides: a square one and both long ones.
+LARGE_SHAPES = ((2.0, 2.0), (1.0, 1.5), (1.5, 1.0))
+LARGE_SHARE = 0.25
+# A larger view costs more: fewer of them in a batch.
+LARGE_BATCH_DIVISOR = 4
+
+
+class LargeViews:
+    """Whole views larger or longer than those trained on, as latents, told like all the others."""
+
+    def __init__(self, recipe: Recipe, vae: AutoencoderKL, rng: np.random.Generator) -> None:
+        self.recipe, self.rng = recipe, rng
+        path = recipe.work / "large.pt"
+        if not path.exists():
+            save_atomically([*self._encode(vae)], path)
+        self.shapes = torch.load(path, weights_only=True)
+
+    def _encode(self, vae: AutoencoderKL) -> Iterator[torch.Tensor]:
+        side, count = self.recipe.nets.base_px, self.recipe.large_views
+        for tall, wide in LARGE_SHAPES:
+            latents = []
+            for number in range(count):
+                scene = sample_scene(np.random.default_rng((self.recipe.seed, self._number(number))))
+                picture = render(scene, height=int(tall * side), width=int(wide * side))
+                with torch.no_grad():
+                    sample = torch.from_numpy(to_sample(picture[None]))
+                    latents.append(vae.encode(sample).latent_dist.mode())
+            yield torch.cat(latents)
+
+    def _number(self, place: int) -> int:
+        """Return the number of a scene beyond the render cache."""
+        return self.recipe.pictures + place
+
+    def draw(self, size: int) -> tuple[torch.Tensor, list[str], torch.Tensor]:
+        """Return latents (B, 4, h, w) of one shape, captions and add_time_ids (B, 6)."""
+        latents = self.shapes[int(self.rng.integers(len(self.shapes)))]
+        places = self.rng.integers(len(latents), size=size)
+        told = [caption_of(self._number(int(p)), seed=self.recipe.seed, rng=self.rng) for p in places]
+        height, width = (_nets.LATENT_FACTOR * side for side in latents.shape[2:])
+        side = self.recipe.nets.base_px
+        ids = torch.tensor([[height, width, 0, 0, side, side]], dtype=torch.float32).repeat(size, 1)
+        return latents[torch.from_numpy(places)], told, ids
+
+
+class Captured:
+    """The inputs and outputs of named modules during one forward pass."""
+
+    def __init__(self) -> None:
+        self.inputs: dict[str, torch.Tensor] = {}
+        self.outputs: dict[str, torch.Tensor] = {}
+        self.map_sizes: dict[str, tuple[int, int]] = {}
+
+    @contextmanager
+    def of(self, unet: nn.Module, names: Mapping[str, object]) -> Iterator["Captured"]:
+        """Watch the modules of these names for the length of a `with` block."""
+        handles = []
+        for name in names:
+            module = unet.get_submodule(name)
+            handles.append(module.register_forward_hook(self._keep(name), with_kwargs=True))
+            block = unet.get_submodule(name.split(".transformer_blocks")[0])
+            handles.append(block.register_forward_pre_hook(self._keep_size(name)))
+        try:
+            yield self
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _keep(self, name: str):
+        def hook(_: nn.Module, args: tuple, kwargs: dict, output: torch.Tensor) -> None:
+            self.inputs[name] = args[0] if args else kwargs["hidden_states"]
+            self.outputs[name] = output
+
+        return hook
+
+    def _keep_size(self, name: str):
+        def hook(_: nn.Module, args: tuple) -> None:
+            self.map_sizes[name] = tuple(args[0].shape[2:])
+
+        return hook
+
+
+class Distillation:
+    """A frozen teacher, an adapter that learns from it, and the batches both see."""
+
+    def __init__(self, recipe: Recipe, config: GSPNConfig | None = None) -> None:
+        torch.manual_seed(recipe.seed)
+        self.recipe, self.rng = recipe, np.random.default_rng((recipe.seed, 1))
+        self.tokenizer, modules = build_model(recipe)
+        state = torch.load(recipe.work / "model.pt", weights_only=True)["averages"]
+        for name, module in modules.items():
+            module.load_state_dict(state[name])
+            module.requires_grad_(False)
+        self.modules, self.unet = modules, modules["unet"]
+        self.vae = AutoencoderKL.from_pretrained(recipe.work / "vae")
+        cache = RenderCache(recipe.data)
+        data = encode_cache(recipe, self.vae, cache)
+        self.batches, self.measures = self._split(cache, data)
+        self.large = LargeViews(recipe, self.vae.to(memory_format=torch.contiguous_format), self.rng)
+        self.alphas = _nets.build_scheduler().alphas_cumprod
+        self.weights = min_snr_weights(self.alphas)
+        self.adapter = GSPNAdapter.construct_for(self.unet, config)
+        self.log = Log(recipe.work / "distill.jsonl")
+
+    def _split(self, cache: RenderCache, data: LatentSet) -> tuple[Batches, Batches]:
+        first = held_out(cache.count)
+        train, kept = np.flatnonzero(data.numbers >= first), np.flatnonzero(data.numbers < first)
+        measuring = np.random.default_rng((self.recipe.seed, 2))
+        return Batches(cache, data, train, self.rng), Batches(cache, data, kept, measuring)
+
+    def _draw(self) -> tuple[torch.Tensor, list[str], torch.Tensor]:
+        size = self.recipe.distill_batch
+        if self.rng.random() < LARGE_SHARE:
+            return self.large.draw(max(1, size // LARGE_BATCH_DIVISOR))
+        return self.batches.draw(size)
+
+    def _predict(self, noisy: torch.Tensor, timesteps: torch.Tensor, told: list[str], ids: torch.Tensor):
+        return predict_noise(self.modules, self.tokenizer, noisy, timesteps, told, ids)
+
+    def align_step(self, _: int) -> tuple[torch.Tensor, dict[str, float]]:
+        """Compare every mixer with its attention on the attention's own input; no gradient between blocks."""
+        latents, told, ids = self._draw()
+        noisy, _noise, timesteps = add_noise(latents, self.alphas)
+        seen = Captured()
+        with torch.no_grad(), seen.of(self.unet, self.adapter.mixers):
+            self._predict(noisy, timesteps, told, ids)
+        errors = []
+        for name, mixer in self.adapter.mixers.items():
+            with torch.autocast("cpu", torch.bfloat16):
+                mixed = mixer(seen.inputs[name], map_size=seen.map_sizes[name]).float()
+            truth = seen.outputs[name].float()
+            errors.append((mixed - truth).square().mean() / truth.var())
+        loss = torch.stack(errors).mean()
+        return loss, {"worst": float(max(errors).detach())}
+
+    def whole_step(self, _: int) -> tuple[torch.Tensor, dict[str, float]]:
+        """Compare the UNet under mixers with the noise, with the teacher, and layer by layer."""
+        latents, told, ids = self._draw()
+        noisy, noise, timesteps = add_noise(latents, self.alphas)
+        taught, learnt = Captured(), Captured()
+        with torch.no_grad(), taught.of(self.unet, self.adapter.mixers):
+            teacher = self._predict(noisy, timesteps, told, ids)
+        with self.adapter.injected(), learnt.of(self.unet, self.adapter.mixers):
+            student = self._predict(noisy, timesteps, told, ids)
+        weights = self.weights[timesteps]
+        noise_error = ((student - noise).square().mean(dim=(1, 2, 3)) * weights).mean()
+        teacher_error = ((student - teacher).square().mean(dim=(1, 2, 3)) * weights).mean()
+        layer_error = torch.stack(
+            [
+                (learnt.outputs[name].float() - taught.outputs[name].float()).square().mean()
+                for name in self.adapter.mixers
+            ]
+        ).mean()
+        loss = noise_error + TEACHER_WEIGHT * teacher_error + LAYER_WEIGHT * layer_error
+        told_losses = {"noise": noise_error, "teacher": teacher_error, "layers": layer_error}
+        return loss, {name: float(value.detach()) for name, value in told_losses.items()}
+
+    def load_averages(self, loop: Loop) -> None:
+        """Put a loop's averaged mixers into the adapter."""
+        averaged = loop.averages["mixers"]
+        for mixer, average in zip(self.adapter.mixers.values(), averaged, strict=True):
+            mixer.load_state_dict(average.state_dict())
+
+    @torch.no_grad()
+    def measure(self, step: int) -> None:
+        """Log the held-out noise losses with attention and with mixers, and write a sheet of both."""
+        with torch.random.fork_rng():
+            torch.manual_seed(self.recipe.seed)
+            sums = np.zeros(3)
+            for _ in range(4):
+                latents, told, ids = self.measures.draw(self.recipe.distill_batch)
+                noisy, noise, timesteps = add_noise(latents, self.alphas)
+                weights = self.weights[timesteps][:, None, None, None]
+                teacher = self._predict(noisy, timesteps, told, ids)
+                with self.adapter.injected():
+                    student = self._predict(noisy, timesteps, told, ids)
+                pairs = ((teacher, noise), (student, noise), (student, teacher))
+                sums += [float((weights * (a - b).square()).mean()) / 4 for a, b in pairs]
+            self.log(step=step, attention_loss=sums[0], mixer_loss=sums[1], apart=sums[2])
+            pipeline = pipeline_of(self.modules, self.vae, self.tokenizer)
+            rows = sample_rows(pipeline, self.recipe)[:1]
+            with self.adapter.injected():
+                rows += sample_rows(pipeline, self.recipe)[:1]
+        save_sheet(self.recipe.work / "sheets" / f"distill-{step:06d}.png", rows)
+
+
+def distill(recipe: Recipe, config: GSPNConfig | None = None) -> GSPNAdapter:
+    """Train an adapter for the model in work/model.pt; returns it, averaged, in float32."""
+    work = Distillation(recipe, config)
+    share = recipe.align_share
+    passes = (
+        ("align", work.align_step, share, recipe.distill_loop.learning_rate),
+        ("whole", work.whole_step, 1 - share, recipe.distill_loop.learning_rate / 3),
+    )
+    for name, step, minutes, rate in passes:
+        mixers = nn.ModuleList(work.adapter.mixers.values())
+        settings = replace(
+            recipe.distill_loop, minutes=recipe.distill_loop.minutes * minutes, learning_rate=rate
+        )
+        loop = Loop({"mixers": mixers}, settings, recipe.work / f"{name}.pt")
+        loop.run(step, work.log)
+        work.load_averages(loop)
+        work.measure(loop.step)
+    work.adapter.trained = True
+    return work.adapter
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Distil from the command line and write the adapter beside the exported model."""
+    parser = argparse.ArgumentParser(prog="gspn_core.world.distill", description=__doc__.splitlines()[0])
+    parser.add_argument("--work", type=Path, required=True, help="folder in which the model was trained")
+    parser.add_argument("--out", type=Path, default=Path("assets/world/gspn_adapter"))
+    parser.add_argument("--minutes", type=float, default=Recipe.distill_loop.minutes)
+    parser.add_argument("--batch", type=int, default=Recipe.distill_batch)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args(arguments)
+    torch.set_num_threads(given.threads)
+    loop = replace(Recipe.distill_loop, minutes=given.minutes)
+    recipe = Recipe(work=given.work, seed=given.seed, distill_loop=loop, distill_batch=given.batch)
+    distill(recipe).to(torch.float16).save(given.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""Distillation at toy size: the mixers learn, the adapter is kept, the teacher is left as it was."""
+
+import json
+
+import torch
+from diffusers import StableDiffusionXLPipeline
+
+from gspn_core.attention.adapter import GSPNAdapter
+from gspn_core.world.distill import Captured, Distillation, distill
+
+
+def test_distilled_adapter_loads_into_the_exported_model_and_changes_it(trained, tmp_path):
+    recipe, out = trained
+    distill(recipe).save(tmp_path / "gspn_adapter")
+    pipeline = StableDiffusionXLPipeline.from_pretrained(out)
+    pipeline.set_progress_bar_config(disable=True)
+    adapter = GSPNAdapter.load(tmp_path / "gspn_adapter", pipeline)
+    assert adapter.trained
+
+    def draw():
+        generator = torch.Generator().manual_seed(0)
+        return pipeline(
+            "dunes", height=64, width=128, num_inference_steps=2, generator=generator, output_type="latent"
+        ).images
+
+    plain = draw()
+    with adapter.injected():
+        mixed = draw()
+    assert mixed.isfinite().all()
+    assert not torch.equal(plain, mixed)
+    assert torch.equal(draw(), plain)
+
+
+def test_both_passes_leave_their_figures(trained):
+    recipe, _ = trained
+    distill(recipe)
+    lines = [json.loads(line) for line in (recipe.work / "distill.jsonl").read_text().splitlines()]
+    names = {name for line in lines for name in line}
+    assert {"worst", "noise", "teacher", "layers", "attention_loss", "mixer_loss"} <= names
+
+
+def test_alignment_moves_the_mixers_and_not_the_teacher(trained):
+    recipe, _ = trained
+    work = Distillation(recipe)
+    loss, _told = work.align_step(0)
+    loss.backward()
+    assert all(weight.grad is None for weight in work.unet.parameters())
+    moved = [weight for weight in work.adapter.parameters() if weight.grad is not None]
+    assert len(moved) > 0.9 * len([*work.adapter.parameters()])
+
+
+def test_captured_sees_every_layer_and_its_map_size(trained):
+    recipe, _ = trained
+    work = Distillation(recipe)
+    seen = Captured()
+    latents, told, ids = work.large.draw(1)
+    with torch.no_grad(), seen.of(work.unet, work.adapter.mixers):
+        work._predict(latents, torch.tensor([5]), told, ids)
+    assert set(seen.inputs) == set(work.adapter.mixers)
+    for name, (height, width) in seen.map_sizes.items():
+        assert seen.inputs[name].shape[1] == height * width
+        assert height * latents.shape[3] == width * latents.shape[2]
+
+
+def test_larger_views_are_told_with_their_own_size(trained):
+    recipe, _ = trained
+    work = Distillation(recipe)
+    for _ in range(4):
+        latents, _told, ids = work.large.draw(2)
+        assert ids[0, :2].tolist() == [8 * side for side in latents.shape[2:]]
