@@ -6,7 +6,7 @@ import dataclasses
 import json
 import re
 import shutil
-from collections.abc import Set
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -92,10 +92,10 @@ class Store:
         cut_off = "The server ended while this run was going; finished stages are kept, run it again."
         return fold(view, Ended(state="failed", error=cut_off))
 
-    def prune(self, keep_bytes: int, protected: Set[str]) -> tuple[str, ...]:
+    def prune(self, keep_bytes: int, is_protected: Callable[[str], bool]) -> tuple[str, ...]:
         """Remove the oldest jobs until the rest fit into keep_bytes; return the ids of those removed.
 
-        protected: ids of jobs that stay whatever they weigh.
+        is_protected: asked for an id right before its removal, as a run may begin meanwhile.
         """
         if not self.folder.is_dir():
             return ()
@@ -105,7 +105,7 @@ class Store:
         for _, size, path in sorted(jobs):
             if total <= keep_bytes:
                 break
-            if path.name not in protected and _ID.fullmatch(path.name):
+            if _ID.fullmatch(path.name) and not is_protected(path.name):
                 shutil.rmtree(path, ignore_errors=True)
                 total -= size
                 removed.append(path.name)

@@ -301,12 +301,16 @@ class Jobs:
         with self._changed:
             job.settled = True
             self._changed.notify_all()
-            alive = {other.id for other in self._jobs.values() if not other.settled} | {job.id}
-        removed = self._store.prune(self._keep_bytes, alive)
+        removed = self._store.prune(self._keep_bytes, functools.partial(self._is_needed, job))
         with self._changed:
             settled = [other.id for other in self._jobs.values() if other.settled]
             for job_id in {*removed, *settled[:-_KEPT_IN_MEMORY]}:
                 self._jobs.pop(job_id, None)
+
+    def _is_needed(self, latest: _Job, job_id: str) -> bool:
+        with self._changed:
+            job = self._jobs.get(job_id)
+            return job_id == latest.id or (job is not None and not job.settled)
 
 
 _UNFINISHED = "The run ended before its last stage; the server's log has the details."
