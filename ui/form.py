@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -46,7 +47,7 @@ def initial_values(card: ModelCard) -> dict[str, Any]:
     prompt = card.examples[0] if card.examples else words.PLACEHOLDERS["prompt"]
     blank = Settings(prompt=prompt, mixer=card.mixers[0])
     resolved = make_plan(blank, card).settings.to_dict()
-    return {**resolved, "prompt": card.examples[0] if card.examples else "", "seed": None}
+    return {**resolved, "prompt": card.examples[0] if card.examples else "", SEED: ""}
 
 
 def build_form(card: ModelCard) -> Form:
@@ -54,7 +55,7 @@ def build_form(card: ModelCard) -> Form:
     values = initial_values(card)
     controls = {name: _control(name, values[name], card) for name in SHOWN}
     with gr.Row(elem_id="seed-row"):
-        controls[SEED] = _control(SEED, None, card)
+        controls[SEED] = _control(SEED, values[SEED], card)
         seed_random = gr.Button(words.SEED_RANDOM, size="sm", elem_id="seed-random", min_width=64)
         seed_reuse = gr.Button(words.SEED_REUSE, size="sm", elem_id="seed-reuse", min_width=84)
     with gr.Accordion(words.MORE, open=False, elem_id="more"):
@@ -74,7 +75,7 @@ def _control(name: str, value: Any, card: ModelCard) -> Any:
     if name == "target":
         return gr.Radio([(str(px), px) for px in card.targets], **common)
     if name == SEED:
-        return gr.Number(placeholder=words.PLACEHOLDERS[name], precision=0, min_width=80, **common)
+        return gr.Textbox(placeholder=words.PLACEHOLDERS[name], max_lines=1, min_width=80, **common)
     if name == "aspect":
         return gr.Dropdown(list(ASPECTS), allow_custom_value=True, **common)
     if name in CHOICES:
@@ -97,13 +98,19 @@ def _control(name: str, value: Any, card: ModelCard) -> Any:
 def settings_from(values: Sequence[Any]) -> Settings:
     """Return the settings that the controls hold, in the order of `Form.inputs`; raise BadSetting."""
     given = dict(zip(FIELD_NAMES, values, strict=True))
-    given["negative_prompt"] = given["negative_prompt"] or ""
-    given["prompt"] = given["prompt"] or ""
+    for name in ("prompt", "negative_prompt"):
+        given[name] = given[name] or ""
+    given[SEED] = _seed_from(given[SEED])
     return Settings.from_dict(given)
+
+
+def _seed_from(value: Any) -> Any:
+    """Return a typed seed as a number, an empty one as None; Settings refuses whatever else it is."""
+    text = "" if value is None else str(value).strip()
+    return int(text) if re.fullmatch(r"-?[0-9]{1,20}", text) else text or None
 
 
 def values_of(settings: Mapping[str, Any], card: ModelCard) -> list[Any]:
     """Return what the controls must hold to say `settings` again, in the order of `Form.inputs`."""
-    initial = initial_values(card)
-    held = {name: settings.get(name) for name in FIELD_NAMES}
-    return [initial[name] if value is None and name != SEED else value for name, value in held.items()]
+    held = {**initial_values(card), **{name: value for name, value in settings.items() if value is not None}}
+    return [str(held[name]) if name == SEED else held[name] for name in FIELD_NAMES]

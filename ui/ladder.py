@@ -17,7 +17,7 @@ def file_url(path: str | None) -> str | None:
 
 
 def ladder_props(view: JobView) -> dict[str, Any]:
-    """Return the cards of a run, the stage to show unasked, the live preview and the words over the picture."""
+    """Return the cards of a run, the stage to show unasked, the live preview and what is said over it."""
     prompt, seed = view.settings.get("prompt", ""), view.settings.get("seed")
     finished = [stage.index for stage in view.stages if stage.proxy_path]
     live = view.state in ("queued", "running")

@@ -23,20 +23,18 @@ _STORAGE_SECRET = "gspn-studio"
 _POLL_SECONDS = 1.0
 
 
-def build_page(
-    jobs: Jobs, card: ModelCard, *, machine: str, loading: Callable[[], bool] = lambda: False
-) -> gr.Blocks:
+def build_page(jobs: Jobs, card: ModelCard, *, machine: Callable[[], str | None]) -> gr.Blocks:
     """Return the page of a model's runs.
 
-    machine: what it runs on, in words. loading: tells whether the model is still being read; the page says so.
+    machine: returns in a few words what the model runs on, None while it is still being read.
     """
-    runs = Runs(jobs, card, loading=loading)
+    runs = Runs(jobs, card, machine=machine)
     with gr.Blocks(title=words.TITLE, analytics_enabled=False, fill_width=True) as page:
         parts: dict[str, Any] = {
             "job": gr.BrowserState(None, storage_key=_STORAGE_KEY, secret=_STORAGE_SECRET)
         }
         with gr.Row(elem_id="studio"):
-            parts["masthead"] = _part("masthead", runs.masthead(), card=_card_words(card, machine))
+            parts["masthead"] = _part("masthead", runs.masthead(), card=_card_words(card))
             with gr.Column(elem_id="settings"):
                 with gr.Column(elem_id="fields"):
                     form = build_form(card)
@@ -49,13 +47,13 @@ def build_page(
                 "screen",
                 runs.outline_of(initial_values(card)),
                 examples=list(card.examples),
-                card=_card_words(card, machine),
+                card=_card_words(card),
             )
         parts |= form.controls
-        timer = gr.Timer(_POLL_SECONDS, active=loading())
+        timer = gr.Timer(_POLL_SECONDS, active=machine() is None)
         _wire_runs(page, parts, form, runs)
         _wire_form(parts, form, runs, card)
-        _wire_loading(parts, timer, runs, loading)
+        _wire_loading(parts, timer, runs, machine)
     return page.queue(default_concurrency_limit=None)
 
 
@@ -87,13 +85,12 @@ def _part(name: str, value: dict[str, Any], **props: Any) -> gr.HTML:
     )
 
 
-def _card_words(card: ModelCard, machine: str) -> dict[str, str]:
+def _card_words(card: ModelCard) -> dict[str, str]:
     return {
         "app": words.TITLE,
         "title": card.title,
         "description": card.description,
         "hint": card.vocabulary_hint,
-        "machine": machine,
     }
 
 
@@ -143,9 +140,9 @@ def _wire_form(parts: dict[str, Any], form: Form, runs: Runs, card: ModelCard) -
     def example(event: gr.EventData) -> str:
         return card.examples[int(event.index) % len(card.examples)]
 
-    form.seed_random.click(lambda: None, None, parts["seed"], **quiet)
+    form.seed_random.click(lambda: "", None, parts["seed"], **quiet)
     form.seed_reuse.click(reuse, parts["job"], [parts["seed"], parts["notice"]], **quiet)
-    for name in ("target", "aspect"):
+    for name in ("target", "aspect", "num_inference_steps", "upscale_strength"):
         parts[name].change(
             outline,
             [parts["job"], *(parts[field] for field in FIELD_NAMES)],
@@ -157,10 +154,10 @@ def _wire_form(parts: dict[str, Any], form: Form, runs: Runs, card: ModelCard) -
 
 
 def _wire_loading(
-    parts: dict[str, Any], timer: gr.Timer, runs: Runs, loading: Callable[[], bool]
+    parts: dict[str, Any], timer: gr.Timer, runs: Runs, machine: Callable[[], str | None]
 ) -> None:
     def tick() -> tuple[dict[str, Any], gr.Timer]:
-        return runs.masthead(), gr.Timer(active=loading())
+        return runs.masthead(), gr.Timer(active=machine() is None)
 
     timer.tick(
         tick,

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gspn_core.jobs.job import JobView
+from gspn_core.plan import CascadePlan
 from ui import words
 
 CURVE_WIDTH, CURVE_HEIGHT = 200.0, 56.0
@@ -26,32 +27,42 @@ def panel_props(view: JobView) -> dict[str, Any]:
     }
 
 
-def idle_props() -> dict[str, Any]:
-    """Return the panel before any run."""
+def idle_props(plan: CascadePlan | None) -> dict[str, Any]:
+    """Return the panel before any run: what the plan would do; only a headline where there is no plan."""
+    rows = []
+    if plan is not None:
+        rows = [
+            (words.ROWS["picture"], words.size(plan.size.height, plan.size.width)),
+            (words.ROWS["stages"], str(len(plan.stages))),
+            (words.ROWS["steps"], words.steps_of_stages([stage.steps for stage in plan.stages])),
+        ]
     return {
         "headline": words.HEADLINES["empty"],
         "detail": "",
         "elapsed": None,
         "left": None,
         "progress": None,
-        "rows": [],
+        "rows": rows,
         "memory": None,
         "weights": None,
     }
 
 
 def _headline(view: JobView) -> str:
-    if view.state == "running" and view.stage is not None:
-        return words.stage_headline(view.stage + 1, len(view.stages))
-    return words.HEADLINES[view.state]
+    if view.state != "running" or not view.stages:
+        return words.HEADLINES[view.state]
+    done = sum(stage.state == "done" for stage in view.stages)
+    if done == len(view.stages):
+        return words.FINISHING
+    if view.stage is None and not done:
+        return words.HEADLINES["running"]
+    return words.stage_headline(done + 1, len(view.stages))
 
 
 def _detail(view: JobView) -> str:
     if view.state == "running" and view.stage is not None:
         stage = view.stages[view.stage]
         return words.size(stage.height, stage.width)
-    if view.state == "failed":
-        return view.error or ""
     if view.state == "queued":
         return words.queue_place(view.queue_position)
     done = [stage for stage in view.stages if stage.state == "done"]
@@ -76,7 +87,6 @@ def _rows(view: JobView) -> list[tuple[str, str]]:
         label = words.ROWS["highest"].format(memory=words.memory_label(top.memory_kind))
         rows.append((label, words.bytes_(top.peak_bytes)))
     if view.state == "running":
-        rows.append((words.ROWS["left"], words.seconds(view.left_seconds)))
         rows.append((words.ROWS["queue"], words.queue_place(0)))
     settings: Mapping[str, Any] = view.settings
     if settings.get("mixer"):
@@ -87,7 +97,7 @@ def _rows(view: JobView) -> list[tuple[str, str]]:
 
 
 def memory_curve(history: Sequence[tuple[float, int]], kind: str | None) -> dict[str, str] | None:
-    """Return an SVG line and area of memory over elapsed seconds, its label and its top; None below two points."""
+    """Return an SVG line and area of memory over elapsed seconds and their labels; None below two points."""
     if len(history) < 2:
         return None
     start, end = history[0][0], history[-1][0]

@@ -1,11 +1,10 @@
-"""What the page's events do with jobs: each handler tells by name which parts of the page change, and to what.
+"""What the page's events do with jobs: each handler tells by name which parts change, and to what.
 
 Knows the names of the parts, not the components behind them.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from typing import Any
@@ -24,7 +23,6 @@ from ui.panel import idle_props, panel_props
 
 Patch = dict[str, Any]
 _LIVE = ("queued", "running")
-_log = logging.getLogger(__name__)
 
 
 def screen_props(view: JobView, *, restored: bool = False) -> dict[str, Any]:
@@ -52,7 +50,7 @@ def empty_screen(settings: Settings | None, card: ModelCard) -> dict[str, Any]:
         "stopping": False,
         "created": None,
         "restored": False,
-        "panel": idle_props(),
+        "panel": idle_props(plan),
         **planned_props(plan),
     }
 
@@ -75,12 +73,12 @@ def buttons(state: str, *, stopping: bool = False) -> Patch:
 
 
 class Runs:
-    """The handlers of one page. loading: tells whether the model is still being read."""
+    """The handlers of one page. machine: returns what the model runs on, None while it is being read."""
 
-    def __init__(self, jobs: Jobs, card: ModelCard, *, loading: Callable[[], bool]) -> None:
+    def __init__(self, jobs: Jobs, card: ModelCard, *, machine: Callable[[], str | None]) -> None:
         self._jobs = jobs
         self._card = card
-        self._loading = loading
+        self._machine = machine
 
     def start(self, values: Sequence[Any]) -> Iterator[Patch]:
         """Submit what the form holds and follow it; a refusal changes nothing but the notice."""
@@ -102,14 +100,13 @@ class Runs:
             with closing(self._views(job_id)) as views:
                 for view in views:
                     patch: Patch = {"screen": screen_props(view, restored=restored)}
-                    if shown != (view.state, view.stopping):
-                        shown = (view.state, view.stopping)
+                    if shown != (view.state, view.stopping, view.notices):
+                        shown = (view.state, view.stopping, view.notices)
                         patch |= buttons(view.state, stopping=view.stopping)
                         patch["notice"] = _notice_of(view)
                     yield patch
         except GspnError:
-            lost = self.lost()
-            yield lost | {"notice": notice(words.LOST_RUN)}
+            yield self.lost() | {"notice": notice(words.LOST_RUN)}
 
     def _views(self, job_id: str | None) -> Iterator[JobView]:
         # A generator of our own, so that there is something to close however jobs hand their views out.
@@ -133,7 +130,7 @@ class Runs:
             return
         fields = dict(zip(FIELD_NAMES, values_of(view.settings, self._card), strict=True))
         # A drawn seed is not what was asked for; leaving it out keeps the next run a new one.
-        yield {"job": job_id} | fields | {"seed": None}
+        yield {"job": job_id} | fields | {"seed": ""}
         yield from self.follow(job_id, restored=True)
 
     def stop(self, job_id: str | None) -> Patch:
@@ -147,9 +144,9 @@ class Runs:
     def reuse_seed(self, job_id: str | None) -> Patch:
         """Put the last run's seed into the form."""
         try:
-            return {"seed": self._jobs.view(job_id or "").settings.get("seed"), "notice": notice()}
+            return {"seed": str(self._jobs.view(job_id or "").settings["seed"]), "notice": notice()}
         except GspnError:
-            return {"seed": None, "notice": notice(words.NO_SEED_YET)}
+            return {"seed": "", "notice": notice(words.NO_SEED_YET)}
 
     def outline(self, job_id: str | None, values: Sequence[Any]) -> Patch:
         """Redraw the empty stages for the form; leave the screen to a run that it already shows."""
@@ -167,8 +164,9 @@ class Runs:
         return empty_screen(settings, self._card)
 
     def masthead(self) -> dict[str, Any]:
-        """Return the line at the top that changes: whether the model is still being read."""
-        return {"status": words.LOADING_MODEL if self._loading() else ""}
+        """Return what changes at the top: what the model runs on, or that it is still being read."""
+        machine = self._machine()
+        return {"machine": machine or "", "status": words.LOADING_MODEL if machine is None else ""}
 
 
 def _notice_of(view: JobView) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Literal
 
@@ -45,10 +45,10 @@ HELP: Mapping[str, str] = MappingProxyType(
         "negative_prompt": "What it should not show.",
         "target": "Side of the square with the last stage's area; the stages before it double up to it.",
         "aspect": "Width:height, any from 1:4 to 4:1.",
-        "mixer": "How far-apart places see each other: a line scan of linear cost, or quadratic self-attention.",
+        "mixer": "How distant places see each other: a line scan of linear cost, or quadratic attention.",
         "num_inference_steps": "Steps of the first stage; later stages run a share of them.",
         "guidance_scale": "How hard the prompt pulls; 1 turns guidance off.",
-        "upscale_strength": "Share of the steps that each later stage runs again: more adds detail and drifts more.",
+        "upscale_strength": "Share of the steps that a later stage runs again: more adds detail and drifts.",
         "gaussian_sigma": "Blur before the dilated branch looks, in latent pixels.",
         "cosine_scale_1": "How fast a later stage lets go of the stage before it; larger lets go sooner.",
         "cosine_scale_2": "How fast the dilated branch, which keeps the layout, fades.",
@@ -118,6 +118,7 @@ SCREEN: Mapping[str, str] = MappingProxyType(
         "theme": "Light or dark",
         "left_before": "about",
         "left_after": "left",
+        "left_unknown": "— left",
         "keys": "Ctrl Enter run · Esc stop · 1–9 stage · Z 1:1",
         "again": "The connection was lost; joining the run again.",
     }
@@ -128,9 +129,10 @@ ROWS: Mapping[str, str] = MappingProxyType(
         "step": "Step",
         "peak": "Peak, this stage",
         "highest": "{memory}, peak",
-        "left": "Time left",
         "queue": "Queue",
-        "total": "Time",
+        "picture": "Picture",
+        "stages": "Stages",
+        "steps": "Steps",
     }
 )
 
@@ -143,6 +145,7 @@ NOTHING_DONE: Mapping[str, str] = MappingProxyType(
     }
 )
 
+FINISHING = "Finishing"
 LOST_RUN = "That run is no longer kept here; start a new one."
 STOPPED_NOTICE = "Stopped; the stages that were done are kept."
 NO_SEED_YET = "No run yet whose seed could be used again."
@@ -189,6 +192,11 @@ def stage_headline(number: int, count: int) -> str:
 def step_of(step: int, steps: int) -> str:
     """Return the step of how many."""
     return f"{step} / {steps}"
+
+
+def steps_of_stages(steps: Sequence[int]) -> str:
+    """Return the steps of each stage, first to last."""
+    return " + ".join(map(str, steps))
 
 
 def queue_place(position: int) -> str:

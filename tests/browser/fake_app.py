@@ -30,7 +30,7 @@ from ui.page import build_page, launch_arguments
 CARD = ModelCard(
     name="world",
     title="World",
-    description="A small model of landscapes: mountains, hills and dunes; lakes, meadows and pines; any hour.",
+    description="A small model of landscapes: mountains, hills, dunes, lakes, meadows, pines; any hour.",
     base_px=256,
     size_multiple=64,
     max_target_px=2048,
@@ -61,10 +61,14 @@ def paint(settings: Settings, height: int, width: int) -> Image.Image:
     draw = ImageDraw.Draw(image)
     for layer in range(3):
         base = height * (0.5 + 0.14 * layer)
-        points = [(0, height), *(
-            (width * i / 24, base - height * 0.06 * ((seed * 31 + layer * 97 + i * i * 7) % 13) / 13)
-            for i in range(25)
-        ), (width, height)]
+        points = [
+            (0, height),
+            *(
+                (width * i / 24, base - height * 0.06 * ((seed * 31 + layer * 97 + i * i * 7) % 13) / 13)
+                for i in range(25)
+            ),
+            (width, height),
+        ]
         draw.polygon(points, fill=(120 - 34 * layer, 74 - 18 * layer, 78 - 14 * layer))
     return image.filter(ImageFilter.GaussianBlur(settings.gaussian_sigma * width / 1024))
 
@@ -88,11 +92,19 @@ def run(pause: float) -> Callable[[Settings, Callable[[], bool]], Iterator[Event
                     raise Stopped("The run was stopped.")
                 time.sleep(pause)
                 memory = MemorySample(
-                    kind="process", now_bytes=peak - 90_000_000 * (step % 2), peak_bytes=peak, total_bytes=8 << 30
+                    kind="process",
+                    now_bytes=peak - 90_000_000 * (step % 2),
+                    peak_bytes=peak,
+                    total_bytes=8 << 30,
                 )
                 preview = paint(settings, 96, max(1, 96 * size.width // size.height))
                 yield StepDone(
-                    stage=stage.index, step=step, steps=n, seconds=step * pause, memory=memory, preview=preview
+                    stage=stage.index,
+                    step=step,
+                    steps=n,
+                    seconds=step * pause,
+                    memory=memory,
+                    preview=preview,
                 )
             if settings.prompt.endswith("fail") and stage.index == 2:
                 raise RuntimeError("the fake engine was asked to fail")
@@ -106,7 +118,7 @@ def run(pause: float) -> Callable[[Settings, Callable[[], bool]], Iterator[Event
 def main(port: int, folder: str, pause: float) -> None:
     """Serve the page until the process ends."""
     jobs = Jobs(run(pause), folder, plan=lambda settings: make_plan(settings, CARD))
-    page = build_page(jobs, CARD, machine="CPU, 2 cores")
+    page = build_page(jobs, CARD, machine=lambda: "CPU, 2 cores")
     page.launch(server_port=port, **launch_arguments(jobs.folder))
 
 

@@ -1,8 +1,11 @@
 const THEME_KEY = "gspn-studio-theme";
 const status = element.querySelector(".status");
+const machine = element.querySelector(".machine");
 
 function showStatus() {
-  status.textContent = (props.value && props.value.status) || "";
+  const value = props.value || {};
+  status.textContent = value.status || "";
+  machine.textContent = value.machine ? ` · ${value.machine}` : "";
   status.classList.toggle("busy", Boolean(status.textContent));
 }
 
@@ -18,6 +21,11 @@ element.querySelector(".theme").addEventListener("click", () => {
   const dark = !document.body.classList.contains("dark");
   setTheme(dark);
   localStorage.setItem(THEME_KEY, dark ? "dark" : "light");
+});
+
+element.querySelector(".explain").addEventListener("click", (event) => {
+  const on = document.getElementById("studio").classList.toggle("explain");
+  event.currentTarget.setAttribute("aria-pressed", String(on));
 });
 
 watch("value", showStatus);

@@ -117,8 +117,8 @@ function paintTools() {
   const now = target();
   const stage = now && !now.live ? now.stage : null;
   find(".tools").hidden = !stage;
-  find(".fit").setAttribute("aria-pressed", String(!full));
-  find(".full").setAttribute("aria-pressed", String(full));
+  find(".zoom-fit").setAttribute("aria-pressed", String(!full));
+  find(".zoom-full").setAttribute("aria-pressed", String(full));
   if (!stage) return;
   attribute(download, "href", stage.png);
   attribute(download, "download", stage.png ? stage.file : null);
@@ -146,7 +146,7 @@ function card(stage, index) {
   attribute(button, "aria-pressed", String(Boolean(now && now.stage === stage)));
   button.disabled = !stage.proxy && stage.state !== "running";
   set(item.querySelector("b"), stage.title);
-  set(item.querySelector(".lines"), stage.lines.join(" · "));
+  set(item.querySelector(".lines"), stage.lines.join("\n"));
   item.querySelector(".meter i").style.transform = `scaleX(${stage.progress || 0})`;
   item.querySelector(".thumb").style.aspectRatio = `${stage.width} / ${stage.height}`;
   const thumb = item.querySelector("img");
@@ -205,7 +205,8 @@ function paintClock() {
   const remaining = left === null ? null : Math.max(0, left - since);
   set(find(".elapsed"), elapsed === null ? "" : clock(elapsed + since));
   const note = state.state === "running" && remaining !== null;
-  set(find(".left"), note ? `${words.left_before} ${clock(remaining)} ${words.left_after}` : "");
+  const unknown = state.state === "running" ? words.left_unknown : "";
+  set(find(".left"), note ? `${words.left_before} ${clock(remaining)} ${words.left_after}` : unknown);
   let share = state.state === "done" ? 1 : progress || 0;
   if (note) share = (elapsed + since) / Math.max(elapsed + since + remaining, 0.001);
   find(".bar i").style.transform = `scaleX(${share})`;
@@ -226,6 +227,24 @@ function paintPanel() {
   paintClock();
 }
 
+/* Before a run: the sizes to come as frames in true proportion, the first in the corner of the next. */
+function paintFrames() {
+  const frames = find(".frames");
+  const planned = state.state === "empty" ? state.stages : [];
+  frames.hidden = !planned.length;
+  if (!planned.length) return;
+  const largest = planned[planned.length - 1];
+  frames.style.aspectRatio = `${largest.width} / ${largest.height}`;
+  frames.replaceChildren(
+    ...planned.map((stage) => {
+      const frame = document.createElement("i");
+      frame.style.width = `${(stage.width / largest.width) * 100}%`;
+      frame.style.height = `${(stage.height / largest.height) * 100}%`;
+      return frame;
+    })
+  );
+}
+
 function paintWords() {
   const now = target();
   find(".hello").hidden = state.state !== "empty";
@@ -243,6 +262,7 @@ function paintWords() {
 
 function remember() {
   if (state.job === job) return;
+  if (job !== null && isLive() && matchMedia("(width <= 760px)").matches) viewer.scrollIntoView({ block: "end" });
   job = state.job;
   chosen = null;
   const address = new URL(window.location.href);
@@ -266,6 +286,7 @@ function paint() {
   paintTools();
   paintPanel();
   paintWords();
+  paintFrames();
 }
 
 function choose(index) {
@@ -304,8 +325,8 @@ props.examples.forEach((text, index) => {
   find(".examples").append(item);
 });
 
-find(".fit").addEventListener("click", () => zoom(false));
-find(".full").addEventListener("click", () => zoom(true));
+find(".zoom-fit").addEventListener("click", () => zoom(false));
+find(".zoom-full").addEventListener("click", () => zoom(true));
 pan.addEventListener("scroll", paintMap, { passive: true });
 window.addEventListener("resize", paintMap);
 picture.addEventListener("dblclick", (event) => {

@@ -1,0 +1,248 @@
+"""GSPN Studio: put the engine, the jobs and the page together and serve them. The only file that knows all.
+
+Exit codes: 0 stopped on purpose, 2 a bad argument or a port that is taken, 3 no such model.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import importlib
+import importlib.util
+import os
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+# Read by gradio and huggingface_hub when they are imported: this page reports nothing to anybody.
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+from gspn_core.errors import GspnError, ModelUnavailable, Stopped
+from gspn_core.events import Event
+from gspn_core.jobs.worker import Jobs
+from gspn_core.models.catalog import find_card
+from gspn_core.plan import CascadePlan, ModelCard, make_plan
+from gspn_core.settings import Settings
+from ui import words
+from ui.page import build_page, launch_arguments
+
+DONE, USAGE, NO_MODEL = 0, 2, 3
+_STOP_POLL_SECONDS = 0.2
+
+Load = Callable[[argparse.Namespace], tuple[Any, str]]
+
+
+class LateEngine:
+    """An engine that is read in the background, so that the page answers before the model is there.
+
+    load: returns the engine and a few words for the machine it runs on; raises GspnError.
+    """
+
+    def __init__(self, card: ModelCard, load: Callable[[], tuple[Any, str]]) -> None:
+        self._card = card
+        self._load = load
+        self._settled = threading.Event()
+        self._engine: Any = None
+        self._machine = ""
+        self.error: GspnError | None = None
+
+    def start(self) -> None:
+        """Begin to read the model."""
+        threading.Thread(target=self._read, name="gspn-loader", daemon=True).start()
+
+    def machine(self) -> str | None:
+        """Return what the model runs on, None while it is being read."""
+        return self._machine if self._settled.is_set() else None
+
+    def wait(self, timeout_seconds: float | None = None) -> bool:
+        """Wait until the model has been read or has failed to be; tell whether that is so."""
+        return self._settled.wait(timeout_seconds)
+
+    def plan(self, settings: Settings) -> CascadePlan:
+        """Return what a run would do; the card is enough for that."""
+        return make_plan(settings, self._card)
+
+    def run(self, settings: Settings, should_stop: Callable[[], bool]) -> Iterator[Event]:
+        """Wait for the model, then yield a run's events; raise Stopped or ModelUnavailable instead."""
+        while not self.wait(_STOP_POLL_SECONDS):
+            if should_stop():
+                raise Stopped("The run was stopped while the model was being read.")
+        if self.error is not None:
+            raise self.error
+        yield from self._engine.run(settings, should_stop)
+
+    def _read(self) -> None:
+        try:
+            self._engine, self._machine = self._load()
+        except GspnError as error:
+            self.error = error
+        except Exception as error:
+            self.error = ModelUnavailable(f"the model could not be read ({type(error).__name__}: {error}).")
+        finally:
+            self._settled.set()
+
+
+def load_engine(arguments: argparse.Namespace) -> tuple[Any, str]:
+    """Return the engine of the model that was asked for, and the machine it runs on in words."""
+    # These bring in torch, which takes seconds: the page is up before.
+    from gspn_core.engine import Engine
+    from gspn_core.models.loading import load_model
+    from gspn_core.runtime.device import describe_machine
+
+    model = load_model(arguments.model, device=arguments.device, dtype=arguments.dtype)
+    return Engine(model), describe_machine(model.pipeline.device)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line; the environment's HOST and PORT are its defaults."""
+    environment = os.environ
+    host = environment.get("HOST") or environment.get("GRADIO_SERVER_NAME") or "127.0.0.1"
+    port = environment.get("PORT") or environment.get("GRADIO_SERVER_PORT") or "7860"
+    parser = argparse.ArgumentParser(prog="app.py", description="Serve GSPN Studio.")
+    parser.add_argument("--model", default="world", metavar="NAME|PATH", help="model (default: world)")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
+    parser.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16 (default: auto)")
+    parser.add_argument("--host", default=host, help="address to listen on (default: HOST or 127.0.0.1)")
+    parser.add_argument(
+        "--port", type=_whole(1, 65535), default=port, help="port to listen on (default: PORT or 7860)"
+    )
+    parser.add_argument("--share", action="store_true", help="also serve a public gradio.live address")
+    parser.add_argument(
+        "--auth", type=_credentials, metavar="USER:PASSWORD", help="ask visitors for this name and password"
+    )
+    parser.add_argument(
+        "--jobs",
+        type=Path,
+        default=Path(__file__).resolve().parent / "jobs",
+        metavar="DIR",
+        help="folder for the pictures (default: jobs beside app.py)",
+    )
+    parser.add_argument(
+        "--quota-gb",
+        type=_positive,
+        default=20.0,
+        metavar="GB",
+        help="the oldest runs beyond this are removed (default: 20)",
+    )
+    parser.add_argument(
+        "--max-queued", type=_whole(1, 10_000), default=20, help="runs that may wait (default: 20)"
+    )
+    return parser
+
+
+def main(
+    argv: Sequence[str] | None = None,
+    *,
+    load: Load = load_engine,
+    forever: Callable[[], Any] | None = None,
+) -> int:
+    """Serve until interrupted and return the exit code. load and forever are there for tests."""
+    arguments = build_parser().parse_args(argv)
+    # ZeroGPU's package changes torch and must come before it; elsewhere it is not installed.
+    if importlib.util.find_spec("spaces"):
+        importlib.import_module("spaces")
+    try:
+        card = find_card(arguments.model)
+    except ModelUnavailable as error:
+        return _refuse(str(error), NO_MODEL)
+    taken = why_not_listen(arguments.host, arguments.port)
+    if taken:
+        return _refuse(taken, USAGE)
+    engine = LateEngine(card, lambda: load(arguments))
+    jobs = Jobs(
+        engine.run,
+        arguments.jobs,
+        plan=engine.plan,
+        max_queued=arguments.max_queued,
+        keep_bytes=int(arguments.quota_gb * 1e9),
+    )
+    page = build_page(jobs, card, machine=engine.machine)
+    try:
+        return _serve(page, jobs, engine, arguments, forever or threading.Event().wait)
+    finally:
+        page.close(verbose=False)
+        jobs.close()
+
+
+def _serve(page: Any, jobs: Jobs, engine: LateEngine, arguments: argparse.Namespace, forever: Any) -> int:
+    try:
+        _, local, public = page.launch(
+            server_name=arguments.host,
+            server_port=arguments.port,
+            share=arguments.share,
+            auth=arguments.auth,
+            prevent_thread_lock=True,
+            **launch_arguments(jobs.folder),
+        )
+    except OSError as error:
+        return _refuse(f"The page cannot be served on port {arguments.port}: {error}.", USAGE)
+    print(f"{words.TITLE}: {local}" + (f" and {public}" if public else ""), flush=True)
+    engine.start()
+    try:
+        engine.wait()
+        if engine.error is not None:
+            return _refuse(str(engine.error), NO_MODEL)
+        print(f"The model is ready on {engine.machine()}.", flush=True)
+        forever()
+    except KeyboardInterrupt:
+        print("Stopped.", flush=True)
+    return DONE
+
+
+def why_not_listen(host: str, port: int) -> str | None:
+    """Return in one sentence why nothing can listen there, None if something can."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            if os.name == "posix":
+                # As the server does, or a port that was just left would look taken.
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except socket.gaierror:
+        return f"{host} is no address; give --host 127.0.0.1, or 0.0.0.0 to be reached from the network."
+    except PermissionError:
+        return f"Port {port} may not be used by this user; choose one above 1023 with --port."
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            return f"Port {port} on {host} is taken by another program; choose another with --port."
+        return f"{host} is no address of this machine ({error.strerror}); give --host 127.0.0.1 or 0.0.0.0."
+    return None
+
+
+def _refuse(sentence: str, code: int) -> int:
+    print(f"error: {sentence}", file=sys.stderr, flush=True)
+    return code
+
+
+def _whole(least: int, most: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and len(text) < 10 and least <= int(text) <= most):
+            raise argparse.ArgumentTypeError(f"must be a whole number from {least} to {most}, got {text!r}")
+        return int(text)
+
+    return parse
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1e9:
+        raise argparse.ArgumentTypeError(f"must be a number above 0, got {text!r}")
+    return value
+
+
+def _credentials(text: str) -> tuple[str, str]:
+    name, colon, password = text.partition(":")
+    if not (name and colon and password):
+        raise argparse.ArgumentTypeError("must look like user:password")
+    return name, password
+
+
+if __name__ == "__main__":
+    sys.exit(main())
