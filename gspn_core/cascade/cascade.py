@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator
 from PIL import Image
 
 from gspn_core.attention.registry import use_mixer
-from gspn_core.cascade.conditioning import Conditioning, encode_text
+from gspn_core.cascade.conditioning import encode_text
 from gspn_core.cascade.latents import Autoencoder, Preview, to_image, to_sample
+from gspn_core.cascade.model import Model
 from gspn_core.cascade.stage import StageSampler
 from gspn_core.errors import Stopped
 from gspn_core.events import CascadeDone, Event, StageDone, StageStarted, StepDone, TileDone
-from gspn_core.cascade.model import Model
-from gspn_core.plan import CascadePlan, StagePlan
+from gspn_core.plan import CascadePlan
 from gspn_core.runtime.meter import Meter
 
 

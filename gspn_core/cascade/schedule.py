@@ -24,7 +24,7 @@ _CLASSES: Mapping[SchedulerName, tuple[type[SchedulerMixin], Mapping[str, Any]]]
     "dpm++2m": (DPMSolverMultistepScheduler, _DPM),
     "dpm++2m-karras": (DPMSolverMultistepScheduler, {**_DPM, "use_karras_sigmas": True}),
     "unipc": (UniPCMultistepScheduler, {}),
-    "ddim": (DDIMScheduler, {"set_alpha_to_one": False, "clip_sample": False}),
+    "ddim": (DDIMScheduler, {"set_alpha_to_one": True, "clip_sample": False}),
 }
 
 

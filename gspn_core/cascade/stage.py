@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from gspn_core.cascade.conditioning import Conditioning
@@ -20,9 +21,9 @@ from gspn_core.cascade.guidance import (
     guided_noise_pred,
     match_statistics,
 )
+from gspn_core.cascade.model import Model
 from gspn_core.cascade.schedule import cosine_weights, denoised, make_scheduler, set_last_timesteps
 from gspn_core.events import StepWeights
-from gspn_core.cascade.model import Model
 from gspn_core.plan import StagePlan
 from gspn_core.settings import Settings
 
@@ -103,5 +104,9 @@ class StageSampler:
 
 
 def stage_generator(seed: int, stage: int) -> torch.Generator:
-    """Return a CPU generator for (seed, stage): the same noise on every device, another in every stage."""
-    return torch.Generator("cpu").manual_seed(seed + (stage << 32))
+    """Return a CPU generator for (seed, stage): the same noise on every device, another in every stage.
+
+    torch's CPU generator reads 32 bits of a seed, so the two are hashed into that many.
+    """
+    state = np.random.SeedSequence((seed, stage)).generate_state(1)
+    return torch.Generator("cpu").manual_seed(int(state[0]))

@@ -1,0 +1,33 @@
+# Two commands: `make demo` serves the page, `make test` runs every test. Both make their own environment.
+PYTHON ?= python3
+HOST ?= 127.0.0.1
+PORT ?= 7860
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+
+.PHONY: demo test bench clean
+
+demo: $(VENV)/.installed
+	HOST=$(HOST) PORT=$(PORT) $(BIN)/python app.py $(ARGS)
+
+test: $(VENV)/.installed-tests
+	$(BIN)/ruff check .
+	$(BIN)/python -m pytest $(ARGS)
+
+bench: $(VENV)/.installed
+	$(BIN)/python -m gspn_core.bench $(ARGS)
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: $(BIN)/python requirements.txt
+	$(PIP) -r requirements.txt
+	touch $@
+
+$(VENV)/.installed-tests: $(VENV)/.installed tests/requirements.txt
+	$(PIP) -r tests/requirements.txt
+	touch $@

@@ -1,0 +1,193 @@
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+from gspn_core.attention.registry import MIXERS
+from gspn_core.engine import Engine
+from gspn_core.errors import BadSetting, OutOfMemory, Stopped
+from gspn_core.events import CascadeDone, PlanReady, StageDone, StageStarted, StepDone, TileDone
+from gspn_core.settings import FIELD_NAMES, Settings
+
+SETTINGS = Settings(prompt="a hill", target=256, seed=3, num_inference_steps=4, dilated_min_weight=0.0)
+
+
+@pytest.fixture
+def engine(tiny_model):
+    return Engine(tiny_model)
+
+
+def _pictures(engine, settings):
+    return [event.image for event in engine.run(settings, previews=False) if isinstance(event, StageDone)]
+
+
+def _last(engine, **changes):
+    return _pictures(engine, Settings(**{**SETTINGS.to_dict(), **changes}))[-1]
+
+
+def test_events_come_in_the_order_of_the_plan(engine):
+    events = list(engine.run(SETTINGS))
+    assert isinstance(events[0], PlanReady)
+    assert isinstance(events[-1], CascadeDone)
+    stages = events[0].plan.stages
+    started = [event.stage for event in events if isinstance(event, StageStarted)]
+    done = [event.stage for event in events if isinstance(event, StageDone)]
+    assert started == done == list(stages)
+    for stage in stages:
+        steps = [event for event in events if isinstance(event, StepDone) and event.stage == stage.index]
+        assert [event.step for event in steps] == list(range(1, stage.steps + 1))
+        phases = {event.phase for event in events if isinstance(event, TileDone) and event.stage == stage.index}
+        assert phases == ({"decode"} if stage.is_base else {"encode", "decode"})
+
+
+def test_pictures_double_and_previews_are_small(engine):
+    events = list(engine.run(SETTINGS))
+    sizes = [event.image.size for event in events if isinstance(event, StageDone)]
+    assert sizes == [(64, 64), (128, 128), (256, 256)]
+    previews = [event.preview for event in events if isinstance(event, StepDone)]
+    assert all(preview is not None and max(preview.size) <= 256 for preview in previews)
+
+
+def test_figures_are_measured(engine):
+    events = list(engine.run(SETTINGS))
+    for event in events:
+        if isinstance(event, StageDone):
+            assert event.seconds > 0
+            assert event.memory.kind == "process"
+            assert event.memory.total_bytes > event.memory.peak_bytes >= event.memory.now_bytes > 50e6
+    stage_seconds = sum(event.seconds for event in events if isinstance(event, StageDone))
+    assert events[-1].seconds >= 0.9 * stage_seconds
+
+
+@pytest.mark.parametrize("mixer", ["gspn", "attention"])
+def test_the_same_seed_and_settings_give_the_same_bytes(engine, mixer):
+    first, second = (_last(engine, mixer=mixer).tobytes() for _ in range(2))
+    assert first == second
+
+
+def test_only_the_mixer_asked_for_runs(engine):
+    ran = []
+    unet = engine.model.pipeline.unet
+    attentions = [block.attn1 for block in unet.modules() if hasattr(block, "attn1")]
+    hooks = [
+        module.register_forward_hook(lambda *_, name=name: ran.append(name))
+        for name, modules in (("attention", attentions), ("gspn", engine.model.adapter.mixers.values()))
+        for module in modules
+    ]
+    try:
+        for mixer in (choice.name for choice in MIXERS):
+            ran.clear()
+            _last(engine, mixer=mixer, target=64)
+            assert set(ran) == {mixer}
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def test_the_unet_is_left_as_it_was_found(engine):
+    unet = engine.model.pipeline.unet
+    before = [(name, id(module)) for name, module in unet.named_modules()]
+    _last(engine)
+    run = engine.run(SETTINGS)
+    for _ in range(4):
+        next(run)
+    run.close()
+    assert [(name, id(module)) for name, module in unet.named_modules()] == before
+
+
+CHANGES = {
+    "prompt": "a lake",
+    "negative_prompt": "fog",
+    "target": 128,
+    "aspect": "2:1",
+    "mixer": "attention",
+    "num_inference_steps": 5,
+    "guidance_scale": 5.0,
+    "upscale_strength": 0.9,
+    "gaussian_sigma": 2.0,
+    "cosine_scale_1": 0.2,
+    "cosine_scale_2": 0.3,
+    "cosine_scale_3": 0.2,
+    "dilated_min_weight": 0.9,
+    "dilation_scope": "all",
+    "scheduler": "unipc",
+    "seed": 4,
+}
+
+
+def test_every_field_of_the_settings_has_a_change_to_try():
+    assert set(CHANGES) == set(FIELD_NAMES)
+
+
+@pytest.mark.parametrize("name", FIELD_NAMES)
+def test_every_setting_reaches_the_picture(engine, name):
+    before = _last(engine, upscale_strength=0.7, guidance_scale=3.0)
+    after = _last(engine, **{"upscale_strength": 0.7, "guidance_scale": 3.0, name: CHANGES[name]})
+    assert before.size != after.size or not np.array_equal(np.array(before), np.array(after))
+
+
+def test_text_is_encoded_once_for_all_stages(engine, monkeypatch):
+    calls = []
+    encoder = engine.model.pipeline.text_encoder
+    hook = encoder.register_forward_hook(lambda *_: calls.append(1))
+    try:
+        _last(engine, negative_prompt="fog")
+    finally:
+        hook.remove()
+    assert len(calls) == 2
+
+
+@pytest.mark.parametrize("after", [3, 9, 14])
+def test_a_stop_ends_the_run_at_the_next_event_and_keeps_finished_stages(engine, after):
+    asked = threading.Event()
+    events = []
+    with pytest.raises(Stopped):
+        for event in engine.run(SETTINGS, asked.is_set):
+            assert not asked.is_set()
+            events.append(event)
+            if len(events) == after:
+                asked.set()
+    assert len(events) == after
+    assert len(_pictures(engine, SETTINGS)) == 3
+
+
+def test_bad_settings_are_refused_before_anything_runs(engine):
+    with pytest.raises(BadSetting, match="reaches a target of 64, 128, 256, 512 px, got 1000; try 512"):
+        next(engine.run(Settings(prompt="a", target=1000)))
+
+
+def test_memory_that_runs_out_is_told_in_a_sentence_and_the_engine_goes_on(engine, monkeypatch):
+    vae, decode = engine.model.pipeline.vae, engine.model.pipeline.vae.decode
+
+    def fail_at_the_second_stage(latents, **kwargs):
+        if latents.shape[2] > 8:
+            raise torch.OutOfMemoryError("too much")
+        return decode(latents, **kwargs)
+
+    seen = []
+    with monkeypatch.context() as patch, pytest.raises(OutOfMemory, match="finished stages are kept"):
+        patch.setattr(vae, "decode", fail_at_the_second_stage)
+        for event in engine.run(SETTINGS):
+            seen.append(event)
+    assert sum(isinstance(event, StageDone) for event in seen) == 1
+    assert len(_pictures(engine, SETTINGS)) == 3
+
+
+def test_inference_mode_does_not_leak_out_of_the_run(engine):
+    run = engine.run(SETTINGS)
+    next(run)
+    next(run)
+    assert not torch.is_inference_mode_enabled()
+    run.close()
+
+
+def test_a_run_may_be_resumed_from_another_thread(engine):
+    run, events = engine.run(SETTINGS, previews=False), []
+    for _ in range(3):
+        thread = threading.Thread(target=lambda: events.append(next(run)))
+        thread.start()
+        thread.join()
+    events.extend(run)
+    images = [event.image for event in events if isinstance(event, StageDone)]
+    assert images[-1].tobytes() == _last(engine).tobytes()

@@ -1,0 +1,53 @@
+import math
+
+import pytest
+import torch
+
+from gspn_core.cascade.schedule import cosine_weights, denoised, make_scheduler, set_last_timesteps
+from gspn_core.settings import CHOICES, Settings
+
+SCHEDULERS = CHOICES["scheduler"]
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_a_stage_runs_the_last_timesteps_of_the_whole_schedule(name, tiny_pipeline):
+    config, device = tiny_pipeline.scheduler.config, torch.device("cpu")
+    whole = set_last_timesteps(make_scheduler(name, config), 12, 12, device)
+    last = set_last_timesteps(make_scheduler(name, config), 12, 5, device)
+    assert torch.equal(last, whole[-5:])
+    assert torch.all(last[:-1] > last[1:])
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_steps_with_the_true_noise_lead_back_to_the_latents(name, tiny_pipeline):
+    scheduler = make_scheduler(name, tiny_pipeline.scheduler.config)
+    generator = torch.Generator().manual_seed(0)
+    z = torch.randn(1, 4, 8, 8, generator=generator)
+    noise = torch.randn(1, 4, 8, 8, generator=generator)
+    timesteps = set_last_timesteps(scheduler, 20, 8, torch.device("cpu"))
+    x = scheduler.add_noise(z, noise, timesteps[:1])
+    for t in timesteps:
+        model_input = scheduler.scale_model_input(x, t)
+        torch.testing.assert_close(denoised(scheduler, model_input, noise, float(t)), z, atol=0.02, rtol=0.02)
+        x = scheduler.step(noise, t, x, return_dict=False)[0]
+    torch.testing.assert_close(x, z, atol=0.05, rtol=0.02)
+
+
+def test_weights_follow_the_formula():
+    settings = Settings(
+        prompt="a", cosine_scale_1=3.0, cosine_scale_2=2.0, cosine_scale_3=0.5, dilated_min_weight=0.1
+    )
+    weights = cosine_weights(400.0, settings, 1000)
+    c = 0.5 * (1 + math.cos(math.pi * 0.6))
+    assert weights.c1 == pytest.approx(c**3)
+    assert weights.c2 == pytest.approx(c**2)
+    assert weights.c3 == pytest.approx(0.99 * c**0.5 + 0.01)
+    assert weights.dilated is (c**2 >= 0.1)
+
+
+def test_weights_are_one_in_pure_noise_and_vanish_at_the_end():
+    settings = Settings(prompt="a")
+    start, end = cosine_weights(1000.0, settings, 1000), cosine_weights(0.0, settings, 1000)
+    assert (start.c1, start.c2, start.c3) == pytest.approx((1, 1, 1))
+    assert (end.c1, end.c2, end.c3) == pytest.approx((0, 0, 0.01))
+    assert not end.dilated

@@ -1,0 +1,153 @@
+"""One test for each defect of the published cascade that this one mends, and for what each setting does."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from gspn_core.cascade.stage import StageSampler, stage_generator
+from gspn_core.plan import Size, StagePlan
+from gspn_core.settings import CHOICES, Settings
+
+SETTINGS = Settings(
+    prompt="a hill", seed=7, guidance_scale=3.0, num_inference_steps=6, upscale_strength=0.5,
+    dilated_min_weight=0.0,
+)
+STAGE = StagePlan(index=1, size=Size(128, 192), scale=2, num_inference_steps=6, steps=3, vae_tile_px=None)
+BASE = StagePlan(index=0, size=Size(64, 96), scale=1, num_inference_steps=6, steps=6, vae_tile_px=None)
+
+
+@pytest.fixture
+def z_ref():
+    return torch.randn(1, 4, 16, 24, generator=torch.Generator().manual_seed(5)) * 1.3 + 0.2
+
+
+@pytest.fixture
+def sampler(tiny_model, tiny_conditioning):
+    def make(stage=STAGE, **changes):
+        return StageSampler(tiny_model, stage, dataclasses.replace(SETTINGS, **changes), tiny_conditioning)
+
+    return make
+
+
+def _run(sampler, z_ref):
+    steps = sampler.sample(z_ref)
+    with torch.inference_mode():
+        while True:
+            try:
+                next(steps)
+            except StopIteration as done:
+                return done.value
+
+
+def _unet_inputs(sampler, z_ref):
+    seen = []
+    unet = sampler.model.pipeline.unet
+
+    def record(module, args, _kwargs):
+        seen.append((args[0].clone(), module.mid_block.resnets[0].conv1.dilation))
+
+    hook = unet.register_forward_pre_hook(record, with_kwargs=True)
+    try:
+        _run(sampler, z_ref)
+    finally:
+        hook.remove()
+    return seen
+
+
+@pytest.mark.parametrize("name", CHOICES["scheduler"])
+def test_the_scheduler_steps_once_per_timestep(name, sampler, z_ref):
+    made = sampler(scheduler=name)
+    step, seen = made.scheduler.step, []
+    made.scheduler.step = lambda noise_pred, t, *args, **kwargs: (
+        seen.append(float(t)),
+        step(noise_pred, t, *args, **kwargs),
+    )[1]
+    _run(made, z_ref)
+    assert seen == [float(t) for t in made.timesteps]
+    assert len(seen) == STAGE.steps
+
+
+def test_both_branches_scale_their_input_with_the_same_sigma(sampler, z_ref):
+    inputs = _unet_inputs(sampler(gaussian_sigma=0.0), z_ref)
+    assert len(inputs) == 2 * STAGE.steps
+    for (plain, _), (dilated, _) in zip(inputs[::2], inputs[1::2], strict=True):
+        torch.testing.assert_close(dilated, plain, atol=1e-5, rtol=1e-5)
+
+
+def test_the_dilated_branch_is_blurred_by_gaussian_sigma_and_keeps_its_statistics(sampler, z_ref):
+    inputs = _unet_inputs(sampler(gaussian_sigma=2.0), z_ref)
+    plain, dilated = inputs[0][0], inputs[1][0]
+    assert not torch.allclose(plain, dilated, atol=0.05)
+    torch.testing.assert_close(dilated.mean((2, 3)), plain.mean((2, 3)), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(dilated.std((2, 3)), plain.std((2, 3)), atol=1e-4, rtol=1e-4)
+
+
+def test_only_the_second_branch_is_dilated_and_by_the_stages_scale(sampler, z_ref):
+    stage = dataclasses.replace(STAGE, index=2, scale=4)
+    inputs = _unet_inputs(sampler(stage), z_ref)
+    assert [dilation for _, dilation in inputs] == [(1, 1), (4, 4)] * STAGE.steps
+
+
+def test_the_dilated_branch_is_skipped_below_its_least_weight(sampler, z_ref):
+    made = sampler(dilated_min_weight=0.1)
+    wanted = sum(weights.c2 >= 0.1 for weights in made.weights)
+    assert 0 < wanted < STAGE.steps
+    assert len(_unet_inputs(made, z_ref)) == made.model_calls == STAGE.steps + wanted
+
+
+def test_noise_comes_from_seed_and_stage_alone(sampler, z_ref):
+    torch.manual_seed(1)
+    first = _run(sampler(), z_ref)
+    torch.manual_seed(2)
+    state = torch.get_rng_state()
+    assert torch.equal(_run(sampler(), z_ref), first)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert not torch.equal(_run(sampler(seed=8), z_ref), first)
+
+
+def test_stages_of_one_seed_draw_different_noise():
+    draws = [torch.randn(8, generator=stage_generator(seed, stage)) for seed in (0, 1) for stage in (0, 1, 2)]
+    assert len({tuple(draw.tolist()) for draw in draws}) == len(draws)
+
+
+def test_latents_end_with_the_statistics_of_the_reference(sampler, z_ref):
+    x = _run(sampler(), z_ref)
+    torch.testing.assert_close(x.mean((2, 3)), z_ref.mean((2, 3)), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(x.std((2, 3)), z_ref.std((2, 3)), atol=1e-4, rtol=1e-4)
+
+
+def test_the_base_stage_starts_from_noise_and_takes_any_aspect(sampler):
+    made = sampler(BASE)
+    assert made.weights == ()
+    x = _run(made, None)
+    assert x.shape == (1, 4, 8, 12)
+    assert torch.isfinite(x).all()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"gaussian_sigma": 2.5},
+        {"cosine_scale_1": 0.3},
+        {"cosine_scale_2": 3.0},
+        {"cosine_scale_3": 0.2},
+        {"dilated_min_weight": 0.1},
+        {"dilation_scope": "all"},
+        {"guidance_scale": 6.0},
+        {"scheduler": "ddim"},
+        {"scheduler": "unipc"},
+        {"scheduler": "dpm++2m"},
+        {"scheduler": "dpm++2m-karras"},
+    ],
+    ids=str,
+)
+def test_every_setting_of_the_loop_changes_the_latents(change, sampler, z_ref):
+    assert not torch.equal(_run(sampler(), z_ref), _run(sampler(**change), z_ref))
+
+
+def test_weights_are_told_before_the_first_step(sampler):
+    made = sampler()
+    assert len(made.weights) == STAGE.steps
+    assert [weights.timestep for weights in made.weights] == [float(t) for t in made.timesteps]
+    assert made.weights[0].c2 > made.weights[-1].c2
