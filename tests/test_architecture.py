@@ -1,0 +1,159 @@
+"""Who may import whom, read from the syntax trees; and that importing the page's side loads no torch."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+DATA = {"errors", "settings", "plan", "events"}
+
+# What each part of the project may import of the others.
+MAY_IMPORT = {
+    "errors": set(),
+    "settings": {"errors"},
+    "plan": {"errors", "settings"},
+    "events": {"errors", "settings", "plan"},
+    "ops": {"errors"},
+    "attention": {"errors", "settings", "ops"},
+    "runtime": DATA,
+    "cascade": DATA | {"ops", "attention", "runtime"},
+    "models": DATA | {"attention", "cascade", "runtime", "world"},
+    "engine": DATA | {"attention", "cascade", "runtime", "models"},
+    "world": DATA | {"ops", "attention", "cascade", "runtime", "models", "engine"},
+    "bench": DATA | {"ops", "attention", "cascade", "runtime", "models", "engine", "world"},
+    "jobs": DATA,
+    "__main__": DATA | {"engine", "models", "jobs"},
+    "ui": DATA | {"jobs"},
+    "app": DATA | {"engine", "models", "runtime", "jobs", "ui"},
+}
+
+# The only places that may import what is heavy or belongs to one place.
+ONLY_IN = {
+    "torch": {"ops", "attention", "runtime", "cascade", "models", "engine", "world", "bench"},
+    "diffusers": {"attention", "cascade", "models", "world", "bench"},
+    "transformers": {"cascade", "models", "world", "bench"},
+    "gradio": {"ui", "app"},
+    "spaces": {"app"},
+    "triton": {"ops"},
+    "numba": {"ops", "world"},
+}
+
+
+def sources() -> list[Path]:
+    files = [*ROOT.glob("gspn_core/**/*.py"), *ROOT.glob("ui/**/*.py"), *ROOT.glob("app.py")]
+    return sorted(files)
+
+
+def part_of(path: Path) -> str:
+    """Return the part of the project that a file belongs to: a package or a module directly in gspn_core."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return parts[1] if parts[0] == "gspn_core" else parts[0]
+
+
+def imports(path: Path, *, at_import_time: bool = False) -> set[str]:
+    """Return the dotted names that a file imports; at_import_time leaves out functions and TYPE_CHECKING."""
+    pending: list[ast.AST] = [ast.parse(path.read_text("utf-8"))]
+    names = set()
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+        elif not (at_import_time and _runs_later(node)):
+            pending.extend(ast.iter_child_nodes(node))
+    return names
+
+
+def _runs_later(node: ast.AST) -> bool:
+    if isinstance(node, ast.If):
+        return "TYPE_CHECKING" in ast.unparse(node.test)
+    return isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+
+
+def owner(name: str) -> str | None:
+    """Return the part of the project that a dotted name lies in, None where it lies outside."""
+    first, *rest = name.split(".")
+    if first == "gspn_core":
+        return rest[0] if rest else "gspn_core"
+    return first if first in ("ui", "app") else None
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_module_imports_only_what_its_part_may(path):
+    part = part_of(path)
+    if path.name == "__init__.py" and part == "__init__":
+        assert imports(path) == set()
+        return
+    assert part in MAY_IMPORT, f"{path} belongs to no known part; say in MAY_IMPORT what it may import"
+    for name in imports(path):
+        mine = owner(name)
+        assert mine in MAY_IMPORT[part] | {part, None}, f"{path} imports {name}"
+        package = name.split(".")[0]
+        assert part in ONLY_IN.get(package, {part}), f"{path} imports {package}"
+
+
+def test_triton_is_imported_with_its_module_in_one_file_only():
+    at_once = {path.relative_to(ROOT).as_posix(): imports(path, at_import_time=True) for path in sources()}
+    users = {path for path, names in at_once.items() if any(name.split(".")[0] == "triton" for name in names)}
+    assert users <= {"gspn_core/ops/_triton.py"}
+    importers = {path for path, names in at_once.items() if any("_triton" in name for name in names)}
+    assert importers == set(), "the Triton file may only be imported within a function"
+
+
+def loaded_by(*modules: str) -> set[str]:
+    """Return the top-level packages that a fresh interpreter holds after importing modules."""
+    code = f"import sys\nimport {', '.join(modules)}\nprint(*{{name.split('.')[0] for name in sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.split())
+
+
+def test_data_and_jobs_load_without_torch_diffusers_or_gradio():
+    loaded = loaded_by("gspn_core.settings", "gspn_core.plan", "gspn_core.events", "gspn_core.jobs.worker")
+    assert not {"torch", "diffusers", "transformers", "gradio", "numpy"} & loaded
+
+
+def test_the_command_line_loads_without_torch():
+    assert not {"torch", "diffusers", "gradio"} & loaded_by("gspn_core.__main__")
+
+
+def test_a_card_is_found_without_torch():
+    assert not {"torch", "diffusers", "gradio"} & loaded_by("gspn_core.models.catalog")
+
+
+def test_the_page_loads_without_torch():
+    loaded = loaded_by("ui.page")
+    assert "gradio" in loaded
+    assert not {"torch", "diffusers", "transformers"} & loaded
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_importing_reads_no_environment_and_starts_nothing(path):
+    if path.name == "app.py":
+        return
+    forbidden = {
+        "environ",
+        "getenv",
+        "Thread",
+        "Popen",
+        "run",
+        "open",
+        "print",
+        "is_available",
+        "manual_seed",
+    }
+    for statement in ast.parse(path.read_text("utf-8")).body:
+        if isinstance(statement, (ast.FunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)):
+            continue
+        if isinstance(statement, ast.If) and "__name__" in ast.unparse(statement.test):
+            continue
+        names = {node.attr for node in ast.walk(statement) if isinstance(node, ast.Attribute)}
+        names |= {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)}
+        assert not names & forbidden, f"{path} does something when it is imported: {names & forbidden}"
