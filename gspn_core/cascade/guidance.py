@@ -42,7 +42,7 @@ def guided_noise_pred(
 
 
 def gaussian_blur(x: torch.Tensor, sigma: float) -> torch.Tensor:
-    """Return x, (B, C, H, W), blurred by a Gaussian of `sigma` pixels; borders reflect, so a flat map stays."""
+    """Return x, (B, C, H, W), blurred by a Gaussian of `sigma` pixels; borders reflect: a flat map stays."""
     C, H, W = x.shape[1:]
     for length, shape in ((H, (-1, 1)), (W, (1, -1))):
         radius = min(math.ceil(3 * sigma), length - 1)

@@ -101,7 +101,7 @@ class Autoencoder:
 
 
 def tile_starts(length: int, tile: int, unit: int = 1) -> list[int]:
-    """Return where tiles of `tile` start along `length`: multiples of `unit`, overlapping by a quarter or more."""
+    """Return where tiles start along `length`: multiples of `unit` that overlap by a quarter or more."""
     if length <= tile:
         return [0]
     stride = max(unit, int(tile * (1 - OVERLAP)) // unit * unit)

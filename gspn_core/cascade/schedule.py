@@ -37,7 +37,7 @@ def make_scheduler(name: SchedulerName, config: Mapping[str, Any]) -> SchedulerM
 def set_last_timesteps(
     scheduler: SchedulerMixin, num_inference_steps: int, steps: int, device: torch.device
 ) -> torch.Tensor:
-    """Set the scheduler to the last `steps` of `num_inference_steps` and return them, (steps,), descending."""
+    """Set the scheduler to the last `steps` of `num_inference_steps` and return them, descending."""
     scheduler.set_timesteps(num_inference_steps, device=device)
     timesteps = scheduler.timesteps
     first = len(timesteps) - steps

@@ -1,4 +1,4 @@
-"""The models that can be asked for by name, and the card of any SDXL folder. Reads configs, loads no weights."""
+"""The models that go by a name, and the card of any SDXL folder. Reads configs, loads no weights."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def find_card(name_or_path: str) -> ModelCard:
 def _read_json(path: Path, name: str) -> dict:
     if not path.is_file():
         raise ModelUnavailable(
-            f"model {name} has no {path.name} in {path.parent}; give “world” or an SDXL folder in diffusers' layout."
+            f"model {name} has no {path.name} in {path.parent}; use “world” or a folder in diffusers' layout."
         )
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

@@ -4,7 +4,7 @@ import pytest
 
 
 @pytest.fixture(scope="session")
-def tiny_conditioning(tiny_pipeline):
+def tiny_conditioning():
     """Return two different prompts as a guidance pair with sizes in px."""
     import torch
 

@@ -37,7 +37,8 @@ def test_events_come_in_the_order_of_the_plan(engine):
     for stage in stages:
         steps = [event for event in events if isinstance(event, StepDone) and event.stage == stage.index]
         assert [event.step for event in steps] == list(range(1, stage.steps + 1))
-        phases = {event.phase for event in events if isinstance(event, TileDone) and event.stage == stage.index}
+        tiles = [event for event in events if isinstance(event, TileDone) and event.stage == stage.index]
+        phases = {event.phase for event in tiles}
         assert phases == ({"decode"} if stage.is_base else {"encode", "decode"})
 
 
@@ -127,7 +128,7 @@ def test_every_setting_reaches_the_picture(engine, name):
     assert before.size != after.size or not np.array_equal(np.array(before), np.array(after))
 
 
-def test_text_is_encoded_once_for_all_stages(engine, monkeypatch):
+def test_text_is_encoded_once_for_all_stages(engine):
     calls = []
     encoder = engine.model.pipeline.text_encoder
     hook = encoder.register_forward_hook(lambda *_: calls.append(1))

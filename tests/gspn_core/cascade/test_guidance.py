@@ -2,11 +2,17 @@ import pytest
 import torch
 from torch import nn
 
-from gspn_core.cascade.guidance import dilated_convolutions, gaussian_blur, guided_noise_pred, match_statistics
+from gspn_core.cascade.guidance import (
+    dilated_convolutions,
+    gaussian_blur,
+    guided_noise_pred,
+    match_statistics,
+)
 
 
 def _convolutions(blocks):
-    return [m for block in blocks for m in block.modules() if isinstance(m, nn.Conv2d) and m.kernel_size == (3, 3)]
+    modules = [module for block in blocks for module in block.modules()]
+    return [module for module in modules if isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3)]
 
 
 def test_blur_of_an_impulse_has_the_gaussians_ratio():
@@ -38,7 +44,10 @@ def test_a_sigma_of_zero_leaves_the_map_alone():
 
 def test_match_statistics_takes_mean_and_std_per_channel():
     generator = torch.Generator().manual_seed(0)
-    x, reference = torch.randn(1, 4, 9, 7, generator=generator), torch.randn(1, 4, 5, 5, generator=generator) * 3 + 1
+    x, reference = (
+        torch.randn(1, 4, 9, 7, generator=generator),
+        torch.randn(1, 4, 5, 5, generator=generator) * 3 + 1,
+    )
     y = match_statistics(x, reference)
     torch.testing.assert_close(y.mean((2, 3)), reference.mean((2, 3)))
     torch.testing.assert_close(y.std((2, 3)), reference.std((2, 3)))

@@ -10,7 +10,11 @@ from gspn_core.plan import Size, StagePlan
 from gspn_core.settings import CHOICES, Settings
 
 SETTINGS = Settings(
-    prompt="a hill", seed=7, guidance_scale=3.0, num_inference_steps=6, upscale_strength=0.5,
+    prompt="a hill",
+    seed=7,
+    guidance_scale=3.0,
+    num_inference_steps=6,
+    upscale_strength=0.5,
     dilated_min_weight=0.0,
 )
 STAGE = StagePlan(index=1, size=Size(128, 192), scale=2, num_inference_steps=6, steps=3, vae_tile_px=None)
