@@ -85,8 +85,7 @@ class _LineScan(torch.autograd.Function):
         state = module.forward(x, gate, logits, *options)
         ctx.save_for_backward(x, gate, logits, state)
         ctx.module, ctx.options = module, options
-        # The saved state must not be the returned tensor: a caller may change that one in place.
-        return state.to(x.dtype, copy=True) if state.dtype == x.dtype else state.to(x.dtype)
+        return state.to(x.dtype)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
