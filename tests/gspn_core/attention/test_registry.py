@@ -1,0 +1,92 @@
+"""The choice of a mixer: its words, and the context that puts it to work."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import get_args
+
+import pytest
+
+from gspn_core.attention.adapter import GSPNAdapter
+from gspn_core.attention.gspn import GSPNMixer
+from gspn_core.attention.registry import MIXERS, mixer_choice, use_mixer
+from gspn_core.errors import BadSetting, GspnError, ModelUnavailable
+from gspn_core.settings import Mixer
+
+
+@pytest.fixture
+def trained(unet):
+    adapter = GSPNAdapter.construct_for(unet)
+    adapter.trained = True
+    return adapter
+
+
+def count_mixers(unet):
+    return sum(isinstance(module, GSPNMixer) for module in unet.modules())
+
+
+def test_every_mixer_of_the_settings_has_one_choice():
+    assert [choice.name for choice in MIXERS] == list(get_args(Mixer))
+    for choice in MIXERS:
+        assert choice.label
+        assert choice.description.endswith(".")
+        assert mixer_choice(choice.name) is choice
+
+
+def test_gspn_runs_the_mixers_and_leaves_the_unet_as_it_was(unet, trained):
+    with use_mixer(unet, "gspn", trained):
+        assert count_mixers(unet) == len(trained.mixers)
+    assert count_mixers(unet) == 0
+
+
+def test_attention_leaves_the_unet_alone(unet, trained, run_unet):
+    before = run_unet(unet)
+    with use_mixer(unet, "attention", trained):
+        assert count_mixers(unet) == 0
+        assert run_unet(unet).equal(before)
+
+
+def test_mixer_is_taken_out_when_the_block_raises(unet, trained):
+    with pytest.raises(RuntimeError, match="inside"), use_mixer(unet, "gspn", trained):
+        raise RuntimeError("inside")
+    assert count_mixers(unet) == 0
+
+
+def test_gspn_without_an_adapter_is_refused(unet):
+    with pytest.raises(ModelUnavailable, match="distil one"), use_mixer(unet, "gspn"):
+        pass
+
+
+def test_an_untrained_adapter_is_refused(unet):
+    adapter = GSPNAdapter.construct_for(unet)
+    with pytest.raises(ModelUnavailable, match="never trained"), use_mixer(unet, "gspn", adapter):
+        pass
+    assert count_mixers(unet) == 0
+
+
+def test_adapter_of_another_unet_is_refused(make_unet, trained):
+    with pytest.raises(GspnError, match="another UNet"), use_mixer(make_unet(), "gspn", trained):
+        pass
+
+
+def test_attention_is_refused_while_an_adapter_is_injected(unet, trained):
+    with (
+        trained.injected(),
+        pytest.raises(GspnError, match="eject it"),
+        use_mixer(unet, "attention", trained),
+    ):
+        pass
+
+
+def test_unknown_mixer_is_refused(unet):
+    with (
+        pytest.raises(BadSetting, match="mixer must be one of gspn, attention, got 'mamba'"),
+        use_mixer(unet, "mamba"),
+    ):
+        pass
+
+
+def test_importing_the_choices_does_not_import_torch():
+    code = "import sys, gspn_core.attention.registry; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
