@@ -106,7 +106,6 @@ SCREEN: Mapping[str, str] = MappingProxyType(
         "download_wait": "PNG is being written",
         "pan": "The picture at full size; drag or use the arrow keys to move",
         "examples": "Try one of these",
-        "planned": "will climb",
         "weights": "Weights over the stage's steps",
         "weights_wait": "The weights of an upscale stage show here.",
         "c1": "skip",
@@ -120,7 +119,6 @@ SCREEN: Mapping[str, str] = MappingProxyType(
         "left_after": "left",
         "left_unknown": "— left",
         "keys": "Ctrl Enter run · Esc stop · 1–9 stage · Z 1:1",
-        "again": "The connection was lost; joining the run again.",
     }
 )
 

@@ -14,6 +14,7 @@ let chosen = null;
 let full = false;
 let shown = "";
 let told = "";
+let inView = -1;
 
 const set = (node, text) => {
   if (node.textContent !== text) node.textContent = text;
@@ -165,6 +166,14 @@ function card(stage, index) {
 function paintLadder() {
   while (ladder.children.length > state.stages.length) ladder.lastChild.remove();
   state.stages.forEach(card);
+  const now = target();
+  const index = now ? state.stages.indexOf(now.stage) : -1;
+  if (index === inView) return;
+  inView = index;
+  if (index < 0) return;
+  // Only the strip scrolls; scrollIntoView would move the page as well.
+  const item = ladder.children[index];
+  find(".strip").scrollLeft = item.offsetLeft - (find(".strip").clientWidth - item.offsetWidth) / 2;
 }
 
 function paintRows(rows) {

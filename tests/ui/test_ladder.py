@@ -1,0 +1,106 @@
+import dataclasses
+import json
+
+from gspn_core.jobs.job import Ended, FileWritten, QueueMoved, fold
+from gspn_core.plan import make_plan
+from gspn_core.settings import Settings
+from ui import words
+from ui.ladder import file_url, ladder_props, planned_props
+
+# Of a run at the default target: plan, started, four steps, done: then the second stage starts.
+FIRST_STAGE = 7
+
+
+def with_file(view, stage: int, kind: str, path: str):
+    return fold(view, FileWritten(stage=stage, kind=kind, path=path))
+
+
+def test_a_waiting_run_shows_a_card_for_every_planned_stage(folded) -> None:
+    props = ladder_props(folded(1))
+    assert [card["title"] for card in props["stages"]] == ["64 × 64", "128 × 128"]
+    assert [card["state"] for card in props["stages"]] == ["waiting", "waiting"]
+    assert props["show"] is None
+    assert props["veil"] == words.NOTHING_DONE["running"]
+
+
+def test_a_running_stage_tells_its_step_and_shows_the_live_preview(folded) -> None:
+    props = ladder_props(folded(4))
+    assert props["stages"][0]["lines"] == ["2 / 4"]
+    assert props["stages"][0]["progress"] == 0.5
+    assert props["preview"].startswith("data:image/jpeg;base64,")
+    assert props["preview_stage"] == 0
+
+
+def test_a_done_stage_tells_its_seconds_and_its_peak(folded) -> None:
+    card = ladder_props(folded(FIRST_STAGE))["stages"][0]
+    assert card["state"] == "done"
+    assert card["lines"] == ["2.0 s", "1.6 GB"]
+
+
+def test_a_card_has_a_picture_once_the_proxy_is_there_and_a_download_once_the_png_is(folded) -> None:
+    view = folded(FIRST_STAGE)
+    assert ladder_props(view)["stages"][0]["proxy"] is None
+    view = with_file(view, 0, "proxy", "/j/a.jpg")
+    props = ladder_props(view)
+    assert props["stages"][0]["proxy"] == "gradio_api/file=/j/a.jpg"
+    assert props["stages"][0]["png"] is None
+    assert props["show"] == 0
+    props = ladder_props(with_file(view, 0, "png", "/j/a.png"))
+    assert props["stages"][0]["png"] == "gradio_api/file=/j/a.png"
+    assert props["stages"][0]["file"] == "gspn-64x64-seed-7.png"
+
+
+def test_the_last_picture_that_is_there_is_shown(folded) -> None:
+    view = with_file(with_file(folded(), 0, "proxy", "/j/a.jpg"), 1, "proxy", "/j/b.jpg")
+    assert ladder_props(view)["show"] == 1
+
+
+def test_a_stopped_run_keeps_what_was_done(folded) -> None:
+    view = fold(with_file(folded(9), 0, "proxy", "/j/a.jpg"), Ended(state="stopped"))
+    props = ladder_props(view)
+    assert [card["state"] for card in props["stages"]] == ["done", "stopped"]
+    assert props["show"] == 0
+    assert props["preview"] is None
+    assert props["veil"] == ""
+
+
+def test_a_run_that_failed_before_its_first_stage_says_so_where_the_picture_would_be(folded) -> None:
+    props = ladder_props(fold(folded(3), Ended(state="failed", error="no.")))
+    assert props["veil"] == words.NOTHING_DONE["failed"]
+
+
+def test_a_queued_run_says_that_it_waits(folded) -> None:
+    props = ladder_props(fold(folded(0), QueueMoved(position=2)))
+    assert props["veil"] == words.NOTHING_DONE["queued"]
+
+
+def test_each_finished_stage_is_announced(folded) -> None:
+    assert ladder_props(folded(3))["announce"] == ""
+    assert ladder_props(folded(FIRST_STAGE))["announce"] == "Stage 1 of 2 done in 2.0 s."
+
+
+def test_a_hostile_prompt_stays_text(folded) -> None:
+    hostile = '"><img src=x onerror=alert(1)><script>{{words.fit}}${1}`</script>'
+    props = ladder_props(folded(prompt=hostile))
+    # The page receives JSON and sets it as an attribute; nothing of it may be marked up on the way.
+    assert json.loads(json.dumps(props))["stages"][0]["alt"] == f"{hostile} — 64 × 64 px"
+
+
+def test_file_addresses_are_relative_and_quoted() -> None:
+    assert file_url("/a b/#1/%2e?x.png") == "gradio_api/file=/a%20b/%231/%252e%3Fx.png"
+    assert file_url(None) is None
+
+
+def test_a_plan_gives_empty_cards_and_no_plan_none(card) -> None:
+    plan = make_plan(Settings(prompt="a toy", target=256, aspect="2:1"), card)
+    cards = planned_props(plan)["stages"]
+    assert [card["state"] for card in cards] == ["planned"] * 3
+    assert cards[-1]["title"] == words.size(plan.size.height, plan.size.width)
+    assert planned_props(None)["stages"] == []
+
+
+def test_a_tile_of_the_autoencoder_is_told(folded) -> None:
+    view = folded(4)
+    stage = dataclasses.replace(view.stages[0], phase="decode", tile=2, tiles=9)
+    view = dataclasses.replace(view, stages=(stage, *view.stages[1:]))
+    assert ladder_props(view)["stages"][0]["lines"] == ["decoding 2 / 9"]

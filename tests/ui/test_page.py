@@ -1,0 +1,123 @@
+import re
+
+import pytest
+
+from gspn_core.jobs.worker import Jobs
+from gspn_core.plan import make_plan
+from gspn_core.settings import FIELD_NAMES
+from ui.page import build_page, launch_arguments
+from ui.theme import ASSETS, studio_theme
+
+ELSEWHERE = re.compile(r"""(?:https?:)?//[a-z0-9.-]+\.[a-z]{2,}""", re.IGNORECASE)
+
+
+@pytest.fixture
+def page(card, tmp_path):
+    jobs = Jobs(lambda *_: iter(()), tmp_path, plan=lambda settings: make_plan(settings, card))
+    yield build_page(jobs, card, machine=lambda: None)
+    jobs.close()
+
+
+def components(page) -> dict[str, dict]:
+    return {
+        part["props"].get("elem_id"): part["props"]
+        for part in page.get_config_file()["components"]
+        if part["props"].get("elem_id")
+    }
+
+
+def test_the_page_holds_every_setting_and_every_part(page) -> None:
+    expected = {f"field-{name}" for name in FIELD_NAMES} | {"screen", "notice", "masthead", "run", "stop"}
+    assert expected <= set(components(page))
+
+
+def test_run_sends_every_setting(page) -> None:
+    ids = {part["id"]: part["props"].get("elem_id") for part in page.get_config_file()["components"]}
+    run = next(part["id"] for part in page.get_config_file()["components"] if ids[part["id"]] == "run")
+    event = next(
+        d for d in page.get_config_file()["dependencies"] if (run, "click") in map(tuple, d["targets"])
+    )
+    assert [ids[i] for i in event["inputs"]] == [f"field-{name}" for name in FIELD_NAMES]
+    assert event["trigger_mode"] == "once"
+    assert event["show_progress"] == "hidden"
+
+
+def test_no_event_of_the_page_is_public(page) -> None:
+    dependencies = page.get_config_file()["dependencies"]
+    assert len(dependencies) >= 10
+    assert {d["api_visibility"] for d in dependencies} == {"private"}
+
+
+def test_nothing_is_reported_and_only_the_pictures_are_served(page, tmp_path) -> None:
+    assert page.analytics_enabled is False
+    assert launch_arguments(tmp_path)["allowed_paths"] == [str(tmp_path)]
+
+
+def test_visitors_do_not_wait_for_each_other_to_be_followed(page) -> None:
+    waiting = [fn for fn in page.fns.values() if fn.queue and fn.concurrency_limit is not None]
+    assert waiting == []
+
+
+def test_a_hostile_card_is_escaped_by_the_templates(page) -> None:
+    for name in ("screen", "masthead", "notice"):
+        template = (ASSETS / f"{name}.html").read_text("utf-8")
+        # Three braces, ${} and backticks would bring text in without escaping.
+        assert "{{{" not in template and "${" not in template and "`" not in template
+
+
+def test_scripts_set_texts_and_never_mark_up_what_they_are_given() -> None:
+    for script in ASSETS.glob("*.js"):
+        source = script.read_text("utf-8")
+        assert "insertAdjacentHTML" not in source and "outerHTML" not in source and "eval(" not in source
+        for markup in re.findall(r"innerHTML =(.*?);\n", source, re.DOTALL):
+            assert re.fullmatch(r"(\s*'[^']*'\s*\+?)+", markup)
+
+
+def test_nothing_is_asked_for_from_elsewhere() -> None:
+    theme = studio_theme()
+    assert theme._stylesheets == []
+    sources = [theme._get_theme_css(), *(p.read_text("utf-8") for p in ASSETS.iterdir())]
+    found = {match for source in sources for match in ELSEWHERE.findall(source)}
+    # The namespace of SVG is a name, not an address that is visited.
+    assert found <= {"http://www.w3.org"}
+
+
+def test_both_themes_name_the_same_colours() -> None:
+    css = (ASSETS / "studio.css").read_text("utf-8")
+    light, dark = (
+        set(re.findall(r"(--[\w-]+):", block))
+        for block in re.findall(r"^:root.*?\{(.*?)^\}", css, re.M | re.S)[:2]
+    )
+    assert light == dark
+    assert set(re.findall(r"var\((--(?!range_progress)[\w-]+)\)", css)) <= light
+
+
+def contrast(one: str, other: str) -> float:
+    def luminance(colour: str) -> float:
+        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts)
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+    bright, dim = sorted((luminance(one), luminance(other)), reverse=True)
+    return (bright + 0.05) / (dim + 0.05)
+
+
+@pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
+@pytest.mark.parametrize(
+    ("text", "ground"),
+    [
+        ("ink", "surface"),
+        ("muted", "surface"),
+        ("muted", "well"),
+        ("faint", "surface"),
+        ("faint", "well"),
+        ("on-accent", "accent"),
+        ("accent", "surface"),
+        ("bad", "bad-soft"),
+    ],
+)
+def test_texts_can_be_read(theme: int, text: str, ground: str) -> None:
+    css = (ASSETS / "studio.css").read_text("utf-8")
+    block = re.findall(r"^:root.*?\{(.*?)^\}", css, re.M | re.S)[theme]
+    colours = dict(re.findall(r"--([\w-]+): (#\w{6});", block))
+    assert contrast(colours[text], colours[ground]) >= 4.5

@@ -1,0 +1,222 @@
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from gspn_core.errors import OutOfMemory, Stopped
+from gspn_core.jobs.worker import Jobs
+from gspn_core.plan import make_plan
+from gspn_core.settings import FIELD_NAMES
+from ui import words
+from ui.form import initial_values
+from ui.runs import Runs, buttons
+
+
+@pytest.fixture
+def values(card) -> dict:
+    return {**initial_values(card), "seed": "7"}
+
+
+@pytest.fixture
+def engine(events_of):
+    """An engine whose run goes on while `engine.go` is set, and that ends as `engine.end` says."""
+    import threading
+
+    class Engine:
+        go = threading.Event()
+        end: Exception | None = None
+
+        def run(self, settings, should_stop) -> Iterator:
+            for count, event in enumerate(events_of(settings)):
+                self.go.wait(30)
+                if should_stop():
+                    raise Stopped("stopped.")
+                if self.end is not None and count == 8:
+                    raise self.end
+                yield event
+
+    engine = Engine()
+    engine.go.set()
+    yield engine
+    engine.go.set()
+
+
+@pytest.fixture
+def jobs(engine, card, tmp_path) -> Iterator[Jobs]:
+    jobs = Jobs(engine.run, tmp_path / "jobs", plan=lambda settings: make_plan(settings, card), max_queued=1)
+    yield jobs
+    jobs.close()
+
+
+@pytest.fixture
+def runs(jobs, card) -> Runs:
+    return Runs(jobs, card, machine=lambda: "a machine")
+
+
+def start(runs: Runs, values: dict) -> Iterator[dict]:
+    return runs.start([values[name] for name in FIELD_NAMES])
+
+
+def screens(patches: list[dict]) -> list[dict]:
+    return [patch["screen"] for patch in patches if "screen" in patch]
+
+
+def test_a_run_brings_its_stages_one_after_another_and_ends_with_the_downloads(runs, values) -> None:
+    patches = list(start(runs, values))
+    seen = screens(patches)
+    assert seen[-1]["state"] == "done"
+    assert [card["state"] for card in seen[-1]["stages"]] == ["done", "done"]
+    assert all(card["png"] for card in seen[-1]["stages"])
+
+
+def test_a_stage_is_shown_while_the_next_one_runs(runs, values, engine) -> None:
+    engine.go.clear()
+    patches = start(runs, values)
+    seen = [next(patches)]
+    engine.go.set()
+    seen += list(patches)
+    states = [[card["state"] for card in screen["stages"]] for screen in screens(seen)]
+    assert states[0][1] == "waiting"
+    assert states[-1] == ["done", "done"]
+
+
+def test_everything_that_the_screen_gets_is_json(runs, values) -> None:
+    for patch in start(runs, values):
+        json.dumps({name: value for name, value in patch.items() if name in ("screen", "notice", "job")})
+
+
+def test_the_job_is_named_before_anything_of_it_is_shown(runs, jobs, values) -> None:
+    first = next(start(runs, values))
+    assert jobs.view(first["job"]).id == first["job"]
+    assert "screen" not in first
+
+
+def test_run_is_off_and_stop_is_on_while_a_run_goes_on() -> None:
+    for state in ("queued", "running"):
+        assert buttons(state)["run"]["interactive"] is False
+        assert buttons(state)["stop"]["interactive"] is True
+    assert buttons("running", stopping=True)["stop"]["interactive"] is False
+    for state in ("done", "stopped", "failed"):
+        assert buttons(state)["run"]["interactive"] is True
+        assert buttons(state)["stop"]["interactive"] is False
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("prompt", " "), ("gaussian_sigma", 9), ("aspect", "1:9"), ("target", 100), ("seed", "x")],
+)
+def test_a_refused_setting_is_said_beside_the_form_and_nothing_is_queued(runs, values, name, value) -> None:
+    (patch,) = start(runs, {**values, name: value})
+    assert patch["notice"]["tone"] == "error"
+    assert patch["notice"]["field"] == name
+    assert patch["notice"]["text"].endswith(".")
+    assert "screen" not in patch and "job" not in patch
+
+
+def test_a_full_queue_is_said_in_its_sentence(runs, values, engine) -> None:
+    engine.go.clear()
+    running = start(runs, values)
+    next(running)
+    while next(running)["screen"]["state"] != "running":
+        pass
+    waiting = start(runs, values)
+    next(waiting)
+    (patch,) = start(runs, values)
+    assert "runs wait already" in patch["notice"]["text"]
+    assert patch["notice"]["tone"] == "error"
+
+
+def test_a_second_run_is_shown_its_place(runs, values, engine) -> None:
+    engine.go.clear()
+    first, second = start(runs, values), start(runs, values)
+    next(first)
+    while next(first)["screen"]["state"] != "running":
+        pass
+    next(second)
+    screen = next(second)["screen"]
+    assert screen["state"] == "queued"
+    assert screen["panel"]["detail"] == words.queue_place(1)
+
+
+def test_a_stop_ends_the_run_and_keeps_what_was_done(runs, values, engine) -> None:
+    patches = start(runs, values)
+    job = next(patches)["job"]
+    for patch in patches:
+        screen = patch.get("screen")
+        if screen and screen["stages"][0]["state"] == "done":
+            engine.go.clear()
+            runs.stop(job)
+            engine.go.set()
+            break
+    last = screens(list(patches))[-1]
+    assert last["state"] == "stopped"
+    assert last["stages"][0]["state"] == "done"
+
+
+def test_an_error_of_the_run_is_said_in_its_sentence(runs, values, engine) -> None:
+    engine.end = OutOfMemory("memory ran out at 128 px; try 64.")
+    patches = list(start(runs, values))
+    assert screens(patches)[-1]["state"] == "failed"
+    said = [patch["notice"] for patch in patches if "notice" in patch][-1]
+    assert said == {"text": "memory ran out at 128 px; try 64.", "tone": "error", "field": None}
+
+
+def test_a_run_is_brought_back_with_its_settings_and_its_pictures(runs, values) -> None:
+    job = list(start(runs, {**values, "gaussian_sigma": 1.5}))[0]["job"]
+    patches = list(runs.restore(job, None))
+    assert {"job": job, "gaussian_sigma": 1.5}.items() <= patches[1].items()
+    screen = screens(patches)[-1]
+    assert screen["restored"] is True
+    assert [card["state"] for card in screen["stages"]] == ["done", "done"]
+
+
+def test_the_address_counts_before_what_the_browser_remembers(runs, values) -> None:
+    first, second = (list(start(runs, values))[0]["job"] for _ in range(2))
+    assert list(runs.restore(first, second))[1]["job"] == first
+    assert list(runs.restore(None, second))[1]["job"] == second
+
+
+@pytest.mark.parametrize("unknown", ["no-such-job-of-ours-here", "../../etc/passwd", "<script>", "x" * 9999])
+def test_an_address_of_no_run_gives_an_empty_page_and_says_so(runs, unknown) -> None:
+    patches = list(runs.restore(unknown, None))
+    assert screens(patches)[-1]["state"] == "empty"
+    assert patches[-1]["notice"]["text"] == words.LOST_RUN
+    assert patches[-1]["job"] is None
+
+
+def test_a_forgotten_run_that_nobody_asked_for_is_let_go_in_silence(runs) -> None:
+    assert list(runs.restore(None, "no-such-job-of-ours-here"))[-1]["notice"]["text"] == ""
+
+
+def test_nothing_to_bring_back_changes_nothing(runs) -> None:
+    assert list(runs.restore(None, None)) == [{"masthead": runs.masthead()}]
+
+
+def test_following_or_stopping_no_run_is_said_calmly(runs) -> None:
+    assert list(runs.follow(None))[-1]["notice"]["text"] == words.LOST_RUN
+    assert runs.stop(None)["notice"]["text"] == words.LOST_RUN
+
+
+def test_the_last_seed_can_be_used_again(runs, values) -> None:
+    job = list(start(runs, {**values, "seed": ""}))[0]["job"]
+    seed = runs.reuse_seed(job)["seed"]
+    again = screens(list(start(runs, {**values, "seed": seed})))[-1]
+    assert dict(again["panel"]["rows"])["Seed"] == seed
+    assert runs.reuse_seed(None)["notice"]["text"] == words.NO_SEED_YET
+
+
+def test_the_outline_follows_the_form_until_there_is_a_run(runs, values) -> None:
+    form = [{**values, "target": 256, "aspect": "2:1"}[name] for name in FIELD_NAMES]
+    screen = runs.outline(None, form)["screen"]
+    assert len(screen["stages"]) == 3
+    assert runs.outline("some-job", form)["screen"] == {"__type__": "update"}
+
+
+def test_the_outline_of_what_cannot_be_is_empty(runs, values) -> None:
+    form = [{**values, "aspect": "nonsense"}[name] for name in FIELD_NAMES]
+    assert runs.outline(None, form)["screen"]["stages"] == []
+
+
+def test_the_top_says_that_the_model_is_being_read(jobs, card) -> None:
+    assert Runs(jobs, card, machine=lambda: None).masthead() == {"machine": "", "status": words.LOADING_MODEL}
+    assert Runs(jobs, card, machine=lambda: "CPU").masthead() == {"machine": "CPU", "status": ""}

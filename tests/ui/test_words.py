@@ -1,0 +1,95 @@
+import ast
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from gspn_core.settings import CHOICES, FIELD_NAMES
+from ui import words
+
+UI = Path(words.__file__).parent
+SPOKEN = re.compile(r"[A-Za-z]{2,} [a-z]{2,}")
+
+
+class TextOf(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.texts: list[str] = []
+
+    def handle_data(self, data: str) -> None:
+        self.texts += [data.strip()] if data.strip() else []
+
+
+def test_every_setting_has_a_label_and_a_help_text_and_nothing_else_has() -> None:
+    assert set(words.LABELS) == set(FIELD_NAMES) == set(words.HELP)
+
+
+def test_every_choice_of_a_setting_has_a_word() -> None:
+    assert {choice for choices in CHOICES.values() for choice in choices} == set(words.CHOICES)
+
+
+@pytest.mark.parametrize("module", sorted(p.name for p in UI.glob("*.py") if p.name != "words.py"))
+def test_no_sentence_stands_outside_words(module: str) -> None:
+    tree = ast.parse((UI / module).read_text("utf-8"))
+    docstrings = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.Module, ast.FunctionDef, ast.ClassDef))
+        and isinstance(node.body[0], ast.Expr)
+    }
+    # A theme's values are CSS, not words.
+    said = [
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings
+        if SPOKEN.search(node.value) and module != "theme.py"
+    ]
+    assert said == []
+
+
+@pytest.mark.parametrize("template", sorted(p.name for p in (UI / "assets").glob("*.html")))
+def test_templates_hold_no_words_of_their_own(template: str) -> None:
+    parser = TextOf()
+    parser.feed((UI / "assets" / template).read_text("utf-8"))
+    spoken = [text for text in parser.texts if not re.fullmatch(r"\{\{(words|card)\.\w+\}\}|\?", text)]
+    assert spoken == []
+
+
+def test_every_word_that_a_template_or_a_script_asks_for_exists() -> None:
+    sources = [p.read_text("utf-8") for p in (UI / "assets").iterdir() if p.suffix in (".html", ".js")]
+    asked = {name for source in sources for name in re.findall(r"\bwords\.(\w+)", source)}
+    assert asked and asked <= set(words.SCREEN)
+
+
+def test_every_word_of_the_screen_is_asked_for() -> None:
+    sources = "".join(p.read_text("utf-8") for p in (UI / "assets").iterdir() if p.suffix != ".svg")
+    assert [name for name in words.SCREEN if f"words.{name}" not in sources] == []
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(None, "—"), (0, "0 MB"), (640_000_000, "640 MB"), (999_600_000, "1.0 GB"), (1_640_000_000, "1.6 GB")],
+)
+def test_bytes_are_said_in_decimal_units(value: int | None, said: str) -> None:
+    assert words.bytes_(value) == said
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (None, "—"),
+        (0.44, "0.4 s"),
+        (9.96, "10 s"),
+        (59.7, "1 min 00 s"),
+        (185, "3 min 05 s"),
+        (3600, "1 h 00 min"),
+    ],
+)
+def test_seconds_are_said_as_a_person_would(value: float | None, said: str) -> None:
+    assert words.seconds(value) == said
+
+
+def test_a_width_is_said_before_a_height() -> None:
+    assert words.size(64, 128) == "128 × 64"
+    assert words.file_name(64, 128, 7) == "gspn-128x64-seed-7.png"
