@@ -9,7 +9,7 @@ import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -30,7 +30,7 @@ from gspn_core.jobs.job import (
     fold,
     planned,
 )
-from gspn_core.jobs.store import Store, unknown_job
+from gspn_core.jobs.store import Store
 from gspn_core.plan import CascadePlan
 from gspn_core.settings import Settings
 
@@ -121,8 +121,8 @@ class Jobs:
                 return job.view
         return self._store.read_job(job_id)
 
-    def follow(self, job_id: str) -> Iterator[JobView]:
-        """Return an iterator over a run's views: the present one, then the newest after each change.
+    def follow(self, job_id: str) -> Generator[JobView, None, None]:
+        """Return a generator of a run's views: the present one, then the newest after each change.
 
         It ends when the run has ended and its pictures are written. Leaving it leaves the run going. Raises
         GspnError at once where there is no such run.
@@ -130,7 +130,8 @@ class Jobs:
         with self._changed:
             job = self._jobs.get(job_id)
         if job is None:
-            return iter((self._store.read_job(job_id),))
+            ended = self._store.read_job(job_id)
+            return (view for view in (ended,))
         return self._follow(job)
 
     def stop(self, job_id: str) -> None:
@@ -141,8 +142,8 @@ class Jobs:
         with self._changed:
             job = self._jobs.get(job_id)
             if job is None:
-                if not self._store.read_job(job_id).is_final:
-                    raise unknown_job(job_id)
+                # What is only on disk has ended; an unknown id is refused all the same.
+                self._store.read_job(job_id)
                 return
             self._stop(job)
 
@@ -170,7 +171,7 @@ class Jobs:
         elif not job.view.stopping:
             self._change(job, StopAsked())
 
-    def _follow(self, job: _Job) -> Iterator[JobView]:
+    def _follow(self, job: _Job) -> Generator[JobView, None, None]:
         seen = -1
         while True:
             with self._changed:
@@ -224,6 +225,7 @@ class Jobs:
             if job.write_error is None:
                 return Ended(state="stopped")
         except GspnError as error:
+            _log.warning("Run %s failed: %s", job.id, error)
             return Ended(state="failed", error=str(error))
         except (Exception, SystemExit) as error:
             _log.exception("Run %s failed", job.id)

@@ -156,6 +156,12 @@ BOMB = zlib.compress(b"x" * (MAX_TEXT_BYTES + 1))
         (header(8, 8), "is damaged"),
         (header(8, 8)[:-1] + b"\0", "is damaged"),
         (header(8, 8) + chunk(b"tEXt", b"gspn_studio\0{")[:-6], "is damaged"),
+        (
+            header(8, 8)
+            + chunk(b"tEXt", b"parameters\0lake").replace(b"lake", b"cake")
+            + chunk(b"IEND", b""),
+            "is damaged",
+        ),
         (header(8, 8) + chunk(b"tEXt", b"gspn_studio\0{") + chunk(b"IEND", b""), "is damaged"),
         (header(8, 8) + chunk(b"tEXt", b"gspn_studio\0" + b"[" * 10**5) + chunk(b"IEND", b""), "is damaged"),
         (header(8, 8) + chunk(b"tEXt", b"gspn_studio\0[1]") + chunk(b"IEND", b""), "is damaged"),

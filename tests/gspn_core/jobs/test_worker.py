@@ -344,6 +344,7 @@ def test_runs_survive_a_restart_of_the_server(make_engine, open_jobs):
     jobs.close()
     again = open_jobs(make_engine())
     assert list(again.follow(job_id)) == [end]
+    again.follow(job_id).close()
     again.stop(job_id)
 
 
