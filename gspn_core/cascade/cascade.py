@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from typing import Literal
 
 from PIL import Image
 
@@ -11,7 +12,7 @@ from gspn_core.attention.registry import use_mixer
 from gspn_core.cascade.conditioning import encode_text
 from gspn_core.cascade.latents import Autoencoder, Preview, to_image, to_sample
 from gspn_core.cascade.model import Model
-from gspn_core.cascade.stage import StageSampler
+from gspn_core.cascade.stage import StageSampler, Step
 from gspn_core.errors import Stopped
 from gspn_core.events import CascadeDone, Event, StageDone, StageStarted, StepDone, TileDone
 from gspn_core.plan import CascadePlan
@@ -28,6 +29,7 @@ def run_cascade(
     image = None
     with use_mixer(model.pipeline.unet, settings.mixer, model.adapter):
         for stage in plan.stages:
+            _leave_if(should_stop())
             conditioning = text.at_size(stage.size, plan.stages[0].size, model.card)
             sampler = StageSampler(model, stage, settings, conditioning)
             image = yield from _run_stage(model, sampler, image, should_stop, preview)
@@ -45,38 +47,42 @@ def _run_stage(
     stage, meter = sampler.stage, Meter(model.pipeline.unet.device)
     autoencoder = Autoencoder(model.pipeline.vae, stage.vae_tile_px)
 
-    def seen() -> dict:
-        if should_stop():
-            raise Stopped("The run was stopped; finished stages are kept.")
+    def figures() -> dict:
         return {"stage": stage.index, "seconds": meter.seconds, "memory": meter.sample()}
 
-    def tiles(phase: str, work: Iterator) -> Iterator[Event]:
+    def told(work: Iterator, event: Callable[..., Event]) -> Iterator[Event]:
+        """Yield an event for each piece of work and return its result; a stop is seen before each piece."""
         while True:
+            _leave_if(should_stop())
             try:
-                tile, count = next(work)
+                piece = next(work)
             except StopIteration as done:
                 return done.value
-            yield TileDone(phase=phase, tile=tile, tiles=count, **seen())
+            yield event(piece)
+
+    def step_done(step: Step) -> StepDone:
+        picture = None if preview is None else preview.image(step.denoised)
+        return StepDone(step=step.number, steps=stage.steps, preview=picture, **figures())
+
+    def tile_done(phase: Literal["encode", "decode"]) -> Callable[[tuple[int, int]], TileDone]:
+        return lambda piece: TileDone(phase=phase, tile=piece[0], tiles=piece[1], **figures())
 
     try:
         meter.start()
         yield StageStarted(stage=stage, weights=sampler.weights, model_calls=sampler.model_calls)
         z_ref = None
         if image is not None:
-            z_ref = yield from tiles("encode", autoencoder.encode(to_sample(image, stage.size)))
-        steps = sampler.sample(z_ref)
-        while True:
-            seen()
-            try:
-                step = next(steps)
-            except StopIteration as done:
-                latents = done.value
-                break
-            picture = None if preview is None else preview.image(step.denoised)
-            yield StepDone(step=step.number, steps=stage.steps, preview=picture, **seen())
-        sample = yield from tiles("decode", autoencoder.decode(latents))
+            encoding = autoencoder.encode(to_sample(image, stage.size))
+            z_ref = yield from told(encoding, tile_done("encode"))
+        latents = yield from told(sampler.sample(z_ref), step_done)
+        sample = yield from told(autoencoder.decode(latents), tile_done("decode"))
         image = to_image(sample)
         yield StageDone(stage=stage, image=image, seconds=meter.seconds, memory=meter.sample())
         return image
     finally:
         meter.stop()
+
+
+def _leave_if(asked_to_stop: bool) -> None:
+    if asked_to_stop:
+        raise Stopped("The run was stopped; finished stages are kept.")
