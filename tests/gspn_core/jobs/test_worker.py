@@ -16,7 +16,7 @@ from gspn_core.jobs.worker import Jobs
 from gspn_core.settings import Settings
 
 SETTINGS = Settings(prompt="a lake", seed=3)
-WAIT_SECONDS = 20
+WAIT_SECONDS = 90
 
 
 @pytest.fixture
