@@ -89,4 +89,6 @@ def grass_color(land, xs, y, pixel):
         bloom = (1.0 - show) * bloom + show * petals
     grass = mix((0.11, 0.23, 0.06), (0.52, 0.63, 0.20), min(1.0, max(0.0, tone)))
     grass = mix(grass, land.flower, bloom)
-    return mix(grass, (0.80, 0.55, 0.12) if land.flower[2] > 0.3 else (0.35, 0.16, 0.06), min(1.0, show * hearts))
+    return mix(
+        grass, (0.80, 0.55, 0.12) if land.flower[2] > 0.3 else (0.35, 0.16, 0.06), min(1.0, show * hearts)
+    )

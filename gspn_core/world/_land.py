@@ -1,21 +1,30 @@
-"""Draw the land: a height field seen in perspective, marched column by column, shaded at every pixel."""
+"""Know the land: how high it is, what covers it, what colour it has under the scene's light."""
 
 import math
 
-import numpy as np
 from numba import njit
 
 from gspn_core.world._grass import grass_color
-from gspn_core.world._layout import DEPTH, DESERT, DUNES, FOCAL, GREEN, HILLS, LAKE, PINES, RED, ROCKY, SANDY, SNOWY
+from gspn_core.world._layout import (
+    DEPTH,
+    DESERT,
+    DUNES,
+    FOCAL,
+    GREEN,
+    HILLS,
+    LAKE,
+    PINES,
+    RED,
+    ROCKY,
+    SANDY,
+    SNOWY,
+)
 from gspn_core.world._noise import fade, fbm, mix, ridged, screen, smoothstep, tint, value_noise
-
-_STEP = 1.013
-_NEAR = 0.09
 
 
 @njit(cache=True, nogil=True)
-def _dunes(land, x, z, foot):
-    """Dunes: a gentle windward side, a sharp crest, a steep slip face; ripples where a pixel can show them."""
+def _dunes(land, x, z):
+    """Return the height of the dunes: a gentle windward side, a sharp crest, a steep slip face."""
     wind_x = x + 0.35 * fbm(x, z, 1.3, 2, 0.5, 0.0001, land.seed + 5)
     height = 0.0
     size = 1.4
@@ -40,7 +49,7 @@ def ground(land, x, z, foot):
     """Return the height of the near ground: meadow, sand or shore."""
     if land.foreground == LAKE:
         return -0.02
-    low = 0.022 * fbm(x, z, 0.7, 3, 0.45, foot, land.seed + 2)
+    low = 0.022 * land.swell * fbm(x, z, 0.7, 3, 0.45, foot, land.seed + 2)
     return low * min(1.0, z / 0.5)
 
 
@@ -48,7 +57,7 @@ def ground(land, x, z, foot):
 def elevation(land, x, z, foot):
     """Return the height of the land at (x, z), without the octaves that are finer than `foot`."""
     if land.terrain == DUNES:
-        h = _dunes(land, x, z, foot)
+        h = _dunes(land, x, z)
         if land.foreground == LAKE:
             shore = land.shore * (0.9 + 0.18 * value_noise(x * 0.9, 0.5, land.seed + 3))
             rise = (z - shore) / 3.0
@@ -126,7 +135,7 @@ def _near_albedo(land, xs, y, z, pixel):
     foot = math.sqrt(wide * deep)
     patches = fbm(x, z, 0.55, 5, 0.5, foot, land.seed + 70)
     if land.foreground == DESERT:
-        grain = fbm(x * 1.0, z, 0.05, 8, 0.6, foot, land.seed + 71)
+        grain = fbm(x, z, 0.05, 8, 0.6, foot, land.seed + 71)
         sand = land.sand if land.cover != RED else (0.74, 0.46, 0.31)
         return mix(sand, (sand[0] * 0.72, sand[1] * 0.68, sand[2] * 0.68), 0.4 + 0.5 * patches + 0.35 * grain)
     if land.foreground == PINES and land.cover == SNOWY:
@@ -136,7 +145,7 @@ def _near_albedo(land, xs, y, z, pixel):
 
 
 @njit(cache=True, nogil=True)
-def _shade(land, xs, y, z, pixel):
+def shade_land(land, xs, y, z, pixel):
     """Return the lit, hazy colour of the land seen in view column xs at depth z."""
     x = xs * z / FOCAL
     foot = z * pixel / FOCAL
@@ -172,112 +181,3 @@ def _shade(land, xs, y, z, pixel):
     toward = land.glow_strength * math.exp(-aside * aside / 0.09)
     mist = screen(land.haze, land.glow, 0.5 * toward)
     return mix(color, mist, min(1.0, haze * (1.0 + 0.35 * toward)))
-
-
-@njit(cache=True, nogil=True)
-def first_depth(land):
-    """Return the depth at which the march through the land begins."""
-    return land.shore * 0.7 if land.foreground == LAKE else _NEAR
-
-
-@njit(cache=True, nogil=True)
-def crest(land, xs, pixel, start):
-    """Return the y of the highest land in view column xs."""
-    best = 2.0
-    z = start
-    while z < DEPTH:
-        z *= _STEP
-        h = elevation(land, xs * z / FOCAL, z, z * pixel / FOCAL)
-        best = min(best, land.horizon + FOCAL * (land.eye - max(h, -0.02)) / z)
-    return best
-
-
-@njit(cache=True, nogil=True)
-def _smooth_skyline(color, cover, skyline):
-    """Spread the skyline's coverage over its slope: `skyline` (W + 2,) in rows, one column more on each side."""
-    H, W = cover.shape
-    for j in range(W):
-        here = skyline[j + 1]
-        one = 0.5 * (skyline[j] + here)
-        two = 0.5 * (skyline[j + 2] + here)
-        first = max(0, int(math.floor(min(here, one, two))))
-        last = min(H - 1, int(math.ceil(max(here, one, two))))
-        # The land's colour on the skyline, wherever the column's own coverage is enough to tell it.
-        solid = min(H - 1, max(0, int(math.floor(here))))
-        if cover[solid, j] < 0.25 and solid + 1 < H:
-            solid += 1
-        known = cover[solid, j]
-        if known < 0.05:
-            continue
-        tone = (color[solid, j, 0] / known, color[solid, j, 1] / known, color[solid, j, 2] / known)
-        for i in range(first, last + 1):
-            part = 0.0
-            for k in range(4):
-                t = (k + 0.5) / 4.0
-                edge = one + (here - one) * 2.0 * t if t < 0.5 else here + (two - here) * (2.0 * t - 1.0)
-                part += 0.25 * min(1.0, max(0.0, i + 1.0 - edge))
-            old = cover[i, j]
-            if part < old:
-                for q in range(3):
-                    color[i, j, q] *= part / old
-                cover[i, j] = part
-            elif part > old:
-                for q in range(3):
-                    color[i, j, q] += (part - old) * tone[q]
-                cover[i, j] = part
-
-
-@njit(cache=True, nogil=True)
-def draw_land(land, color, cover, left, top, pixel):
-    """Draw the land into `color` (H, W, 3), premultiplied, and its coverage into `cover` (H, W), both zero before.
-
-    Pixel (i, j) spans the view square of side `pixel` whose corner is (left + j·pixel, top + i·pixel).
-    """
-    H, W = cover.shape
-    start = first_depth(land)
-    skyline = np.empty(W + 2)
-    for j in range(W):
-        xs = left + (j + 0.5) * pixel
-        z = start
-        front = 1e9
-        shaded = -1
-        c = (0.0, 0.0, 0.0)
-        before = (land.horizon + FOCAL * (land.eye - elevation(land, xs * z / FOCAL, z, z * pixel / FOCAL)) / z - top)
-        before /= pixel
-        if land.foreground == LAKE:
-            front = min(front, (land.horizon + FOCAL * land.eye / z - top) / pixel)
-        while z < DEPTH:
-            last = z
-            z *= _STEP
-            h = elevation(land, xs * z / FOCAL, z, z * pixel / FOCAL)
-            if land.foreground == LAKE and h < 0.0:
-                here = (land.horizon + FOCAL * (land.eye - h) / z - top) / pixel
-                front = min(front, (land.horizon + FOCAL * land.eye / z - top) / pixel)
-                before = here
-                continue
-            here = (land.horizon + FOCAL * (land.eye - h) / z - top) / pixel
-            if here < front:
-                bottom = front
-                i = min(H - 1, int(math.ceil(bottom)) - 1)
-                while i >= 0 and i + 1.0 > here:
-                    high = max(float(i), here)
-                    low = min(i + 1.0, bottom)
-                    part = low - high
-                    if part > 0.0:
-                        # Many steps of one far slope fall into one pixel: the first one's colour stands for all.
-                        if i != shaded or before > front + 1e-6:
-                            t = (before - 0.5 * (high + low)) / max(1e-9, before - here)
-                            at = last + (z - last) * min(1.0, max(0.0, t))
-                            c = _shade(land, xs, top + (i + 0.5) * pixel, at, pixel)
-                            shaded = i
-                        color[i, j, 0] += part * c[0]
-                        color[i, j, 1] += part * c[1]
-                        color[i, j, 2] += part * c[2]
-                        cover[i, j] += part
-                    i -= 1
-                front = here
-            before = here
-        skyline[j + 1] = front
-    skyline[0] = (crest(land, left - 0.5 * pixel, pixel, start) - top) / pixel
-    skyline[W + 1] = (crest(land, left + (W + 0.5) * pixel, pixel, start) - top) / pixel
-    _smooth_skyline(color, cover, skyline)

@@ -1,4 +1,8 @@
-"""Integer-hashed value noise whose octaves fade out at the pixel size."""
+"""Integer-hashed value noise whose octaves fade out at the pixel size; colour arithmetic for the kernels.
+
+numba keeps a compiled kernel as long as its own file is unchanged, whatever became of the kernels that it
+calls: after an edit in this package, delete the *.nbi and *.nbc files in its __pycache__.
+"""
 
 import math
 
@@ -37,7 +41,7 @@ def value_noise(x, y, seed):
 
 @njit(cache=True, nogil=True, inline="always")
 def fade(cell, footprint):
-    """Weigh an octave of lattice spacing `cell` (wavelength 2·cell): 0 at a wavelength of 2 pixels, 1 at 4."""
+    """Weigh an octave of lattice spacing `cell`, wavelength 2·cell: 0 at 2 pixels, 1 at 4 pixels."""
     return min(1.0, max(0.0, cell / footprint - 1.0))
 
 
@@ -60,7 +64,7 @@ def fbm(x, y, cell, octaves, gain, footprint, seed):
 
 @njit(cache=True, nogil=True)
 def ridged(x, y, cell, octaves, gain, footprint, seed):
-    """Sum octaves of 1 - |noise|, each weighed by the one before, so that crests are sharp and valleys soft; about [0, 1]."""
+    """Sum octaves of (1 - |noise|)², each weighed by the last: sharp crests, soft valleys; about [0, 1]."""
     total = 0.0
     amplitude = 1.0 - gain
     scale = 1.0 / cell

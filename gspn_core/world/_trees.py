@@ -29,7 +29,8 @@ def plant_trees(land, aspect: float) -> np.ndarray:
             opening = abs(x - 0.18 * math.copysign(1.0, land.body_x)) < 0.27
             if rng.random() > (0.82 if row < 2 else 0.25 if opening else 0.72):
                 continue
-            if abs(x) > aspect / 2 + 0.2:
+            # The widest tree and its shadow reach this far into the view.
+            if abs(x) > aspect / 2 + 0.9:
                 continue
             y = land.horizon + FOCAL * (land.eye - ground(land, x * z / FOCAL, z, 1e-3)) / z
             trees.append((x, y, FOCAL * tall / z, z, float(rng.integers(2**20))))
@@ -43,21 +44,21 @@ def _half_width(u_sign, v, tiers, footprint, seed):
     if v <= 0.0 or v > 0.94:
         return 0.011 if 0.94 < v <= 1.0 else 0.0
     side = 0.0 if u_sign < 0.0 else 37.5
-    level = v ** 0.85 * tiers + 0.35 * value_noise(v * 3.0, side, seed)
+    level = v**0.85 * tiers + 0.35 * value_noise(v * 3.0, side, seed)
     tier = math.floor(level)
     saw = level - tier
     show = fade(0.5 / tiers, footprint)
     shape = 1.0 + show * (0.55 * (saw - 0.55))
     branch = value_noise(tier * 1.7 + 0.4, side, seed + 1)
     fine = fbm(v, side, 0.03, 6, 0.62, footprint, seed + 2)
-    envelope = 0.012 + 0.205 * v ** 0.92 * (1.0 - 0.25 * smoothstep(0.86, 0.94, v))
+    envelope = 0.012 + 0.205 * v**0.92 * (1.0 - 0.25 * smoothstep(0.86, 0.94, v))
     return envelope * shape * (1.0 + show * 0.2 * branch) * (1.0 + 0.42 * fine)
 
 
 @njit(cache=True, nogil=True)
 def _needles(land, u, v, width, tiers, footprint, seed):
     """Albedo and light of the branches at (u, v)."""
-    level = v ** 0.85 * tiers + 0.35 * value_noise(v * 3.0, 0.0 if u < 0.0 else 37.5, seed)
+    level = v**0.85 * tiers + 0.35 * value_noise(v * 3.0, 0.0 if u < 0.0 else 37.5, seed)
     saw = level - math.floor(level)
     show = fade(0.5 / tiers, footprint)
     strands = fbm(u * 1.2, v, 0.028, 7, 0.66, footprint, seed + 3)
@@ -93,7 +94,9 @@ def _shadow(land, image, x0, foot, tall, z, left, top, pixel):
         v = (top + (i + 0.5) * pixel - foot) / flat
         for j in range(j0, j1):
             u = (left + (j + 0.5) * pixel - away) / reach
-            dark = 1.0 - 0.26 * min(1.0, 0.9 / z) * math.exp(-1.6 * (u * u + v * v)) * smoothstep(4.0, 2.0, u * u + v * v)
+            dark = 1.0 - 0.26 * min(1.0, 0.9 / z) * math.exp(-1.6 * (u * u + v * v)) * smoothstep(
+                4.0, 2.0, u * u + v * v
+            )
             for q in range(3):
                 image[i, j, q] *= dark
 

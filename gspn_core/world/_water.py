@@ -25,7 +25,9 @@ def _ripple(land, x, z, wide, deep):
     for k in range(7):
         weight = min(fade(length, deep), fade(4.0 * length, wide))
         if weight > 0.0:
-            slope += weight * amplitude * value_noise(x / (4.0 * length) + 3.1 * k, z / length, land.seed + 90 + k)
+            slope += (
+                weight * amplitude * value_noise(x / (4.0 * length) + 3.1 * k, z / length, land.seed + 90 + k)
+            )
         hidden += (1.0 - weight) * amplitude
         total += amplitude
         amplitude *= 0.76
@@ -45,11 +47,15 @@ def _sample(rows, x, y):
     u = x - j
     v = y - i
     a = mix(
-        (rows[i, j, 0], rows[i, j, 1], rows[i, j, 2]), (rows[i, j + 1, 0], rows[i, j + 1, 1], rows[i, j + 1, 2]), u
+        (rows[i, j, 0], rows[i, j, 1], rows[i, j, 2]),
+        (rows[i, j + 1, 0], rows[i, j + 1, 1], rows[i, j + 1, 2]),
+        u,
     )
     i += 1
     b = mix(
-        (rows[i, j, 0], rows[i, j, 1], rows[i, j, 2]), (rows[i, j + 1, 0], rows[i, j + 1, 1], rows[i, j + 1, 2]), u
+        (rows[i, j, 0], rows[i, j, 1], rows[i, j, 2]),
+        (rows[i, j + 1, 0], rows[i, j + 1, 1], rows[i, j + 1, 2]),
+        u,
     )
     return mix(a, b, v)
 
@@ -91,17 +97,21 @@ def draw_lake(sky, land, rows, cover, image, left, top, pixel, low, margin):
             a = _sample(rows, xm, ym)
             b = _sample(rows, xm, ym - spread)
             c = _sample(rows, xm, min(ym + spread, (line - top) / pixel - 0.5 - low))
-            color = (0.4 * a[0] + 0.3 * (b[0] + c[0]), 0.4 * a[1] + 0.3 * (b[1] + c[1]), 0.4 * a[2] + 0.3 * (b[2] + c[2]))
+            color = (
+                0.4 * a[0] + 0.3 * (b[0] + c[0]),
+                0.4 * a[1] + 0.3 * (b[1] + c[1]),
+                0.4 * a[2] + 0.3 * (b[2] + c[2]),
+            )
             color = mix(color, land.water, 0.10 + 0.42 * near - 0.10 * slope * near)
             if sky.body > 0:
-                color = _glitter(sky, land, color, xs, y, near, slope, hidden)
+                color = _glitter(sky, color, xs, near, slope, hidden)
             for q in range(3):
                 base = rows[row, j + margin, q] if has_row and share < 1.0 else 0.0
                 image[i, j, q] = color[q] * share + base * (1.0 - share) if share < 1.0 else color[q]
 
 
 @njit(cache=True, nogil=True)
-def _glitter(sky, land, color, xs, y, near, slope, hidden):
+def _glitter(sky, color, xs, near, slope, hidden):
     """Add the broken path of light under the sun or the moon."""
     breadth = sky.body_radius * (0.55 + 1.5 * near)
     aside = (xs - sky.body_x + 0.02 * slope) / breadth

@@ -103,12 +103,28 @@ _FOREGROUNDS_ALONE = {
     "pines": ("pine trees", "pines", "a pine forest", "tall pines"),
     "desert": ("a desert", "desert sand", "a sandy desert"),
 }
-_CONNECTORS = ("and", "with", "over", "landscape", "a", "the", "scene", "wide", "view", "of", "under")
+_CONNECTORS = ("and", "with", "over", "landscape", "a", "the", "wide", "view", "of", "under")
 # Phrases that cannot stand over or above the land.
 _NEGATIVE = ("no ", "sunny", "moonless")
 _STOP_WORDS = frozenset(
-    "a an the of and or with in on at by to from over under above below behind beside between near into is are "
-    "some few many very it its as for through".split()
+    (
+        *("a", "an", "the", "of", "and", "or", "with", "in", "on", "at", "by", "to", "from", "over", "under"),
+        *(
+            "above",
+            "below",
+            "behind",
+            "beside",
+            "between",
+            "near",
+            "into",
+            "is",
+            "are",
+            "some",
+            "few",
+            "many",
+        ),
+        *("very", "it", "its", "as", "for", "through", "scene", "picture"),
+    )
 )
 
 
@@ -134,14 +150,15 @@ def caption(scene: Scene, rng: np.random.Generator) -> str:
 def vocabulary() -> frozenset[str]:
     """Return all words that `caption` can say."""
     tables = (
-        _TIMES, _SKIES, _SKIES_AT, _BODIES, _LANDS, _BARE_LANDS, _BARE_COVERS, _FOREGROUNDS, _FOREGROUNDS_ALONE,
-    )  # fmt: skip
+        *(_TIMES, _SKIES, _SKIES_AT, _BODIES),
+        *(_LANDS, _BARE_LANDS, _BARE_COVERS, _FOREGROUNDS, _FOREGROUNDS_ALONE),
+    )
     phrases = [phrase for table in tables for choices in table.values() for phrase in choices]
     return frozenset(word for phrase in (*phrases, *_SNOWY_PINES, *_CONNECTORS) for word in phrase.split())
 
 
 def unknown_words(prompt: str) -> tuple[str, ...]:
-    """Return the prompt's words, lower-cased and in order, that the world cannot say; plurals are forgiven."""
+    """Return the prompt's words, lower-cased, in order, that the world cannot say; plurals are forgiven."""
     known = vocabulary() | _STOP_WORDS
     words = re.findall(r"[^\W\d_]+", prompt.lower().replace("'s", ""))
     return tuple(word for word in words if not _variants(word) & known)

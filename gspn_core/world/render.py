@@ -5,8 +5,8 @@ import math
 import numpy as np
 from numba import njit
 
-from gspn_core.world._land import crest, draw_land, first_depth
 from gspn_core.world._layout import LAKE, PINES, make_layout
+from gspn_core.world._march import crest, draw_land, first_depth
 from gspn_core.world._sky import sky_color
 from gspn_core.world._trees import draw_trees, plant_trees
 from gspn_core.world._water import draw_lake, shoreline
@@ -25,14 +25,17 @@ def render(
     """Draw `scene` as a uint8 array (height, width, 3) in sRGB.
 
     `region` is (top, left, bottom, right) in fractions of the full view, all of it by default; a part equals
-    the same part of the full drawing. The view is 1 high and as wide as its pixels, assumed square, say.
+    the same part of the full drawing. Pixels are square, so the view is as many times wider than high
+    as the picture that would show all of it.
     Raises ValueError for an empty picture or a region outside the view.
     """
     if height < 1 or width < 1:
         raise ValueError(f"height and width must be at least 1, got {height} x {width}.")
     top, left, bottom, right = (0.0, 0.0, 1.0, 1.0) if region is None else region
     if not (0.0 <= top < bottom <= 1.0 and 0.0 <= left < right <= 1.0):
-        raise ValueError(f"region must be (top, left, bottom, right) with 0 <= low < high <= 1, got {region}.")
+        raise ValueError(
+            f"region must be (top, left, bottom, right) with 0 <= low < high <= 1, got {region}."
+        )
     pixel = (bottom - top) / height
     aspect = width / (right - left) * pixel
     sky, land = make_layout(scene, aspect, lambda land, x: crest(land, x, _SKYLINE_PIXEL, first_depth(land)))
@@ -66,7 +69,9 @@ def _with_lake(sky, land, left: float, top: float, pixel: float, height: int, wi
         low = min(low, math.floor((2 * line - last - top) / pixel) - margin)
         high = min(height, math.ceil((line - top) / pixel) + margin) if top < line else 0
         high = max(high, math.ceil((2 * line - first_water - top) / pixel) + margin)
-    rows, cover = _backdrop(sky, land, left - margin * pixel, top + low * pixel, pixel, high - low, width + 2 * margin)
+    rows, cover = _backdrop(
+        sky, land, left - margin * pixel, top + low * pixel, pixel, high - low, width + 2 * margin
+    )
     image = np.empty((height, width, 3), np.float32)
     draw_lake(sky, land, rows, cover, image, left, top, pixel, low, margin)
     return image

@@ -47,15 +47,17 @@ class Scene:
                 raise ValueError(f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}.")
         if not 0 <= self.seed < 2**31:
             raise ValueError(f"seed must be between 0 and {2**31 - 1}, got {self.seed}.")
-        if self.celestial == "moon" and self.time != "night" or self.celestial == "sun" and self.time == "night":
+        if self.celestial not in ("none", "moon" if self.time == "night" else "sun"):
             raise ValueError(f"celestial {self.celestial!r} does not go with time {self.time!r}; try 'none'.")
         if (self.terrain == "dunes") != (self.cover == "sandy"):
             raise ValueError(
-                f"cover {self.cover!r} does not go with terrain {self.terrain!r}; dunes, and only dunes, are sandy."
+                f"cover {self.cover!r} does not go with terrain {self.terrain!r}; only dunes are sandy."
             )
         if self.foreground not in _FOREGROUNDS[self.cover]:
             choices = ", ".join(dict.fromkeys(_FOREGROUNDS[self.cover]))
-            raise ValueError(f"foreground {self.foreground!r} does not go with cover {self.cover!r}; try {choices}.")
+            raise ValueError(
+                f"foreground {self.foreground!r} does not go with cover {self.cover!r}; try {choices}."
+            )
 
     def attributes(self) -> dict[str, str]:
         """Return attribute name → value, in the order of `ATTRIBUTES`."""
@@ -82,5 +84,7 @@ def sample_scene(rng: np.random.Generator) -> Scene:
     )
 
 
-def _pick(rng: np.random.Generator, choices: tuple[str, ...], weights: tuple[float, ...] | None = None) -> str:
+def _pick(
+    rng: np.random.Generator, choices: tuple[str, ...], weights: tuple[float, ...] | None = None
+) -> str:
     return choices[int(rng.choice(len(choices), p=weights))]

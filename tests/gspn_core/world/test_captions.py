@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from gspn_core.world.captions import EXAMPLES, caption, corpus, unknown_words, vocabulary
+from gspn_core.world.scene import Scene, sample_scene
+
+
+def words(text: str) -> list[str]:
+    return re.findall(r"[a-z]+", text)
+
+
+def test_every_word_of_a_caption_is_in_the_vocabulary():
+    said = {word for text in corpus(3000, np.random.default_rng(1)) for word in words(text)}
+    assert said <= vocabulary()
+
+
+def test_every_word_of_the_vocabulary_is_said_sooner_or_later():
+    said = {word for text in corpus(12000, np.random.default_rng(2)) for word in words(text)}
+    assert vocabulary() - said == set()
+
+
+def test_captions_are_never_empty_and_lower_case():
+    for text in corpus(1000, np.random.default_rng(3)):
+        assert words(text)
+        assert text == text.lower().strip()
+        assert re.fullmatch(r"[a-z]+(,? [a-z]+)*", text), text
+
+
+def test_one_scene_is_told_in_many_ways():
+    rng = np.random.default_rng(4)
+    scene = sample_scene(rng)
+    assert len({caption(scene, rng) for _ in range(100)}) > 60
+
+
+def test_captions_never_contradict_the_scene():
+    rng = np.random.default_rng(5)
+    scene = Scene(
+        time="night",
+        sky="clear",
+        celestial="none",
+        terrain="hills",
+        cover="green",
+        foreground="meadow",
+    )
+    wrong = {
+        "sun",
+        "moonlight",
+        "snowy",
+        "snow",
+        "red",
+        "dunes",
+        "mountains",
+        "lake",
+        "dusk",
+        "dawn",
+        "white",
+    }
+    said = {word for _ in range(500) for word in words(caption(scene, rng))}
+    assert said & wrong == set()
+    assert {"night", "hills", "green", "meadow"} <= said
+
+
+def test_the_same_generator_state_says_the_same_caption():
+    assert corpus(5, np.random.default_rng(6)) == corpus(5, np.random.default_rng(6))
+
+
+def test_the_examples_are_eight_and_say_only_known_words():
+    assert len(set(EXAMPLES)) == len(EXAMPLES) == 8
+    assert [unknown_words(example) for example in EXAMPLES] == [()] * 8
+
+
+def test_unknown_words_come_back_in_order_without_known_plurals():
+    prompt = "A Castle over the LAKES, with two dragons and a cloud!"
+    assert unknown_words(prompt) == ("castle", "two", "dragons")
+    assert unknown_words("") == ()
