@@ -116,7 +116,7 @@ class GSPNAdapter:
         return self
 
     def inject(self) -> GSPNAdapter:
-        """Put the mixers in place of the self-attentions.
+        """Put the mixers in place of the self-attentions, on the same device.
 
         Raises:
             GspnError: this adapter or another is injected already.
@@ -133,12 +133,13 @@ class GSPNAdapter:
                 inside = [mixer for key, mixer in self._mixers.items() if key.startswith(f"{name}.")]
                 self._hooks.append(module.register_forward_pre_hook(_tell_map_size(inside), with_kwargs=True))
         for name, mixer in self._mixers.items():
+            _follow(mixer, originals[name])
             self.unet.set_submodule(name, mixer)
         self._originals = originals
         return self
 
     def eject(self) -> None:
-        """Put the very modules back that `inject` replaced, and remove its hooks.
+        """Put the very modules back that `inject` replaced, where the UNet is by then, and remove its hooks.
 
         Raises:
             GspnError: the adapter is not injected.
@@ -149,6 +150,7 @@ class GSPNAdapter:
             handle.remove()
         self._hooks.clear()
         for name, original in self._originals.items():
+            _follow(original, self._mixers[name])
             self.unet.set_submodule(name, original)
         self._originals = {}
         for mixer in self._mixers.values():
@@ -209,6 +211,13 @@ def self_attentions(unet: nn.Module) -> dict[str, nn.Module]:
         for name, module in unet.named_modules()
         if isinstance(module, BasicTransformerBlock)
     }
+
+
+def _follow(module: nn.Module, other: nn.Module) -> None:
+    """Move a module to the device of the one in whose place it is put: a UNet may move in between."""
+    device = next(other.parameters()).device
+    if device.type != "meta" and next(module.parameters()).device != device:
+        module.to(device)
 
 
 def _tell_map_size(mixers: list[GSPNMixer]):

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
+from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
 from gspn_core.errors import BadSetting, BadTensor
 from gspn_core.ops import line_scan
@@ -19,8 +21,10 @@ from gspn_core.ops.line_scan import DIRECTIONS, GATINGS, Direction, Gating
 
 SharedWeights = Literal["all", "heads", "none"]
 
-# Without gradients, one tensor of a channel block may take this much; five of them live at once.
-_BLOCK_BYTES = 128 * 2**20
+# Without gradients, one tensor of a channel block may take about this much; six of them live at once.
+# On the CPU a block that stays in the cache is also the fastest.
+_BLOCK_BYTES = {"cpu": 8 * 2**20}
+_DEVICE_BLOCK_BYTES = 128 * 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +40,7 @@ class GSPNConfig:
     """
 
     proxy_ratio: int = 8
-    scan_ratio: int = 1
+    scan_ratio: int = 2
     chunk_size: int | None = None
     gating: Gating = "convex"
     shared_weights: SharedWeights = "heads"
@@ -56,15 +60,16 @@ class GSPNConfig:
 class GSPNMixer(nn.Module):
     """Mix tokens with four line scans; called like a diffusers self-attention.
 
-        p = W_down x                                 C -> C / proxy_ratio
-        logits_d, gate_d, u_d, D_d = W_d p           per direction d; gate_d through a sigmoid when convex
-        y = sum over d of u_d·line_scan_d(v, gate_d, logits_d) + D_d·v,       v = W_v x
+        p = W_down x                                         C -> C / proxy_ratio
+        logits_d, gate_d, u_d = W_d p,  D = W_D p            per direction d; sigmoid of gate_d when convex
+        y = D·v + sum over d of u_d·line_scan_d(v, gate_d, logits_d),   v = W_v x    C -> C / scan_ratio
         out = W_out y + b
 
     GSPN (arXiv 2501.12381) merges the directions with a 1×1 convolution; here u_d weighs every direction per
-    channel and pixel already, and W_out follows, so the merge is the sum. In the convex form the gate of the
-    line at which the state starts is 1: every state is then a weighted mean of values, as if the first line
-    went on for ever beyond the edge, and its scale is the same in a small and in a large map.
+    channel and pixel already, and W_out follows, so the merge is the sum, under which the four directions'
+    D are one. In the convex form the gate of the line at which the state starts is 1: every state is then a
+    weighted mean of values, as if the first line went on for ever beyond the edge, and its scale is the same
+    in a small and in a large map.
 
     Attributes:
         map_size: (height, width) of the next token map; height·width must be the number of tokens.
@@ -105,8 +110,9 @@ class GSPNMixer(nn.Module):
         self.block_channels: int | None = None
         self.to_proxy = nn.Linear(channels, P)
         self.to_value = nn.Linear(channels, V, bias=False)
-        # Rows: three logits per set of weights, then gate, u and D of every scanned channel.
-        self.expand = nn.ModuleDict({d: nn.Linear(P, 3 * self.weight_sets + 3 * V) for d in DIRECTIONS})
+        # Rows: three logits per set of weights, then gate and u of every scanned channel.
+        self.expand = nn.ModuleDict({d: nn.Linear(P, 3 * self.weight_sets + 2 * V) for d in DIRECTIONS})
+        self.skip = nn.Linear(P, V)
         self.to_out = nn.Linear(V, channels)
         self._start_calm()
 
@@ -114,11 +120,16 @@ class GSPNMixer(nn.Module):
     def from_attention(cls, attention: nn.Module, config: GSPNConfig | None = None) -> GSPNMixer:
         """Make a mixer of a diffusers `Attention`'s shape, dtype and device.
 
-        When every channel is scanned it starts with the attention's own value and output projections.
+        It starts with the attention's own value and output projections, or, where fewer channels are scanned,
+        with the part of their product that weighs most, head by head.
 
         Raises:
             BadSetting: a layer that does more than self-attention between two projections.
         """
+        if not isinstance(attention, Attention):
+            raise BadSetting(
+                "target", f"a mixer needs a self-attention to replace, got {type(attention).__name__}."
+            )
         C, V = attention.query_dim, attention.to_v.out_features
         if (
             attention.to_v.in_features != C
@@ -128,14 +139,26 @@ class GSPNMixer(nn.Module):
         ):
             raise BadSetting("target", f"a mixer needs a plain self-attention {C} wide, got {attention!r}.")
         mixer = cls(C, heads=attention.heads, inner_channels=V, config=config)
-        weight = attention.to_v.weight
-        if mixer.config.scan_ratio == 1:
-            target = attention.to_out[0]
-            with torch.no_grad():
-                mixer.to_value.weight.copy_(weight)
-                mixer.to_out.weight.copy_(target.weight)
-                mixer.to_out.bias.zero_() if target.bias is None else mixer.to_out.bias.copy_(target.bias)
-        return mixer.to(device=weight.device, dtype=weight.dtype)
+        mixer._start_from(attention.to_v.weight, attention.to_out[0])
+        return mixer.to(device=attention.to_v.weight.device, dtype=attention.to_v.weight.dtype)
+
+    @torch.no_grad()
+    def _start_from(self, to_v: Tensor, to_out: nn.Linear) -> None:
+        """Take over value (V, C) and output (C, V) projections, with as many channels a head as are scanned."""
+        kept = self.scan_channels // self.heads
+        values, outputs = [], []
+        for value, output in zip(to_v.chunk(self.heads), to_out.weight.chunk(self.heads, 1), strict=True):
+            if kept < len(value):
+                # The product's largest singular directions are the best projections of that many channels.
+                left, sizes, right = torch.linalg.svd(output.float() @ value.float(), full_matrices=False)
+                root = sizes[:kept].sqrt()
+                value, output = root[:, None] * right[:kept], left[:, :kept] * root
+            values.append(value)
+            outputs.append(output)
+        self.to_value.weight.copy_(torch.cat(values))
+        self.to_out.weight.copy_(torch.cat(outputs, 1))
+        if to_out.bias is not None:
+            self.to_out.bias.copy_(to_out.bias)
 
     def _start_calm(self) -> None:
         """Start as the mean of four directional averages, with reaches from 2 to 32 pixels by channel."""
@@ -149,6 +172,8 @@ class GSPNMixer(nn.Module):
             with torch.no_grad():
                 layer.bias[sets : sets + V] = gate
                 layer.bias[sets + V : sets + 2 * V] = 1 / len(DIRECTIONS)
+        nn.init.normal_(self.skip.weight, std=0.1 / math.sqrt(self.skip.in_features))
+        nn.init.zeros_(self.skip.bias)
         nn.init.zeros_(self.to_out.weight)
         nn.init.zeros_(self.to_out.bias)
 
@@ -183,14 +208,11 @@ class GSPNMixer(nn.Module):
         H, W = self._checked_map_size(N, map_size)
         tokens = hidden_states.transpose(1, 2)
         proxy = _project(self.to_proxy.weight, self.to_proxy.bias, tokens)
-        mixed = [
-            self._mix_heads(tokens, proxy, range(h, min(h + step, self.heads)), H, W)
-            for step in [self._heads_at_once(B, N)]
-            for h in range(0, self.heads, step)
-        ]
+        step = self._heads_at_once(hidden_states)
+        blocks = [range(h, min(h + step, self.heads)) for h in range(0, self.heads, step)]
+        mixed = [self._mix_heads(tokens, proxy, heads, H, W) for heads in blocks]
         y = mixed[0] if len(mixed) == 1 else torch.cat(mixed, 1)
-        weight = self.to_out.weight.t().expand(B, -1, -1)
-        return torch.baddbmm(self.to_out.bias, y.transpose(1, 2), weight)
+        return linear(y.transpose(1, 2), self.to_out.weight, self.to_out.bias)
 
     def _checked_map_size(self, N: int, map_size: tuple[int, int] | None) -> tuple[int, int]:
         map_size = self.map_size if map_size is None else map_size
@@ -203,12 +225,14 @@ class GSPNMixer(nn.Module):
             raise BadTensor(f"map_size {H}×{W} must hold {N} tokens; pass the (height, width) of this map.")
         return H, W
 
-    def _heads_at_once(self, B: int, N: int) -> int:
+    def _heads_at_once(self, hidden_states: Tensor) -> int:
         if torch.is_grad_enabled():
             return self.heads
         channels = self.block_channels
         if channels is None:
-            channels = _BLOCK_BYTES // (4 * B * N) if B * N else self.scan_channels
+            limit = _BLOCK_BYTES.get(hidden_states.device.type, _DEVICE_BLOCK_BYTES)
+            B, N, _C = hidden_states.shape
+            channels = limit // max(1, 4 * B * N)
         return min(self.heads, max(1, channels * self.heads // self.scan_channels))
 
     def _mix_heads(self, tokens: Tensor, proxy: Tensor, heads: range, H: int, W: int) -> Tensor:
@@ -221,12 +245,14 @@ class GSPNMixer(nn.Module):
         # Neighbour weights are shared within `sets` groups of channels, folded into the batch.
         sets, each = {"all": (1, 1), "heads": (len(heads), 1), "none": (1, V)}[self.config.shared_weights]
         maps = (B * sets, V // sets, H, W)
-        y = None
+        y = value * _project(self.skip.weight[channels], self.skip.bias[channels], proxy)
         for direction in DIRECTIONS:
-            logits, gate, u, D = self._expand(direction, proxy, channels, heads)
+            logits, gate, u = self._expand(direction, proxy, channels, heads)
+            if self.config.gating == "convex":
+                gate = gate.sigmoid()
             gate = gate.reshape(maps)
             if self.config.gating == "convex":
-                gate = _start_at_one(gate.sigmoid(), direction, self.config.chunk_size)
+                gate = _start_at_one(gate, direction, self.config.chunk_size)
             state = line_scan(
                 value.reshape(maps),
                 gate.to(value.dtype),
@@ -235,14 +261,13 @@ class GSPNMixer(nn.Module):
                 chunk_size=self.config.chunk_size,
                 gating=self.config.gating,
             )
-            part = u * state.reshape(B, V, N)
-            y = torch.addcmul(part if y is None else y + part, D, value)
+            y = torch.addcmul(y, u, state.reshape(B, V, N))
         return y
 
     def _expand(
         self, direction: Direction, proxy: Tensor, channels: slice, heads: range
     ) -> tuple[Tensor, ...]:
-        """Return logits (B, 3·sets, N) and gate, u, D (B, V, N) for some of the channels."""
+        """Return logits (B, 3·sets, N), gate and u (B, V, N) for some of the channels."""
         layer, V, sets = self.expand[direction], self.scan_channels, 3 * self.weight_sets
         weight, bias = layer.weight, layer.bias
         if len(heads) < self.heads:
@@ -252,17 +277,17 @@ class GSPNMixer(nn.Module):
                 "none": (3 * channels.start, 3 * channels.stop),
             }[self.config.shared_weights]
             rows = [slice(first, last)]
-            rows += [slice(sets + k * V + channels.start, sets + k * V + channels.stop) for k in range(3)]
+            rows += [slice(sets + k * V + channels.start, sets + k * V + channels.stop) for k in range(2)]
             weight = torch.cat([weight[r] for r in rows])
             bias = torch.cat([bias[r] for r in rows])
             V, sets = channels.stop - channels.start, last - first
-        return _project(weight, bias, proxy).split((sets, V, V, V), 1)
+        return _project(weight, bias, proxy).split((sets, V, V), 1)
 
 
 def _project(weight: Tensor, bias: Tensor | None, maps: Tensor) -> Tensor:
     """Return weight (O, I) times maps (B, I, N), plus bias (O,): (B, O, N), contiguous."""
-    weight = weight.expand(maps.shape[0], -1, -1)
-    return torch.bmm(weight, maps) if bias is None else torch.baddbmm(bias[:, None], weight, maps)
+    result = torch.bmm(weight.expand(maps.shape[0], -1, -1), maps)
+    return result if bias is None else result.add_(bias[:, None])
 
 
 def _start_at_one(gate: Tensor, direction: Direction, chunk_size: int | None) -> Tensor:
@@ -272,4 +297,5 @@ def _start_at_one(gate: Tensor, direction: Direction, chunk_size: int | None) ->
     starts = torch.arange(0, lines, chunk_size or lines, device=gate.device)
     if direction in ("left", "up"):
         starts = lines - 1 - starts
-    return gate.index_fill(along, starts, 1)
+    fill = gate.index_fill if torch.is_grad_enabled() else gate.index_fill_
+    return fill(along, starts, 1)

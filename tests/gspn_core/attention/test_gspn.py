@@ -34,10 +34,10 @@ def formula(mixer, tokens, H, W):
     V, sets = mixer.scan_channels, mixer.weight_sets
     proxy = linear(tokens, mixer.to_proxy.weight, mixer.to_proxy.bias)
     value = linear(tokens, mixer.to_value.weight)
-    y = 0
+    y = mixer.skip(proxy).mT * value.mT
     for direction in DIRECTIONS:
         expanded = mixer.expand[direction](proxy).mT
-        logits, gate, u, D = expanded.split((3 * sets, V, V, V), 1)
+        logits, gate, u = expanded.split((3 * sets, V, V), 1)
         logits = logits.reshape(B, sets, 1, 3, H, W).expand(-1, -1, V // sets, -1, -1, -1)
         gate = gate.reshape(B, V, H, W)
         if mixer.config.gating == "convex":
@@ -56,7 +56,7 @@ def formula(mixer, tokens, H, W):
             value.mT.reshape(B, V, H, W), gate, logits.reshape(B, V, 3, H, W), direction=direction,
             chunk_size=mixer.config.chunk_size, gating=mixer.config.gating, backend="naive",
         )  # fmt: skip
-        y = y + u * state.reshape(B, V, N) + D * value.mT
+        y = y + u * state.reshape(B, V, N)
     return mixer.to_out(y.mT)
 
 
@@ -92,7 +92,7 @@ def test_channel_blocks_give_the_same_numbers(shared_weights):
 
 def test_channel_blocks_bound_what_exists_at_once(monkeypatch):
     mixer = make_mixer()
-    mixer.block_channels = 8
+    mixer.block_channels = 4
     seen = []
 
     def watch(x, gate, logits, **options):
@@ -102,8 +102,8 @@ def test_channel_blocks_bound_what_exists_at_once(monkeypatch):
     monkeypatch.setattr("gspn_core.attention.gspn.line_scan", watch)
     with torch.no_grad():
         mixer(tokens_for(5, 7), map_size=(5, 7))
-    # Three heads of eight channels, four directions, batch 2, 35 pixels.
-    assert seen == [(2 * 8 * 35, 2 * 3 * 35)] * 12
+    # Three heads of four scanned channels, four directions, batch 2, 35 pixels.
+    assert seen == [(2 * 4 * 35, 2 * 3 * 35)] * 12
 
 
 @pytest.mark.parametrize("shared_weights", SHARED)
@@ -141,7 +141,7 @@ def test_new_mixer_adds_nothing():
 def test_mixer_made_from_attention_starts_with_its_projections_and_calm():
     torch.manual_seed(0)
     attention = Attention(24, heads=3, dim_head=8)
-    mixer = GSPNMixer.from_attention(attention)
+    mixer = GSPNMixer.from_attention(attention, GSPNConfig(scan_ratio=1))
     assert torch.equal(mixer.to_value.weight, attention.to_v.weight)
     assert torch.equal(mixer.to_out.weight, attention.to_out[0].weight)
     assert torch.equal(mixer.to_out.bias, attention.to_out[0].bias)
@@ -151,12 +151,30 @@ def test_mixer_made_from_attention_starts_with_its_projections_and_calm():
     assert (got - wanted).abs().max() < 0.5 * wanted.abs().max()
 
 
+@torch.no_grad()
+def test_fewer_scanned_channels_start_with_the_best_part_of_each_head():
+    torch.manual_seed(0)
+    attention = Attention(24, heads=3, dim_head=8)
+    whole = attention.to_out[0].weight @ attention.to_v.weight
+    errors = []
+    for scan_ratio in (1, 2, 4):
+        mixer = GSPNMixer.from_attention(attention, GSPNConfig(scan_ratio=scan_ratio))
+        errors.append((mixer.to_out.weight @ mixer.to_value.weight - whole).norm().item())
+    tails = []
+    for kept in (8, 4, 2):
+        heads = zip(attention.to_out[0].weight.chunk(3, 1), attention.to_v.weight.chunk(3), strict=True)
+        parts = [torch.linalg.svd(output @ value) for output, value in heads]
+        tails.append(sum((u[:, kept:8] * s[kept:8]) @ v[kept:8] for u, s, v in parts).norm().item())
+    assert errors == pytest.approx(tails, abs=1e-4)
+    assert errors[0] < 1e-5 < errors[1] < errors[2]
+
+
 def test_mixer_made_from_attention_has_its_dtype_and_width():
     attention = Attention(24, heads=2, dim_head=6).to(torch.float64)
     mixer = GSPNMixer.from_attention(attention)
     tokens = tokens_for(3, 5).double()
     assert mixer(tokens, map_size=(3, 5)).dtype == torch.float64
-    assert mixer.scan_channels == 12
+    assert mixer.scan_channels == 6
 
 
 @torch.no_grad()
@@ -191,6 +209,11 @@ def test_map_size_of_another_token_count_is_refused():
 def test_what_a_scan_cannot_use_is_refused(name):
     with pytest.raises(BadTensor, match=name):
         GSPNMixer(24, heads=3)(tokens_for(3, 4), **{name: torch.ones(2, 1, 24)}, map_size=(3, 4))
+
+
+def test_only_an_attention_can_be_replaced():
+    with pytest.raises(BadSetting, match="needs a self-attention to replace, got GSPNMixer"):
+        GSPNMixer.from_attention(GSPNMixer(24, heads=3))
 
 
 def test_layer_that_is_more_than_self_attention_is_refused():
