@@ -113,6 +113,10 @@ def _option(name: str, hint: Any, default: Any) -> dict[str, Any]:
 
 def load_engine(model: str, *, device: str, dtype: str) -> Runner:
     """Return an engine with its model loaded; raise ModelUnavailable with the reason why it is not."""
+    from gspn_core.models.catalog import find_card
+
+    # A model that is not there is told at once, before torch is imported.
+    find_card(model)
     from gspn_core.engine import Engine
     from gspn_core.models.loading import load_model
 

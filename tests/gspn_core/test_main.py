@@ -175,6 +175,13 @@ def test_a_model_that_is_not_there_has_its_code(capsys, tmp_path):
     assert capsys.readouterr().err == "error: There is no model x (cpu, auto).\n"
 
 
+def test_a_missing_folder_of_weights_is_told_in_one_line(tmp_path, capsys):
+    code = command.main(["a", "--model", str(tmp_path / "none"), "--out", str(tmp_path)])
+    assert code == command.NO_MODEL
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "model_index.json" in line
+
+
 def test_a_folder_that_cannot_be_written_has_its_code(make_engine, tmp_path, capsys):
     (tmp_path / "file").write_text("in the way")
     engine = make_engine()
