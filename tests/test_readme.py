@@ -1,0 +1,55 @@
+"""The README's commands and its Python example are true as they stand."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_readme_shows_both_commands_and_make_knows_them():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for command in ("demo", "test"):
+        assert f"make {command}" in README
+        assert re.search(rf"^{command}:", makefile, re.MULTILINE)
+
+
+def test_every_file_that_the_readme_points_to_is_there():
+    links = re.findall(r"\]\(([^)#:]+)\)", README)
+    assert links
+    missing = [link for link in links if not (ROOT / link).exists()]
+    assert not missing
+
+
+def test_every_module_that_the_readme_runs_exists():
+    modules = set(re.findall(r"python -m (gspn_core[\w.]*)", README))
+    assert modules
+    for module in modules:
+        path = ROOT / module.replace(".", "/")
+        assert path.with_suffix(".py").is_file() or (path / "__main__.py").is_file(), module
+
+
+def test_the_space_runs_the_gradio_that_is_pinned():
+    pinned = re.search(r"^gradio==(\S+)$", (ROOT / "requirements.txt").read_text(), re.MULTILINE)[1]
+    front_matter = README.split("---")[1]
+    assert re.search(r"^sdk: gradio$", front_matter, re.MULTILINE)
+    assert re.search(rf"^sdk_version: {re.escape(pinned)}$", front_matter, re.MULTILINE)
+    assert re.search(r"^app_file: app.py$", front_matter, re.MULTILINE)
+
+
+def test_the_python_example_runs_as_it_stands(tmp_path, monkeypatch, capsys):
+    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    lines = [line for line in example.splitlines() if line.strip()]
+    assert len(lines) <= 12
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(ROOT))
+    exec(compile(example, "README.md", "exec"), {})
+    assert {path.name for path in tmp_path.glob("*.png")} == {"256.png", "512.png"}
+    assert "step 1 of" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["LICENSE", "Spaces.md", "requirements.txt", "pyproject.toml", ".ci/run"])
+def test_what_every_clone_needs_is_there(name):
+    assert (ROOT / name).is_file()
