@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import diffusers.utils.logging as diffusers_logging
+import transformers.utils.logging as transformers_logging
 from diffusers import StableDiffusionXLPipeline
 from safetensors import SafetensorError
 
@@ -25,8 +28,9 @@ def load_model(name_or_path: str = "world", *, device: str = "auto", dtype: str 
     where = pick_device(device)
     kind = pick_dtype(dtype, where)
     try:
-        pipeline = _load_pipeline(folder).to(where, kind)
-        pipeline.vae.to(dtype=pick_dtype("float32", where))
+        with _quiet_libraries():
+            pipeline = _load_pipeline(folder).to(where, kind)
+            pipeline.vae.to(dtype=pick_dtype("float32", where))
         adapter = None
         if "gspn" in card.mixers:
             adapter = GSPNAdapter.load(folder / ADAPTER_FOLDER, pipeline.unet).to(device=where, dtype=kind)
@@ -41,15 +45,9 @@ def load_model(name_or_path: str = "world", *, device: str = "auto", dtype: str 
 
 
 def _load_pipeline(folder: Path) -> StableDiffusionXLPipeline:
-    quiet = logging.getLogger("diffusers")
-    level = quiet.level
-    quiet.setLevel(logging.ERROR)
-    try:
-        pipeline = StableDiffusionXLPipeline.from_pretrained(
-            folder, use_safetensors=True, local_files_only=True, add_watermarker=False
-        )
-    finally:
-        quiet.setLevel(level)
+    pipeline = StableDiffusionXLPipeline.from_pretrained(
+        folder, use_safetensors=True, local_files_only=True, add_watermarker=False
+    )
     pipeline.set_progress_bar_config(disable=True)
     for model, tokenizer in (
         (pipeline.text_encoder, pipeline.tokenizer),
@@ -63,3 +61,21 @@ def _load_pipeline(folder: Path) -> StableDiffusionXLPipeline:
     for part in (pipeline.vae, pipeline.unet, pipeline.text_encoder, pipeline.text_encoder_2):
         part.eval().requires_grad_(False)
     return pipeline
+
+
+@contextmanager
+def _quiet_libraries() -> Iterator[None]:
+    """Keep both libraries' progress bars and advice out of the terminal; leave them as they were."""
+    libraries = (diffusers_logging, transformers_logging)
+    levels = [library.get_verbosity() for library in libraries]
+    bars = [library.is_progress_bar_enabled() for library in libraries]
+    try:
+        for library in libraries:
+            library.set_verbosity_error()
+            library.disable_progress_bar()
+        yield
+    finally:
+        for library, level, bar in zip(libraries, levels, bars, strict=True):
+            library.set_verbosity(level)
+            if bar:
+                library.enable_progress_bar()
