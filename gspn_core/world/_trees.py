@@ -56,10 +56,20 @@ def _half_width(u_sign, v, tiers, footprint, seed):
 
 
 @njit(cache=True, nogil=True)
+def _mean_saw(x, breadth):
+    """Average the sawtooth x - floor(x) over `breadth` around x."""
+    low = x - 0.5 * breadth
+    high = x + 0.5 * breadth
+    a = low - math.floor(low)
+    b = high - math.floor(high)
+    return 0.5 * (math.floor(high) - math.floor(low) + b * b - a * a) / breadth
+
+
+@njit(cache=True, nogil=True)
 def _needles(land, u, v, width, tiers, footprint, seed):
     """Albedo and light of the branches at (u, v)."""
     level = v**0.85 * tiers + 0.35 * value_noise(v * 3.0, 0.0 if u < 0.0 else 37.5, seed)
-    saw = level - math.floor(level)
+    saw = _mean_saw(level, tiers * footprint)
     show = fade(0.5 / tiers, footprint)
     strands = fbm(u * 1.2, v, 0.028, 7, 0.66, footprint, seed + 3)
     body = 0.5 + show * 0.6 * (saw - 0.5) + 0.8 * strands
