@@ -20,7 +20,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-from gspn_core.errors import BadSetting, GspnError, ModelUnavailable, OutOfMemory, Stopped
+from gspn_core.errors import AdapterMismatch, BadSetting, GspnError, ModelUnavailable, OutOfMemory, Stopped
 from gspn_core.events import Event, PlanReady, StageDone, StepDone
 from gspn_core.jobs.files import write_failure
 from gspn_core.jobs.images import picture_info, versions, write_png, write_proxy, write_sidecar
@@ -260,7 +260,13 @@ def _writing(name: str) -> Iterator[None]:
 
 
 def _exit_code(error: GspnError) -> int:
-    codes = {BadSetting: USAGE, ModelUnavailable: NO_MODEL, OutOfMemory: NO_MEMORY, CannotWrite: NOT_WRITTEN}
+    codes = {
+        BadSetting: USAGE,
+        ModelUnavailable: NO_MODEL,
+        AdapterMismatch: NO_MODEL,
+        OutOfMemory: NO_MEMORY,
+        CannotWrite: NOT_WRITTEN,
+    }
     return next((code for kind, code in codes.items() if isinstance(error, kind)), FAILED)
 
 

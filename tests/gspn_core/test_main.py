@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import gspn_core.__main__ as command
-from gspn_core.errors import BadSetting, GspnError, ModelUnavailable, OutOfMemory
+from gspn_core.errors import AdapterMismatch, BadSetting, GspnError, ModelUnavailable, OutOfMemory
 from gspn_core.jobs.images import read_png
 from gspn_core.settings import CHOICES, FIELD_NAMES, RANGES, Settings
 
@@ -126,6 +126,7 @@ def any_preview(folder: Path) -> bool:
     [
         (BadSetting("target", "target must be 64."), command.USAGE),
         (ModelUnavailable("There is no model."), command.NO_MODEL),
+        (AdapterMismatch("The adapter does not fit."), command.NO_MODEL),
         (OutOfMemory("The stage needs 9 GB."), command.NO_MEMORY),
         (GspnError("Something else."), command.FAILED),
     ],
