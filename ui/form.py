@@ -30,9 +30,10 @@ ASPECTS = ("1:1", "4:3", "3:2", "16:9", "21:9", "3:4", "2:3", "9:16")
 
 @dataclass(frozen=True, kw_only=True)
 class Form:
-    """The controls by field name, in the order of Settings, and the two buttons beside the seed."""
+    """The controls by field name, in the order of Settings, and the buttons beside prompt and seed."""
 
     controls: Mapping[str, Any]
+    next_example: gr.Button
     seed_random: gr.Button
     seed_reuse: gr.Button
 
@@ -53,6 +54,9 @@ def initial_values(card: ModelCard) -> dict[str, Any]:
 def build_form(card: ModelCard) -> Form:
     """Draw the form into the open gradio block: the settings that matter, the seed, the rest folded."""
     values = initial_values(card)
+    next_example = gr.Button(
+        words.EXAMPLE, size="sm", elem_id="next-example", min_width=60, visible=bool(card.examples)
+    )
     controls = {name: _control(name, values[name], card) for name in SHOWN}
     with gr.Row(elem_id="seed-row"):
         controls[SEED] = _control(SEED, values[SEED], card)
@@ -60,7 +64,7 @@ def build_form(card: ModelCard) -> Form:
         seed_reuse = gr.Button(words.SEED_REUSE, size="sm", elem_id="seed-reuse", min_width=84)
     with gr.Accordion(words.MORE, open=False, elem_id="more"):
         controls |= {name: _control(name, values[name], card) for name in FOLDED}
-    return Form(controls=controls, seed_random=seed_random, seed_reuse=seed_reuse)
+    return Form(controls=controls, next_example=next_example, seed_random=seed_random, seed_reuse=seed_reuse)
 
 
 def _control(name: str, value: Any, card: ModelCard) -> Any:
@@ -93,6 +97,12 @@ def _control(name: str, value: Any, card: ModelCard) -> Any:
         max_length=MAX_PROMPT_CHARACTERS,
         **common,
     )
+
+
+def next_example(prompt: str, card: ModelCard) -> str:
+    """Return the card's example after the one that the prompt holds, the first where it holds none."""
+    examples = card.examples
+    return examples[(examples.index(prompt) + 1) % len(examples)] if prompt in examples else examples[0]
 
 
 def settings_from(values: Sequence[Any]) -> Settings:

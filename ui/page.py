@@ -12,7 +12,7 @@ from gspn_core.jobs.worker import Jobs
 from gspn_core.plan import ModelCard
 from gspn_core.settings import FIELD_NAMES
 from ui import words
-from ui.form import Form, build_form, initial_values
+from ui.form import Form, build_form, initial_values, next_example
 from ui.runs import Patch, Runs, notice
 from ui.theme import ASSETS, studio_theme
 
@@ -140,6 +140,9 @@ def _wire_form(parts: dict[str, Any], form: Form, runs: Runs, card: ModelCard) -
     def example(event: gr.EventData) -> str:
         return card.examples[int(event.index) % len(card.examples)]
 
+    form.next_example.click(
+        lambda prompt: next_example(prompt, card), parts["prompt"], parts["prompt"], **quiet
+    )
     form.seed_random.click(lambda: "", None, parts["seed"], **quiet)
     form.seed_reuse.click(reuse, parts["job"], [parts["seed"], parts["notice"]], **quiet)
     for name in ("target", "aspect", "num_inference_steps", "upscale_strength"):

@@ -9,8 +9,9 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -67,30 +68,55 @@ def _answering(address: str, server: subprocess.Popen, log: Path) -> str:
     pytest.fail(f"app.py did not answer within {START_SECONDS} s:\n{log.read_text()}")
 
 
-@pytest.fixture
-def visit(chromium, address) -> Iterator[Callable]:
-    """Return a function that opens the page; at the end no visit may have asked elsewhere or met an error."""
-    contexts, elsewhere, errors = [], [], []
+class Visits:
+    """Opens the page, each time as a new visitor, and notes what was asked elsewhere and what went wrong."""
 
-    def open_page(width: int = 1440, height: int = 900, path: str = "", **options):
-        context = chromium.new_context(viewport={"width": width, "height": height}, **options)
-        contexts.append(context)
+    def __init__(self, chromium: Any, address: str) -> None:
+        self._chromium = chromium
+        self._address = address
+        self._contexts: list[Any] = []
+        self.elsewhere: list[str] = []
+        self.errors: list[str] = []
+
+    def __call__(self, width: int = 1440, height: int = 900, path: str = "", **options: Any) -> Any:
+        context = self._chromium.new_context(viewport={"width": width, "height": height}, **options)
+        self._contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(TIMEOUT_MS)
-        page.on("request", lambda request: _note_elsewhere(request.url, address, elsewhere))
-        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.goto(address + path)
+        page.on("request", lambda request: self._note_request(request.url))
+        page.on("console", lambda message: self._note_error(message.text, message.type))
+        page.on("pageerror", lambda error: self._note_error(str(error), "error"))
+        page.goto(self._address + path)
         page.wait_for_selector("#run")
         return page
 
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert elsewhere == []
-    assert errors == []
+    def reload(self, page: Any) -> None:
+        """Refresh a page; that its stream is cut by this is no error."""
+        before = list(self.errors)
+        page.reload()
+        page.wait_for_selector("#run")
+        cut = ("AbortError", "Unexpected error Connection errored out", "Failed to fetch", "network error")
+        self.errors = before + [e for e in self.errors[len(before) :] if not any(word in e for word in cut)]
+
+    def close(self) -> None:
+        """Let every visitor go."""
+        for context in self._contexts:
+            context.close()
+
+    def _note_request(self, url: str) -> None:
+        if not url.startswith((self._address, "data:", "blob:")):
+            self.elsewhere.append(url)
+
+    def _note_error(self, text: str, kind: str) -> None:
+        if kind == "error":
+            self.errors.append(text)
 
 
-def _note_elsewhere(url: str, address: str, elsewhere: list[str]) -> None:
-    if not url.startswith((address, "data:", "blob:")):
-        elsewhere.append(url)
+@pytest.fixture
+def visit(chromium, address) -> Iterator[Visits]:
+    """Return what opens the page; at the end no visit may have asked elsewhere or met an error."""
+    visits = Visits(chromium, address)
+    yield visits
+    visits.close()
+    assert visits.elsewhere == []
+    assert visits.errors == []

@@ -111,10 +111,11 @@ def test_a_stop_keeps_what_was_done_and_the_next_run_works(page) -> None:
     wait_for_state(page, "done")
 
 
-def test_a_refresh_finds_the_run_again_with_its_settings(page) -> None:
+def test_a_refresh_finds_the_run_again_with_its_settings(visit) -> None:
+    page = visit()
     small_run(page, "pines at dusk", steps="40", target="512")
     page.wait_for_function("location.search.includes('job=')")
-    page.reload()
+    visit.reload(page)
     page.wait_for_selector(".ladder li.done")
     assert page.input_value("#field-prompt textarea") == "pines at dusk"
     wait_for_state(page, "done")

@@ -4,7 +4,7 @@ import pytest
 from gspn_core.errors import BadSetting, UnsupportedSize
 from gspn_core.plan import make_plan
 from gspn_core.settings import CHOICES, FIELD_NAMES, RANGES, Settings
-from ui.form import build_form, initial_values, settings_from, values_of
+from ui.form import build_form, initial_values, next_example, settings_from, values_of
 
 # A value other than the default for every setting: a new one without an entry here fails the round trip.
 OTHER = {
@@ -125,6 +125,11 @@ def test_a_bad_aspect_is_refused_in_a_sentence(card, aspect) -> None:
     values[FIELD_NAMES.index("aspect")] = aspect
     with pytest.raises(UnsupportedSize, match="aspect must"):
         settings_from(values)
+
+
+def test_examples_follow_one_another_and_begin_again(card) -> None:
+    first, second = card.examples
+    assert [next_example(held, card) for held in ("mine", first, second)] == [first, second, first]
 
 
 def test_an_empty_seed_means_a_new_one(card) -> None:

@@ -236,10 +236,10 @@ function paintPanel() {
   paintClock();
 }
 
-/* Before a run: the sizes to come as frames in true proportion, the first in the corner of the next. */
+/* Before the first picture: the sizes to come as frames in true proportion, each in the corner of the next. */
 function paintFrames() {
   const frames = find(".frames");
-  const planned = state.state === "empty" ? state.stages : [];
+  const planned = target() ? [] : state.stages;
   frames.hidden = !planned.length;
   if (!planned.length) return;
   const largest = planned[planned.length - 1];
