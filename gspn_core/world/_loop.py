@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from gspn_core.world._log import Log
+from gspn_core.world._muon import Muon, splits
 
 Step = Callable[[int], tuple[torch.Tensor, Mapping[str, float]]]
 
@@ -48,11 +49,12 @@ class Loop:
     def __init__(self, modules: Mapping[str, nn.Module], config: LoopConfig, path: Path) -> None:
         self.modules, self.config, self.path = dict(modules), config, path
         self.averages = {name: deepcopy(module).requires_grad_(False) for name, module in modules.items()}
-        weights = [weight for module in modules.values() for weight in module.parameters()]
-        self.weights = [weight for weight in weights if weight.requires_grad]
-        self.optimizer = torch.optim.AdamW(
-            self.weights, lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=config.weight_decay
-        )
+        hidden, other = splits(modules.values())
+        self.weights = [*hidden, *other]
+        decay = config.weight_decay
+        self.optimizers = [torch.optim.AdamW(other, lr=0.0, betas=(0.9, 0.99), weight_decay=decay)]
+        if hidden:
+            self.optimizers.append(Muon(hidden, lr=0.0, weight_decay=decay))
         self.step, self.seconds = 0, 0.0
         if path.exists():
             self._resume()
@@ -64,13 +66,15 @@ class Loop:
         mark = (self.step, self.seconds)
         while not self._finished():
             rate = config.rate(self.step, self.seconds)
-            for group in self.optimizer.param_groups:
+            for group in (group for optimizer in self.optimizers for group in optimizer.param_groups):
                 group["lr"] = rate
             loss, told = step(self.step)
-            self.optimizer.zero_grad(set_to_none=True)
+            for optimizer in self.optimizers:
+                optimizer.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(self.weights, config.clip_norm, error_if_nonfinite=True)
-            self.optimizer.step()
+            for optimizer in self.optimizers:
+                optimizer.step()
             self.step += 1
             self._average()
             losses.append(float(loss.detach()))
@@ -104,7 +108,7 @@ class Loop:
         state = {
             "modules": {name: module.state_dict() for name, module in self.modules.items()},
             "averages": {name: module.state_dict() for name, module in self.averages.items()},
-            "optimizer": self.optimizer.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "step": self.step,
             "seconds": self.seconds,
             "random": torch.get_rng_state(),
@@ -116,7 +120,8 @@ class Loop:
         for name, module in self.modules.items():
             module.load_state_dict(state["modules"][name])
             self.averages[name].load_state_dict(state["averages"][name])
-        self.optimizer.load_state_dict(state["optimizer"])
+        for optimizer, kept in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(kept)
         self.step, self.seconds = state["step"], state["seconds"]
         torch.set_rng_state(state["random"])
 

@@ -3,7 +3,6 @@
 Knows its losses and how its latents are made zero-mean and unit-variance; does not know the UNet.
 """
 
-import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -19,6 +18,7 @@ from gspn_core.world._recipe import Recipe
 
 PRIOR_WEIGHT = 3e-4
 TEXTURE_WEIGHT = 0.5
+DECODER_TEXTURE_WEIGHT = 2.0
 HALVED_SHARE = 0.2
 PYRAMID_LEVELS = 3
 
@@ -26,41 +26,15 @@ PYRAMID_LEVELS = 3
 def train_vae(recipe: Recipe) -> AutoencoderKL:
     """Train the autoencoder, fold its latent statistics in and save it under work/vae.
 
-    Loss: L1 over a Laplacian pyramid and the picture, local texture energy, a small pull of the latents
+    Loss: L1 over the picture and a Laplacian pyramid, local texture energy, a small pull of the latents
     to the unit Gaussian; one batch in five decodes halved latents to the halved picture (EQ-VAE, 2502.09509),
     which keeps the latents smooth enough for a small UNet.
     """
     torch.manual_seed(recipe.seed)
-    rng = np.random.default_rng((recipe.seed, time.monotonic_ns()))
     cache, log = RenderCache(recipe.data), Log(recipe.work / "vae.jsonl")
     vae = _nets.build_vae(recipe.nets).to(memory_format=torch.channels_last)
     loop = Loop({"vae": vae}, recipe.vae_loop, recipe.work / "vae.pt")
-
-    def step(_: int) -> tuple[torch.Tensor, dict[str, float]]:
-        numbers = rng.choice(cache.train_numbers(), size=recipe.vae_batch)
-        sample = torch.from_numpy(crops(cache, numbers, size=recipe.vae_crop_px, rng=rng))
-        sample = sample.to(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16):
-            posterior = vae.encode(sample).latent_dist
-            latents = posterior.sample()
-            if rng.random() < HALVED_SHARE:
-                latents, sample = nn.functional.avg_pool2d(latents, 2), nn.functional.avg_pool2d(sample, 2)
-            decoded = vae.decode(latents).sample
-        prior = PRIOR_WEIGHT * 0.5 * (
-            posterior.mean.float().square() + posterior.var.float() - 1 - posterior.logvar.float()
-        ).mean()  # fmt: skip
-        pixels, texture = picture_loss(decoded.float(), sample)
-        return pixels + texture + prior, {"texture": float(texture.detach()), "prior": float(prior.detach())}
-
-    def on_save() -> None:
-        average = loop.averages["vae"]
-        held = to_sample(cache.images[cache.held_out_numbers()[:16]])
-        decoded = reconstruct(average, torch.from_numpy(held))
-        log(step=loop.step, held_out_psnr_db=psnr(decoded, held))
-        pictures = [to_pictures(torch.from_numpy(held[:8])), to_pictures(decoded[:8])]
-        save_sheet(recipe.work / "sheets" / f"vae-{loop.step:06d}.png", pictures)
-
-    loop.run(step, log, on_save)
+    loop.run(_Steps(recipe, cache, vae, TEXTURE_WEIGHT), log, lambda: _report(recipe, cache, loop, log))
     vae = loop.averages["vae"]
     latents = torch.cat([*latents_of(vae, cache, cache.ready()[:512])])
     mean, std = latents.mean(dim=(0, 2, 3)), latents.std(dim=(0, 2, 3))
@@ -68,6 +42,59 @@ def train_vae(recipe: Recipe) -> AutoencoderKL:
     _nets.fold_latent_statistics(vae, mean, std)
     vae.to(memory_format=torch.contiguous_format).save_pretrained(recipe.work / "vae")
     return vae
+
+
+def train_decoder(recipe: Recipe) -> AutoencoderKL:
+    """Train the decoder of work/vae further and save it there; the latents, and so the UNet, are kept.
+
+    Texture energy weighs more here: what the latents do not say is drawn as grain, not as blur.
+    """
+    torch.manual_seed(recipe.seed)
+    cache, log = RenderCache(recipe.data), Log(recipe.work / "decoder.jsonl")
+    vae = AutoencoderKL.from_pretrained(recipe.work / "vae").to(memory_format=torch.channels_last)
+    vae.encoder.requires_grad_(False)
+    vae.quant_conv.requires_grad_(False)
+    loop = Loop({"vae": vae}, recipe.decoder_loop, recipe.work / "decoder.pt")
+    steps = _Steps(recipe, cache, vae, DECODER_TEXTURE_WEIGHT)
+    loop.run(steps, log, lambda: _report(recipe, cache, loop, log))
+    vae = loop.averages["vae"]
+    vae.to(memory_format=torch.contiguous_format).save_pretrained(recipe.work / "vae")
+    return vae
+
+
+class _Steps:
+    """Called with a step's number: one batch of crops through the autoencoder."""
+
+    def __init__(self, recipe: Recipe, cache: RenderCache, vae: AutoencoderKL, texture_weight: float) -> None:
+        self.recipe, self.cache, self.vae, self.texture_weight = recipe, cache, vae, texture_weight
+
+    def __call__(self, step: int) -> tuple[torch.Tensor, dict[str, float]]:
+        recipe, cache = self.recipe, self.cache
+        rng = np.random.default_rng((recipe.seed, step))
+        numbers = rng.choice(cache.train_numbers(), size=recipe.vae_batch)
+        sample = torch.from_numpy(crops(cache, numbers, size=recipe.vae_crop_px, rng=rng))
+        sample = sample.to(memory_format=torch.channels_last)
+        with torch.autocast("cpu", torch.bfloat16):
+            posterior = self.vae.encode(sample).latent_dist
+            latents = posterior.sample()
+            if rng.random() < HALVED_SHARE:
+                latents = nn.functional.avg_pool2d(latents, 2)
+                sample = nn.functional.avg_pool2d(sample, 2)
+            decoded = self.vae.decode(latents).sample
+        mean, variance = posterior.mean.float(), posterior.var.float()
+        prior = 0.5 * (mean.square() + variance - 1 - posterior.logvar.float()).mean()
+        pixels, texture = picture_loss(decoded.float(), sample)
+        told = {"pixels": float(pixels.detach()), "texture": float(texture.detach())}
+        return pixels + self.texture_weight * texture + PRIOR_WEIGHT * prior, told
+
+
+def _report(recipe: Recipe, cache: RenderCache, loop: Loop, log: Log) -> None:
+    """Log the averaged weights' PSNR on held-out pictures and write a sheet of eight, drawn over decoded."""
+    held = to_sample(cache.images[cache.held_out_numbers()[:16]])
+    decoded = reconstruct(loop.averages["vae"], torch.from_numpy(held))
+    log(step=loop.step, held_out_psnr_db=psnr(decoded, held))
+    pictures = [to_pictures(torch.from_numpy(held[:8])), to_pictures(decoded[:8])]
+    save_sheet(recipe.work / "sheets" / f"{loop.path.stem}-{loop.step:06d}.png", pictures)
 
 
 def picture_loss(decoded: torch.Tensor, sample: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -86,7 +113,7 @@ def picture_loss(decoded: torch.Tensor, sample: torch.Tensor) -> tuple[torch.Ten
             nn.functional.avg_pool2d(band.abs(), 4), nn.functional.avg_pool2d(band_truth.abs(), 4)
         )
         decoded, sample = small, small_truth
-    return pixels + nn.functional.l1_loss(decoded, sample), TEXTURE_WEIGHT * texture
+    return pixels + nn.functional.l1_loss(decoded, sample), texture
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""Train the embedded model from nothing: `python -m gspn_core.world.train data|vae|model|export|all`.
+"""Train the embedded model from nothing: `python -m gspn_core.world.train data|vae|model|decoder|export|all`.
 
 Knows the order of the parts and how the result is laid out; the parts are _data, _vae and _denoiser.
 """
@@ -14,7 +14,7 @@ from gspn_core.world._data import RenderCache
 from gspn_core.world._denoiser import build_model, pipeline_of, train_model
 from gspn_core.world._loop import Loop
 from gspn_core.world._recipe import Recipe
-from gspn_core.world._vae import train_vae
+from gspn_core.world._vae import train_decoder, train_vae
 
 
 def render_cache(recipe: Recipe) -> None:
@@ -44,7 +44,7 @@ def export(recipe: Recipe, out: Path) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run the parts named on the command line."""
     parser = argparse.ArgumentParser(prog="gspn_core.world.train", description=__doc__.splitlines()[0])
-    parser.add_argument("part", choices=("data", "vae", "model", "export", "all"))
+    parser.add_argument("part", choices=("data", "vae", "model", "decoder", "export", "all"))
     parser.add_argument("--work", type=Path, required=True, help="folder of caches and checkpoints")
     parser.add_argument("--out", type=Path, default=Path("assets/world"), help="where export writes")
     parser.add_argument("--minutes", type=float, help="length of this part's training")
@@ -61,6 +61,7 @@ def main(arguments: list[str] | None = None) -> None:
             recipe,
             vae_loop=replace(recipe.vae_loop, minutes=given.minutes),
             model_loop=replace(recipe.model_loop, minutes=given.minutes),
+            decoder_loop=replace(recipe.decoder_loop, minutes=given.minutes),
         )
     if given.batch:
         recipe = replace(recipe, vae_batch=given.batch, model_batch=given.batch)
@@ -68,6 +69,7 @@ def main(arguments: list[str] | None = None) -> None:
         "data": lambda: render_cache(recipe),
         "vae": lambda: train_vae(recipe),
         "model": lambda: train_model(recipe),
+        "decoder": lambda: train_decoder(recipe),
         "export": lambda: export(recipe, given.out),
     }
     for name in parts if given.part == "all" else (given.part,):

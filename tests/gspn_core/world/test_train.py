@@ -5,15 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from diffusers import StableDiffusionXLPipeline
+from diffusers import AutoencoderKL, StableDiffusionXLPipeline
 from safetensors.torch import load_file
 
 from gspn_core.world import _nets
-from gspn_core.world._data import RenderCache
 from gspn_core.world._denoiser import train_model
 from gspn_core.world._log import Log
 from gspn_core.world._loop import Loop, LoopConfig
-from gspn_core.world._vae import picture_loss
+from gspn_core.world._muon import orthogonalize, splits
+from gspn_core.world._vae import picture_loss, train_decoder
 from gspn_core.world.captions import vocabulary
 
 
@@ -113,7 +113,37 @@ def test_loop_finds_the_answer_and_its_average_follows(tmp_path):
     assert abs(loop.averages["line"].weight.item() - 3) < 1.0
 
 
-def test_cache_refuses_another_shape_in_the_same_folder(trained):
+def test_decoder_alone_learns_and_leaves_the_latents_as_they_were(trained):
     recipe, _ = trained
-    with pytest.raises(ValueError, match="name another folder"):
-        RenderCache.create(recipe.data, count=5, base_px=64, seed=0)
+    sample = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    before = AutoencoderKL.from_pretrained(recipe.work / "vae")
+    after = train_decoder(recipe)
+    with torch.no_grad():
+        latents = before.encode(sample).latent_dist.mode()
+        torch.testing.assert_close(after.encode(sample).latent_dist.mode(), latents, atol=1e-5, rtol=1e-4)
+        assert not torch.equal(after.decode(latents).sample, before.decode(latents).sample)
+
+
+def test_orthogonalize_keeps_directions_and_evens_out_their_strengths():
+    generator = torch.Generator().manual_seed(0)
+    left, _ = torch.linalg.qr(torch.randn(24, 8, generator=generator))
+    right, _ = torch.linalg.qr(torch.randn(8, 8, generator=generator))
+    for matrix in (left @ torch.diag(torch.linspace(0.2, 3, 8)) @ right, (left @ right).mT):
+        strengths = torch.linalg.svdvals(orthogonalize(matrix))
+        assert 0.6 < strengths.min() <= strengths.max() < 1.3
+    turned = orthogonalize(left @ torch.diag(torch.linspace(0.2, 3, 8)) @ right)
+    assert torch.nn.functional.cosine_similarity(turned.flatten(), (left @ right).flatten(), dim=0) > 0.97
+
+
+def test_muon_leaves_edges_embeddings_and_biases_to_adamw(toy_nets):
+    unet = _nets.build_unet(toy_nets)
+    encoders = _nets.build_text_encoders(toy_nets, _nets.build_tokenizer(["hills"]))
+    hidden, other = splits([unet, *encoders])
+    assert all(weight.ndim >= 2 for weight in hidden)
+    names = {id(weight): name for part in (unet, *encoders) for name, weight in part.named_parameters()}
+    left = {names[id(weight)] for weight in other}
+    assert {"conv_in.weight", "conv_out.weight"} <= left
+    assert any("token_embedding" in name for name in left)
+    assert not any("attn1" in name for name in left if not name.endswith("bias"))
+    total = sum(1 for part in (unet, *encoders) for _ in part.parameters())
+    assert len(hidden) + len(other) == total
