@@ -144,7 +144,7 @@ class GSPNMixer(nn.Module):
 
     @torch.no_grad()
     def _start_from(self, to_v: Tensor, to_out: nn.Linear) -> None:
-        """Take over value (V, C) and output (C, V) projections, with as many channels a head as are scanned."""
+        """Take over value (V, C) and output (C, V) projections, as many channels a head as are scanned."""
         kept = self.scan_channels // self.heads
         values, outputs = [], []
         for value, output in zip(to_v.chunk(self.heads), to_out.weight.chunk(self.heads, 1), strict=True):
@@ -204,8 +204,7 @@ class GSPNMixer(nn.Module):
         """
         if encoder_hidden_states is not None or attention_mask is not None:
             raise BadTensor("a GSPN mixer takes no encoder_hidden_states or attention_mask; pass None.")
-        B, N, _C = hidden_states.shape
-        H, W = self._checked_map_size(N, map_size)
+        H, W = self._checked_map_size(hidden_states.shape[1], map_size)
         tokens = hidden_states.transpose(1, 2)
         proxy = _project(self.to_proxy.weight, self.to_proxy.bias, tokens)
         step = self._heads_at_once(hidden_states)

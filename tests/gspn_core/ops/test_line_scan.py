@@ -337,6 +337,12 @@ def test_refusals_are_one_sentence_with_the_name(change, error, words):
         line_scan(call.pop("x"), call.pop("gate"), call.pop("logits"), **call)
 
 
+def test_compiled_backend_refuses_tensors_elsewhere():
+    inputs = [tensor.to("meta") for tensor in make_inputs((1, 2, 5, 4))]
+    with pytest.raises(BadSetting, match="backend 'cpu' needs tensors on the cpu, got meta; use 'auto'"):
+        line_scan(*inputs, direction="down", backend="cpu")
+
+
 def test_integer_tensors_are_refused():
     inputs = [tensor.to(torch.int32) for tensor in make_inputs((1, 2, 5, 4))]
     with pytest.raises(BadTensor, match="one floating dtype"):
