@@ -16,7 +16,7 @@ from typing import Literal, TypeVar
 from gspn_core.errors import BadSetting, UnsupportedSize
 from gspn_core.settings import MAX_SEED, Mixer, Settings, aspect_ratio
 
-Number = TypeVar("Number", int, float)
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, order=True)
@@ -44,7 +44,7 @@ class ModelCard:
     """What a plan and a page need to know of a model, without loading it.
 
     base_px: side of the square that the model was trained at; size_multiple: what both sides of its base
-    size must be a multiple of; max_target_px: largest target that is offered.
+    size must be a multiple of; max_target_px: the largest target offered; mixers: the first is the default.
     micro_conditioning: "full" tells a later stage the whole size (SDXL's habit), "crop" tells it that it is a
     base-sized crop of a picture of the stage's size (how the embedded model was trained).
     unknown_words: returns the words of a prompt that the model cannot know; None where it takes any words.
@@ -114,9 +114,10 @@ def make_plan(settings: Settings, card: ModelCard) -> CascadePlan:
 
     A seed of None is drawn here, so the plan (and what is written beside the picture) can repeat the run.
     """
-    if settings.mixer not in card.mixers:
+    mixer = _or_default(settings.mixer, card.mixers[0])
+    if mixer not in card.mixers:
         have = " and ".join(card.mixers)
-        raise BadSetting("mixer", f"{card.title} has no {settings.mixer} mixer here; it has {have}.")
+        raise BadSetting("mixer", f"{card.title} has no {mixer} mixer here; it has {have}.")
     target = _or_default(settings.target, card.default_target_px)
     if target not in card.targets:
         nearest = min(card.targets, key=lambda px: abs(px - target))
@@ -130,6 +131,7 @@ def make_plan(settings: Settings, card: ModelCard) -> CascadePlan:
     resolved = dataclasses.replace(
         settings,
         target=target,
+        mixer=mixer,
         num_inference_steps=steps,
         guidance_scale=_or_default(settings.guidance_scale, card.guidance_scale),
         upscale_strength=strength,
@@ -153,7 +155,7 @@ def make_plan(settings: Settings, card: ModelCard) -> CascadePlan:
     )
 
 
-def _or_default(value: Number | None, default: Number) -> Number:
+def _or_default(value: Value | None, default: Value) -> Value:
     return default if value is None else value
 
 

@@ -55,7 +55,7 @@ class Settings:
     negative_prompt: str = ""
     target: int | None = _ranged(None, 64, 16384, 1)
     aspect: str = "1:1"
-    mixer: Mixer = "gspn"
+    mixer: Mixer | None = None
     num_inference_steps: int | None = _ranged(None, 1, 150, 1)
     guidance_scale: float | None = _ranged(None, 1.0, 20.0, 0.1)
     upscale_strength: float | None = _ranged(None, 0.02, 1.0, 0.01)
@@ -72,8 +72,9 @@ class Settings:
         _check_text("prompt", self.prompt, required=True)
         _check_text("negative_prompt", self.negative_prompt, required=False)
         for name, choices in CHOICES.items():
-            if getattr(self, name) not in choices:
-                got = str(getattr(self, name))[:40]
+            value = getattr(self, name)
+            if value not in choices and not (value is None and name in _OPTIONAL):
+                got = str(value)[:40]
                 raise BadSetting(name, f"{name} must be one of {', '.join(choices)}, got {got!r}.")
         for name, bounds in RANGES.items():
             object.__setattr__(self, name, _number(name, getattr(self, name), bounds, name in _INTEGERS))
@@ -108,7 +109,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     }
 )
 _INTEGERS = frozenset({"target", "num_inference_steps", "seed"})
-_OPTIONAL = frozenset({"target", "num_inference_steps", "guidance_scale", "upscale_strength", "seed"})
+_OPTIONAL = frozenset(f.name for f in dataclasses.fields(Settings) if f.default is None)
 
 
 def aspect_ratio(aspect: str) -> float:

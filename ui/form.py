@@ -46,7 +46,7 @@ class Form:
 def initial_values(card: ModelCard) -> dict[str, Any]:
     """Return what the form holds at first: Settings' defaults, and the card's where those leave it open."""
     prompt = card.examples[0] if card.examples else words.PLACEHOLDERS["prompt"]
-    blank = Settings(prompt=prompt, mixer=card.mixers[0])
+    blank = Settings(prompt=prompt)
     resolved = make_plan(blank, card).settings.to_dict()
     return {**resolved, "prompt": card.examples[0] if card.examples else "", SEED: ""}
 

@@ -121,8 +121,9 @@ def test_a_target_between_two_stages_is_refused_with_the_nearest(card):
 def test_a_mixer_that_the_model_lacks_is_refused(card):
     bare = dataclasses.replace(card, mixers=("attention",))
     with pytest.raises(BadSetting, match="has no gspn mixer here; it has attention") as caught:
-        make_plan(Settings(prompt="a"), bare)
+        make_plan(Settings(prompt="a", mixer="gspn"), bare)
     assert caught.value.field == "mixer"
+    assert make_plan(Settings(prompt="a"), bare).settings.mixer == "attention"
 
 
 def knows_lakes(prompt: str) -> tuple[str, ...]:

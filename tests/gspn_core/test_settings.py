@@ -9,7 +9,7 @@ import pytest
 from gspn_core.errors import BadSetting, UnsupportedSize
 from gspn_core.settings import CHOICES, FIELD_NAMES, RANGES, Settings, aspect_ratio
 
-OPTIONAL = {"target", "num_inference_steps", "guidance_scale", "upscale_strength", "seed"}
+OPTIONAL = {"mixer", "target", "num_inference_steps", "guidance_scale", "upscale_strength", "seed"}
 
 
 def settings(**values) -> Settings:
@@ -23,7 +23,8 @@ def test_only_a_prompt_is_needed_and_every_default_lies_in_its_range():
         assert (value is None) == (name in OPTIONAL)
         assert value is None or bounds.minimum <= value <= bounds.maximum
     for name, choices in CHOICES.items():
-        assert getattr(made, name) in choices
+        value = getattr(made, name)
+        assert value in choices or (value is None and name in OPTIONAL)
 
 
 @pytest.mark.parametrize("name", RANGES)
