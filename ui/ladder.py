@@ -78,10 +78,7 @@ def _lines(stage: StageView) -> list[str]:
     if stage.state == "done":
         return [words.seconds(stage.seconds), words.bytes_(stage.peak_bytes)]
     if stage.state == "running":
-        if stage.phase in words.PHASES:
-            tiles = f" {words.step_of(stage.tile, stage.tiles)}" if stage.tiles else ""
-            return [words.PHASES[stage.phase] + tiles]
-        return [words.step_of(stage.step, stage.steps)]
+        return [words.stage_progress(stage)]
     return [words.STAGE_STATES[stage.state]]
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gspn_core.events import MemoryKind
 from gspn_core.jobs.job import JobView
 from gspn_core.plan import CascadePlan
 from ui import words
 
 CURVE_WIDTH, CURVE_HEIGHT = 200.0, 56.0
+_HEADROOM = 4.0
+WEIGHTS = ("c1", "c2", "c3")
 
 
 def panel_props(view: JobView) -> dict[str, Any]:
@@ -22,7 +25,7 @@ def panel_props(view: JobView) -> dict[str, Any]:
         "left": view.left_seconds if view.state == "running" else None,
         "progress": running.step / running.steps if running and running.steps else None,
         "rows": _rows(view),
-        "memory": memory_curve(view.history, view.memory.kind if view.memory else None),
+        "memory": _memory(view),
         "weights": weight_curves(view.weights, running.step if running else None),
     }
 
@@ -73,11 +76,7 @@ def _rows(view: JobView) -> list[tuple[str, str]]:
     rows = []
     if view.stage is not None:
         stage = view.stages[view.stage]
-        if stage.phase in words.PHASES:
-            step = words.step_of(stage.tile, stage.tiles) if stage.tiles else words.UNKNOWN
-            rows.append((words.PHASES[stage.phase].capitalize(), step))
-        else:
-            rows.append((words.ROWS["step"], words.step_of(stage.step, stage.steps)))
+        rows.append((words.ROWS["step"], words.stage_progress(stage)))
     memory = view.memory
     if memory and view.state == "running":
         rows.append((words.memory_label(memory.kind), words.bytes_(memory.now_bytes)))
@@ -96,24 +95,34 @@ def _rows(view: JobView) -> list[tuple[str, str]]:
     return rows
 
 
-def memory_curve(history: Sequence[tuple[float, int]], kind: str | None) -> dict[str, str] | None:
-    """Return an SVG line and area of memory over elapsed seconds and their labels; None below two points."""
+def _memory(view: JobView) -> dict[str, str] | None:
+    peak = max((stage.peak_bytes or 0 for stage in view.stages), default=0)
+    return memory_curve(view.history, peak, view.memory.kind if view.memory else None)
+
+
+def memory_curve(
+    history: Sequence[tuple[float, int]], peak_bytes: int, kind: MemoryKind | None
+) -> dict[str, str] | None:
+    """Return SVG paths of memory over elapsed seconds and of its peak, with labels; None below two points.
+
+    The peak may lie above the line, whose points are taken between steps.
+    """
     if len(history) < 2:
         return None
     start, end = history[0][0], history[-1][0]
-    top = max(count for _, count in history) or 1
+    top = max(peak_bytes, *(count for _, count in history)) or 1
     span = (end - start) or 1.0
     points = [
-        ((when - start) / span * CURVE_WIDTH, CURVE_HEIGHT - count / top * (CURVE_HEIGHT - 6))
+        ((when - start) / span * CURVE_WIDTH, CURVE_HEIGHT - count / top * (CURVE_HEIGHT - _HEADROOM))
         for when, count in history
     ]
     line = _path(points)
     return {
         "line": line,
         "area": f"{line}L{CURVE_WIDTH:g} {CURVE_HEIGHT:g}L0 {CURVE_HEIGHT:g}Z",
+        "peak": _path([(0.0, _HEADROOM), (CURVE_WIDTH, _HEADROOM)]),
         "label": words.memory_label(kind),
-        "top": words.bytes_(top),
-        "span": words.seconds(end - start),
+        "top": words.peak_of(top),
     }
 
 
@@ -123,15 +132,16 @@ def weight_curves(weights: Sequence[Any], step: int | None) -> dict[str, Any] | 
         return None
     records = [weight if isinstance(weight, Mapping) else vars(weight) for weight in weights]
     last = max(len(records) - 1, 1)
+    top = max(max(record[name] for record in records) for name in WEIGHTS) or 1.0
     lines = {}
-    for name in ("c1", "c2", "c3"):
+    for name in WEIGHTS:
         points = [
-            (i / last * CURVE_WIDTH, CURVE_HEIGHT - min(max(record[name], 0.0), 1.0) * (CURVE_HEIGHT - 4) - 2)
+            (i / last * CURVE_WIDTH, CURVE_HEIGHT - record[name] / top * (CURVE_HEIGHT - _HEADROOM))
             for i, record in enumerate(records)
         ]
         lines[name] = _path(points if len(points) > 1 else [*points, (CURVE_WIDTH, points[0][1])])
     at = None if step is None else min(step, last) / last * CURVE_WIDTH
-    return {"lines": lines, "at": at}
+    return {"lines": lines, "at": at, "top": words.weight_range(top)}
 
 
 def _path(points: Sequence[tuple[float, float]]) -> str:

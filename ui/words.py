@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Literal
+
+from gspn_core.events import MemoryKind
+from gspn_core.jobs.job import StageView
 
 TITLE = "GSPN Studio"
 RUN = "Run"
@@ -178,9 +180,19 @@ def size(height: int, width: int) -> str:
     return f"{width} × {height}"
 
 
-def memory_label(kind: Literal["device", "process"] | None) -> str:
+def memory_label(kind: MemoryKind | None) -> str:
     """Return what a memory figure measures."""
     return {"device": "GPU memory", "process": "Process memory", None: "Memory"}[kind]
+
+
+def peak_of(count: int) -> str:
+    """Return the highest memory of a run, for the line that marks it."""
+    return f"peak {bytes_(count)}"
+
+
+def weight_range(top: float) -> str:
+    """Return what a curve of weights spans from bottom to top."""
+    return f"0 – {top:.2g}"
 
 
 def stage_headline(number: int, count: int) -> str:
@@ -196,6 +208,14 @@ def step_of(step: int, steps: int) -> str:
 def steps_of_stages(steps: Sequence[int]) -> str:
     """Return the steps of each stage, first to last."""
     return " + ".join(map(str, steps))
+
+
+def stage_progress(stage: StageView) -> str:
+    """Return where a running stage is: its step, or which tile of the autoencoder."""
+    if stage.phase not in PHASES:
+        return step_of(stage.step, stage.steps)
+    tile = f" {step_of(stage.tile, stage.tiles)}" if stage.tiles else ""
+    return PHASES[stage.phase] + tile
 
 
 def queue_place(position: int) -> str:

@@ -22,7 +22,7 @@ def fill(page, name: str, value: str) -> None:
     field.press("Tab")
 
 
-def small_run(page, prompt: str, *, seed: str = "7", steps: str = "3", target: str = "512") -> None:
+def small_run(page, prompt: str, *, seed: str = "7", steps: str = "2", target: str = "512") -> None:
     """Fill the form for a quick run of two stages and press Run."""
     fill(page, "prompt", prompt)
     choose(page, "target", target)
@@ -99,7 +99,7 @@ def test_a_slider_changes_the_picture_and_the_same_settings_give_the_same(page) 
 
 
 def test_a_stop_keeps_what_was_done_and_the_next_run_works(page) -> None:
-    small_run(page, "a lake by day", steps="60", target="1024")
+    small_run(page, "a lake by day", steps="12", target="1024")
     page.wait_for_selector(".ladder li.done")
     page.keyboard.press("Escape")
     wait_for_state(page, "stopped")
@@ -113,7 +113,7 @@ def test_a_stop_keeps_what_was_done_and_the_next_run_works(page) -> None:
 
 def test_a_refresh_finds_the_run_again_with_its_settings(visit) -> None:
     page = visit()
-    small_run(page, "pines at dusk", steps="40", target="512")
+    small_run(page, "pines at dusk", steps="10", target="512")
     page.wait_for_function("location.search.includes('job=')")
     visit.reload(page)
     page.wait_for_selector(".ladder li.done")
@@ -125,7 +125,7 @@ def test_a_refresh_finds_the_run_again_with_its_settings(visit) -> None:
 
 def test_another_visitor_waits_in_the_queue_and_sees_the_place(visit) -> None:
     first, second = visit(), visit()
-    small_run(first, "a lake at dawn", steps="60", target="512")
+    small_run(first, "a lake at dawn", steps="20", target="512")
     wait_for_state(first, "running")
     small_run(second, "a meadow at dawn", target="256")
     wait_for_state(second, "queued")

@@ -75,16 +75,22 @@ def test_before_a_run_the_panel_tells_what_one_would_do(card) -> None:
 
 
 def test_the_memory_curve_spans_the_box_and_has_its_top_at_the_highest() -> None:
-    curve = memory_curve([(0.0, 500), (1.0, 1000), (4.0, 250)], "process")
+    curve = memory_curve([(0.0, 500), (1.0, 1000), (4.0, 250)], 1000, "process")
     points = coordinates(curve["line"])
     assert [x for x, _ in points] == [0.0, CURVE_WIDTH / 4, CURVE_WIDTH]
     assert min(y for _, y in points) == points[1][1] < points[0][1] < points[2][1] <= CURVE_HEIGHT
     assert curve["label"] == "Process memory"
 
 
+def test_a_peak_between_two_samples_lies_above_the_line() -> None:
+    curve = memory_curve([(0.0, 10**9), (1.0, 10**9)], 2 * 10**9, "process")
+    assert coordinates(curve["peak"])[0][1] < min(y for _, y in coordinates(curve["line"]))
+    assert curve["top"] == "peak 2.0 GB"
+
+
 def test_one_point_makes_no_curve() -> None:
-    assert memory_curve([(0.0, 5)], "process") is None
-    assert memory_curve([], None) is None
+    assert memory_curve([(0.0, 5)], 5, "process") is None
+    assert memory_curve([], 0, None) is None
 
 
 def test_weights_are_drawn_over_the_steps_with_the_place_of_the_run(folded) -> None:
@@ -100,6 +106,7 @@ def test_the_base_stage_has_no_weights_to_draw(folded) -> None:
 
 
 def test_one_weight_is_drawn_level() -> None:
-    curves = weight_curves([{"c1": 0.5, "c2": 0.5, "c3": 2.0}], None)
+    curves = weight_curves([{"c1": 0.25, "c2": 0.25, "c3": 0.5}], None)
     assert coordinates(curves["lines"]["c1"])[0][1] == coordinates(curves["lines"]["c1"])[1][1]
-    assert coordinates(curves["lines"]["c3"])[0][1] >= 0
+    assert 0 <= coordinates(curves["lines"]["c3"])[0][1] < coordinates(curves["lines"]["c1"])[0][1]
+    assert curves["top"] == "0 – 0.5"

@@ -199,10 +199,12 @@ function paintCurves({ memory, weights }) {
     set(figure.querySelector("figcaption b"), memory.top);
     attribute(figure.querySelector(".line"), "d", memory.line);
     attribute(figure.querySelector(".area"), "d", memory.area);
+    attribute(figure.querySelector(".peak"), "d", memory.peak);
   }
   const chart = find(".weights");
   chart.classList.toggle("drawn", Boolean(weights));
   if (!weights) return;
+  set(chart.querySelector("figcaption b"), weights.top);
   for (const name of ["c1", "c2", "c3"]) attribute(chart.querySelector(`path.${name}`), "d", weights.lines[name]);
   attribute(chart.querySelector(".at"), "d", weights.at === null ? null : `M${weights.at} 0V56`);
 }
