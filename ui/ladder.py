@@ -75,6 +75,8 @@ def _card(stage: StageView, prompt: str, seed: int | None) -> dict[str, Any]:
 
 
 def _lines(stage: StageView) -> list[str]:
+    if stage.reused:
+        return [words.REUSED]
     if stage.state == "done":
         return [words.seconds(stage.seconds), words.bytes_(stage.peak_bytes)]
     if stage.state == "running":

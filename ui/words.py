@@ -147,6 +147,7 @@ NOTHING_DONE: Mapping[str, str] = MappingProxyType(
 )
 
 FINISHING = "Finishing"
+REUSED = "reused"
 LOST_RUN = "That run is no longer kept here; start a new one."
 STOPPED_NOTICE = "Stopped; the stages that were done are kept."
 NO_SEED_YET = "No run yet whose seed could be used again."

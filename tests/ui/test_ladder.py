@@ -1,7 +1,7 @@
 import dataclasses
 import json
 
-from gspn_core.jobs.job import Ended, FileWritten, QueueMoved, fold
+from gspn_core.jobs.job import Ended, FileWritten, QueueMoved, StageReused, fold
 from gspn_core.plan import make_plan
 from gspn_core.settings import Settings
 from ui import words
@@ -35,6 +35,12 @@ def test_a_done_stage_tells_its_seconds_and_its_peak(folded) -> None:
     card = ladder_props(folded(FIRST_STAGE))["stages"][0]
     assert card["state"] == "done"
     assert card["lines"] == ["2.0 s", "1.6 GB"]
+
+
+def test_a_stage_that_an_earlier_run_lent_says_so(folded) -> None:
+    card = ladder_props(fold(folded(1), StageReused(stage=0)))["stages"][0]
+    assert card["state"] == "done"
+    assert card["lines"] == [words.REUSED]
 
 
 def test_a_card_has_a_picture_once_the_proxy_is_there_and_a_download_once_the_png_is(folded) -> None:

@@ -363,6 +363,20 @@ for (const name of ["pointerup", "pointercancel"])
     viewer.classList.remove("dragging");
   });
 
+/* The server names a file as it lies on disk; a link to the bytes themselves keeps the name with the seed. */
+element.addEventListener("click", async (event) => {
+  const link = event.target.closest("a[download]");
+  if (!link || link.href.startsWith("blob:")) return;
+  event.preventDefault();
+  const answer = await fetch(link.href);
+  if (!answer.ok) return;
+  const save = document.createElement("a");
+  save.href = URL.createObjectURL(await answer.blob());
+  save.download = link.download;
+  save.click();
+  setTimeout(() => URL.revokeObjectURL(save.href), 60000);
+});
+
 const press = (id) => {
   const button = document.getElementById(id);
   if (button && !button.disabled) button.click();
