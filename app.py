@@ -6,6 +6,7 @@ Exit codes: 0 stopped on purpose, 2 a bad argument or a port that is taken, 3 no
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import errno
 import importlib
 import importlib.util
@@ -66,14 +67,14 @@ class LateEngine:
         """Return what a run would do; the card is enough for that."""
         return make_plan(settings, self._card)
 
-    def run(self, settings: Settings, should_stop: Callable[[], bool]) -> Iterator[Event]:
+    def run(self, settings: Settings, should_stop: Callable[[], bool], **options: Any) -> Iterator[Event]:
         """Wait for the model, then yield a run's events; raise Stopped or ModelUnavailable instead."""
         while not self.wait(_STOP_POLL_SECONDS):
             if should_stop():
                 raise Stopped("The run was stopped while the model was being read.")
         if self.error is not None:
             raise self.error
-        yield from self._engine.run(settings, should_stop)
+        yield from self._engine.run(settings, should_stop, **options)
 
     def _read(self) -> None:
         try:
@@ -149,6 +150,9 @@ def main(
         card = find_card(arguments.model)
     except ModelUnavailable as error:
         return _refuse(str(error), NO_MODEL)
+    # A picture made on another device or in another dtype is not the same picture.
+    where = f"{card.fingerprint} {arguments.device} {arguments.dtype}"
+    card = dataclasses.replace(card, fingerprint=where)
     taken = why_not_listen(arguments.host, arguments.port)
     if taken:
         return _refuse(taken, USAGE)

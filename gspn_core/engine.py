@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 
 import torch
+from PIL.Image import Image
 
 from gspn_core.cascade.cascade import run_cascade
 from gspn_core.cascade.conditioning import truncation_notice
@@ -32,9 +33,17 @@ class Engine:
 
     @torch.inference_mode()
     def run(
-        self, settings: Settings, should_stop: Callable[[], bool] = lambda: False, *, previews: bool = True
+        self,
+        settings: Settings,
+        should_stop: Callable[[], bool] = lambda: False,
+        *,
+        previews: bool = True,
+        finished: Sequence[Image] = (),
     ) -> Iterator[Event]:
         """Yield the run's events, PlanReady first, CascadeDone last.
+
+        finished: pictures of the first stages from a run whose plan gave them the same keys; the run goes on
+        after them, to the same bytes as if it had made them itself.
 
         `should_stop` is asked at every step and every tile. Raises BadSetting before the first event, Stopped
         when told to stop, OutOfMemory when a stage does not fit; the pictures of finished stages have been
@@ -43,7 +52,8 @@ class Engine:
         plan = self.plan(settings)
         yield PlanReady(plan=plan)
         try:
-            yield from run_cascade(self.model, plan, should_stop, self._preview if previews else None)
+            preview = self._preview if previews else None
+            yield from run_cascade(self.model, plan, should_stop, preview, finished)
         except (torch.OutOfMemoryError, MemoryError) as error:
             raise OutOfMemory(
                 f"memory ran out at a target of {plan.settings.target} px; finished stages are kept, "

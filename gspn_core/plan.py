@@ -6,6 +6,8 @@ A plan has no open questions: every `None` of the settings is resolved here from
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 import math
 import re
 import secrets
@@ -15,6 +17,22 @@ from typing import Literal, TypeVar
 
 from gspn_core.errors import BadSetting, UnsupportedSize
 from gspn_core.settings import MAX_SEED, Mixer, Settings, aspect_ratio
+
+# To be raised by whoever changes what the same settings draw: the sampling loop, a mixer, the scan, a blur.
+MATHS_VERSION = 1
+
+# Settings that say what a stage's own record says already, and those that the base stage does not read.
+_IN_THE_STAGE = frozenset({"target", "aspect", "num_inference_steps", "upscale_strength"})
+_LATER_STAGES_ONLY = frozenset(
+    {
+        "gaussian_sigma",
+        "cosine_scale_1",
+        "cosine_scale_2",
+        "cosine_scale_3",
+        "dilated_min_weight",
+        "dilation_scope",
+    }
+)
 
 Value = TypeVar("Value")
 
@@ -48,6 +66,7 @@ class ModelCard:
     micro_conditioning: "full" tells a later stage the whole size (SDXL's habit), "crop" tells it that it is a
     base-sized crop of a picture of the stage's size (how the embedded model was trained).
     unknown_words: returns the words of a prompt that the model cannot know; None where it takes any words.
+    fingerprint: changes with the model's files.
     """
 
     name: str
@@ -66,6 +85,7 @@ class ModelCard:
     vocabulary_hint: str = ""
     examples: tuple[str, ...] = ()
     unknown_words: Callable[[str], tuple[str, ...]] | None = None
+    fingerprint: str = ""
 
     @property
     def targets(self) -> tuple[int, ...]:
@@ -79,6 +99,8 @@ class StagePlan:
     """One stage: `steps` of the `num_inference_steps` timesteps at `size`.
 
     scale: how many times the base's side; vae_tile_px: None where the picture is decoded whole.
+    key: signature of everything that this stage's picture depends on, the stages before it included: equal
+    keys on one machine mean equal bytes.
     """
 
     index: int
@@ -87,6 +109,7 @@ class StagePlan:
     num_inference_steps: int
     steps: int
     vae_tile_px: int | None
+    key: str = ""
 
     @property
     def is_base(self) -> bool:
@@ -137,19 +160,19 @@ def make_plan(settings: Settings, card: ModelCard) -> CascadePlan:
         upscale_strength=strength,
         seed=_or_default(settings.seed, secrets.randbelow(MAX_SEED + 1)),
     )
-    stages = []
+    stages: list[StagePlan] = []
     for index in range(card.targets.index(target) + 1):
         size = base.scaled(2**index)
-        stages.append(
-            StagePlan(
-                index=index,
-                size=size,
-                scale=2**index,
-                num_inference_steps=steps,
-                steps=steps if index == 0 else stage_steps(steps, strength),
-                vae_tile_px=card.vae_tile_px if max(size.height, size.width) > card.vae_tile_px else None,
-            )
+        stage = StagePlan(
+            index=index,
+            size=size,
+            scale=2**index,
+            num_inference_steps=steps,
+            steps=steps if index == 0 else stage_steps(steps, strength),
+            vae_tile_px=card.vae_tile_px if max(size.height, size.width) > card.vae_tile_px else None,
         )
+        before = stages[-1].key if stages else f"{MATHS_VERSION} {card.name} {card.fingerprint}"
+        stages.append(dataclasses.replace(stage, key=_stage_key(before, stage, resolved)))
     return CascadePlan(
         model=card.name, settings=resolved, stages=tuple(stages), notices=_notices(settings, card)
     )
@@ -157,6 +180,14 @@ def make_plan(settings: Settings, card: ModelCard) -> CascadePlan:
 
 def _or_default(value: Value | None, default: Value) -> Value:
     return default if value is None else value
+
+
+def _stage_key(before: str, stage: StagePlan, settings: Settings) -> str:
+    """Return the signature of a stage after the stages with the signature `before`."""
+    left_out = _IN_THE_STAGE | (_LATER_STAGES_ONLY if stage.is_base else frozenset())
+    told = {name: value for name, value in settings.to_dict().items() if name not in left_out}
+    record = json.dumps([before, dataclasses.asdict(stage), told], sort_keys=True)
+    return hashlib.sha256(record.encode()).hexdigest()
 
 
 def stage_steps(num_inference_steps: int, strength: float) -> int:

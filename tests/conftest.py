@@ -24,28 +24,56 @@ def tiny_pipeline():
     words = ["<|startoftext|>", "<|endoftext|>", *letters]
     tokenizer = CLIPTokenizer(vocab={word: i for i, word in enumerate(words)}, merges=[], model_max_length=77)
     text = CLIPTextConfig(
-        vocab_size=len(words), hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
-        projection_dim=16, bos_token_id=0, eos_token_id=1, pad_token_id=1,
+        vocab_size=len(words),
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        projection_dim=16,
+        bos_token_id=0,
+        eos_token_id=1,
+        pad_token_id=1,
     )
     unet = UNet2DConditionModel(
-        sample_size=8, block_out_channels=(16, 32, 32), layers_per_block=1, norm_num_groups=8,
+        sample_size=8,
+        block_out_channels=(16, 32, 32),
+        layers_per_block=1,
+        norm_num_groups=8,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-        attention_head_dim=8, cross_attention_dim=32, addition_embed_type="text_time",
-        addition_time_embed_dim=8, projection_class_embeddings_input_dim=16 + 6 * 8, use_linear_projection=True,
+        attention_head_dim=8,
+        cross_attention_dim=32,
+        addition_embed_type="text_time",
+        addition_time_embed_dim=8,
+        projection_class_embeddings_input_dim=16 + 6 * 8,
+        use_linear_projection=True,
     )
     vae = AutoencoderKL(
-        block_out_channels=(8, 8, 8, 8), norm_num_groups=4, latent_channels=4, layers_per_block=1,
-        down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
-        scaling_factor=0.5, force_upcast=False,
+        block_out_channels=(8, 8, 8, 8),
+        norm_num_groups=4,
+        latent_channels=4,
+        layers_per_block=1,
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        scaling_factor=0.5,
+        force_upcast=False,
     )
     scheduler = EulerDiscreteScheduler(
-        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", timestep_spacing="leading",
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        timestep_spacing="leading",
         steps_offset=1,
     )
     pipeline = StableDiffusionXLPipeline(
-        vae=vae, text_encoder=CLIPTextModel(text), text_encoder_2=CLIPTextModelWithProjection(text),
-        tokenizer=tokenizer, tokenizer_2=tokenizer, unet=unet, scheduler=scheduler, add_watermarker=False,
+        vae=vae,
+        text_encoder=CLIPTextModel(text),
+        text_encoder_2=CLIPTextModelWithProjection(text),
+        tokenizer=tokenizer,
+        tokenizer_2=tokenizer,
+        unet=unet,
+        scheduler=scheduler,
+        add_watermarker=False,
     )
     for part in (vae, unet, pipeline.text_encoder, pipeline.text_encoder_2):
         part.eval().requires_grad_(False)
@@ -58,9 +86,17 @@ def tiny_card():
     from gspn_core.plan import ModelCard
 
     return ModelCard(
-        name="tiny", title="The tiny model", description="random weights", base_px=64, size_multiple=32,
-        max_target_px=512, default_target_px=128, num_inference_steps=6, guidance_scale=3.0,
-        upscale_strength=0.5, mixers=("gspn", "attention"),
+        name="tiny",
+        title="The tiny model",
+        description="random weights",
+        base_px=64,
+        size_multiple=32,
+        max_target_px=512,
+        default_target_px=128,
+        num_inference_steps=6,
+        guidance_scale=3.0,
+        upscale_strength=0.5,
+        mixers=("gspn", "attention"),
     )
 
 

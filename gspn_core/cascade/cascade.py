@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 from PIL import Image
@@ -20,15 +20,22 @@ from gspn_core.runtime.meter import Meter
 
 
 def run_cascade(
-    model: Model, plan: CascadePlan, should_stop: Callable[[], bool], preview: Preview | None
+    model: Model,
+    plan: CascadePlan,
+    should_stop: Callable[[], bool],
+    preview: Preview | None,
+    finished: Sequence[Image.Image] = (),
 ) -> Iterator[Event]:
-    """Yield the events of every stage of the plan; raise Stopped within a step of `should_stop()`."""
+    """Yield the events of every stage of the plan; raise Stopped within a step of `should_stop()`.
+
+    finished: pictures of the first stages, made before with equal keys; those stages are not run again.
+    """
     began = time.perf_counter()
     settings = plan.settings
     text = encode_text(model.pipeline, settings.prompt, settings.negative_prompt)
-    image = None
+    image = finished[-1] if finished else None
     with use_mixer(model.pipeline.unet, settings.mixer, model.adapter):
-        for stage in plan.stages:
+        for stage in plan.stages[len(finished) :]:
             _leave_if(should_stop())
             conditioning = text.at_size(stage.size, plan.stages[0].size, model.card)
             sampler = StageSampler(model, stage, settings, conditioning)

@@ -109,6 +109,15 @@ def write_sidecar(path: Path, info: Mapping[str, Any], **measured: Any) -> None:
         stream.write(json.dumps({**info, **measured}, sort_keys=True, indent=1).encode())
 
 
+def read_picture(path: Path) -> Image.Image | None:
+    """Return a picture that this project wrote, as RGB; None where it is gone or damaged."""
+    try:
+        with Image.open(path) as image:
+            return image.convert("RGB")
+    except (OSError, ValueError, SyntaxError):
+        return None
+
+
 def write_proxy(path: Path, image: Image.Image, max_px: int = PROXY_PX, quality: int = 90) -> None:
     """Write a JPEG whose longer side has at most max_px."""
     with replacing(path) as stream:

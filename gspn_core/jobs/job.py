@@ -41,7 +41,8 @@ class StageView:
 
     proxy_path: a JPEG of at most 1536 px; png_path: the picture in full; both None until they are written.
     calls_done of model_calls evaluations of the UNet are behind it. The fields after them are kept for the
-    estimate of the time left; their seconds count from the stage's start.
+    estimate of the time left; their seconds count from the stage's start. key: the plan's; reused: an earlier
+    run with the same key lent the picture, so there is nothing measured.
     """
 
     index: int
@@ -64,6 +65,8 @@ class StageView:
     first_step_seconds: float = 0.0
     last_step_seconds: float = 0.0
     tile_seconds: float = 0.0
+    key: str = ""
+    reused: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,6 +135,13 @@ class StopAsked:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StageReused:
+    """A stage's picture was lent by an earlier run with the same key; the stage is not run again."""
+
+    stage: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class FileWritten:
     """A stage's proxy or its picture in full lies on disk."""
 
@@ -148,7 +158,7 @@ class Ended:
     error: str | None = None
 
 
-JobEvent = QueueMoved | StopAsked | FileWritten | Ended
+JobEvent = QueueMoved | StopAsked | StageReused | FileWritten | Ended
 
 
 def fold(
@@ -184,14 +194,17 @@ def _left(view: JobView, rates: Mapping[RateKey, Rate]) -> float | None:
 def planned(view: JobView, plan: CascadePlan) -> JobView:
     """Return the view with the plan's resolved settings, notices and waiting stages."""
     stages = tuple(
-        StageView(index=s.index, height=s.size.height, width=s.size.width, steps=s.steps) for s in plan.stages
+        StageView(index=s.index, height=s.size.height, width=s.size.width, steps=s.steps, key=s.key)
+        for s in plan.stages
     )
     settings = plan.settings.to_dict()
     return dataclasses.replace(view, model=plan.model, settings=settings, notices=plan.notices, stages=stages)
 
 
 def _on_plan(view: JobView, event: PlanReady) -> JobView:
-    return planned(dataclasses.replace(view, state="running", queue_position=0), event.plan)
+    reused = [stage for stage in view.stages if stage.reused]
+    view = planned(dataclasses.replace(view, state="running", queue_position=0), event.plan)
+    return dataclasses.replace(view, stages=(*reused, *view.stages[len(reused) :]))
 
 
 def _on_stage_started(view: JobView, event: StageStarted) -> JobView:
@@ -202,6 +215,7 @@ def _on_stage_started(view: JobView, event: StageStarted) -> JobView:
         width=plan.size.width,
         state="running",
         steps=plan.steps,
+        key=plan.key,
         model_calls=event.model_calls,
         phase="steps" if plan.is_base else "encode",
     )
@@ -268,6 +282,11 @@ def _on_stop_asked(view: JobView, _event: StopAsked) -> JobView:
     return dataclasses.replace(view, stopping=True)
 
 
+def _on_reused(view: JobView, event: StageReused) -> JobView:
+    stage = view.stages[event.stage]
+    return _with_stage(view, dataclasses.replace(stage, state="done", step=stage.steps, reused=True))
+
+
 def _on_file(view: JobView, event: FileWritten) -> JobView:
     change = {"proxy_path" if event.kind == "proxy" else "png_path": event.path}
     return _with_stage(view, dataclasses.replace(view.stages[event.stage], **change))
@@ -302,6 +321,7 @@ _HANDLERS: Mapping[type, Any] = {
     CascadeDone: _on_cascade_done,
     QueueMoved: _on_queue_moved,
     StopAsked: _on_stop_asked,
+    StageReused: _on_reused,
     FileWritten: _on_file,
     Ended: _on_ended,
 }

@@ -10,12 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from PIL.Image import Image
+
 from gspn_core.errors import GspnError
-from gspn_core.events import StageDone
 from gspn_core.jobs.files import replacing
 from gspn_core.jobs.images import FORMAT, picture_info, versions, write_png, write_proxy, write_sidecar
 from gspn_core.jobs.job import Ended, JobView, StageView, fold
-from gspn_core.plan import CascadePlan, Size
+from gspn_core.plan import CascadePlan, Size, StagePlan
 
 _ID = re.compile(r"[A-Za-z0-9_-]{16,64}")
 _FILES = ("proxy_path", "png_path")
@@ -42,27 +43,35 @@ class Store:
         """Return where a file of a stage lies, such as stage-2-1024x1024.png."""
         return self.folder_of(job_id) / f"stage-{stage}-{size.width}x{size.height}.{ending}"
 
-    def write_proxy(self, job_id: str, done: StageDone) -> Path:
+    def write_proxy(self, job_id: str, stage: StagePlan, image: Image) -> Path:
         """Write a stage's small JPEG and return its path; raise OSError where that cannot be."""
-        path = self.stage_file(job_id, done.stage.index, done.stage.size, "jpg")
-        write_proxy(path, done.image)
+        path = self.stage_file(job_id, stage.index, stage.size, "jpg")
+        write_proxy(path, image)
         return path
 
-    def write_picture(self, job_id: str, plan: CascadePlan, done: StageDone, created: float) -> Path:
-        """Write a stage's sidecar and PNG and return the PNG's path; raise OSError where that cannot be."""
-        stage = done.stage
+    def write_picture(
+        self, job_id: str, plan: CascadePlan, stage: StagePlan, image: Image, **measured: Any
+    ) -> Path:
+        """Write a stage's sidecar and PNG and return the PNG's path; raise OSError where that cannot be.
+
+        measured: what the sidecar tells beyond the settings, such as seconds.
+        """
         info = picture_info(plan, stage.index, self.versions)
-        write_sidecar(
-            self.stage_file(job_id, stage.index, stage.size, "json"),
-            info,
-            seconds=done.seconds,
-            peak_bytes=done.memory.peak_bytes,
-            memory_kind=done.memory.kind,
-            created=created,
-        )
+        write_sidecar(self.stage_file(job_id, stage.index, stage.size, "json"), info, **measured)
         path = self.stage_file(job_id, stage.index, stage.size, "png")
-        write_png(path, done.image, info)
+        write_png(path, image, info)
         return path
+
+    def finished_pictures(self) -> dict[str, Path]:
+        """Return the PNG of every finished stage of every readable job by the stage's key."""
+        pictures = {}
+        for record in sorted(self.folder.glob("*/job.json"), key=lambda path: path.stat().st_mtime):
+            try:
+                stages = self.read_job(record.parent.name).stages
+            except GspnError:
+                continue
+            pictures |= {stage.key: Path(stage.png_path) for stage in stages if stage.key and stage.png_path}
+        return pictures
 
     def write_job(self, view: JobView) -> None:
         """Write job.json: the view, with names in place of paths, and versions; raise OSError on failure."""

@@ -15,10 +15,13 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from PIL.Image import Image
+
 from gspn_core.errors import Busy, GspnError, Stopped
-from gspn_core.events import Event, PlanReady, StageDone
+from gspn_core.events import CascadeDone, Event, PlanReady, StageDone
 from gspn_core.jobs.estimate import Rate, measured_rate
 from gspn_core.jobs.files import write_failure
+from gspn_core.jobs.images import read_picture
 from gspn_core.jobs.job import (
     Ended,
     FileWritten,
@@ -26,15 +29,16 @@ from gspn_core.jobs.job import (
     JobView,
     QueueMoved,
     RateKey,
+    StageReused,
     StopAsked,
     fold,
     planned,
 )
 from gspn_core.jobs.store import Store
-from gspn_core.plan import CascadePlan
+from gspn_core.plan import CascadePlan, StagePlan
 from gspn_core.settings import Settings
 
-Run = Callable[[Settings, Callable[[], bool]], Generator[Event, None, None]]
+Run = Callable[..., Generator[Event, None, None]]
 
 _KEPT_IN_MEMORY = 100
 _log = logging.getLogger(__name__)
@@ -63,8 +67,9 @@ class _Job:
 class Jobs:
     """Runs in the order in which they were asked for, one at a time.
 
-    run: the engine's run; its second argument tells whether to stop. plan: what `submit` refuses bad settings
-    with. folder: where pictures go. keep_bytes: the oldest jobs beyond it are removed, never a waiting one.
+    run: the engine's run; its second argument tells whether to stop, and it gets `finished`, the pictures of
+    the first stages, where an earlier run has made them. plan: what `submit` refuses bad settings with.
+    folder: where pictures go. keep_bytes: the oldest jobs beyond it are removed, never a waiting one.
     """
 
     def __init__(
@@ -84,6 +89,7 @@ class Jobs:
         self._jobs: dict[str, _Job] = {}
         self._queue: deque[_Job] = deque()
         self._rates: dict[RateKey, Rate] = {}
+        self._pictures = self._store.finished_pictures()
         self._changed = threading.Condition()
         self._saving = threading.Lock()
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="gspn-writer")
@@ -217,8 +223,13 @@ class Jobs:
         """Run a job to its end; return how it ended, None where it reached its target."""
         try:
             self._save_or_fail(job, open_folder=True)
+            finished = self._reuse(job)
+            if len(finished) == len(job.plan.stages):
+                self._change(job, CascadeDone(seconds=0.0))
+                return None
+            options = {"finished": finished} if finished else {}
             # Resolved settings plan to the same plan again, seed included.
-            with closing(self._run(job.plan.settings, job.stop.is_set)) as events:
+            with closing(self._run(job.plan.settings, job.stop.is_set, **options)) as events:
                 for event in events:
                     self._take(job, event)
         except Stopped:
@@ -245,15 +256,41 @@ class Jobs:
         if not isinstance(event, StageDone):
             self._change(job, event)
             return
+        memory = event.memory
+        measured = {
+            "seconds": event.seconds,
+            "peak_bytes": memory.peak_bytes,
+            "memory_kind": memory.kind,
+            "created": time.time(),
+        }
+        self._keep(job, event, event.stage, event.image, measured)
+        self._learn(job, event.stage.index)
+
+    def _keep(
+        self, job: _Job, event: StageDone | StageReused, stage: StagePlan, image: Image, measured: dict
+    ) -> None:
+        """Show a finished stage with its proxy; its picture in full is written aside."""
         try:
-            path = self._store.write_proxy(job.id, event)
+            path = self._store.write_proxy(job.id, stage, image)
         except OSError as error:
             self._change(job, event)
-            raise GspnError(write_failure(f"The picture of {event.stage.size}", error)) from error
-        self._change(job, event, FileWritten(stage=event.stage.index, kind="proxy", path=str(path)))
-        self._learn(job, event.stage.index)
+            raise GspnError(write_failure(f"The picture of {stage.size}", error)) from error
+        self._change(job, event, FileWritten(stage=stage.index, kind="proxy", path=str(path)))
         self._save_or_fail(job)
-        self._writer.submit(self._write_picture, job, event)
+        self._writer.submit(self._write_picture, job, stage, image, measured)
+
+    def _reuse(self, job: _Job) -> list[Image]:
+        """Return the pictures of the job's first stages that earlier runs made, and show them as done."""
+        pictures: list[Image] = []
+        for stage in job.plan.stages:
+            path = self._pictures.get(stage.key)
+            image = read_picture(path) if path is not None else None
+            if image is None or image.size != (stage.size.width, stage.size.height):
+                break
+            pictures.append(image)
+            measured = {"reused": True, "created": time.time()}
+            self._keep(job, StageReused(stage=stage.index), stage, image, measured)
+        return pictures
 
     def _learn(self, job: _Job, index: int) -> None:
         stage = job.view.stages[index]
@@ -263,19 +300,20 @@ class Jobs:
             with self._changed:
                 self._rates[key] = rate
 
-    def _write_picture(self, job: _Job, done: StageDone) -> None:
+    def _write_picture(self, job: _Job, stage: StagePlan, image: Image, measured: dict) -> None:
         try:
-            path = self._store.write_picture(job.id, job.plan, done, time.time())
+            path = self._store.write_picture(job.id, job.plan, stage, image, **measured)
         except OSError as error:
-            job.write_error = write_failure(f"The picture of {done.stage.size}", error)
+            job.write_error = write_failure(f"The picture of {stage.size}", error)
             job.stop.set()
             return
         except Exception:
-            _log.exception("The picture of run %s, stage %d could not be written", job.id, done.stage.index)
-            job.write_error = f"The picture of {done.stage.size} could not be written; see the server's log."
+            _log.exception("The picture of run %s, stage %d could not be written", job.id, stage.index)
+            job.write_error = f"The picture of {stage.size} could not be written; see the server's log."
             job.stop.set()
             return
-        self._change(job, FileWritten(stage=done.stage.index, kind="png", path=str(path)))
+        self._pictures[stage.key] = path
+        self._change(job, FileWritten(stage=stage.index, kind="png", path=str(path)))
 
     def _save_or_fail(self, job: _Job, *, open_folder: bool = False) -> None:
         try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import json
 from pathlib import Path
 
@@ -48,8 +50,9 @@ def find_card(name_or_path: str) -> ModelCard:
         raise ModelUnavailable(
             f"model {name_or_path} holds {kind}, not a StableDiffusionXLPipeline; use an SDXL folder."
         )
+    fingerprint = _fingerprint(folder)
     if name_or_path == WORLD.name:
-        return WORLD
+        return dataclasses.replace(WORLD, fingerprint=fingerprint)
     unet = _read_json(folder / "unet" / "config.json", name_or_path)
     vae = _read_json(folder / "vae" / "config.json", name_or_path)
     try:
@@ -73,7 +76,16 @@ def find_card(name_or_path: str) -> ModelCard:
         guidance_scale=7.0,
         upscale_strength=0.35,
         mixers=("gspn", "attention") if has_adapter else ("attention",),
+        fingerprint=fingerprint,
     )
+
+
+def _fingerprint(folder: Path) -> str:
+    """Return a signature of names, sizes and times of a model's files; their contents are not read."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    stats = [(path.relative_to(folder).as_posix(), path.stat()) for path in files]
+    record = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
+    return hashlib.sha256(json.dumps(record).encode()).hexdigest()[:16]
 
 
 def _read_json(path: Path, name: str) -> dict:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 
 import pytest
@@ -78,9 +78,9 @@ def stage_events(stage: StagePlan, *, call_seconds: float = 1.0) -> Generator[Ev
     yield StageDone(stage=stage, image=picture, seconds=seconds, memory=memory(peak=5_000))
 
 
-def cascade_events(plan: CascadePlan) -> Generator[Event, None, None]:
+def cascade_events(plan: CascadePlan, first: int = 0) -> Generator[Event, None, None]:
     yield PlanReady(plan=plan)
-    for stage in plan.stages:
+    for stage in plan.stages[first:]:
         yield from stage_events(stage, call_seconds=4.0**stage.index)
     yield CascadeDone(seconds=100.0)
 
@@ -94,6 +94,7 @@ class Engine:
 
     before_event: Callable[[Settings, int], None] = lambda _settings, _number: None
     ran: list[Settings] = field(default_factory=list)
+    finished: list[tuple[Image.Image, ...]] = field(default_factory=list)
     stopped_after: list[int] = field(default_factory=list)
 
     def plan(self, settings: Settings) -> CascadePlan:
@@ -104,9 +105,11 @@ class Engine:
         settings: Settings,
         should_stop: Callable[[], bool],
         previews: bool = True,  # noqa: ARG002 - the engine's signature
+        finished: Sequence[Image.Image] = (),
     ) -> Generator[Event, None, None]:
         self.ran.append(settings)
-        events = cascade_events(self.plan(settings))
+        self.finished.append(tuple(finished))
+        events = cascade_events(self.plan(settings), len(finished))
         for number, event in zip(itertools.count(), events, strict=False):
             self.before_event(settings, number)
             if should_stop():

@@ -9,7 +9,7 @@ import pytest
 
 from gspn_core.errors import BadSetting, UnsupportedSize
 from gspn_core.plan import ModelCard, Size, base_size, make_plan, stage_steps
-from gspn_core.settings import CHOICES, RANGES, Settings
+from gspn_core.settings import CHOICES, FIELD_NAMES, RANGES, Settings
 
 BIG = ModelCard(
     name="big",
@@ -33,6 +33,7 @@ def random_settings(rng: random.Random, card: ModelCard) -> Settings:
         width = height
     values = {"prompt": "a lake", "target": rng.choice((None, *card.targets)), "aspect": f"{width}:{height}"}
     values |= {name: rng.choice(choices) for name, choices in CHOICES.items()}
+    values["mixer"] = rng.choice((None, *card.mixers))
     for name in ("num_inference_steps", "guidance_scale", "upscale_strength", "seed"):
         bounds = RANGES[name]
         draw = rng.randint if name in ("num_inference_steps", "seed") else rng.uniform
@@ -148,3 +149,47 @@ def test_a_prompt_of_which_no_word_is_known_is_refused(card):
 def test_a_size_is_told_as_width_by_height():
     assert str(Size(512, 768)) == "768×512"
     assert Size(512, 768).scaled(2) == Size(1024, 1536)
+
+
+KEY_CHANGES = {
+    "prompt": "a hill",
+    "negative_prompt": "fog",
+    "target": None,
+    "aspect": "3:2",
+    "mixer": "gspn",
+    "num_inference_steps": 9,
+    "guidance_scale": 2.0,
+    "upscale_strength": 1.0,
+    "gaussian_sigma": 2.0,
+    "cosine_scale_1": 2.0,
+    "cosine_scale_2": 2.0,
+    "cosine_scale_3": 2.0,
+    "dilated_min_weight": 0.2,
+    "dilation_scope": "all",
+    "scheduler": "ddim",
+    "seed": 8,
+}
+LATER_ONLY = {"upscale_strength", "gaussian_sigma", "dilated_min_weight", "dilation_scope"} | {
+    f"cosine_scale_{i}" for i in (1, 2, 3)
+}
+
+
+@pytest.mark.parametrize("name", FIELD_NAMES)
+def test_a_stages_key_changes_with_what_its_picture_depends_on(card, name):
+    asked = {"prompt": "a lake", "seed": 7, "mixer": "attention", "target": card.targets[-1]}
+    change = card.targets[-2] if name == "target" else KEY_CHANGES[name]
+    before = [stage.key for stage in make_plan(Settings(**asked), card).stages]
+    after = [stage.key for stage in make_plan(Settings(**{**asked, name: change}), card).stages]
+    same = [a == b for a, b in zip(before, after, strict=False)]
+    if name == "target":
+        assert all(same)
+    elif name in LATER_ONLY:
+        assert same == [True, *[False] * (len(same) - 1)]
+    else:
+        assert not any(same)
+
+
+def test_keys_change_with_the_models_files(card):
+    asked = Settings(prompt="a lake", seed=7)
+    other = dataclasses.replace(card, fingerprint="other")
+    assert make_plan(asked, card).stages[0].key != make_plan(asked, other).stages[0].key

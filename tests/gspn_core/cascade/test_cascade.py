@@ -192,3 +192,12 @@ def test_a_run_may_be_resumed_from_another_thread(engine):
     events.extend(run)
     images = [event.image for event in events if isinstance(event, StageDone)]
     assert images[-1].tobytes() == _last(engine).tobytes()
+
+
+def test_a_run_that_goes_on_after_finished_stages_gives_the_same_bytes(engine):
+    whole = _pictures(engine, SETTINGS)
+    events = list(engine.run(SETTINGS, finished=whole[:2]))
+    started = [event.stage.index for event in events if isinstance(event, StageStarted)]
+    assert started == [2]
+    (last,) = [event.image for event in events if isinstance(event, StageDone)]
+    assert last.tobytes() == whole[2].tobytes()

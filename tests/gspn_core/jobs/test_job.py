@@ -14,6 +14,7 @@ from gspn_core.jobs.job import (
     JobEvent,
     JobView,
     QueueMoved,
+    StageReused,
     StopAsked,
     fold,
     planned,
@@ -139,6 +140,7 @@ def test_every_kind_of_event_is_folded(plan, events):
     extra = [
         QueueMoved(position=1),
         StopAsked(),
+        StageReused(stage=0),
         FileWritten(stage=0, kind="proxy", path="p"),
         Ended(state="stopped"),
     ]

@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from gspn_core.errors import BadSetting, Busy, GspnError, OutOfMemory
 from gspn_core.jobs import store as store_module
@@ -141,7 +142,7 @@ def test_a_queued_run_stops_at_once_and_those_behind_it_move_up(make_engine, ope
     gate = Gate(at=1)
     engine = make_engine(before_event=gate)
     jobs = open_jobs(engine)
-    running, waiting, behind = (jobs.submit(SETTINGS) for _ in range(3))
+    running, waiting, behind = (jobs.submit(again(seed=seed)) for seed in range(3))
     gate.wait()
     jobs.stop(waiting)
     assert last(jobs, waiting).state == "stopped"
@@ -263,7 +264,7 @@ def test_a_run_sees_the_context_of_whoever_asked_for_it(make_engine, open_jobs):
     asked_by.set("the first")
     first = jobs.submit(SETTINGS)
     asked_by.set("the second")
-    last(jobs, jobs.submit(SETTINGS))
+    last(jobs, jobs.submit(again(seed=4)))
     last(jobs, first)
     assert seen == ["the first", "the second"]
 
@@ -366,7 +367,7 @@ def test_a_second_run_knows_its_time_left_before_its_first_step(make_engine, ope
     jobs = open_jobs(engine)
     last(jobs, jobs.submit(SETTINGS))
     engine.before_event = gate
-    job_id = jobs.submit(SETTINGS)
+    job_id = jobs.submit(again(seed=4))
     gate.wait()
     assert jobs.view(job_id).left_seconds > 0
     gate.open()
@@ -387,3 +388,67 @@ def test_closing_stops_everything_and_takes_nothing_more(make_engine, open_jobs)
     assert jobs.view(running).state == "stopped"
     with pytest.raises(Busy, match="closing"):
         jobs.submit(SETTINGS)
+
+
+def again(**changes) -> Settings:
+    return Settings(**{**SETTINGS.to_dict(), **changes})
+
+
+def test_a_later_setting_that_changes_reuses_the_stages_before_it(open_jobs, make_engine):
+    engine = make_engine()
+    jobs = open_jobs(engine)
+    first = last(jobs, jobs.submit(SETTINGS))
+    second = last(jobs, jobs.submit(again(gaussian_sigma=2.0)))
+    assert [stage.reused for stage in first.stages] == [False, False, False]
+    assert [stage.reused for stage in second.stages] == [True, False, False]
+    assert [len(pictures) for pictures in engine.finished] == [0, 1]
+    assert all(stage.state == "done" and stage.png_path for stage in second.stages)
+    assert second.stages[0].seconds is None
+    pixels = [Image.open(view.stages[0].png_path).tobytes() for view in (first, second)]
+    assert pixels[0] == pixels[1]
+
+
+def test_a_higher_target_goes_on_from_the_last_picture(open_jobs, make_engine):
+    engine = make_engine()
+    jobs = open_jobs(engine)
+    last(jobs, jobs.submit(again(target=128)))
+    higher = last(jobs, jobs.submit(again(target=256)))
+    assert [stage.reused for stage in higher.stages] == [True, True, False]
+
+
+def test_the_same_run_again_needs_no_device(open_jobs, make_engine):
+    engine = make_engine()
+    jobs = open_jobs(engine)
+    last(jobs, jobs.submit(SETTINGS))
+    view = last(jobs, jobs.submit(SETTINGS))
+    assert view.state == "done"
+    assert all(stage.reused and stage.png_path and stage.proxy_path for stage in view.stages)
+    assert len(engine.ran) == 1
+
+
+def test_an_earlier_setting_that_changes_reuses_nothing(open_jobs, make_engine):
+    engine = make_engine()
+    jobs = open_jobs(engine)
+    last(jobs, jobs.submit(SETTINGS))
+    view = last(jobs, jobs.submit(again(seed=4)))
+    assert not any(stage.reused for stage in view.stages)
+
+
+def test_a_reused_picture_tells_the_settings_of_its_own_run(open_jobs, make_engine):
+    jobs = open_jobs(make_engine())
+    last(jobs, jobs.submit(SETTINGS))
+    view = last(jobs, jobs.submit(again(gaussian_sigma=2.0)))
+    text = read_png(Path(view.stages[0].png_path))["gspn_studio"]
+    assert text["settings"]["gaussian_sigma"] == 2.0
+
+
+def test_pictures_outlive_the_server_and_a_lost_file_is_made_again(open_jobs, make_engine):
+    first = open_jobs(make_engine())
+    view = last(first, first.submit(SETTINGS))
+    first.close()
+    Path(view.stages[1].png_path).unlink()
+    engine = make_engine()
+    jobs = open_jobs(engine)
+    view = last(jobs, jobs.submit(again(cosine_scale_2=1.0)))
+    assert [stage.reused for stage in view.stages] == [True, False, False]
+    assert view.state == "done"
