@@ -171,14 +171,14 @@ def test_an_address_of_no_run_gives_an_empty_page_that_says_so(visit) -> None:
     assert page.evaluate(STATE) == "empty"
 
 
-def test_full_size_shows_one_pixel_for_one_and_keeps_the_place_between_stages(page) -> None:
-    small_run(page, "rocky mountains by day", target="1024", steps="2")
+def test_full_size_shows_one_pixel_for_one_at_every_stage(page) -> None:
+    small_run(page, "rocky mountains by day")
     wait_for_state(page, "done")
-    wait_for_downloads(page, 3)
+    wait_for_downloads(page, 2)
     page.locator(".headline").click()
     page.keyboard.press("z")
-    page.wait_for_function("document.querySelector('.picture').getBoundingClientRect().width === 1024")
-    assert page.evaluate("document.querySelector('.picture').naturalWidth") == 1024
+    page.wait_for_function("document.querySelector('.picture').getBoundingClientRect().width === 512")
+    assert page.evaluate("document.querySelector('.picture').naturalWidth") == 512
     page.keyboard.press("1")
     page.wait_for_function("document.querySelector('.picture').getBoundingClientRect().width === 256")
     assert page.get_attribute(".ladder li:nth-child(1) .card", "aria-pressed") == "true"
