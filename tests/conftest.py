@@ -96,7 +96,7 @@ def tiny_card():
         num_inference_steps=6,
         guidance_scale=3.0,
         upscale_strength=0.5,
-        mixers=("gspn", "attention"),
+        mixers=("gspn", "attention", "neighborhood"),
     )
 
 

@@ -67,6 +67,7 @@ CHOICES: Mapping[str, str] = MappingProxyType(
     {
         "gspn": "GSPN",
         "attention": "Attention",
+        "neighborhood": "Neighbourhood",
         "euler": "Euler",
         "dpm++2m": "DPM++ 2M",
         "dpm++2m-karras": "DPM++ 2M Karras",

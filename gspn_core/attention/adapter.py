@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
+from typing import Protocol
 
 import torch
 from diffusers.models.attention import BasicTransformerBlock
@@ -128,10 +129,7 @@ class GSPNAdapter:
             raise GspnError("another GSPN adapter is injected into this UNet; eject that one first.")
         originals = self_attentions(self.unet)
         _refuse_differences(dict.fromkeys(self._mixers, ()), dict.fromkeys(originals, ()))
-        for name, module in self.unet.named_modules():
-            if isinstance(module, Transformer2DModel):
-                inside = [mixer for key, mixer in self._mixers.items() if key.startswith(f"{name}.")]
-                self._hooks.append(module.register_forward_pre_hook(_tell_map_size(inside), with_kwargs=True))
+        self._hooks = hook_map_sizes(self.unet, self._mixers)
         for name, mixer in self._mixers.items():
             _follow(mixer, originals[name])
             self.unet.set_submodule(name, mixer)
@@ -220,15 +218,34 @@ def _follow(module: nn.Module, other: nn.Module) -> None:
         module.to(device)
 
 
-def _tell_map_size(mixers: list[GSPNMixer]):
-    """Return a hook that hands a Transformer2DModel's input height and width to the mixers inside it."""
+class _HasMapSize(Protocol):
+    map_size: tuple[int, int] | None
 
-    def hook(_module, args, kwargs):
-        hidden_states = args[0] if args else kwargs["hidden_states"]
-        for mixer in mixers:
-            mixer.map_size = tuple(hidden_states.shape[-2:])
 
-    return hook
+def hook_map_sizes(
+    unet: nn.Module, layers: Mapping[str, _HasMapSize]
+) -> list[torch.utils.hooks.RemovableHandle]:
+    """Keep `map_size` of layers, named by their attention's place in the UNet, at what it is given to map.
+
+    Returns:
+        the hooks, one per Transformer2DModel; whoever asked for them removes them.
+    """
+
+    def tell(inside: list[_HasMapSize]):
+        def hook(_module, args, kwargs):
+            hidden_states = args[0] if args else kwargs["hidden_states"]
+            for layer in inside:
+                layer.map_size = tuple(hidden_states.shape[-2:])
+
+        return hook
+
+    return [
+        module.register_forward_pre_hook(
+            tell([layer for key, layer in layers.items() if key.startswith(f"{name}.")]), with_kwargs=True
+        )
+        for name, module in unet.named_modules()
+        if isinstance(module, Transformer2DModel)
+    ]
 
 
 def _read(folder: Path) -> tuple[dict, dict[str, Tensor]]:

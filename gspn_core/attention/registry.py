@@ -6,7 +6,7 @@ Knows names and words; free of torch, so that the page may read it.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +47,13 @@ MIXERS: tuple[MixerChoice, ...] = (
         description="Every patch looks at every other; the cost grows with the square of the pixels.",
         needs_adapter=False,
     ),
+    MixerChoice(
+        name="neighborhood",
+        label="Neighbourhood attention",
+        description="Every patch looks at a base-sized window around it, with the model's own weights; "
+        "the cost grows with the pixels.",
+        needs_adapter=False,
+    ),
 )
 
 
@@ -75,14 +82,15 @@ def use_mixer(unet: Any, name: str, adapter: GSPNAdapter | None = None) -> Itera
     Raises:
         BadSetting: an unknown name.
         ModelUnavailable: an adapter that is needed and missing, or was never trained.
-        GspnError: an adapter made for another UNet, or injected already.
+        GspnError: an adapter made for another UNet, or injected already or where it must not be.
     """
     if not mixer_choice(name).needs_adapter:
         if adapter is not None and adapter.is_injected:
             raise GspnError(
                 f"mixer {name} needs the UNet's own layers, but an adapter is injected; eject it."
             )
-        yield
+        with _own_layers(unet, name):
+            yield
         return
     if adapter is None:
         raise ModelUnavailable(f"mixer {name} needs an adapter trained for this UNet, and there is none; "
@@ -94,3 +102,13 @@ def use_mixer(unet: Any, name: str, adapter: GSPNAdapter | None = None) -> Itera
         raise GspnError(f"the {name} adapter was made for another UNet; load it for this one.")
     with adapter.injected():
         yield
+
+
+def _own_layers(unet: Any, name: str) -> AbstractContextManager[Any]:
+    """Return the context in which the UNet's own attention weights run under a mixer without an adapter."""
+    if name == "attention":
+        return nullcontext()
+    # Here, not above: the page reads this module and has no torch.
+    from gspn_core.attention.neighborhood import neighborhood_attention
+
+    return neighborhood_attention(unet)

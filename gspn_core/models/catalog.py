@@ -9,6 +9,7 @@ from pathlib import Path
 
 from gspn_core.errors import ModelUnavailable
 from gspn_core.plan import ModelCard
+from gspn_core.settings import Mixer
 from gspn_core.world import captions
 
 WORLD_FOLDER = Path(__file__).parents[2] / "assets" / "world"
@@ -25,7 +26,7 @@ WORLD = ModelCard(
     num_inference_steps=24,
     guidance_scale=4.0,
     upscale_strength=0.4,
-    mixers=("gspn", "attention"),
+    mixers=("gspn", "attention", "neighborhood"),
     micro_conditioning="crop",
     vocabulary_hint="it draws landscapes: mountains, hills, dunes, lakes, meadows, pines, by day or night",
     examples=captions.EXAMPLES,
@@ -63,7 +64,7 @@ def find_card(name_or_path: str) -> ModelCard:
         raise ModelUnavailable(
             f"model {name_or_path} has a config without {error}; write the folder again with save_pretrained."
         ) from error
-    has_adapter = (folder / ADAPTER_FOLDER).is_dir()
+    own: tuple[Mixer, ...] = ("attention", "neighborhood")
     return ModelCard(
         name=folder.name,
         title=folder.name,
@@ -75,7 +76,7 @@ def find_card(name_or_path: str) -> ModelCard:
         num_inference_steps=50,
         guidance_scale=7.0,
         upscale_strength=0.35,
-        mixers=("gspn", "attention") if has_adapter else ("attention",),
+        mixers=("gspn", *own) if (folder / ADAPTER_FOLDER).is_dir() else own,
         fingerprint=fingerprint,
     )
 

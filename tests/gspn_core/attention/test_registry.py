@@ -8,8 +8,9 @@ from typing import get_args
 
 import pytest
 
-from gspn_core.attention.adapter import GSPNAdapter
+from gspn_core.attention.adapter import GSPNAdapter, self_attentions
 from gspn_core.attention.gspn import GSPNMixer
+from gspn_core.attention.neighborhood import NeighborhoodProcessor
 from gspn_core.attention.registry import MIXERS, mixer_choice, use_mixer
 from gspn_core.errors import BadSetting, GspnError, ModelUnavailable
 from gspn_core.settings import Mixer
@@ -47,6 +48,15 @@ def test_attention_leaves_the_unet_alone(unet, trained, run_unet):
         assert run_unet(unet).equal(before)
 
 
+def test_neighborhood_runs_in_every_self_attention_and_leaves_the_unet_as_it_was(unet, trained, run_unet):
+    before, wanted = [layer.processor for layer in self_attentions(unet).values()], run_unet(unet, 32, 32)
+    with use_mixer(unet, "neighborhood", trained):
+        assert all(isinstance(a.processor, NeighborhoodProcessor) for a in self_attentions(unet).values())
+        assert not run_unet(unet, 32, 32).equal(wanted)
+    assert [layer.processor for layer in self_attentions(unet).values()] == before
+    assert run_unet(unet, 32, 32).equal(wanted)
+
+
 def test_mixer_is_taken_out_when_the_block_raises(unet, trained):
     with pytest.raises(RuntimeError, match="inside"), use_mixer(unet, "gspn", trained):
         raise RuntimeError("inside")
@@ -70,18 +80,19 @@ def test_adapter_of_another_unet_is_refused(make_unet, trained):
         pass
 
 
-def test_attention_is_refused_while_an_adapter_is_injected(unet, trained):
+@pytest.mark.parametrize("name", ["attention", "neighborhood"])
+def test_own_layers_are_refused_while_an_adapter_is_injected(unet, trained, name):
     with (
         trained.injected(),
         pytest.raises(GspnError, match="eject it"),
-        use_mixer(unet, "attention", trained),
+        use_mixer(unet, name, trained),
     ):
         pass
 
 
 def test_unknown_mixer_is_refused(unet):
     with (
-        pytest.raises(BadSetting, match="mixer must be one of gspn, attention, got 'mamba'"),
+        pytest.raises(BadSetting, match="mixer must be one of gspn, attention, neighborhood, got 'mamba'"),
         use_mixer(unet, "mamba"),
     ):
         pass

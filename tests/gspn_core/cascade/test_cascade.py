@@ -4,6 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from gspn_core.attention.adapter import self_attentions
+from gspn_core.attention.gspn import GSPNMixer
+from gspn_core.attention.neighborhood import NeighborhoodProcessor
 from gspn_core.attention.registry import MIXERS
 from gspn_core.engine import Engine
 from gspn_core.errors import BadSetting, OutOfMemory, Stopped
@@ -61,7 +64,7 @@ def test_figures_are_measured(engine):
     assert events[-1].seconds >= 0.9 * stage_seconds
 
 
-@pytest.mark.parametrize("mixer", ["gspn", "attention"])
+@pytest.mark.parametrize("mixer", [choice.name for choice in MIXERS])
 def test_the_same_seed_and_settings_give_the_same_bytes(engine, mixer):
     first, second = (_last(engine, mixer=mixer).tobytes() for _ in range(2))
     assert first == second
@@ -69,21 +72,39 @@ def test_the_same_seed_and_settings_give_the_same_bytes(engine, mixer):
 
 def test_only_the_mixer_asked_for_runs(engine):
     ran = []
-    unet = engine.model.pipeline.unet
-    attentions = [block.attn1 for block in unet.modules() if hasattr(block, "attn1")]
-    hooks = [
-        module.register_forward_hook(lambda *_, name=name: ran.append(name))
-        for name, modules in (("attention", attentions), ("gspn", engine.model.adapter.mixers.values()))
-        for module in modules
-    ]
+    attentions = self_attentions(engine.model.pipeline.unet).values()
+    own = {attention: attention.processor for attention in attentions}
+
+    def note(module, *_):
+        processor = getattr(module, "processor", None)
+        if isinstance(module, GSPNMixer):
+            ran.append("gspn")
+        elif isinstance(processor, NeighborhoodProcessor):
+            ran.append("neighborhood")
+        else:
+            ran.append("attention" if processor is own[module] else processor)
+
+    mixers = engine.model.adapter.mixers.values()
+    hooks = [module.register_forward_hook(note) for module in (*attentions, *mixers)]
     try:
         for mixer in (choice.name for choice in MIXERS):
             ran.clear()
             _last(engine, mixer=mixer, target=64)
             assert set(ran) == {mixer}
+            assert len(ran) % len(attentions) == 0
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def test_neighborhood_draws_the_base_stage_as_attention_does_and_a_later_one_otherwise(engine):
+    asked = {**SETTINGS.to_dict(), "target": 128, "aspect": "2:1", "upscale_strength": 1.0}
+    attention, neighborhood = (
+        [np.array(image, int) for image in _pictures(engine, Settings(**{**asked, "mixer": mixer}))]
+        for mixer in ("attention", "neighborhood")
+    )
+    assert np.abs(attention[0] - neighborhood[0]).max() <= 1
+    assert not np.array_equal(attention[1], neighborhood[1])
 
 
 def test_the_unet_is_left_as_it_was_found(engine):

@@ -24,17 +24,17 @@ def folder(saved, tmp_path):
 def test_a_saved_sdxl_folder_loads_with_the_same_weights(folder, tiny_pipeline):
     model = load_model(str(folder), device="cpu")
     assert model.card.base_px == 64
-    assert model.card.mixers == ("attention",)
+    assert model.card.mixers == ("attention", "neighborhood")
     assert model.adapter is None
     before, after = tiny_pipeline.unet.state_dict(), model.pipeline.unet.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert not any(p.requires_grad for p in model.pipeline.unet.parameters())
 
 
-def test_a_folder_with_an_adapter_offers_both_mixers(folder, tiny_model):
+def test_a_folder_with_an_adapter_offers_its_mixer_first(folder, tiny_model):
     tiny_model.adapter.save(folder / ADAPTER_FOLDER)
     model = load_model(str(folder), device="cpu")
-    assert model.card.mixers == ("gspn", "attention")
+    assert model.card.mixers == ("gspn", "attention", "neighborhood")
     assert set(model.adapter.mixers) == set(tiny_model.adapter.mixers)
 
 
