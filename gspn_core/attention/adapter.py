@@ -225,7 +225,7 @@ class _HasMapSize(Protocol):
 def hook_map_sizes(
     unet: nn.Module, layers: Mapping[str, _HasMapSize]
 ) -> list[torch.utils.hooks.RemovableHandle]:
-    """Keep `map_size` of layers, named by their attention's place in the UNet, at what it is given to map.
+    """Tell layers, named by their attention's place in the UNet, the height and width of every map they get.
 
     Returns:
         the hooks, one per Transformer2DModel; whoever asked for them removes them.
