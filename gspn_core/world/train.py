@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from diffusers import AutoencoderKL
 
+from gspn_core.world import _nets
 from gspn_core.world._data import RenderCache
 from gspn_core.world._denoiser import build_model, pipeline_of, train_model
 from gspn_core.world._loop import Loop
@@ -35,7 +36,9 @@ def export(recipe: Recipe, out: Path) -> None:
     tokenizer, modules = build_model(recipe)
     parts = Loop(modules, recipe.model_loop, recipe.work / "model.pt").averages
     parts["unet"].set_default_attn_processor()
-    vae = AutoencoderKL.from_pretrained(recipe.work / "vae")
+    # Built anew, so that its config does not tell the folder it was read from.
+    vae = _nets.build_vae(recipe.nets)
+    vae.load_state_dict(AutoencoderKL.from_pretrained(recipe.work / "vae").state_dict())
     parts["unet"].to(torch.float16, memory_format=torch.contiguous_format)
     pipeline = pipeline_of(parts, vae.half(), tokenizer)
     pipeline.save_pretrained(out, safe_serialization=True)

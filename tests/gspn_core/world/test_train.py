@@ -32,6 +32,12 @@ def test_export_is_float16_safetensors(trained):
         assert {weight.dtype for weight in weights.values()} == {torch.float16}
 
 
+def test_export_does_not_tell_where_it_was_trained(trained):
+    recipe, out = trained
+    for path in out.rglob("*.json"):
+        assert str(recipe.work) not in path.read_text()
+
+
 def test_pipeline_sees_the_embeddings_that_training_saw(trained):
     _, out = trained
     pipeline = StableDiffusionXLPipeline.from_pretrained(out)
