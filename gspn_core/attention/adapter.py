@@ -6,6 +6,7 @@ Knows where a diffusers UNet keeps its self-attentions and how their maps' heigh
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -25,6 +26,8 @@ from gspn_core.errors import AdapterMismatch, BadSetting, GspnError, ModelUnavai
 
 FORMAT = "gspn-adapter"
 FORMAT_VERSION = 1
+# Weights of another training differ by about 0.5 in their sketch, rounding to bfloat16 by under 0.005.
+_SKETCH_TOLERANCE = 0.02
 CONFIG_FILE = "adapter.json"
 WEIGHTS_FILE = "adapter.safetensors"
 
@@ -175,6 +178,7 @@ class GSPNAdapter:
             "trained": self.trained,
             "config": asdict(self.config),
             "targets": list(self._mixers),
+            "teacher": {name: _sketch(layer) for name, layer in self._attentions().items()},
             "shapes": {name: list(tensor.shape) for name, tensor in state.items()},
         }
         (folder / CONFIG_FILE).write_text(json.dumps(text, indent=1) + "\n", encoding="utf-8")
@@ -185,21 +189,31 @@ class GSPNAdapter:
 
         Raises:
             ModelUnavailable: files that are missing, unreadable, or of another format version.
-            AdapterMismatch: names or shapes that are not this UNet's.
+            AdapterMismatch: names or shapes that are not this UNet's, or attentions with other weights than
+                those that the mixers learnt from.
         """
         folder = Path(folder)
         text, state = _read(folder)
         try:
             config = GSPNConfig(**text["config"])
-            trained = bool(text["trained"])
-        except (KeyError, TypeError, BadSetting) as error:
+            trained, teacher = bool(text["trained"]), {k: float(v) for k, v in text["teacher"].items()}
+        except (KeyError, TypeError, ValueError, AttributeError, BadSetting) as error:
             raise ModelUnavailable(
                 f"{folder / CONFIG_FILE} does not describe a GSPN adapter: {error}."
             ) from error
         adapter = cls.construct_for(target, config)
         adapter.load_state_dict(state)
+        for name, layer in self_attentions(adapter.unet).items():
+            if abs(_sketch(layer) - teacher.get(name, math.inf)) > _SKETCH_TOLERANCE:
+                raise AdapterMismatch(
+                    f"the adapter in {folder} was distilled from another model: {name} has other weights; "
+                    "distil it again with `python -m gspn_core.world.distill`."
+                )
         adapter.trained = trained
         return adapter
+
+    def _attentions(self) -> Mapping[str, nn.Module]:
+        return self._originals if self.is_injected else self_attentions(self.unet)
 
 
 def self_attentions(unet: nn.Module) -> dict[str, nn.Module]:
@@ -209,6 +223,13 @@ def self_attentions(unet: nn.Module) -> dict[str, nn.Module]:
         for name, module in unet.named_modules()
         if isinstance(module, BasicTransformerBlock)
     }
+
+
+def _sketch(attention: nn.Module) -> float:
+    """Return one number by which an attention's weights are known again, whatever dtype they are kept in."""
+    weight = attention.to_q.weight.detach().double().flatten().cpu()
+    wave = torch.cos(torch.arange(len(weight), dtype=weight.dtype))
+    return float(weight @ wave / weight.norm().clamp_min(1e-12))
 
 
 def _follow(module: nn.Module, other: nn.Module) -> None:

@@ -223,3 +223,22 @@ def test_load_refuses_weights_that_disagree_with_the_description(unet, tmp_path)
     save_file(state, tmp_path / WEIGHTS_FILE)
     with pytest.raises(AdapterMismatch, match="stray has no place"):
         GSPNAdapter.load(tmp_path, unet)
+
+
+def test_load_refuses_a_model_of_the_same_shape_with_other_weights(make_unet, tmp_path):
+    GSPNAdapter.construct_for(make_unet()).save(tmp_path)
+    other = make_unet()
+    with torch.no_grad():
+        for layer in self_attentions(other).values():
+            layer.to_q.weight.copy_(torch.randn_like(layer.to_q.weight))
+    with pytest.raises(AdapterMismatch, match="was distilled from another model"):
+        GSPNAdapter.load(tmp_path, other)
+
+
+def test_an_injected_adapter_saves_what_the_ejected_one_does(unet, tmp_path):
+    adapter = GSPNAdapter.construct_for(unet)
+    adapter.save(tmp_path / "ejected")
+    with adapter.injected():
+        adapter.save(tmp_path / "injected")
+    texts = [(tmp_path / name / CONFIG_FILE).read_text() for name in ("ejected", "injected")]
+    assert texts[0] == texts[1]
