@@ -6,7 +6,6 @@ Exit codes: 0 stopped on purpose, 2 a bad argument or a port that is taken, 3 no
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import errno
 import importlib
 import importlib.util
@@ -147,12 +146,9 @@ def main(
     if importlib.util.find_spec("spaces"):
         importlib.import_module("spaces")
     try:
-        card = find_card(arguments.model)
+        card = find_card(arguments.model, device=arguments.device, dtype=arguments.dtype)
     except ModelUnavailable as error:
         return _refuse(str(error), NO_MODEL)
-    # A picture made on another device or in another dtype is not the same picture.
-    where = f"{card.fingerprint} {arguments.device} {arguments.dtype}"
-    card = dataclasses.replace(card, fingerprint=where)
     taken = why_not_listen(arguments.host, arguments.port)
     if taken:
         return _refuse(taken, USAGE)

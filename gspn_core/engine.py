@@ -14,7 +14,7 @@ from gspn_core.cascade.conditioning import truncation_notice
 from gspn_core.cascade.latents import Preview
 from gspn_core.cascade.model import Model
 from gspn_core.errors import OutOfMemory
-from gspn_core.events import Event, PlanReady
+from gspn_core.events import Event
 from gspn_core.plan import CascadePlan, make_plan
 from gspn_core.settings import Settings
 
@@ -50,15 +50,18 @@ class Engine:
         yielded by then.
         """
         plan = self.plan(settings)
-        yield PlanReady(plan=plan)
         try:
             preview = self._preview if previews else None
             yield from run_cascade(self.model, plan, should_stop, preview, finished)
-        except (torch.OutOfMemoryError, MemoryError) as error:
+        except (RuntimeError, MemoryError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            # The traceback holds the stage's tensors; without it they are freed before the cache is emptied.
+            error.__traceback__ = None
             raise OutOfMemory(
                 f"memory ran out at a target of {plan.settings.target} px; finished stages are kept, "
                 "try the next smaller target."
-            ) from error
+            ) from None
         finally:
             if self.model.pipeline.device.type == "cuda":
                 torch.cuda.empty_cache()
@@ -66,3 +69,8 @@ class Engine:
     @cached_property
     def _preview(self) -> Preview:
         return Preview(self.model.pipeline.vae)
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether memory ran out: torch's CPU allocator says so in a plain RuntimeError."""
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "DefaultCPUAllocator" in str(error)

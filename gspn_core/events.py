@@ -48,21 +48,21 @@ class StepWeights:
 
 @dataclass(frozen=True, kw_only=True)
 class PlanReady:
-    """The first event: what will be done."""
+    """The first event: what will be done.
+
+    model_calls: how many times each stage will evaluate the UNet on the guidance pair.
+    """
 
     plan: CascadePlan
+    model_calls: tuple[int, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class StageStarted:
-    """A stage begins; weights has one entry per step, empty for the base stage.
-
-    model_calls: how many times the UNet is evaluated on the guidance pair in this stage.
-    """
+    """A stage begins; weights has one entry per step, empty for the base stage."""
 
     stage: StagePlan
     weights: tuple[StepWeights, ...]
-    model_calls: int
 
 
 @dataclass(frozen=True, kw_only=True)

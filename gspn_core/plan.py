@@ -9,7 +9,6 @@ import dataclasses
 import hashlib
 import json
 import math
-import re
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -65,8 +64,8 @@ class ModelCard:
     size must be a multiple of; max_target_px: the largest target offered; mixers: the first is the default.
     micro_conditioning: "full" tells a later stage the whole size (SDXL's habit), "crop" tells it that it is a
     base-sized crop of a picture of the stage's size (how the embedded model was trained).
-    unknown_words: returns the words of a prompt that the model cannot know; None where it takes any words.
-    fingerprint: changes with the model's files.
+    read_words: returns a prompt's words that the model knows and those that it cannot know; None where it
+    takes any words. fingerprint: changes with the model's files and with what computes with them.
     """
 
     name: str
@@ -84,7 +83,7 @@ class ModelCard:
     vae_tile_px: int = 1024
     vocabulary_hint: str = ""
     examples: tuple[str, ...] = ()
-    unknown_words: Callable[[str], tuple[str, ...]] | None = None
+    read_words: Callable[[str], tuple[tuple[str, ...], tuple[str, ...]]] | None = None
     fingerprint: str = ""
 
     @property
@@ -205,11 +204,10 @@ def base_size(card: ModelCard, aspect: str) -> Size:
 
 
 def _notices(settings: Settings, card: ModelCard) -> tuple[str, ...]:
-    if card.unknown_words is None:
+    if card.read_words is None:
         return ()
-    unknown = card.unknown_words(settings.prompt)
-    words = set(re.findall(r"\w+", settings.prompt.lower()))
-    if not words - set(unknown):
+    known, unknown = card.read_words(settings.prompt)
+    if not known:
         raise BadSetting("prompt", f"{card.title} knows no word of this prompt; {card.vocabulary_hint}.")
     if not unknown:
         return ()

@@ -32,7 +32,7 @@ class Engine:
 
 @pytest.fixture
 def known_model(monkeypatch) -> None:
-    monkeypatch.setattr(app, "find_card", lambda _name: CARD)
+    monkeypatch.setattr(app, "find_card", lambda _name, **_where: CARD)
 
 
 @pytest.fixture
@@ -212,3 +212,13 @@ def test_what_was_asked_for_reaches_the_loader(free_port, tmp_path) -> None:
     flags = ["--model", "mine", "--device", "cpu", "--dtype", "bfloat16"]
     app.main([*flags, "--port", str(free_port), "--jobs", str(tmp_path)], load=load, forever=lambda: None)
     assert asked == [("mine", "cpu", "bfloat16")]
+
+
+def test_the_page_and_the_engine_give_a_run_the_same_keys() -> None:
+    from gspn_core.models.catalog import find_card
+    from gspn_core.models.loading import load_model
+
+    arguments = app.build_parser().parse_args(["--device", "cpu"])
+    card = find_card(arguments.model, device=arguments.device, dtype=arguments.dtype)
+    assert card == load_model(arguments.model, device=arguments.device, dtype=arguments.dtype).card
+    assert card.fingerprint != find_card(arguments.model, device="cpu", dtype="bfloat16").fingerprint

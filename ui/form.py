@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from gspn_core.plan import ModelCard, make_plan
-from gspn_core.settings import CHOICES, FIELD_NAMES, MAX_PROMPT_CHARACTERS, RANGES, Settings
+from gspn_core.settings import CHOICES, FIELD_NAMES, RANGES, Settings
 from ui import words
 
 SHOWN = (
@@ -94,7 +94,6 @@ def _control(name: str, value: Any, card: ModelCard) -> Any:
         placeholder=words.PLACEHOLDERS[name],
         lines=lines,
         max_lines=6,
-        max_length=MAX_PROMPT_CHARACTERS,
         **common,
     )
 

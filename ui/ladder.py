@@ -1,4 +1,4 @@
-"""What the viewer and the filmstrip show of a run: plain JSON that assets/studio.js paints. Pure."""
+"""What the viewer and the filmstrip show of a run: plain JSON that assets/screen.js paints. Pure."""
 
 from __future__ import annotations
 
@@ -96,4 +96,5 @@ def _announcement(view: JobView) -> str:
         return words.HEADLINES[view.state]
     if not done:
         return ""
-    return words.stage_announcement(done[-1].index + 1, len(view.stages), done[-1].seconds)
+    last = done[-1]
+    return words.stage_announcement(last.index + 1, len(view.stages), None if last.reused else last.seconds)

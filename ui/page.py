@@ -16,7 +16,10 @@ from ui.form import Form, build_form, initial_values, next_example
 from ui.runs import Patch, Runs, notice
 from ui.theme import ASSETS, studio_theme
 
-MAX_FOLLOWERS = 120
+# Each follower waits in a thread of its own; the rest is kept for everything else, Stop first of all.
+MAX_THREADS = 120
+MAX_FOLLOWERS = 96
+MAX_WAITING_EVENTS = 200
 _STORAGE_KEY = "gspn-studio-job"
 # Stored in the visitor's own browser; it keeps the stored value readable after a restart, it guards nothing.
 _STORAGE_SECRET = "gspn-studio"
@@ -54,7 +57,7 @@ def build_page(jobs: Jobs, card: ModelCard, *, machine: Callable[[], str | None]
         _wire_runs(page, parts, form, runs)
         _wire_form(parts, form, runs, card)
         _wire_loading(parts, timer, runs, machine)
-    return page.queue(default_concurrency_limit=None)
+    return page.queue(default_concurrency_limit=None, max_size=MAX_WAITING_EVENTS)
 
 
 def launch_arguments(folder: Path) -> dict[str, Any]:
@@ -66,7 +69,7 @@ def launch_arguments(folder: Path) -> dict[str, Any]:
         "allowed_paths": [str(folder)],
         "footer_links": [],
         "ssr_mode": False,
-        "max_threads": MAX_FOLLOWERS,
+        "max_threads": MAX_THREADS,
         "max_file_size": "1mb",
         "pwa": False,
         "quiet": True,
@@ -96,7 +99,12 @@ def _card_words(card: ModelCard) -> dict[str, str]:
 
 def _wire_runs(page: gr.Blocks, parts: dict[str, Any], form: Form, runs: Runs) -> None:
     names = ("screen", "notice", "run", "stop", "job")
-    private = {"show_progress": "hidden", "api_visibility": "private"}
+    private = {
+        "show_progress": "hidden",
+        "api_visibility": "private",
+        "concurrency_id": "follow",
+        "concurrency_limit": MAX_FOLLOWERS,
+    }
 
     def start(*values: Any) -> Iterator[Patch]:
         yield from _named(parts, runs.start(values))
@@ -112,18 +120,15 @@ def _wire_runs(page: gr.Blocks, parts: dict[str, Any], form: Form, runs: Runs) -
 
     outputs = [parts[name] for name in names]
     # Raw values go straight to Settings, so that whatever is wrong with them is said in its words.
-    parts["run"].click(
-        start, form.inputs, outputs, trigger_mode="once", preprocess=False, concurrency_limit=None, **private
+    parts["run"].click(start, form.inputs, outputs, trigger_mode="once", preprocess=False, **private)
+    parts["stop"].click(
+        stop, parts["job"], outputs, queue=False, show_progress="hidden", api_visibility="private"
     )
-    parts["stop"].click(stop, parts["job"], outputs, queue=False, **private)
-    parts["screen"].reattach(
-        follow, parts["job"], outputs, trigger_mode="once", concurrency_limit=None, **private
-    )
+    parts["screen"].reattach(follow, parts["job"], outputs, trigger_mode="once", **private)
     page.load(
         restore,
         parts["job"],
         [*outputs, parts["masthead"], *form.inputs],
-        concurrency_limit=None,
         **private,
     )
 

@@ -1,4 +1,4 @@
-"""What the live panel shows of a run: times, memory, the two curves. Pure; drawn by assets/studio.js."""
+"""What the live panel shows of a run: times, memory, the two curves. Pure; drawn by assets/screen.js."""
 
 from __future__ import annotations
 

@@ -130,7 +130,7 @@ class Runs:
             return
         fields = dict(zip(FIELD_NAMES, values_of(view.settings, self._card), strict=True))
         # A drawn seed is not what was asked for; leaving it out keeps the next run a new one.
-        yield {"job": job_id} | fields | {"seed": ""}
+        yield {"job": job_id} | fields | ({"seed": ""} if view.seed_drawn else {})
         yield from self.follow(job_id, restored=True)
 
     def stop(self, job_id: str | None) -> Patch:

@@ -238,8 +238,9 @@ def picture_alt(prompt: str, height: int, width: int) -> str:
 
 
 def stage_announcement(number: int, count: int, duration: float | None) -> str:
-    """Return what is read aloud when a stage is done."""
-    return f"Stage {number} of {count} done in {seconds(duration)}."
+    """Return what is read aloud when a stage is done; without a duration it was reused."""
+    how = REUSED if duration is None else f"done in {seconds(duration)}"
+    return f"Stage {number} of {count} {how}."
 
 
 def file_name(height: int, width: int, seed: int | None) -> str:

@@ -22,16 +22,17 @@ class Table:
     title: str
     columns: tuple[str, ...]
     rows: list[tuple[Any, ...]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def markdown(self) -> str:
         """Return the table as Markdown with its title above."""
         lines = [self.columns, ("---",) * len(self.columns), *self.rows]
         body = "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
-        return f"**{self.title}**\n\n{body}"
+        return "\n\n".join((f"**{self.title}**", body, *self.notes))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return title, columns and rows."""
-        return {"title": self.title, "columns": self.columns, "rows": self.rows}
+        """Return title, columns, rows and notes."""
+        return {"title": self.title, "columns": self.columns, "rows": self.rows, "notes": self.notes}
 
 
 def median(values: Sequence[float]) -> float:

@@ -14,7 +14,7 @@ from gspn_core.cascade.latents import Autoencoder, Preview, to_image, to_sample
 from gspn_core.cascade.model import Model
 from gspn_core.cascade.stage import StageSampler, Step
 from gspn_core.errors import Stopped
-from gspn_core.events import CascadeDone, Event, StageDone, StageStarted, StepDone, TileDone
+from gspn_core.events import CascadeDone, Event, PlanReady, StageDone, StageStarted, StepDone, TileDone
 from gspn_core.plan import CascadePlan
 from gspn_core.runtime.meter import Meter
 
@@ -26,19 +26,22 @@ def run_cascade(
     preview: Preview | None,
     finished: Sequence[Image.Image] = (),
 ) -> Iterator[Event]:
-    """Yield the events of every stage of the plan; raise Stopped within a step of `should_stop()`.
+    """Yield PlanReady and the events of every stage; raise Stopped within a step of `should_stop()`.
 
     finished: pictures of the first stages, made before with equal keys; those stages are not run again.
     """
     began = time.perf_counter()
     settings = plan.settings
     text = encode_text(model.pipeline, settings.prompt, settings.negative_prompt)
+    samplers = [
+        StageSampler(model, stage, settings, text.at_size(stage.size, plan.stages[0].size, model.card))
+        for stage in plan.stages
+    ]
+    yield PlanReady(plan=plan, model_calls=tuple(sampler.model_calls for sampler in samplers))
     image = finished[-1] if finished else None
     with use_mixer(model.pipeline.unet, settings.mixer, model.adapter):
-        for stage in plan.stages[len(finished) :]:
+        for sampler in samplers[len(finished) :]:
             _leave_if(should_stop())
-            conditioning = text.at_size(stage.size, plan.stages[0].size, model.card)
-            sampler = StageSampler(model, stage, settings, conditioning)
             image = yield from _run_stage(model, sampler, image, should_stop, preview)
     yield CascadeDone(seconds=time.perf_counter() - began)
 
@@ -76,7 +79,7 @@ def _run_stage(
 
     try:
         meter.start()
-        yield StageStarted(stage=stage, weights=sampler.weights, model_calls=sampler.model_calls)
+        yield StageStarted(stage=stage, weights=sampler.weights)
         z_ref = None
         if image is not None:
             encoding = autoencoder.encode(to_sample(image, stage.size))

@@ -28,9 +28,17 @@ _CLASSES: Mapping[SchedulerName, tuple[type[SchedulerMixin], Mapping[str, Any]]]
 }
 
 
-def make_scheduler(name: SchedulerName, config: Mapping[str, Any]) -> SchedulerMixin:
-    """Return a fresh scheduler of that name with the model's own noise schedule."""
+def make_scheduler(
+    name: SchedulerName, config: Mapping[str, Any], *, sample_is_mixed: bool = False
+) -> SchedulerMixin:
+    """Return a fresh scheduler of that name with the model's own noise schedule.
+
+    sample_is_mixed: the caller changes the sample between steps. UniPC's corrector, which would take the step
+    before again from its own sample and so undo that, is then left out.
+    """
     cls, options = _CLASSES[name]
+    if sample_is_mixed and cls is UniPCMultistepScheduler:
+        options = {**options, "disable_corrector": list(range(config["num_train_timesteps"]))}
     return cls.from_config(dict(config), **options)
 
 

@@ -44,7 +44,9 @@ class StageSampler:
     ) -> None:
         self.model, self.stage, self.settings, self.conditioning = model, stage, settings, conditioning
         pipeline = model.pipeline
-        self.scheduler = make_scheduler(settings.scheduler, pipeline.scheduler.config)
+        self.scheduler = make_scheduler(
+            settings.scheduler, pipeline.scheduler.config, sample_is_mixed=not stage.is_base
+        )
         self.timesteps = set_last_timesteps(
             self.scheduler, stage.num_inference_steps, stage.steps, pipeline.unet.device
         )

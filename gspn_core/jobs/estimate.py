@@ -6,10 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-# Before the first later stage tells its number of model calls, a step may cost one call or two (the dilated
-# branch): the middle is assumed.
-_CALLS_PER_STEP_UNTOLD = 1.5
-
 
 @dataclass(frozen=True, kw_only=True)
 class Rate:
@@ -76,16 +72,19 @@ def _decode_tile_seconds(stage: Measured) -> float:
     return max(0.0, stage.tile_seconds - stage.last_step_seconds) / stage.tile
 
 
-def left_seconds(stages: Sequence[Measured], rates: Mapping[tuple[int, int], Rate]) -> float | None:
+def left_seconds(
+    stages: Sequence[Measured], rates: Mapping[tuple[int, int], Rate], *, linear: bool = True
+) -> float | None:
     """Return the seconds until the last stage is done, or None while nothing comparable was measured.
 
-    rates: what earlier runs of this model and mixer measured, by (height, width).
+    rates: what earlier runs of this model and mixer measured, by (height, width). linear: the mixer's cost
+    grows with the pixels, so that a measured stage tells of a larger one; otherwise only its own size does.
     """
     total = 0.0
     for stage in stages:
         if stage.state == "done":
             continue
-        part = _stage_left(stage, stages, rates)
+        part = _stage_left(stage, stages if linear else (), rates)
         if part is None:
             return None
         total += part
@@ -93,14 +92,14 @@ def left_seconds(stages: Sequence[Measured], rates: Mapping[tuple[int, int], Rat
 
 
 def _stage_left(
-    stage: Measured, stages: Sequence[Measured], rates: Mapping[tuple[int, int], Rate]
+    stage: Measured, comparable: Sequence[Measured], rates: Mapping[tuple[int, int], Rate]
 ) -> float | None:
-    known = rates.get((stage.height, stage.width)) or _scaled_from_earlier(stage, stages)
+    known = rates.get((stage.height, stage.width)) or _scaled_from_earlier(stage, comparable)
     own = measured_rate(stage)
     if own is None:
-        if known is None:
+        if known is None or not stage.model_calls:
             return None
-        return known.head_seconds + _calls(stage, stages) * known.call_seconds + known.tail_seconds
+        return known.head_seconds + stage.model_calls * known.call_seconds + known.tail_seconds
     if stage.phase == "decode" and stage.tile:
         return _decode_tile_seconds(stage) * (stage.tiles - stage.tile)
     tail = known.tail_seconds if known else 0.0
@@ -113,12 +112,3 @@ def _scaled_from_earlier(stage: Measured, stages: Sequence[Measured]) -> Rate | 
         if rate is not None:
             return rate.scaled(stage.height * stage.width / (earlier.height * earlier.width))
     return None
-
-
-def _calls(stage: Measured, stages: Sequence[Measured]) -> float:
-    if stage.model_calls:
-        return stage.model_calls
-    if stage.index == 0:
-        return stage.steps
-    told = [other for other in stages[1:] if other.model_calls and other.steps]
-    return stage.steps * (told[-1].model_calls / told[-1].steps if told else _CALLS_PER_STEP_UNTOLD)

@@ -74,6 +74,7 @@ class JobView:
     """A run as it stands; `version` grows with every change.
 
     queue_position: runs that come before it, 0 once it runs or has ended. created: seconds since 1970.
+    seed_drawn: the seed was left open by whoever asked for the run.
     stage: index of the stage that runs, None between stages and after the end. weights: those of the latest
     later stage. history: (elapsed seconds, bytes) pairs, thinned. preview: a data URI.
     """
@@ -86,6 +87,7 @@ class JobView:
     stopping: bool = False
     settings: dict[str, Any] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
+    seed_drawn: bool = False
     stages: tuple[StageView, ...] = ()
     stage: int | None = None
     elapsed_seconds: float = 0.0
@@ -188,7 +190,7 @@ def _left(view: JobView, rates: Mapping[RateKey, Rate]) -> float | None:
         return None
     mixer = view.settings.get("mixer")
     known = {key[2:]: rate for key, rate in rates.items() if key[:2] == (view.model, mixer)}
-    return left_seconds(view.stages, known)
+    return left_seconds(view.stages, known, linear=mixer != "attention")
 
 
 def planned(view: JobView, plan: CascadePlan) -> JobView:
@@ -204,7 +206,9 @@ def planned(view: JobView, plan: CascadePlan) -> JobView:
 def _on_plan(view: JobView, event: PlanReady) -> JobView:
     reused = [stage for stage in view.stages if stage.reused]
     view = planned(dataclasses.replace(view, state="running", queue_position=0), event.plan)
-    return dataclasses.replace(view, stages=(*reused, *view.stages[len(reused) :]))
+    told = zip(view.stages, event.model_calls, strict=True)
+    stages = [dataclasses.replace(stage, model_calls=calls) for stage, calls in told]
+    return dataclasses.replace(view, stages=(*reused, *stages[len(reused) :]))
 
 
 def _on_stage_started(view: JobView, event: StageStarted) -> JobView:
@@ -216,7 +220,7 @@ def _on_stage_started(view: JobView, event: StageStarted) -> JobView:
         state="running",
         steps=plan.steps,
         key=plan.key,
-        model_calls=event.model_calls,
+        model_calls=view.stages[plan.index].model_calls,
         phase="steps" if plan.is_base else "encode",
     )
     view = dataclasses.replace(view, stage=plan.index, weights=event.weights or view.weights)

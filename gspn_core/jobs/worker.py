@@ -104,7 +104,8 @@ class Jobs:
     def submit(self, settings: Settings) -> str:
         """Queue a run and return its id; raise BadSetting for what cannot be, Busy when the queue is full."""
         plan = self.plan(settings)
-        view = planned(JobView(id=secrets.token_urlsafe(16), created=time.time()), plan)
+        blank = JobView(id=secrets.token_urlsafe(16), created=time.time(), seed_drawn=settings.seed is None)
+        view = planned(blank, plan)
         job = _Job(plan=plan, context=contextvars.copy_context(), view=view)
         with self._changed:
             if self._closed:
@@ -341,7 +342,14 @@ class Jobs:
         with self._changed:
             job.settled = True
             self._changed.notify_all()
-        removed = self._store.prune(self._keep_bytes, functools.partial(self._is_needed, job))
+        removed: tuple[str, ...] = ()
+        try:
+            removed = self._store.prune(self._keep_bytes, functools.partial(self._is_needed, job))
+        except OSError as error:
+            _log.warning("Old runs could not be removed: %s", error)
+        gone = {key for key, path in list(self._pictures.items()) if path.parent.name in removed}
+        for key in gone:
+            self._pictures.pop(key, None)
         with self._changed:
             settled = [other.id for other in self._jobs.values() if other.settled]
             for job_id in {*removed, *settled[:-_KEPT_IN_MEMORY]}:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from importlib import metadata
 from pathlib import Path
 
 from gspn_core.errors import ModelUnavailable
@@ -14,6 +15,7 @@ from gspn_core.world import captions
 
 WORLD_FOLDER = Path(__file__).parents[2] / "assets" / "world"
 ADAPTER_FOLDER = "gspn_adapter"
+_COMPUTING = ("torch", "diffusers", "transformers", "numba")
 
 WORLD = ModelCard(
     name="world",
@@ -30,7 +32,7 @@ WORLD = ModelCard(
     micro_conditioning="crop",
     vocabulary_hint="it draws landscapes: mountains, hills, dunes, lakes, meadows, pines, by day or night",
     examples=captions.EXAMPLES,
-    unknown_words=captions.unknown_words,
+    read_words=captions.read_words,
 )
 
 
@@ -39,8 +41,11 @@ def model_folder(name_or_path: str) -> Path:
     return WORLD_FOLDER if name_or_path == WORLD.name else Path(name_or_path).expanduser()
 
 
-def find_card(name_or_path: str) -> ModelCard:
-    """Return the card of a model by name or of a local SDXL folder in diffusers' layout.
+def find_card(name_or_path: str, *, device: str = "auto", dtype: str = "auto") -> ModelCard:
+    """Return the card of a model by name or of a local SDXL folder.
+
+    device and dtype, as they will be asked for at loading, are told apart by the card's fingerprint: a
+    picture made on another device or in another dtype is not the same picture.
 
     Raises ModelUnavailable when there is no such folder or it holds another kind of model.
     """
@@ -51,7 +56,7 @@ def find_card(name_or_path: str) -> ModelCard:
         raise ModelUnavailable(
             f"model {name_or_path} holds {kind}, not a StableDiffusionXLPipeline; use an SDXL folder."
         )
-    fingerprint = _fingerprint(folder)
+    fingerprint = _fingerprint(folder, device, dtype)
     if name_or_path == WORLD.name:
         return dataclasses.replace(WORLD, fingerprint=fingerprint)
     unet = _read_json(folder / "unet" / "config.json", name_or_path)
@@ -81,11 +86,13 @@ def find_card(name_or_path: str) -> ModelCard:
     )
 
 
-def _fingerprint(folder: Path) -> str:
-    """Return a signature of names, sizes and times of a model's files; their contents are not read."""
+def _fingerprint(folder: Path, device: str, dtype: str) -> str:
+    """Return a signature of the names, sizes and times of a model's files and of what computes with them."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     stats = [(path.relative_to(folder).as_posix(), path.stat()) for path in files]
     record = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
+    record += [(package, metadata.version(package)) for package in _COMPUTING]
+    record += [device, dtype]
     return hashlib.sha256(json.dumps(record).encode()).hexdigest()[:16]
 
 

@@ -24,7 +24,7 @@ def load_model(name_or_path: str = "world", *, device: str = "auto", dtype: str 
     The VAE runs in float32 whatever the dtype of the rest (SDXL's own overflows in float16). Raises
     ModelUnavailable in one sentence when files are missing, cut off or of another layout.
     """
-    card, folder = find_card(name_or_path), model_folder(name_or_path)
+    card, folder = find_card(name_or_path, device=device, dtype=dtype), model_folder(name_or_path)
     where = pick_device(device)
     kind = pick_dtype(dtype, where)
     try:

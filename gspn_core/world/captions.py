@@ -157,11 +157,16 @@ def vocabulary() -> frozenset[str]:
     return frozenset(word for phrase in (*phrases, *_SNOWY_PINES, *_CONNECTORS) for word in phrase.split())
 
 
-def unknown_words(prompt: str) -> tuple[str, ...]:
-    """Return the prompt's words, lower-cased, in order, that the world cannot say; plurals are forgiven."""
-    known = vocabulary() | _STOP_WORDS
-    words = re.findall(r"[^\W\d_]+", prompt.lower().replace("'s", ""))
-    return tuple(word for word in words if not _variants(word) & known)
+def read_words(prompt: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the prompt's words, lower-cased and in order: those that the world can say, and those it cannot.
+
+    Plurals are forgiven; words such as "the", which mean nothing by themselves, are in neither.
+    """
+    sayable = vocabulary() - _STOP_WORDS
+    words = re.findall(r"\w+", re.sub(r"['’]s\b", "", prompt.lower()))
+    known = [word for word in words if _variants(word) & sayable]
+    unknown = [word for word in words if word not in known and not _variants(word) & _STOP_WORDS]
+    return tuple(known), tuple(unknown)
 
 
 def corpus(n: int, rng: np.random.Generator) -> list[str]:

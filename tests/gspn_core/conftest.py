@@ -55,8 +55,7 @@ def stage_weights(stage: StagePlan) -> tuple[StepWeights, ...]:
 
 def stage_events(stage: StagePlan, *, call_seconds: float = 1.0) -> Generator[Event, None, None]:
     weights = stage_weights(stage)
-    calls = stage.steps + sum(w.dilated for w in weights)
-    yield StageStarted(stage=stage, weights=weights, model_calls=calls)
+    yield StageStarted(stage=stage, weights=weights)
     seconds = 0.0
     for step in range(1, stage.steps + 1):
         seconds += call_seconds * (1 + (bool(weights) and weights[step - 1].dilated))
@@ -79,7 +78,8 @@ def stage_events(stage: StagePlan, *, call_seconds: float = 1.0) -> Generator[Ev
 
 
 def cascade_events(plan: CascadePlan, first: int = 0) -> Generator[Event, None, None]:
-    yield PlanReady(plan=plan)
+    calls = tuple(stage.steps + sum(w.dilated for w in stage_weights(stage)) for stage in plan.stages)
+    yield PlanReady(plan=plan, model_calls=calls)
     for stage in plan.stages[first:]:
         yield from stage_events(stage, call_seconds=4.0**stage.index)
     yield CascadeDone(seconds=100.0)

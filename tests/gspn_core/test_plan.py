@@ -127,12 +127,13 @@ def test_a_mixer_that_the_model_lacks_is_refused(card):
     assert make_plan(Settings(prompt="a"), bare).settings.mixer == "attention"
 
 
-def knows_lakes(prompt: str) -> tuple[str, ...]:
-    return tuple(word for word in prompt.split() if word not in ("a", "lake"))
+def knows_lakes(prompt: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    words = prompt.split()
+    return tuple(w for w in words if w == "lake"), tuple(w for w in words if w not in ("a", "lake"))
 
 
 def test_unknown_words_are_noticed_but_do_not_stop_a_run(card):
-    modest = dataclasses.replace(card, unknown_words=knows_lakes, vocabulary_hint="it draws lakes")
+    modest = dataclasses.replace(card, read_words=knows_lakes, vocabulary_hint="it draws lakes")
     assert make_plan(Settings(prompt="a lake"), modest).notices == ()
     (notice,) = make_plan(Settings(prompt="a lake dragon"), modest).notices
     assert "‘dragon’" in notice
@@ -140,7 +141,7 @@ def test_unknown_words_are_noticed_but_do_not_stop_a_run(card):
 
 
 def test_a_prompt_of_which_no_word_is_known_is_refused(card):
-    modest = dataclasses.replace(card, unknown_words=knows_lakes, vocabulary_hint="it draws lakes")
+    modest = dataclasses.replace(card, read_words=knows_lakes, vocabulary_hint="it draws lakes")
     for prompt in ("dragon", "!!!"):
         with pytest.raises(BadSetting, match="knows no word of this prompt; it draws lakes"):
             make_plan(Settings(prompt=prompt), modest)

@@ -46,13 +46,13 @@ def card() -> ModelCard:
 def run_events(settings: Settings, card: ModelCard) -> Iterator[Event]:
     """Yield the events of a run that paints one flat colour."""
     plan = make_plan(settings, card)
-    yield PlanReady(plan=plan)
+    yield PlanReady(plan=plan, model_calls=tuple(stage.steps for stage in plan.stages))
     for stage in plan.stages:
         weights = tuple(
             StepWeights(timestep=500.0 - i, c1=0.8 / (i + 1), c2=0.6, c3=0.5, dilated=False)
             for i in range(0 if stage.is_base else stage.steps)
         )
-        yield StageStarted(stage=stage, weights=weights, model_calls=stage.steps)
+        yield StageStarted(stage=stage, weights=weights)
         for step in range(1, stage.steps + 1):
             preview = Image.new("RGB", (8, 8), (step * 20, 90, 60))
             yield StepDone(

@@ -5,7 +5,7 @@ import pytest
 from gspn_core.jobs.worker import Jobs
 from gspn_core.plan import make_plan
 from gspn_core.settings import FIELD_NAMES
-from ui.page import build_page, launch_arguments
+from ui.page import MAX_FOLLOWERS, build_page, launch_arguments
 from ui.theme import ASSETS, studio_theme
 
 ELSEWHERE = re.compile(r"""(?:https?:)?//[a-z0-9.-]+\.[a-z]{2,}""", re.IGNORECASE)
@@ -53,9 +53,11 @@ def test_nothing_is_reported_and_only_the_pictures_are_served(page, tmp_path) ->
     assert launch_arguments(tmp_path)["allowed_paths"] == [str(tmp_path)]
 
 
-def test_visitors_do_not_wait_for_each_other_to_be_followed(page) -> None:
-    waiting = [fn for fn in page.fns.values() if fn.queue and fn.concurrency_limit is not None]
-    assert waiting == []
+def test_followers_share_one_limit_that_leaves_threads_for_stop(page, tmp_path) -> None:
+    followers = [fn for fn in page.fns.values() if fn.queue]
+    assert len(followers) == 3
+    assert {(fn.concurrency_id, fn.concurrency_limit) for fn in followers} == {("follow", MAX_FOLLOWERS)}
+    assert launch_arguments(tmp_path)["max_threads"] >= MAX_FOLLOWERS + 16
 
 
 def test_templates_bring_nothing_in_unescaped() -> None:

@@ -386,7 +386,8 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
     event.preventDefault();
     press("run");
-  } else if (event.key === "Escape") press("stop");
+  } else if (event.key === "Escape" && !event.defaultPrevented && !event.target.closest("input, [role=listbox]"))
+    press("stop");
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.target.closest("input, textarea, select, [contenteditable], [role=listbox]")) return;
   if (event.key >= "1" && event.key <= "9" && state) choose(Number(event.key) - 1);

@@ -107,15 +107,34 @@ def test_neighborhood_draws_the_base_stage_as_attention_does_and_a_later_one_oth
     assert not np.array_equal(attention[1], neighborhood[1])
 
 
-def test_the_unet_is_left_as_it_was_found(engine):
+def _state_of(unet):
+    """Return what a mixer or a dilation could leave behind in a UNet."""
+    return [
+        (
+            name,
+            id(module),
+            len(module._forward_pre_hooks),
+            len(module._forward_hooks),
+            id(getattr(module, "processor", None)),
+            getattr(module, "dilation", None),
+            getattr(module, "padding", None),
+        )
+        for name, module in unet.named_modules()
+    ]
+
+
+@pytest.mark.parametrize("mixer", [choice.name for choice in MIXERS])
+def test_the_unet_is_left_as_it_was_found(engine, mixer):
     unet = engine.model.pipeline.unet
-    before = [(name, id(module)) for name, module in unet.named_modules()]
-    _last(engine)
-    run = engine.run(SETTINGS)
-    for _ in range(4):
-        next(run)
+    before = _state_of(unet)
+    settings = Settings(**{**SETTINGS.to_dict(), "mixer": mixer})
+    run = engine.run(settings)
+    while not (isinstance(event := next(run), StepDone) and event.stage == 1):
+        pass
     run.close()
-    assert [(name, id(module)) for name, module in unet.named_modules()] == before
+    assert _state_of(unet) == before
+    _last(engine, mixer=mixer)
+    assert _state_of(unet) == before
 
 
 CHANGES = {
@@ -179,12 +198,21 @@ def test_bad_settings_are_refused_before_anything_runs(engine):
         next(engine.run(Settings(prompt="a", target=1000)))
 
 
-def test_memory_that_runs_out_is_told_in_a_sentence_and_the_engine_goes_on(engine, monkeypatch):
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("too much"),
+        MemoryError(),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory"),
+    ],
+    ids=["gpu", "python", "cpu"],
+)
+def test_memory_that_runs_out_is_told_in_a_sentence_and_the_engine_goes_on(engine, monkeypatch, error):
     vae, decode = engine.model.pipeline.vae, engine.model.pipeline.vae.decode
 
     def fail_at_the_second_stage(latents, **kwargs):
         if latents.shape[2] > 8:
-            raise torch.OutOfMemoryError("too much")
+            raise error
         return decode(latents, **kwargs)
 
     seen = []
@@ -194,6 +222,15 @@ def test_memory_that_runs_out_is_told_in_a_sentence_and_the_engine_goes_on(engin
             seen.append(event)
     assert sum(isinstance(event, StageDone) for event in seen) == 1
     assert len(_pictures(engine, SETTINGS)) == 3
+
+
+def test_another_failure_of_torch_is_not_taken_for_memory(engine, monkeypatch):
+    def fail(*_args, **_kwargs):
+        raise RuntimeError("shapes differ")
+
+    monkeypatch.setattr(engine.model.pipeline.vae, "decode", fail)
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        list(engine.run(SETTINGS))
 
 
 def test_inference_mode_does_not_leak_out_of_the_run(engine):

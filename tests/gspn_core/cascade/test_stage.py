@@ -155,3 +155,14 @@ def test_weights_are_told_before_the_first_step(sampler):
     assert len(made.weights) == STAGE.steps
     assert [weights.timestep for weights in made.weights] == [float(t) for t in made.timesteps]
     assert made.weights[0].c2 > made.weights[-1].c2
+
+
+@pytest.mark.parametrize("name", CHOICES["scheduler"])
+def test_the_skip_residual_reaches_the_latents_under_every_scheduler(name, sampler, z_ref, monkeypatch):
+    def likeness(cosine_scale_1):
+        made = sampler(scheduler=name, cosine_scale_1=cosine_scale_1, num_inference_steps=6)
+        # With no noise predicted, nothing but the mix with z_ref's own noising can bring x nearer to it.
+        monkeypatch.setattr(made, "_predict", lambda model_input, _t: torch.zeros_like(model_input))
+        return torch.corrcoef(torch.stack([_run(made, z_ref).flatten(), z_ref.flatten()]))[0, 1]
+
+    assert likeness(0.1) > likeness(10.0) + 0.05

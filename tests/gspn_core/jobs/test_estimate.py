@@ -57,8 +57,21 @@ def test_a_later_stage_is_scaled_by_its_pixels():
     base = running(state="done", calls_done=10, last_step_seconds=23.0, seconds=25.0)
     told = stage(1, model_calls=14, state="running", phase="encode")
     assert left_seconds([base, told], {}) == pytest.approx(4 * (3.0 + 14 * 2.0 + 2.0))
-    waiting = stage(2)
+    waiting = stage(2, model_calls=14)
     assert left_seconds([base, told, waiting], {}) == pytest.approx(20 * (3.0 + 14 * 2.0 + 2.0))
+
+
+def test_a_mixer_of_quadratic_cost_tells_nothing_of_a_larger_stage():
+    base = running(state="done", calls_done=10, last_step_seconds=23.0, seconds=25.0)
+    later = stage(1, model_calls=14)
+    assert left_seconds([base, later], {}, linear=False) is None
+    known = {(128, 128): Rate(head_seconds=0.0, call_seconds=1.0, tail_seconds=0.0)}
+    assert left_seconds([base, later], known, linear=False) == pytest.approx(14.0)
+
+
+def test_a_stage_whose_calls_are_not_told_yet_gives_no_number():
+    known = {(64, 64): Rate(head_seconds=1.0, call_seconds=1.0, tail_seconds=1.0)}
+    assert left_seconds([stage()], known) is None
 
 
 def test_a_measured_size_is_preferred_to_a_scaled_one():

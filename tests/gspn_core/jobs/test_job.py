@@ -53,8 +53,9 @@ def test_every_event_makes_a_newer_view_and_the_last_one_is_done(events):
 
 
 def test_the_plan_resolves_the_settings_and_sets_out_the_stages(plan):
-    view = fold(new_view(), PlanReady(plan=plan))
+    view = fold(new_view(), PlanReady(plan=plan, model_calls=(4, 3, 2)))
     assert view.settings == plan.settings.to_dict()
+    assert [stage.model_calls for stage in view.stages] == [4, 3, 2]
     assert [(s.height, s.width, s.steps, s.state) for s in view.stages] == [
         (64, 64, 4, "waiting"),
         (128, 128, 2, "waiting"),
@@ -192,10 +193,10 @@ def test_earlier_runs_of_the_same_model_and_mixer_tell_the_time_left_at_once(pla
     rate = Rate(head_seconds=1.0, call_seconds=2.0, tail_seconds=3.0)
     sizes = [(s.size.height, s.size.width) for s in plan.stages]
     known = {("toy", "gspn", *size): rate for size in sizes}
-    view = fold(new_view(), PlanReady(plan=plan), rates=known)
-    # 4 calls of the base, and 2 steps of unknown cost (1 or 2 calls) in each of two later stages.
-    assert view.left_seconds == pytest.approx(3 * (1 + 3) + 2 * (4 + 3 + 3))
+    ready = PlanReady(plan=plan, model_calls=(4, 3, 2))
+    view = fold(new_view(), ready, rates=known)
+    assert view.left_seconds == pytest.approx(3 * (1 + 3) + 2 * (4 + 3 + 2))
     others = {("toy", "attention", *size): rate for size in sizes}
-    assert fold(new_view(), PlanReady(plan=plan), rates=others).left_seconds is None
+    assert fold(new_view(), ready, rates=others).left_seconds is None
     missing = dict(list(known.items())[1:])
-    assert fold(new_view(), PlanReady(plan=plan), rates=missing).left_seconds is None
+    assert fold(new_view(), ready, rates=missing).left_seconds is None

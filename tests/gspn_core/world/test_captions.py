@@ -3,8 +3,9 @@ from __future__ import annotations
 import re
 
 import numpy as np
+import pytest
 
-from gspn_core.world.captions import EXAMPLES, caption, corpus, unknown_words, vocabulary
+from gspn_core.world.captions import EXAMPLES, caption, corpus, read_words, vocabulary
 from gspn_core.world.scene import Scene, sample_scene
 
 
@@ -69,10 +70,19 @@ def test_the_same_generator_state_says_the_same_caption():
 
 def test_the_examples_are_eight_and_say_only_known_words():
     assert len(set(EXAMPLES)) == len(EXAMPLES) == 8
-    assert [unknown_words(example) for example in EXAMPLES] == [()] * 8
+    assert [read_words(example)[1] for example in EXAMPLES] == [()] * 8
 
 
 def test_unknown_words_come_back_in_order_without_known_plurals():
     prompt = "A Castle over the LAKES, with two dragons and a cloud!"
-    assert unknown_words(prompt) == ("castle", "two", "dragons")
-    assert unknown_words("") == ()
+    assert read_words(prompt)[1] == ("castle", "two", "dragons")
+    assert read_words("") == ((), ())
+
+
+@pytest.mark.parametrize("prompt", ["12345", "_", "zebra's", "東京2", "雪山", "the of a", "!!!", "🏔️"])
+def test_prompts_that_say_nothing_to_the_world_have_no_known_word(prompt):
+    assert read_words(prompt)[0] == ()
+
+
+def test_known_words_come_back_in_order():
+    assert read_words("The LAKE's mountain, and a dragon")[0] == ("lake", "mountain")
