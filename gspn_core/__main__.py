@@ -23,7 +23,7 @@ from typing import Any, Protocol
 from gspn_core.errors import AdapterMismatch, BadSetting, GspnError, ModelUnavailable, OutOfMemory, Stopped
 from gspn_core.events import Event, PlanReady, StageDone, StepDone
 from gspn_core.jobs.files import write_failure
-from gspn_core.jobs.images import picture_info, versions, write_png, write_proxy, write_sidecar
+from gspn_core.jobs.images import picture_info, read_png, versions, write_png, write_proxy, write_sidecar
 from gspn_core.jobs.job import Ended, JobView, fold
 from gspn_core.jobs.terminal import Progress
 from gspn_core.plan import CascadePlan
@@ -52,8 +52,8 @@ def main(argv: Sequence[str] | None = None, load: Load | None = None) -> int:
     """Run the command and return its exit code. load: (model, device, dtype) -> engine; for tests."""
     arguments = build_parser().parse_args(argv)
     try:
-        values = {name: getattr(arguments, name) for name in FIELD_NAMES}
-        settings = Settings.from_dict(values)
+        given = {name: value for name, value in vars(arguments).items() if name in FIELD_NAMES}
+        settings = Settings.from_dict({**_told_by(arguments.again), **given})
         output = Output(arguments, settings.prompt)
         engine = (load or load_engine)(arguments.model, device=arguments.device, dtype=arguments.dtype)
         return _run(engine, settings, output)
@@ -71,7 +71,14 @@ def build_parser() -> argparse.ArgumentParser:
     )
     hints = typing.get_type_hints(Settings)
     defaults = {name: getattr(Settings, name, None) for name in FIELD_NAMES}
-    parser.add_argument("prompt", help="what the picture should show")
+    # A setting that is not given is left to Settings, or to the picture whose settings are repeated.
+    parser.add_argument("prompt", nargs="?", default=argparse.SUPPRESS, help="what the picture should show")
+    parser.add_argument(
+        "--again",
+        type=Path,
+        metavar="PNG",
+        help="take the settings that a picture of this studio was made with",
+    )
     group = parser.add_argument_group("settings")
     for name in FIELD_NAMES:
         if name != "prompt":
@@ -97,18 +104,39 @@ def _option(name: str, hint: Any, default: Any) -> dict[str, Any]:
     if name == "seed":
         told = "drawn at random"
     if name in CHOICES:
-        return {"choices": CHOICES[name], "default": default, "help": f"default: {told}"}
+        return {"choices": CHOICES[name], "default": argparse.SUPPRESS, "help": f"default: {told}"}
     if name in RANGES:
         bounds, kinds = RANGES[name], typing.get_args(hint) or (hint,)
         number = next(kind for kind in kinds if kind is not types.NoneType)
         limits = f"{number(bounds.minimum)} to {number(bounds.maximum)}"
         return {
             "type": number,
-            "default": default,
+            "default": argparse.SUPPRESS,
             "metavar": "N" if number is int else "X",
             "help": f"{limits} (default: {told})",
         }
-    return {"default": default, "metavar": "TEXT", "help": f"default: {told}"}
+    return {"default": argparse.SUPPRESS, "metavar": "TEXT", "help": f"default: {told}"}
+
+
+def _told_by(picture: Path | None) -> dict[str, Any]:
+    """Return the settings that a picture tells, none for no picture; note versions other than these."""
+    if picture is None:
+        return {}
+    try:
+        info = read_png(picture)["gspn_studio"]
+    except OSError as error:
+        raise BadSetting("picture", f"{picture} cannot be read ({error.strerror}); give another.") from None
+    if info is None:
+        raise BadSetting(
+            "picture", f"{picture.name} tells no settings of this studio; give a PNG that it wrote."
+        )
+    here, there = versions(), info.get("versions") or {}
+    other = [
+        f"{name} {there.get(name)} (here {here[name]})" for name in here if there.get(name) != here[name]
+    ]
+    if other:
+        _tell(f"note: {picture.name} was made with {', '.join(other)}; the bytes may differ.")
+    return info["settings"]
 
 
 def load_engine(model: str, *, device: str, dtype: str) -> Runner:

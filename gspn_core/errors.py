@@ -39,7 +39,7 @@ class OutOfMemory(GspnError):
 
 
 class Busy(GspnError):
-    """A queue that is full, or a port that another program holds."""
+    """A queue that is full or closing."""
 
 
 class Stopped(GspnError):

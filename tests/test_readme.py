@@ -23,6 +23,12 @@ def test_every_file_that_the_readme_points_to_is_there():
     assert not missing
 
 
+@pytest.mark.parametrize("name", ["README.md", "Spaces.md", "assets/world/README.md"])
+def test_no_figure_is_left_to_be_filled_in(name):
+    text = (ROOT / name).read_text(encoding="utf-8")
+    assert not re.search(r"^[A-Z]{5,}$|@[A-Z_]+@|\bTBD\b", text, re.MULTILINE)
+
+
 def test_every_module_that_the_readme_runs_exists():
     modules = set(re.findall(r"python -m (gspn_core[\w.]*)", README))
     assert modules

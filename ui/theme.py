@@ -70,5 +70,5 @@ def studio_theme() -> gr.themes.Base:
         "color_accent": "var(--accent)",
     }
     base = gr.themes.Base(font=_SANS, font_mono=_MONO, spacing_size="sm", radius_size="md", text_size="sm")
-    known = set(vars(base))
-    return base.set(**{name: value for name, value in {**both, **dark, **plain}.items() if name in known})
+    themed = {name: value for name, value in dark.items() if hasattr(base, name)}
+    return base.set(**both, **themed, **plain)

@@ -1,15 +1,13 @@
-"""The token mixers that a person may choose, and the one place where a choice is put to work.
-
-Knows names and words; free of torch, so that the page may read it.
-"""
+"""The token mixers that may be chosen by name, and the one place where a choice is put to work."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from gspn_core.attention.neighborhood import neighborhood_attention
 from gspn_core.errors import BadSetting, GspnError, ModelUnavailable
 from gspn_core.settings import Mixer
 
@@ -17,57 +15,10 @@ if TYPE_CHECKING:
     from gspn_core.attention.adapter import GSPNAdapter
 
 
-@dataclass(frozen=True, kw_only=True)
-class MixerChoice:
-    """A token mixer as a person sees it.
-
-    Attributes:
-        name: the value in Settings.
-        label: two or three words.
-        description: one sentence on what it does and what it costs.
-        needs_adapter: whether it runs on trained weights of its own beside the model's.
-    """
-
-    name: Mixer
-    label: str
-    description: str
-    needs_adapter: bool
-
-
-MIXERS: tuple[MixerChoice, ...] = (
-    MixerChoice(
-        name="gspn",
-        label="GSPN line scan",
-        description="Four line scans pass context across the picture; the cost grows with the pixels.",
-        needs_adapter=True,
-    ),
-    MixerChoice(
-        name="attention",
-        label="Self-attention",
-        description="Every patch looks at every other; the cost grows with the square of the pixels.",
-        needs_adapter=False,
-    ),
-    MixerChoice(
-        name="neighborhood",
-        label="Neighbourhood attention",
-        description="Every patch looks at a base-sized window around it, with the model's own weights; "
-        "the cost grows with the pixels.",
-        needs_adapter=False,
-    ),
+# Whether a mixer runs on trained weights of its own beside the model's.
+NEEDS_ADAPTER: Mapping[Mixer, bool] = MappingProxyType(
+    {"gspn": True, "attention": False, "neighborhood": False}
 )
-
-
-def mixer_choice(name: str) -> MixerChoice:
-    """Return the choice of this name.
-
-    Raises:
-        BadSetting: an unknown name.
-    """
-    for choice in MIXERS:
-        if choice.name == name:
-            return choice
-    known = ", ".join(choice.name for choice in MIXERS)
-    raise BadSetting("mixer", f"mixer must be one of {known}, got {name!r}.")
 
 
 @contextmanager
@@ -76,7 +27,7 @@ def use_mixer(unet: Any, name: str, adapter: GSPNAdapter | None = None) -> Itera
 
     Args:
         unet: the UNet2DConditionModel.
-        name: a name in MIXERS.
+        name: a name in NEEDS_ADAPTER.
         adapter: the trained adapter of this UNet, for a mixer that needs one.
 
     Raises:
@@ -84,7 +35,9 @@ def use_mixer(unet: Any, name: str, adapter: GSPNAdapter | None = None) -> Itera
         ModelUnavailable: an adapter that is needed and missing, or was never trained.
         GspnError: an adapter made for another UNet, or injected already or where it must not be.
     """
-    if not mixer_choice(name).needs_adapter:
+    if name not in NEEDS_ADAPTER:
+        raise BadSetting("mixer", f"mixer must be one of {', '.join(NEEDS_ADAPTER)}, got {name!r}.")
+    if not NEEDS_ADAPTER[name]:
         if adapter is not None and adapter.is_injected:
             raise GspnError(
                 f"mixer {name} needs the UNet's own layers, but an adapter is injected; eject it."
@@ -108,7 +61,4 @@ def _own_layers(unet: Any, name: str) -> AbstractContextManager[Any]:
     """Return the context in which the UNet's own attention weights run under a mixer without an adapter."""
     if name == "attention":
         return nullcontext()
-    # Here, not above: the page reads this module and has no torch.
-    from gspn_core.attention.neighborhood import neighborhood_attention
-
     return neighborhood_attention(unet)

@@ -48,8 +48,8 @@ def measure(arguments: argparse.Namespace) -> list[Table]:
         bytes_moved = 3 * x.numel() * x.element_size() if name.startswith("triad") else moved
         rate = "" if name.startswith("attention") else f"{bytes_moved / median(seconds) / 1e9:.1f}"
         milliseconds = [second * 1e3 for second in seconds]
-        ratio = f"{median(seconds) / unit:.2f}"
-        table.rows.append((name, f"{median(milliseconds):.2f}", spread(milliseconds), rate, ratio))
+        ratio = f"{median(seconds) / unit:.3g}"
+        table.rows.append((name, f"{median(milliseconds):.3g}", spread(milliseconds), rate, ratio))
     return [table]
 
 

@@ -147,7 +147,6 @@ def test_an_error_is_one_sentence_and_an_exit_code_and_keeps_what_was_written(
 @pytest.mark.parametrize(
     "arguments",
     [
-        [],
         ["a", "--no-such-flag"],
         ["a", "--seed", "many"],
         ["a", "--mixer", "none"],
@@ -257,3 +256,51 @@ def test_the_real_engine_on_a_tiny_model_writes_what_it_planned(tiny_model, tmp_
         assert first.read_bytes() == second.read_bytes()
     with Image.open(paths[1]) as picture:
         assert picture.size == (128, 128)
+
+
+def written(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.png"))
+
+
+def test_a_picture_is_made_again_from_its_own_text_to_the_same_bytes(make_engine, tmp_path):
+    first, second = make_engine(), make_engine()
+    assert run(first, *ASKED, "--gaussian-sigma", "2", out=tmp_path / "a") == command.DONE
+    picture = written(tmp_path / "a")[-1]
+    assert run(second, "--again", str(picture), out=tmp_path / "b") == command.DONE
+    assert second.ran[0].gaussian_sigma == 2.0
+    assert second.ran[0].seed == 5
+    pairs = zip(written(tmp_path / "a"), written(tmp_path / "b"), strict=True)
+    assert all(a.read_bytes() == b.read_bytes() for a, b in pairs)
+
+
+def test_a_flag_overrules_the_pictures_own_setting(make_engine, tmp_path):
+    engine = make_engine()
+    run(engine, *ASKED, out=tmp_path)
+    again = ["--again", str(written(tmp_path)[0])]
+    assert run(engine, "a hill", *again, "--seed", "6", out=tmp_path) == command.DONE
+    assert (engine.ran[1].prompt, engine.ran[1].seed) == ("a hill", 6)
+    assert engine.ran[1].gaussian_sigma == engine.ran[0].gaussian_sigma
+
+
+def test_other_versions_are_told(make_engine, tmp_path, capsys, monkeypatch):
+    run(make_engine(), *ASKED, out=tmp_path)
+    monkeypatch.setattr(command, "versions", lambda: {"torch": "9.9"})
+    run(make_engine(), "--again", str(written(tmp_path)[0]), out=tmp_path)
+    assert "(here 9.9); the bytes may differ" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["missing", "foreign", "no picture"])
+def test_a_picture_that_tells_nothing_is_refused_in_a_sentence(make_engine, tmp_path, capsys, kind):
+    path = tmp_path / "picture.png"
+    if kind == "foreign":
+        Image.new("RGB", (8, 8)).save(path)
+    elif kind == "no picture":
+        path.write_text("hello")
+    assert run(make_engine(), "--again", str(path), out=tmp_path) == command.USAGE
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and error.count("\n") == 1
+
+
+def test_without_a_prompt_the_command_says_what_is_missing(make_engine, tmp_path, capsys):
+    assert run(make_engine(), out=tmp_path) == command.USAGE
+    assert "prompt is missing" in capsys.readouterr().err

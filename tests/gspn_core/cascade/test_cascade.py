@@ -7,7 +7,7 @@ import torch
 from gspn_core.attention.adapter import self_attentions
 from gspn_core.attention.gspn import GSPNMixer
 from gspn_core.attention.neighborhood import NeighborhoodProcessor
-from gspn_core.attention.registry import MIXERS
+from gspn_core.attention.registry import NEEDS_ADAPTER
 from gspn_core.engine import Engine
 from gspn_core.errors import BadSetting, OutOfMemory, Stopped
 from gspn_core.events import CascadeDone, PlanReady, StageDone, StageStarted, StepDone, TileDone
@@ -64,7 +64,7 @@ def test_figures_are_measured(engine):
     assert events[-1].seconds >= 0.9 * stage_seconds
 
 
-@pytest.mark.parametrize("mixer", [choice.name for choice in MIXERS])
+@pytest.mark.parametrize("mixer", NEEDS_ADAPTER)
 def test_the_same_seed_and_settings_give_the_same_bytes(engine, mixer):
     first, second = (_last(engine, mixer=mixer).tobytes() for _ in range(2))
     assert first == second
@@ -87,7 +87,7 @@ def test_only_the_mixer_asked_for_runs(engine):
     mixers = engine.model.adapter.mixers.values()
     hooks = [module.register_forward_hook(note) for module in (*attentions, *mixers)]
     try:
-        for mixer in (choice.name for choice in MIXERS):
+        for mixer in NEEDS_ADAPTER:
             ran.clear()
             _last(engine, mixer=mixer, target=64)
             assert set(ran) == {mixer}
@@ -123,7 +123,7 @@ def _state_of(unet):
     ]
 
 
-@pytest.mark.parametrize("mixer", [choice.name for choice in MIXERS])
+@pytest.mark.parametrize("mixer", NEEDS_ADAPTER)
 def test_the_unet_is_left_as_it_was_found(engine, mixer):
     unet = engine.model.pipeline.unet
     before = _state_of(unet)
