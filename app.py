@@ -20,6 +20,8 @@ from typing import Any
 # Read by gradio and huggingface_hub when they are imported: this page reports nothing to anybody.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+# Read by transformers: its advice about packages that this project does not use stays out of the log.
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 from gspn_core.errors import GspnError, ModelUnavailable, Stopped
 from gspn_core.events import Event

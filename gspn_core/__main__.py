@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import signal
 import sys
@@ -145,6 +146,8 @@ def load_engine(model: str, *, device: str, dtype: str) -> Runner:
 
     # A model that is not there is told at once, before torch is imported.
     find_card(model)
+    # Advice of transformers about packages that this project does not use would stand among the progress.
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     from gspn_core.engine import Engine
     from gspn_core.models.loading import load_model
 
