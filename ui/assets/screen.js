@@ -386,7 +386,7 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
     event.preventDefault();
     press("run");
-  } else if (event.key === "Escape" && !event.defaultPrevented && !event.target.closest("input, [role=listbox]"))
+  } else if (event.key === "Escape" && !event.defaultPrevented && !event.target.closest("[role=listbox], [role=combobox]"))
     press("stop");
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.target.closest("input, textarea, select, [contenteditable], [role=listbox]")) return;
