@@ -12,7 +12,7 @@ import math
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from gspn_core.errors import BadSetting, UnsupportedSize
 from gspn_core.settings import MAX_SEED, Mixer, Settings, aspect_ratio
@@ -62,8 +62,6 @@ class ModelCard:
 
     base_px: side of the square that the model was trained at; size_multiple: what both sides of its base
     size must be a multiple of; max_target_px: the largest target offered; mixers: the first is the default.
-    micro_conditioning: "full" tells a later stage the whole size (SDXL's habit), "crop" tells it that it is a
-    base-sized crop of a picture of the stage's size (how the embedded model was trained).
     read_words: returns a prompt's words that the model knows and those that it cannot know; None where it
     takes any words. fingerprint: changes with the model's files and with what computes with them.
     """
@@ -79,7 +77,6 @@ class ModelCard:
     guidance_scale: float
     upscale_strength: float
     mixers: tuple[Mixer, ...]
-    micro_conditioning: Literal["full", "crop"] = "full"
     vae_tile_px: int = 1024
     vocabulary_hint: str = ""
     examples: tuple[str, ...] = ()

@@ -33,10 +33,7 @@ def run_cascade(
     began = time.perf_counter()
     settings = plan.settings
     text = encode_text(model.pipeline, settings.prompt, settings.negative_prompt)
-    samplers = [
-        StageSampler(model, stage, settings, text.at_size(stage.size, plan.stages[0].size, model.card))
-        for stage in plan.stages
-    ]
+    samplers = [StageSampler(model, stage, settings, text.at_size(stage.size)) for stage in plan.stages]
     yield PlanReady(plan=plan, model_calls=tuple(sampler.model_calls for sampler in samplers))
     image = finished[-1] if finished else None
     with use_mixer(model.pipeline.unet, settings.mixer, model.adapter):

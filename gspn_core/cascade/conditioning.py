@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from diffusers import StableDiffusionXLPipeline
 
-from gspn_core.plan import ModelCard, Size
+from gspn_core.plan import Size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,18 +30,11 @@ class Conditioning:
             add_time_ids=self.add_time_ids[1:],
         )
 
-    def at_size(self, size: Size, base: Size, card: ModelCard) -> Conditioning:
-        """Return the same text with the sizes of a stage, as the model's card wants them told."""
-        row = self.add_time_ids.new_tensor(time_ids(size, base, card))
+    def at_size(self, size: Size) -> Conditioning:
+        """Return the same text, told that a whole picture of a stage's size is wanted."""
+        told = (size.height, size.width, 0, 0, size.height, size.width)
+        row = self.add_time_ids.new_tensor(told)
         return replace(self, add_time_ids=row.expand(len(self.prompt_embeds), -1))
-
-
-def time_ids(size: Size, base: Size, card: ModelCard) -> tuple[int, int, int, int, int, int]:
-    """Return the six numbers of add_time_ids for a stage of `size` in a cascade that began at `base`."""
-    if card.micro_conditioning == "full":
-        return (size.height, size.width, 0, 0, size.height, size.width)
-    top, left = (size.height - base.height) // 2, (size.width - base.width) // 2
-    return (size.height, size.width, top, left, base.height, base.width)
 
 
 def encode_text(pipeline: StableDiffusionXLPipeline, prompt: str, negative_prompt: str) -> Conditioning:

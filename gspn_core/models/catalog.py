@@ -29,7 +29,6 @@ WORLD = ModelCard(
     guidance_scale=4.0,
     upscale_strength=0.4,
     mixers=("gspn", "attention", "neighborhood"),
-    micro_conditioning="crop",
     vocabulary_hint="it draws landscapes: mountains, hills, dunes, lakes, meadows, pines, by day or night",
     examples=captions.EXAMPLES,
     read_words=captions.read_words,

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import diffusers.utils.logging as diffusers_logging
+import torch
 import transformers.utils.logging as transformers_logging
 from diffusers import StableDiffusionXLPipeline
 from safetensors import SafetensorError
@@ -31,6 +32,8 @@ def load_model(name_or_path: str = "world", *, device: str = "auto", dtype: str 
         with _quiet_libraries():
             pipeline = _load_pipeline(folder).to(where, kind)
             pipeline.vae.to(dtype=pick_dtype("float32", where))
+            for part in (pipeline.unet, pipeline.vae):
+                part.to(memory_format=torch.channels_last)
         adapter = None
         if "gspn" in card.mixers:
             adapter = GSPNAdapter.load(folder / ADAPTER_FOLDER, pipeline.unet).to(device=where, dtype=kind)

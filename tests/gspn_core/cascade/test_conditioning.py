@@ -1,8 +1,6 @@
-import dataclasses
-
 import torch
 
-from gspn_core.cascade.conditioning import encode_text, time_ids, truncation_notice
+from gspn_core.cascade.conditioning import encode_text, truncation_notice
 from gspn_core.plan import Size
 
 
@@ -15,17 +13,9 @@ def test_the_pair_is_unconditional_first(tiny_pipeline):
     assert torch.equal(text.positive_only().prompt_embeds, text.prompt_embeds[1:])
 
 
-def test_sizes_are_told_height_first(tiny_card):
-    size, base = Size(128, 192), Size(64, 96)
-    assert time_ids(size, base, tiny_card) == (128, 192, 0, 0, 128, 192)
-    crop = dataclasses.replace(tiny_card, micro_conditioning="crop")
-    assert time_ids(size, base, crop) == (128, 192, 32, 48, 64, 96)
-    assert time_ids(base, base, crop) == (64, 96, 0, 0, 64, 96)
-
-
-def test_a_stage_keeps_the_text_and_changes_the_sizes(tiny_pipeline, tiny_card):
+def test_a_stage_keeps_the_text_and_is_told_its_size_height_first(tiny_pipeline):
     text = encode_text(tiny_pipeline, "a hill", "")
-    stage = text.at_size(Size(128, 64), Size(64, 32), tiny_card)
+    stage = text.at_size(Size(128, 64))
     assert stage.prompt_embeds is text.prompt_embeds
     assert stage.add_time_ids.tolist() == [[128, 64, 0, 0, 128, 64]] * 2
 

@@ -22,7 +22,7 @@ def folder(saved, tmp_path):
 
 
 def test_a_saved_sdxl_folder_loads_with_the_same_weights(folder, tiny_pipeline):
-    model = load_model(str(folder), device="cpu")
+    model = load_model(str(folder), device="cpu", dtype="float32")
     assert model.card.base_px == 64
     assert model.card.mixers == ("attention", "neighborhood")
     assert model.adapter is None
