@@ -32,8 +32,9 @@ def measure(arguments: argparse.Namespace) -> list[Table]:
     def scan(backend: str, direction: str) -> Callable[[], torch.Tensor]:
         return lambda: line_scan(x, gate, logits, direction=direction, backend=backend)
 
+    out = torch.empty_like(x)
     cases = {
-        "triad over the same bytes": lambda: torch.addcmul(x, gate, gate),
+        "triad into a ready output": lambda: torch.addcmul(x, gate, gate, out=out),
         **{f"line_scan cpu, {d}": scan("cpu", d) for d in ("right", "left", "down", "up")},
         "line_scan naive, down": scan("naive", "down"),
         f"attention, {heads} heads": lambda: functional.scaled_dot_product_attention(tokens, tokens, tokens),
