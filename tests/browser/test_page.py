@@ -236,3 +236,28 @@ def test_a_picture_is_served_byte_for_byte(page) -> None:
     wait_for_downloads(page, 1)
     picture = Image.open(io.BytesIO(picture_of(page, 0)))
     assert picture.format == "PNG" and "gspn_studio" in picture.text
+
+
+def test_bad_input_is_said_in_one_sentence_and_loses_nothing(page) -> None:
+    long = "mountains " * 1000
+    refused = [
+        ({"prompt": " "}, "prompt is empty"),
+        ({"prompt": long}, "prompt has 10,000 characters, at most 2,000 fit"),
+        ({"prompt": "雪山の湖"}, "knows no word of this prompt"),
+        ({"prompt": "a lake", "seed": "99999999999"}, "seed must be a whole number from 0 to 4294967295"),
+    ]
+    for values, sentence in refused:
+        small_run(page, **values)
+        page.wait_for_function(
+            "sentence => document.querySelector('#notice').innerText.includes(sentence)", arg=sentence
+        )
+        assert page.locator("#notice").inner_text().count("\n") == 0
+        assert page.input_value("#field-prompt textarea") == values["prompt"]
+        assert page.locator("#run").is_enabled()
+    assert page.evaluate(STATE) == "empty"
+
+
+def test_a_word_that_the_model_does_not_know_is_named_while_it_runs(page) -> None:
+    small_run(page, "a dragon over a lake", target="256")
+    wait_for_state(page, "done")
+    assert "does not know ‘dragon’" in page.inner_text("#notice")
