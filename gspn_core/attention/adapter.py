@@ -166,6 +166,12 @@ class GSPNAdapter:
         finally:
             self.eject()
 
+    @torch.inference_mode()
+    def warm_up(self) -> None:
+        """Run one mixer on a few tokens, so that the scan is compiled before the first picture is asked for."""
+        mixer = next(iter(self._mixers.values()))
+        mixer(mixer.to_proxy.weight.new_zeros(1, 16, mixer.channels), map_size=(4, 4))
+
     def save(self, folder: str | Path) -> None:
         """Write the config as json and the weights as safetensors, in the mixers' dtype."""
         folder = Path(folder)

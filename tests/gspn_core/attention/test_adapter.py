@@ -242,3 +242,12 @@ def test_an_injected_adapter_saves_what_the_ejected_one_does(unet, tmp_path):
         adapter.save(tmp_path / "injected")
     texts = [(tmp_path / name / CONFIG_FILE).read_text() for name in ("ejected", "injected")]
     assert texts[0] == texts[1]
+
+
+def test_warming_up_runs_a_scan_and_leaves_no_map_size_behind(unet):
+    adapter, ran = GSPNAdapter.construct_for(unet), []
+    for mixer in adapter.mixers.values():
+        mixer.register_forward_hook(lambda _mixer, _args, out: ran.append(out.shape))
+    adapter.warm_up()
+    assert len(ran) == 1
+    assert all(mixer.map_size is None for mixer in adapter.mixers.values())
