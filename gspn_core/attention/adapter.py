@@ -168,7 +168,7 @@ class GSPNAdapter:
 
     @torch.inference_mode()
     def warm_up(self) -> None:
-        """Run one mixer on a few tokens, so that the scan is compiled before the first picture is asked for."""
+        """Run one mixer on a few tokens, so that the scan is compiled before the first picture."""
         mixer = next(iter(self._mixers.values()))
         mixer(mixer.to_proxy.weight.new_zeros(1, 16, mixer.channels), map_size=(4, 4))
 
