@@ -116,6 +116,8 @@ def _option(name: str, hint: Any, default: Any) -> dict[str, Any]:
             "metavar": "N" if number is int else "X",
             "help": f"{limits} (default: {told})",
         }
+    if name == "overrides":
+        told = "none; 1024.upscale_strength=0.3 sets one stage's own, parted by semicolons"
     return {"default": argparse.SUPPRESS, "metavar": "TEXT", "help": f"default: {told}"}
 
 

@@ -15,15 +15,16 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from gspn_core.errors import BadSetting, UnsupportedSize
-from gspn_core.settings import MAX_SEED, Mixer, Settings, aspect_ratio
+from gspn_core.settings import MAX_SEED, OVERRIDABLE, Mixer, Override, Settings, aspect_ratio
 
 # To be raised by whoever changes what the same settings draw: the sampling loop, a mixer, the scan, a blur.
 MATHS_VERSION = 1
 
-# Settings that say what a stage's own record says already, and those that the base stage does not read.
-_IN_THE_STAGE = frozenset({"target", "aspect", "num_inference_steps", "upscale_strength"})
-_LATER_STAGES_ONLY = frozenset(
+# Settings that a stage's own record says already or that say nothing of one stage, and those of later stages.
+_IN_THE_STAGE = frozenset({"target", "aspect", "num_inference_steps", "upscale_strength", "overrides"})
+LATER_STAGES_ONLY = frozenset(
     {
+        "upscale_strength",
         "gaussian_sigma",
         "cosine_scale_1",
         "cosine_scale_2",
@@ -95,6 +96,7 @@ class StagePlan:
     """One stage: `steps` of the `num_inference_steps` timesteps at `size`.
 
     scale: how many times the base's side; vae_tile_px: None where the picture is decoded whole.
+    settings: the run's settings as this stage reads them, with its own overrides in place.
     key: signature of everything that this stage's picture depends on, the stages before it included: equal
     keys on one machine mean equal bytes.
     """
@@ -105,6 +107,7 @@ class StagePlan:
     num_inference_steps: int
     steps: int
     vae_tile_px: int | None
+    settings: Settings
     key: str = ""
 
     @property
@@ -156,33 +159,85 @@ def make_plan(settings: Settings, card: ModelCard) -> CascadePlan:
         upscale_strength=strength,
         seed=_or_default(settings.seed, secrets.randbelow(MAX_SEED + 1)),
     )
+    _check_overrides(resolved, card)
     stages: list[StagePlan] = []
     for index in range(card.targets.index(target) + 1):
         size = base.scaled(2**index)
+        own = resolved.at_stage(card.targets[index])
+        steps = own.num_inference_steps
         stage = StagePlan(
             index=index,
             size=size,
             scale=2**index,
             num_inference_steps=steps,
-            steps=steps if index == 0 else stage_steps(steps, strength),
+            steps=steps if index == 0 else stage_steps(steps, own.upscale_strength),
             vae_tile_px=card.vae_tile_px if max(size.height, size.width) > card.vae_tile_px else None,
+            settings=own,
         )
         before = stages[-1].key if stages else f"{MATHS_VERSION} {card.name} {card.fingerprint}"
-        stages.append(dataclasses.replace(stage, key=_stage_key(before, stage, resolved)))
+        stages.append(dataclasses.replace(stage, key=_stage_key(before, stage)))
     return CascadePlan(
         model=card.name, settings=resolved, stages=tuple(stages), notices=_notices(settings, card)
     )
+
+
+def redo(made: CascadePlan, first: int, settings: Settings, card: ModelCard) -> Settings:
+    """Return settings whose stages before `first` are those of `made` and whose others are as `settings` ask.
+
+    The aspect stays that of `made`, and so does a seed that `settings` leave open; the target is no less than
+    the stage `first`. The stages before keep what differs as overrides, so that their keys stay the same.
+
+    Raises BadSetting where `made` has no such stage or `settings` cannot be planned.
+    """
+    if not 0 <= first < len(made.stages):
+        raise BadSetting("stage", f"the run has the stages 1 to {len(made.stages)}, got {first + 1}.")
+    wanted = make_plan(
+        dataclasses.replace(
+            settings,
+            target=max(_or_default(settings.target, made.settings.target), card.targets[first]),
+            aspect=made.settings.aspect,
+            seed=_or_default(settings.seed, made.settings.seed),
+        ),
+        card,
+    )
+    kept = [o for o in wanted.settings.overrides if o.stage_px >= card.targets[first]]
+    for stage in made.stages[:first]:
+        for name in OVERRIDABLE:
+            value = getattr(stage.settings, name)
+            told = not (stage.is_base and name in LATER_STAGES_ONLY)
+            if told and value != getattr(wanted.settings, name):
+                kept.append(Override(stage_px=card.targets[stage.index], name=name, value=value))
+    return dataclasses.replace(wanted.settings, overrides=tuple(kept))
+
+
+def _check_overrides(settings: Settings, card: ModelCard) -> None:
+    for override in settings.overrides:
+        if override.stage_px not in card.targets:
+            offered = ", ".join(map(str, card.targets))
+            raise BadSetting(
+                "overrides",
+                f"overrides: {card.title} has stages of {offered} px, got {override.stage_px}; name one.",
+            )
+        if override.stage_px == card.targets[0] and override.name in LATER_STAGES_ONLY:
+            raise BadSetting(
+                "overrides",
+                f"overrides: the first stage, {override.stage_px} px, has no {override.name}; name another.",
+            )
+        if override.name == "mixer" and override.value not in card.mixers:
+            have = " and ".join(card.mixers)
+            raise BadSetting("overrides", f"{card.title} has no {override.value} mixer here; it has {have}.")
 
 
 def _or_default(value: Value | None, default: Value) -> Value:
     return default if value is None else value
 
 
-def _stage_key(before: str, stage: StagePlan, settings: Settings) -> str:
+def _stage_key(before: str, stage: StagePlan) -> str:
     """Return the signature of a stage after the stages with the signature `before`."""
-    left_out = _IN_THE_STAGE | (_LATER_STAGES_ONLY if stage.is_base else frozenset())
-    told = {name: value for name, value in settings.to_dict().items() if name not in left_out}
-    record = json.dumps([before, dataclasses.asdict(stage), told], sort_keys=True)
+    left_out = _IN_THE_STAGE | (LATER_STAGES_ONLY if stage.is_base else frozenset())
+    record = dataclasses.asdict(stage)
+    told = {name: value for name, value in record.pop("settings").items() if name not in left_out}
+    record = json.dumps([before, record, told], sort_keys=True)
     return hashlib.sha256(record.encode()).hexdigest()
 
 
@@ -203,9 +258,13 @@ def base_size(card: ModelCard, aspect: str) -> Size:
 def _notices(settings: Settings, card: ModelCard) -> tuple[str, ...]:
     if card.read_words is None:
         return ()
-    known, unknown = card.read_words(settings.prompt)
-    if not known:
-        raise BadSetting("prompt", f"{card.title} knows no word of this prompt; {card.vocabulary_hint}.")
+    prompts = [settings.prompt, *(o.value for o in settings.overrides if o.name == "prompt")]
+    unknown: list[str] = []
+    for prompt in prompts:
+        known, others = card.read_words(prompt)
+        if not known:
+            raise BadSetting("prompt", f"{card.title} knows no word of this prompt; {card.vocabulary_hint}.")
+        unknown += (word for word in others if word not in unknown)
     if not unknown:
         return ()
     shown = ", ".join(f"‘{word[:24]}’" for word in unknown[:4]) + (" …" if len(unknown) > 4 else "")

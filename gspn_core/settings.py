@@ -7,8 +7,9 @@ resolved by `gspn_core.plan.make_plan` from the model's card.
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal, get_args
@@ -34,6 +35,15 @@ class Range:
     step: float
 
 
+@dataclass(frozen=True, kw_only=True, order=True)
+class Override:
+    """One stage's own value of a setting. stage_px: the stage told as a target, in px."""
+
+    stage_px: int
+    name: str
+    value: Any
+
+
 def _ranged(default: float | None, minimum: float, maximum: float, step: float) -> Any:
     return field(default=default, metadata={"range": Range(minimum=minimum, maximum=maximum, step=step)})
 
@@ -47,6 +57,8 @@ class Settings:
     gaussian_sigma: blur of the dilated branch's input, in latent pixels.
     cosine_scale_1..3: exponents of the skip residual's, the dilated branch's and the blur's decay.
     dilated_min_weight: the dilated branch is not evaluated where its weight is below this.
+    overrides: single stages' own values, sorted; given as Overrides, as mappings of their fields, or as text
+    (see `parse_overrides`). Any setting but target and aspect may be overridden.
 
     Raises BadSetting (UnsupportedSize for aspect) when a value lies outside its range.
     """
@@ -67,6 +79,7 @@ class Settings:
     dilation_scope: DilationScope = "down"
     scheduler: SchedulerName = "euler"
     seed: int | None = _ranged(None, 0, MAX_SEED, 1)
+    overrides: tuple[Override, ...] = ()
 
     def __post_init__(self) -> None:
         _check_text("prompt", self.prompt, required=True)
@@ -79,10 +92,38 @@ class Settings:
         for name, bounds in RANGES.items():
             object.__setattr__(self, name, _number(name, getattr(self, name), bounds, name in _INTEGERS))
         aspect_ratio(self.aspect)
+        object.__setattr__(self, "overrides", self._checked_overrides())
+
+    def at_stage(self, stage_px: int) -> Settings:
+        """Return the settings as one stage reads them: its overrides in place, and no others."""
+        own = {override.name: override.value for override in self.overrides if override.stage_px == stage_px}
+        return dataclasses.replace(self, overrides=(), **own)
+
+    def _checked_overrides(self) -> tuple[Override, ...]:
+        """Return the overrides sorted, each value checked as the setting itself would be."""
+        found: dict[tuple[int, str], Override] = {}
+        for given in _read_overrides(self.overrides):
+            name = given.name
+            if name not in OVERRIDABLE:
+                raise BadSetting(
+                    "overrides", f"{str(name)[:40]!r} cannot be overridden; {', '.join(OVERRIDABLE)} can."
+                )
+            bounds = RANGES["target"]
+            stage_px = _number("overrides", given.stage_px, bounds, True)
+            if stage_px is None or given.value is None:
+                raise BadSetting("overrides", f"overrides: {name} of {stage_px} px has no value; give one.")
+            try:
+                value = getattr(dataclasses.replace(self, overrides=(), **{name: given.value}), name)
+            except BadSetting as refusal:
+                raise BadSetting("overrides", f"overrides: at {stage_px} px, {refusal}") from None
+            if (stage_px, name) in found:
+                raise BadSetting("overrides", f"overrides: {stage_px}.{name} is given twice; keep one.")
+            found[stage_px, name] = Override(stage_px=stage_px, name=name, value=value)
+        return tuple(found[key] for key in sorted(found))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as JSON-ready names and values."""
-        return dataclasses.asdict(self)
+        return {**dataclasses.asdict(self), "overrides": list(map(dataclasses.asdict, self.overrides))}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Settings:
@@ -110,6 +151,71 @@ CHOICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 _INTEGERS = frozenset({"target", "num_inference_steps", "seed"})
 _OPTIONAL = frozenset(f.name for f in dataclasses.fields(Settings) if f.default is None)
+OVERRIDABLE: tuple[str, ...] = tuple(n for n in FIELD_NAMES if n not in ("target", "aspect", "overrides"))
+
+
+def parse_overrides(text: str) -> tuple[Override, ...]:
+    """Return the overrides of a text, one such as "1024.upscale_strength=0.3" a line; raise BadSetting.
+
+    Values are read as their settings' kind and not yet checked. Semicolons part lines too; a value that holds
+    one, or a line break, stands in quotes as in JSON.
+    """
+    found = []
+    for line in filter(None, map(str.strip, _lines(text))):
+        match = re.fullmatch(r"([0-9]{1,9})\s*\.\s*([a-z0-9_]+)\s*=\s*(.*)", line)
+        if not match:
+            raise BadSetting(
+                "overrides",
+                f"overrides must look like 1024.upscale_strength=0.3, one a line, got {line[:40]!r}.",
+            )
+        stage_px, name, value = match.groups()
+        found.append(Override(stage_px=int(stage_px), name=name, value=_read_value(name, value)))
+    return tuple(found)
+
+
+def overrides_text(overrides: Sequence[Override | Mapping[str, Any]]) -> str:
+    """Return the text of which `parse_overrides` makes these overrides again."""
+    lines = []
+    for override in _read_overrides(overrides):
+        lines.append(f"{override.stage_px}.{override.name}={_shown_value(override.value)}")
+    return "\n".join(lines)
+
+
+def _lines(text: str) -> list[str]:
+    """Return the parts between line breaks and semicolons that stand outside quotes."""
+    return re.findall(r'(?:[^\n;"]|"(?:[^"\\\n]|\\.)*"|")+', text)
+
+
+def _shown_value(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.12g}"
+    text = str(value)
+    plain = re.fullmatch(r'[^\s";][^\n\r";]*', text) and text == text.strip()
+    return text if plain else json.dumps(text, ensure_ascii=False)
+
+
+def _read_value(name: str, text: str) -> Any:
+    if name not in RANGES:
+        try:
+            return json.loads(text) if text.startswith('"') else text
+        except ValueError:
+            return text
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    return int(number) if name in _INTEGERS and number.is_integer() else number
+
+
+def _read_overrides(given: Any) -> tuple[Override, ...]:
+    if isinstance(given, str):
+        return parse_overrides(given)
+    try:
+        return tuple(o if isinstance(o, Override) else Override(**o) for o in given)
+    except TypeError:
+        raise BadSetting(
+            "overrides", "overrides must be a list with a stage_px, a name and a value each; see the help."
+        ) from None
 
 
 def aspect_ratio(aspect: str) -> float:

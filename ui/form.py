@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from gspn_core.plan import ModelCard, make_plan
-from gspn_core.settings import CHOICES, FIELD_NAMES, RANGES, Settings
+from gspn_core.settings import CHOICES, FIELD_NAMES, RANGES, Settings, overrides_text
 from ui import words
 
 SHOWN = (
@@ -48,7 +48,7 @@ def initial_values(card: ModelCard) -> dict[str, Any]:
     prompt = card.examples[0] if card.examples else words.PLACEHOLDERS["prompt"]
     blank = Settings(prompt=prompt)
     resolved = make_plan(blank, card).settings.to_dict()
-    return {**resolved, "prompt": card.examples[0] if card.examples else "", SEED: ""}
+    return {**resolved, "prompt": card.examples[0] if card.examples else "", SEED: "", "overrides": ""}
 
 
 def build_form(card: ModelCard) -> Form:
@@ -107,7 +107,7 @@ def next_example(prompt: str, card: ModelCard) -> str:
 def settings_from(values: Sequence[Any]) -> Settings:
     """Return the settings that the controls hold, in the order of `Form.inputs`; raise BadSetting."""
     given = dict(zip(FIELD_NAMES, values, strict=True))
-    for name in ("prompt", "negative_prompt"):
+    for name in ("prompt", "negative_prompt", "overrides"):
         given[name] = given[name] or ""
     given[SEED] = _seed_from(given[SEED])
     return Settings.from_dict(given)
@@ -122,4 +122,5 @@ def _seed_from(value: Any) -> Any:
 def values_of(settings: Mapping[str, Any], card: ModelCard) -> list[Any]:
     """Return what the controls must hold to say `settings` again, in the order of `Form.inputs`."""
     held = {**initial_values(card), **{name: value for name, value in settings.items() if value is not None}}
-    return [str(held[name]) if name == SEED else held[name] for name in FIELD_NAMES]
+    held |= {SEED: str(held[SEED]), "overrides": overrides_text(held["overrides"])}
+    return [held[name] for name in FIELD_NAMES]

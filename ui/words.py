@@ -39,6 +39,7 @@ LABELS: Mapping[str, str] = MappingProxyType(
         "dilation_scope": "Dilation scope",
         "scheduler": "Scheduler",
         "seed": "Seed",
+        "overrides": "Single stages' own values",
     }
 )
 
@@ -60,6 +61,7 @@ HELP: Mapping[str, str] = MappingProxyType(
         "dilation_scope": "Which convolutions are dilated: those on the way down, or all.",
         "scheduler": "The solver that walks the timesteps.",
         "seed": "Empty draws a new one for each run.",
+        "overrides": "One a line, by the stage's target; any setting but target and aspect.",
     }
 )
 
@@ -79,7 +81,12 @@ CHOICES: Mapping[str, str] = MappingProxyType(
 )
 
 PLACEHOLDERS: Mapping[str, str] = MappingProxyType(
-    {"prompt": "a picture of …", "negative_prompt": "nothing", "seed": "random"}
+    {
+        "prompt": "a picture of …",
+        "negative_prompt": "nothing",
+        "seed": "random",
+        "overrides": "1024.upscale_strength=0.3",
+    }
 )
 
 STAGE_STATES: Mapping[str, str] = MappingProxyType(

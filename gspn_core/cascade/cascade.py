@@ -9,7 +9,7 @@ from typing import Literal
 from PIL import Image
 
 from gspn_core.attention.registry import use_mixer
-from gspn_core.cascade.conditioning import encode_text
+from gspn_core.cascade.conditioning import Conditioning, encode_text
 from gspn_core.cascade.latents import Autoencoder, Preview, to_image, to_sample
 from gspn_core.cascade.model import Model
 from gspn_core.cascade.stage import StageSampler, Step
@@ -31,14 +31,18 @@ def run_cascade(
     finished: pictures of the first stages, made before with equal keys; those stages are not run again.
     """
     began = time.perf_counter()
-    settings = plan.settings
-    text = encode_text(model.pipeline, settings.prompt, settings.negative_prompt)
-    samplers = [StageSampler(model, stage, settings, text.at_size(stage.size)) for stage in plan.stages]
+    texts: dict[tuple[str, str], Conditioning] = {}
+    samplers = []
+    for stage in plan.stages:
+        said = stage.settings.prompt, stage.settings.negative_prompt
+        if said not in texts:
+            texts[said] = encode_text(model.pipeline, *said)
+        samplers.append(StageSampler(model, stage, texts[said].at_size(stage.size)))
     yield PlanReady(plan=plan, model_calls=tuple(sampler.model_calls for sampler in samplers))
     image = finished[-1] if finished else None
-    with use_mixer(model.pipeline.unet, settings.mixer, model.adapter):
-        for sampler in samplers[len(finished) :]:
-            _leave_if(should_stop())
+    for sampler in samplers[len(finished) :]:
+        _leave_if(should_stop())
+        with use_mixer(model.pipeline.unet, sampler.settings.mixer, model.adapter):
             image = yield from _run_stage(model, sampler, image, should_stop, preview)
     yield CascadeDone(seconds=time.perf_counter() - began)
 

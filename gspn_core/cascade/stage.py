@@ -25,7 +25,6 @@ from gspn_core.cascade.model import Model
 from gspn_core.cascade.schedule import cosine_weights, denoised, make_scheduler, set_last_timesteps
 from gspn_core.events import StepWeights
 from gspn_core.plan import StagePlan
-from gspn_core.settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,10 +38,9 @@ class Step:
 class StageSampler:
     """The sampling of one stage; `weights` tells before it runs what each step will mix."""
 
-    def __init__(
-        self, model: Model, stage: StagePlan, settings: Settings, conditioning: Conditioning
-    ) -> None:
-        self.model, self.stage, self.settings, self.conditioning = model, stage, settings, conditioning
+    def __init__(self, model: Model, stage: StagePlan, conditioning: Conditioning) -> None:
+        self.model, self.stage, self.conditioning = model, stage, conditioning
+        self.settings = settings = stage.settings
         pipeline = model.pipeline
         self.scheduler = make_scheduler(
             settings.scheduler, pipeline.scheduler.config, sample_is_mixed=not stage.is_base

@@ -30,7 +30,7 @@ def other_value(name: str) -> str:
         return next(choice for choice in CHOICES[name] if choice != default)
     if name in RANGES:
         return f"{RANGES[name].maximum:.12g}" if name != "target" else "64"
-    return {"negative_prompt": "fog", "aspect": "3:2"}[name]
+    return {"negative_prompt": "fog", "aspect": "3:2", "overrides": "128.seed=3; 256.gaussian_sigma=2"}[name]
 
 
 def test_it_writes_every_stage_and_prints_where(make_engine, tmp_path, capsys):

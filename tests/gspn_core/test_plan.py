@@ -8,8 +8,8 @@ import random
 import pytest
 
 from gspn_core.errors import BadSetting, UnsupportedSize
-from gspn_core.plan import ModelCard, Size, base_size, make_plan, stage_steps
-from gspn_core.settings import CHOICES, FIELD_NAMES, RANGES, Settings
+from gspn_core.plan import LATER_STAGES_ONLY, ModelCard, Size, base_size, make_plan, redo, stage_steps
+from gspn_core.settings import CHOICES, FIELD_NAMES, OVERRIDABLE, RANGES, Settings
 
 BIG = ModelCard(
     name="big",
@@ -54,7 +54,7 @@ def test_a_plan_of_anything_allowed_keeps_its_promises(cases):
         resolved = plan.settings
         assert None not in dataclasses.asdict(resolved).values()
         for name, value in settings.to_dict().items():
-            assert value is None or getattr(resolved, name) == value
+            assert value is None or resolved.to_dict()[name] == value
         for stage, following in zip(plan.stages, plan.stages[1:], strict=False):
             assert following.size == stage.size.scaled(2)
         for index, stage in enumerate(plan.stages):
@@ -169,8 +169,9 @@ KEY_CHANGES = {
     "dilation_scope": "all",
     "scheduler": "ddim",
     "seed": 8,
+    "overrides": "128.seed=9",
 }
-LATER_ONLY = {"upscale_strength", "gaussian_sigma", "dilated_min_weight", "dilation_scope"} | {
+LATER_ONLY = {"overrides", "upscale_strength", "gaussian_sigma", "dilated_min_weight", "dilation_scope"} | {
     f"cosine_scale_{i}" for i in (1, 2, 3)
 }
 
@@ -194,3 +195,73 @@ def test_keys_change_with_the_models_files(card):
     asked = Settings(prompt="a lake", seed=7)
     other = dataclasses.replace(card, fingerprint="other")
     assert make_plan(asked, card).stages[0].key != make_plan(asked, other).stages[0].key
+
+
+def test_a_stages_own_value_changes_that_stage_and_those_after_it_alone(card):
+    asked = Settings(prompt="a lake", seed=7, mixer="attention", target=256)
+    before = make_plan(asked, card).stages
+    for name in OVERRIDABLE:
+        value = {"mixer": "gspn"}.get(name, KEY_CHANGES[name])
+        told = dataclasses.replace(asked, overrides=[{"stage_px": 128, "name": name, "value": value}])
+        after = make_plan(told, card).stages
+        assert [a.key == b.key for a, b in zip(before, after, strict=True)] == [True, False, False]
+        assert getattr(after[1].settings, name) == value
+        assert after[0].settings == before[0].settings and after[2].settings == before[2].settings
+    steps = [
+        stage.steps
+        for stage in make_plan(dataclasses.replace(asked, overrides="128.upscale_strength=1"), card).stages
+    ]
+    assert steps == [4, 4, 2]
+
+
+def test_an_override_for_a_stage_beyond_the_target_waits_for_that_stage(card):
+    asked = Settings(prompt="a lake", seed=7, target=128, overrides="256.seed=9")
+    plain = make_plan(dataclasses.replace(asked, overrides=()), card)
+    assert [s.key for s in make_plan(asked, card).stages] == [s.key for s in plain.stages]
+
+
+@pytest.mark.parametrize("name", sorted(LATER_STAGES_ONLY))
+def test_the_first_stage_has_no_own_value_of_what_it_does_not_read(card, name):
+    with pytest.raises(BadSetting, match=f"the first stage, 64 px, has no {name}") as caught:
+        make_plan(
+            Settings(prompt="a", overrides=[{"stage_px": 64, "name": name, "value": KEY_CHANGES[name]}]), card
+        )
+    assert caught.value.field == "overrides"
+
+
+def test_an_override_names_a_stage_and_a_mixer_that_the_model_has(card):
+    with pytest.raises(BadSetting, match=r"stages of 64, 128, 256 px, got 100"):
+        make_plan(Settings(prompt="a", overrides="100.seed=1"), card)
+    with pytest.raises(BadSetting, match="no neighborhood mixer here"):
+        make_plan(Settings(prompt="a", overrides="128.mixer=neighborhood"), card)
+
+
+def test_doing_a_stage_again_keeps_the_stages_before_it_and_changes_the_rest(cases):
+    rng = random.Random(1)
+    for (before, card), (after, _) in zip(cases[::2], cases[2::2], strict=False):
+        made = make_plan(dataclasses.replace(before, target=card.targets[-1]), card)
+        first = rng.randrange(len(made.stages))
+        mixer = after.mixer if after.mixer in card.mixers else None
+        wanted = dataclasses.replace(after, mixer=mixer, target=rng.choice(card.targets))
+        asked = redo(made, first, wanted, card)
+        again = make_plan(asked, card)
+        assert [s.key for s in again.stages[:first]] == [s.key for s in made.stages[:first]]
+        assert again.settings.target == max(wanted.target, card.targets[first])
+        for stage in again.stages[first:]:
+            told = make_plan(
+                dataclasses.replace(wanted, target=None, seed=again.settings.seed), card
+            ).settings
+            assert all(getattr(stage.settings, n) == getattr(told, n) for n in OVERRIDABLE)
+
+
+def test_doing_all_again_with_the_same_settings_is_the_same_run(card):
+    made = make_plan(Settings(prompt="a lake", seed=3, overrides="128.seed=5"), card)
+    assert make_plan(redo(made, 0, made.settings, card), card) == made
+    with pytest.raises(BadSetting, match="the stages 1 to 3, got 9"):
+        redo(made, 8, made.settings, card)
+
+
+def test_unknown_words_of_a_stages_own_prompt_are_noticed(card):
+    modest = dataclasses.replace(card, read_words=knows_lakes, vocabulary_hint="it draws lakes")
+    (notice,) = make_plan(Settings(prompt="a lake", overrides="128.prompt=lake dragon"), modest).notices
+    assert "‘dragon’" in notice

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import pickle
+import re
 
 import pytest
 
 from gspn_core.errors import BadSetting, UnsupportedSize
-from gspn_core.settings import CHOICES, FIELD_NAMES, RANGES, Settings, aspect_ratio
+from gspn_core.settings import CHOICES, FIELD_NAMES, RANGES, Override, Settings, aspect_ratio, overrides_text
 
 OPTIONAL = {"mixer", "target", "num_inference_steps", "guidance_scale", "upscale_strength", "seed"}
 
@@ -130,3 +132,63 @@ def test_settings_cannot_be_changed_and_travel_between_processes():
 def test_an_error_travels_between_processes_with_its_field():
     error = pickle.loads(pickle.dumps(UnsupportedSize("aspect", "aspect must look like 3:2.")))
     assert (type(error), error.field, str(error)) == (UnsupportedSize, "aspect", "aspect must look like 3:2.")
+
+
+def test_overrides_are_the_same_as_text_as_names_and_values_and_as_themselves():
+    made = settings(overrides="256.upscale_strength=0.3\n128.seed=4; 128.prompt=a hill")
+    assert [(o.stage_px, o.name, o.value) for o in made.overrides] == [
+        (128, "prompt", "a hill"),
+        (128, "seed", 4),
+        (256, "upscale_strength", 0.3),
+    ]
+    for given in (
+        made.overrides,
+        made.to_dict()["overrides"],
+        json.loads(json.dumps(made.to_dict()))["overrides"],
+    ):
+        assert settings(overrides=given) == made
+    assert hash(made) == hash(settings(overrides=made.overrides))
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    ["a hill; 128.seed=4", "two\nlines", '"quoted"', " led by a space", 'a "lake', "a \\ b", "ends;"],
+)
+def test_any_prompt_comes_back_from_the_text_of_overrides(prompt):
+    made = settings(
+        overrides=[
+            {"stage_px": 128, "name": "prompt", "value": prompt},
+            Override(stage_px=64, name="seed", value=1),
+        ]
+    )
+    assert settings(overrides=overrides_text(made.overrides)) == made
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("strength 0.3", "must look like 1024.upscale_strength=0.3"),
+        ("1024.strength=0.3", "'strength' cannot be overridden"),
+        ("1024.target=256", "'target' cannot be overridden"),
+        ("1024.seed=", "must be a whole number"),
+        ("1024.upscale_strength=7", "at 1024 px, upscale_strength must be a number from 0.02 to 1"),
+        ("1024.seed=1;1024.seed=2", "1024.seed is given twice"),
+        ("1.seed=1", "from 64 to 16384, got 1"),
+        ([{"stage_px": 128, "name": "seed"}], "must be a list"),
+        ([3], "must be a list"),
+        (None, "must be a list"),
+        ([{"stage_px": 128, "name": "seed", "value": None}], "has no value"),
+        ([{"stage_px": 128, "name": ["seed"], "value": 1}], "cannot be overridden"),
+    ],
+)
+def test_an_override_that_cannot_be_is_refused_in_a_sentence(given, said):
+    with pytest.raises(BadSetting, match=re.escape(said)) as caught:
+        settings(overrides=given)
+    assert caught.value.field == "overrides"
+    assert len(str(caught.value)) < 400
+
+
+def test_a_stage_reads_its_own_values_and_the_runs_for_the_rest():
+    made = settings(gaussian_sigma=1.5, seed=3, overrides="128.seed=4")
+    assert made.at_stage(128) == settings(gaussian_sigma=1.5, seed=4)
+    assert made.at_stage(256) == settings(gaussian_sigma=1.5, seed=3)

@@ -24,6 +24,7 @@ OTHER = {
     "dilation_scope": "all",
     "scheduler": "unipc",
     "seed": 42,
+    "overrides": ({"stage_px": 128, "name": "prompt", "value": 'a "toy"; boat\nat sea'},),
 }
 
 

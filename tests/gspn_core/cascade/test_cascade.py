@@ -154,6 +154,7 @@ CHANGES = {
     "dilation_scope": "all",
     "scheduler": "unipc",
     "seed": 4,
+    "overrides": "128.seed=4",
 }
 
 

@@ -17,8 +17,12 @@ SETTINGS = Settings(
     upscale_strength=0.5,
     dilated_min_weight=0.0,
 )
-STAGE = StagePlan(index=1, size=Size(128, 192), scale=2, num_inference_steps=6, steps=3, vae_tile_px=None)
-BASE = StagePlan(index=0, size=Size(64, 96), scale=1, num_inference_steps=6, steps=6, vae_tile_px=None)
+STAGE = StagePlan(
+    index=1, size=Size(128, 192), scale=2, num_inference_steps=6, steps=3, vae_tile_px=None, settings=SETTINGS
+)
+BASE = StagePlan(
+    index=0, size=Size(64, 96), scale=1, num_inference_steps=6, steps=6, vae_tile_px=None, settings=SETTINGS
+)
 
 
 @pytest.fixture
@@ -29,7 +33,8 @@ def z_ref():
 @pytest.fixture
 def sampler(tiny_model, tiny_conditioning):
     def make(stage=STAGE, **changes):
-        return StageSampler(tiny_model, stage, dataclasses.replace(SETTINGS, **changes), tiny_conditioning)
+        told = dataclasses.replace(stage, settings=dataclasses.replace(SETTINGS, **changes))
+        return StageSampler(tiny_model, told, tiny_conditioning)
 
     return make
 
