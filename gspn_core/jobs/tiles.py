@@ -1,0 +1,102 @@
+"""A picture as a pyramid of JPEG tiles, so that a browser asks for only the part that it shows.
+
+    FOLDER/LEVEL/COLUMN_ROW.jpg
+
+Level 0 is the whole picture in one tile; each level after it has twice the sides, the last one those of the
+picture itself. Tiles do not overlap; those at the right and the lower edge are as narrow as what is left.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+TILE_PX = 512
+OVERLAP_PX = 0
+QUALITY = 92
+# Part of a tile's address: it grows when other bytes come to lie under the same names.
+VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class TilesInfo:
+    """What a reader of tiles needs to know. width, height: of the picture; tile, overlap: in its px."""
+
+    width: int
+    height: int
+    tile: int = TILE_PX
+    overlap: int = OVERLAP_PX
+    levels: int
+    version: int = VERSION
+
+    def level_size(self, level: int) -> tuple[int, int]:
+        """Return (height, width) of a level in px."""
+        factor = 2 ** (self.levels - 1 - level)
+        return -(-self.height // factor), -(-self.width // factor)
+
+    def count(self) -> int:
+        """Return the number of tiles of all levels."""
+        sizes = map(self.level_size, range(self.levels))
+        return sum(-(-height // self.tile) * -(-width // self.tile) for height, width in sizes)
+
+
+def tiles_info(height: int, width: int) -> TilesInfo:
+    """Return how a picture of that size lies in tiles."""
+    across = -(-max(height, width) // TILE_PX)
+    return TilesInfo(width=width, height=height, levels=1 + (across - 1).bit_length())
+
+
+def write_tiles(folder: Path, image: Image.Image) -> TilesInfo:
+    """Write the tiles of a picture into `folder`, which appears whole or not at all.
+
+    Tiles that were there before give way. Beside an RGB picture at most a third of its size is held. Raises
+    OSError where the folder cannot be written or the disk is full; what was written is then removed.
+    """
+    info = tiles_info(image.height, image.width)
+    temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.part")
+    try:
+        temporary.mkdir(parents=True)
+        for level, shrunk in _levels(image, info.levels):
+            _write_level(temporary / str(level), shrunk)
+        _put(temporary, folder)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    return info
+
+
+def _levels(image: Image.Image, count: int) -> Iterator[tuple[int, Image.Image]]:
+    """Yield the levels from the largest to the smallest, each half of the one before."""
+    image = image if image.mode == "RGB" else image.convert("RGB")
+    yield count - 1, image
+    for level in range(count - 2, -1, -1):
+        # The mean of 2 × 2 pixels: no detail of a larger level turns into a pattern in a smaller one.
+        image = image.reduce(2)
+        yield level, image
+
+
+def _write_level(folder: Path, image: Image.Image) -> None:
+    folder.mkdir()
+    for top in range(0, image.height, TILE_PX):
+        for left in range(0, image.width, TILE_PX):
+            box = (left, top, min(left + TILE_PX, image.width), min(top + TILE_PX, image.height))
+            path = folder / f"{left // TILE_PX}_{top // TILE_PX}.jpg"
+            image.crop(box).save(path, "JPEG", quality=QUALITY, subsampling="4:4:4")
+
+
+def _put(temporary: Path, folder: Path) -> None:
+    """Move a finished folder to its place; a folder cannot replace one that holds files."""
+    before = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.old")
+    try:
+        os.replace(folder, before)  # noqa: PTH105 - the name that says what it does
+    except FileNotFoundError:
+        os.replace(temporary, folder)  # noqa: PTH105
+        return
+    os.replace(temporary, folder)  # noqa: PTH105
+    shutil.rmtree(before, ignore_errors=True)
