@@ -95,7 +95,7 @@ def test_tiles_that_were_there_before_give_way_whole(tmp_path) -> None:
 def test_a_full_disk_leaves_nothing_behind(tmp_path, monkeypatch) -> None:
     written = []
 
-    def fill(folder, image) -> None:
+    def fill(folder, _image) -> None:
         if written:
             raise OSError(28, "No space left on device")
         written.append(folder)
