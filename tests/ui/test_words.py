@@ -63,7 +63,9 @@ def test_every_word_that_a_template_or_a_script_asks_for_exists() -> None:
 
 
 def test_every_word_of_the_screen_is_asked_for() -> None:
-    sources = "".join(p.read_text("utf-8") for p in (UI / "assets").iterdir() if p.suffix != ".svg")
+    sources = "".join(
+        p.read_text("utf-8") for p in (UI / "assets").iterdir() if p.is_file() and p.suffix != ".svg"
+    )
     assert [name for name in words.SCREEN if f"words.{name}" not in sources] == []
 
 
