@@ -96,8 +96,8 @@ def load_engine(arguments: argparse.Namespace) -> tuple[Any, str]:
     from gspn_core.runtime.device import describe_machine
 
     model = load_model(arguments.model, device=arguments.device, dtype=arguments.dtype)
-    if model.adapter is not None:
-        model.adapter.warm_up()
+    for adapter in model.adapters.values():
+        adapter.warm_up()
     return Engine(model), describe_machine(model.pipeline.device)
 
 

@@ -16,7 +16,7 @@ from typing import Any, Literal, get_args
 
 from gspn_core.errors import BadSetting, UnsupportedSize
 
-Mixer = Literal["gspn", "attention", "neighborhood"]
+Mixer = Literal["gspn", "attention", "neighborhood", "linear"]
 SchedulerName = Literal["euler", "dpm++2m", "dpm++2m-karras", "unipc", "ddim"]
 DilationScope = Literal["down", "all"]
 

@@ -96,19 +96,24 @@ def tiny_card():
         num_inference_steps=6,
         guidance_scale=3.0,
         upscale_strength=0.5,
-        mixers=("gspn", "attention", "neighborhood"),
+        mixers=("gspn", "attention", "neighborhood", "linear"),
     )
 
 
 @pytest.fixture
 def tiny_model(tiny_pipeline, tiny_card):
-    """Return the tiny pipeline as a Model with a GSPN adapter of random weights, passed off as trained."""
+    """Return the tiny pipeline as a Model with adapters of random weights, passed off as trained."""
     import torch
 
-    from gspn_core.attention.adapter import GSPNAdapter
+    from gspn_core.attention.gspn_adapter import GSPNAdapter
+    from gspn_core.attention.linear_adapter import LinearAdapter
     from gspn_core.cascade.model import Model
 
     torch.manual_seed(1)
-    adapter = GSPNAdapter.construct_for(tiny_pipeline.unet).train(False)
-    adapter.trained = True
-    return Model(card=tiny_card, pipeline=tiny_pipeline, adapter=adapter)
+    adapters = {
+        "gspn": GSPNAdapter.construct_for(tiny_pipeline.unet).train(False),
+        "linear": LinearAdapter.construct_for(tiny_pipeline.unet),
+    }
+    for adapter in adapters.values():
+        adapter.trained = True
+    return Model(card=tiny_card, pipeline=tiny_pipeline, adapters=adapters)

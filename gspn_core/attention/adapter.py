@@ -1,77 +1,57 @@
-"""The GSPN adapter: a mixer for every self-attention of a UNet, put in and taken out exactly, kept on disk.
+"""An adapter: a mixer for every self-attention of a UNet, put in and taken out exactly.
 
-Knows where a diffusers UNet keeps its self-attentions and how their maps' height and width are learnt.
+Knows where a diffusers UNet keeps its self-attentions and how their maps' height and width are learnt. What
+mixers compute and how they are kept on disk is each kind's own (`gspn_adapter`, `linear_adapter`).
 """
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
-from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol
 
 import torch
 from diffusers.models.attention import BasicTransformerBlock
+from diffusers.models.attention_processor import Attention
 from diffusers.models.transformers.transformer_2d import Transformer2DModel
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from gspn_core.attention.gspn import GSPNConfig, GSPNMixer
-from gspn_core.errors import AdapterMismatch, BadSetting, GspnError, ModelUnavailable
-
-FORMAT = "gspn-adapter"
-FORMAT_VERSION = 1
-# Weights of another training differ by about 0.5 in their sketch, rounding to bfloat16 by under 0.005.
-_SKETCH_TOLERANCE = 0.02
-CONFIG_FILE = "adapter.json"
-WEIGHTS_FILE = "adapter.safetensors"
+from gspn_core.errors import AdapterMismatch, GspnError
 
 
-class GSPNAdapter:
+class MixerAdapter:
     """One mixer per self-attention (`attn1`) of a UNet, which this adapter owns while injected.
 
     Attributes:
-        config: what the mixers are made of.
-        trained: whether the mixers have learnt to stand in for the attention; kept on disk.
+        title: what messages call this kind of adapter.
+        trained: whether the mixers have learnt to stand in for the attention.
     """
 
-    def __init__(self, unet: nn.Module, mixers: Mapping[str, GSPNMixer], config: GSPNConfig) -> None:
-        """Adopt ready mixers, named by their attention's place in the UNet (see `construct_for`, `load`)."""
-        self.unet, self.config, self.trained = unet, config, False
+    title = "mixer"
+
+    def __init__(self, unet: nn.Module, mixers: Mapping[str, nn.Module]) -> None:
+        """Adopt ready mixers, named by their attention's place in the UNet; AdapterMismatch for none."""
+        if not mixers:
+            raise AdapterMismatch(f"{type(unet).__name__} has no self-attention blocks to replace.")
+        self.unet, self.trained = unet, False
         self._mixers = dict(mixers)
         self._originals: dict[str, nn.Module] = {}
         self._hooks: list[torch.utils.hooks.RemovableHandle] = []
 
-    @classmethod
-    def construct_for(cls, target: object, config: GSPNConfig | None = None) -> GSPNAdapter:
-        """Make an untrained adapter for a UNet, or for a pipeline's `unet`.
-
-        Raises:
-            AdapterMismatch: a UNet without self-attention blocks.
-            BadSetting: a self-attention that a mixer cannot replace, or a config that does not divide it.
-        """
-        unet = getattr(target, "unet", target)
-        config = GSPNConfig() if config is None else config
-        mixers = {
-            name: GSPNMixer.from_attention(layer, config) for name, layer in self_attentions(unet).items()
-        }
-        if not mixers:
-            raise AdapterMismatch(f"{type(unet).__name__} has no self-attention blocks to replace.")
-        return cls(unet, mixers, config)
-
     @property
-    def mixers(self) -> Mapping[str, GSPNMixer]:
+    def mixers(self) -> Mapping[str, nn.Module]:
         """Mixers by the name of the attention they replace, in the UNet's order."""
         return MappingProxyType(self._mixers)
 
     @property
     def is_injected(self) -> bool:
         return bool(self._originals)
+
+    @property
+    def _want_sizes(self) -> dict[str, nn.Module]:
+        """Return the mixers that must know the height and width of their maps."""
+        return {name: mixer for name, mixer in self._mixers.items() if hasattr(mixer, "map_size")}
 
     def parameters(self) -> Iterator[nn.Parameter]:
         """Yield the mixers' parameters, and nothing of the UNet."""
@@ -93,7 +73,7 @@ class GSPNAdapter:
             AdapterMismatch: names or shapes that differ; nothing is copied then.
         """
         mine = self.state_dict()
-        _refuse_differences(
+        self._refuse_differences(
             {name: tuple(tensor.shape) for name, tensor in state.items()},
             {name: tuple(tensor.shape) for name, tensor in mine.items()},
         )
@@ -101,25 +81,25 @@ class GSPNAdapter:
             for name, tensor in mine.items():
                 tensor.copy_(state[name])
 
-    def to(self, *args, **kwargs) -> GSPNAdapter:
+    def to(self, *args, **kwargs) -> MixerAdapter:
         """Move or cast the mixers, as `nn.Module.to` does."""
         for mixer in self._mixers.values():
             mixer.to(*args, **kwargs)
         return self
 
-    def train(self, mode: bool = True) -> GSPNAdapter:
+    def train(self, mode: bool = True) -> MixerAdapter:
         """Set the mixers' training mode."""
         for mixer in self._mixers.values():
             mixer.train(mode)
         return self
 
-    def requires_grad_(self, requires_grad: bool = True) -> GSPNAdapter:
+    def requires_grad_(self, requires_grad: bool = True) -> MixerAdapter:
         """Set whether the mixers' parameters want gradients."""
         for parameter in self.parameters():
             parameter.requires_grad_(requires_grad)
         return self
 
-    def inject(self) -> GSPNAdapter:
+    def inject(self) -> MixerAdapter:
         """Put the mixers in place of the self-attentions, on the same device.
 
         Raises:
@@ -127,12 +107,12 @@ class GSPNAdapter:
             AdapterMismatch: the UNet's self-attentions are no longer those the adapter was made for.
         """
         if self.is_injected:
-            raise GspnError("the GSPN adapter is injected already; eject it first.")
-        if any(isinstance(module, GSPNMixer) for module in self.unet.modules()):
-            raise GspnError("another GSPN adapter is injected into this UNet; eject that one first.")
+            raise GspnError(f"the {self.title} adapter is injected already; eject it first.")
         originals = self_attentions(self.unet)
-        _refuse_differences(dict.fromkeys(self._mixers, ()), dict.fromkeys(originals, ()))
-        self._hooks = hook_map_sizes(self.unet, self._mixers)
+        if not all(isinstance(module, Attention) for module in originals.values()):
+            raise GspnError("another adapter is injected into this UNet; eject that one first.")
+        self._refuse_differences(dict.fromkeys(self._mixers, ()), dict.fromkeys(originals, ()))
+        self._hooks = hook_map_sizes(self.unet, self._want_sizes)
         for name, mixer in self._mixers.items():
             _follow(mixer, originals[name])
             self.unet.set_submodule(name, mixer)
@@ -146,7 +126,7 @@ class GSPNAdapter:
             GspnError: the adapter is not injected.
         """
         if not self.is_injected:
-            raise GspnError("the GSPN adapter is not injected; inject it first.")
+            raise GspnError(f"the {self.title} adapter is not injected; inject it first.")
         for handle in self._hooks:
             handle.remove()
         self._hooks.clear()
@@ -154,11 +134,11 @@ class GSPNAdapter:
             _follow(original, self._mixers[name])
             self.unet.set_submodule(name, original)
         self._originals = {}
-        for mixer in self._mixers.values():
+        for mixer in self._want_sizes.values():
             mixer.map_size = None
 
     @contextmanager
-    def injected(self) -> Iterator[GSPNAdapter]:
+    def injected(self) -> Iterator[MixerAdapter]:
         """Inject for the length of a `with` block; eject however it ends."""
         self.inject()
         try:
@@ -166,60 +146,23 @@ class GSPNAdapter:
         finally:
             self.eject()
 
-    @torch.inference_mode()
     def warm_up(self) -> None:
-        """Run one mixer on a few tokens, so that the scan is compiled before the first picture."""
-        mixer = next(iter(self._mixers.values()))
-        mixer(mixer.to_proxy.weight.new_zeros(1, 16, mixer.channels), map_size=(4, 4))
+        """Do what makes a first use slow, where there is such a thing, before the first picture."""
 
-    def save(self, folder: str | Path) -> None:
-        """Write the config as json and the weights as safetensors, in the mixers' dtype."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        state = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
-        save_file(state, folder / WEIGHTS_FILE)
-        text = {
-            "format": FORMAT,
-            "format_version": FORMAT_VERSION,
-            "trained": self.trained,
-            "config": asdict(self.config),
-            "targets": list(self._mixers),
-            "teacher": {name: _sketch(layer) for name, layer in self._attentions().items()},
-            "shapes": {name: list(tensor.shape) for name, tensor in state.items()},
-        }
-        (folder / CONFIG_FILE).write_text(json.dumps(text, indent=1) + "\n", encoding="utf-8")
-
-    @classmethod
-    def load(cls, folder: str | Path, target: object) -> GSPNAdapter:
-        """Read an adapter for a UNet, or for a pipeline's `unet`, in that UNet's dtype and on its device.
-
-        Raises:
-            ModelUnavailable: files that are missing, unreadable, or of another format version.
-            AdapterMismatch: names or shapes that are not this UNet's, or attentions with other weights than
-                those that the mixers learnt from.
-        """
-        folder = Path(folder)
-        text, state = _read(folder)
-        try:
-            config = GSPNConfig(**text["config"])
-            trained, teacher = bool(text["trained"]), {k: float(v) for k, v in text["teacher"].items()}
-        except (KeyError, TypeError, ValueError, AttributeError, BadSetting) as error:
-            raise ModelUnavailable(
-                f"{folder / CONFIG_FILE} does not describe a GSPN adapter: {error}."
-            ) from error
-        adapter = cls.construct_for(target, config)
-        adapter.load_state_dict(state)
-        for name, layer in self_attentions(adapter.unet).items():
-            if abs(_sketch(layer) - teacher.get(name, math.inf)) > _SKETCH_TOLERANCE:
-                raise AdapterMismatch(
-                    f"the adapter in {folder} was distilled from another model: {name} has other weights; "
-                    "distil it again with `python -m gspn_core.world.distill`."
-                )
-        adapter.trained = trained
-        return adapter
-
-    def _attentions(self) -> Mapping[str, nn.Module]:
-        return self._originals if self.is_injected else self_attentions(self.unet)
+    def _refuse_differences(self, got: Mapping[str, tuple], needed: Mapping[str, tuple]) -> None:
+        """Raise AdapterMismatch with the first names or shapes that the adapter and the UNet do not share."""
+        wrong = [f"{name} is missing" for name in needed if name not in got]
+        wrong += [f"{name} has no place in the UNet" for name in got if name not in needed]
+        wrong += [
+            f"{name} is {got[name]}, the UNet needs {needed[name]}"
+            for name in needed
+            if name in got and got[name] != needed[name]
+        ]
+        if wrong:
+            more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+            raise AdapterMismatch(
+                f"the {self.title} adapter does not fit this UNet: {'; '.join(wrong[:3])}{more}."
+            )
 
 
 def self_attentions(unet: nn.Module) -> dict[str, nn.Module]:
@@ -229,13 +172,6 @@ def self_attentions(unet: nn.Module) -> dict[str, nn.Module]:
         for name, module in unet.named_modules()
         if isinstance(module, BasicTransformerBlock)
     }
-
-
-def _sketch(attention: nn.Module) -> float:
-    """Return one number by which an attention's weights are known again, whatever dtype they are kept in."""
-    weight = attention.to_q.weight.detach().double().flatten().cpu()
-    wave = torch.cos(torch.arange(len(weight), dtype=weight.dtype))
-    return float(weight @ wave / weight.norm().clamp_min(1e-12))
 
 
 def _follow(module: nn.Module, other: nn.Module) -> None:
@@ -273,33 +209,3 @@ def hook_map_sizes(
         for name, module in unet.named_modules()
         if isinstance(module, Transformer2DModel)
     ]
-
-
-def _read(folder: Path) -> tuple[dict, dict[str, Tensor]]:
-    """Return the json and the tensors of a saved adapter; nothing in either is ever executed."""
-    try:
-        text = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-        if not isinstance(text, dict) or text.get("format") != FORMAT:
-            raise ModelUnavailable(f"{folder / CONFIG_FILE} is not a GSPN adapter.")
-        if text.get("format_version") != FORMAT_VERSION:
-            raise ModelUnavailable(
-                f"{folder} has adapter format {text.get('format_version')}, "
-                f"this program reads {FORMAT_VERSION}; export it again."
-            )
-        return text, load_file(folder / WEIGHTS_FILE)
-    except (OSError, ValueError, SafetensorError) as error:
-        raise ModelUnavailable(f"no readable GSPN adapter in {folder}: {error}.") from error
-
-
-def _refuse_differences(got: Mapping[str, tuple], needed: Mapping[str, tuple]) -> None:
-    """Raise AdapterMismatch with the first names or shapes that the adapter and the UNet do not share."""
-    wrong = [f"{name} is missing" for name in needed if name not in got]
-    wrong += [f"{name} has no place in the UNet" for name in got if name not in needed]
-    wrong += [
-        f"{name} is {got[name]}, the UNet needs {needed[name]}"
-        for name in needed
-        if name in got and got[name] != needed[name]
-    ]
-    if wrong:
-        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        raise AdapterMismatch(f"the GSPN adapter does not fit this UNet: {'; '.join(wrong[:3])}{more}.")

@@ -42,7 +42,7 @@ def run_cascade(
     image = finished[-1] if finished else None
     for sampler in samplers[len(finished) :]:
         _leave_if(should_stop())
-        with use_mixer(model.pipeline.unet, sampler.settings.mixer, model.adapter):
+        with use_mixer(model.pipeline.unet, sampler.settings.mixer, model.adapters):
             image = yield from _run_stage(model, sampler, image, should_stop, preview)
     yield CascadeDone(seconds=time.perf_counter() - began)
 

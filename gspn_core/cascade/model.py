@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from diffusers import StableDiffusionXLPipeline
 
-from gspn_core.attention.adapter import GSPNAdapter
+from gspn_core.attention.adapter import MixerAdapter
 from gspn_core.plan import ModelCard
+from gspn_core.settings import Mixer
 
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
     """A loaded SDXL: the pipeline lends its parts and is itself never called.
 
-    adapter: the GSPN mixers made for this UNet, ejected; None where the model has attention only.
+    adapters: by the name of the mixer, what this UNet has beside its own attention; ejected.
     """
 
     card: ModelCard
     pipeline: StableDiffusionXLPipeline
-    adapter: GSPNAdapter | None = None
+    adapters: Mapping[Mixer, MixerAdapter] = field(default_factory=dict)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
+from types import MappingProxyType
 
 from gspn_core.errors import ModelUnavailable
 from gspn_core.plan import ModelCard
@@ -14,7 +16,8 @@ from gspn_core.settings import Mixer
 from gspn_core.world import captions
 
 WORLD_FOLDER = Path(__file__).parents[2] / "assets" / "world"
-ADAPTER_FOLDER = "gspn_adapter"
+# Where a model's folder keeps the mixers that it has beside its own attention.
+ADAPTER_FOLDERS: Mapping[Mixer, str] = MappingProxyType({"gspn": "gspn_adapter", "linear": "linfusion"})
 _COMPUTING = ("torch", "diffusers", "transformers", "numba")
 
 WORLD = ModelCard(
@@ -68,7 +71,8 @@ def find_card(name_or_path: str, *, device: str = "auto", dtype: str = "auto") -
         raise ModelUnavailable(
             f"model {name_or_path} has a config without {error}; write the folder again with save_pretrained."
         ) from error
-    own: tuple[Mixer, ...] = ("attention", "neighborhood")
+    there = {mixer: (folder / name).is_dir() for mixer, name in ADAPTER_FOLDERS.items()}
+    mixers = ("gspn", "attention", "neighborhood", "linear")
     return ModelCard(
         name=folder.name,
         title=folder.name,
@@ -80,7 +84,7 @@ def find_card(name_or_path: str, *, device: str = "auto", dtype: str = "auto") -
         num_inference_steps=50,
         guidance_scale=7.0,
         upscale_strength=0.35,
-        mixers=("gspn", *own) if (folder / ADAPTER_FOLDER).is_dir() else own,
+        mixers=tuple(mixer for mixer in mixers if there.get(mixer, True)),
         fingerprint=fingerprint,
     )
 

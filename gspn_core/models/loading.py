@@ -12,10 +12,11 @@ import transformers.utils.logging as transformers_logging
 from diffusers import StableDiffusionXLPipeline
 from safetensors import SafetensorError
 
-from gspn_core.attention.adapter import GSPNAdapter
+from gspn_core.attention.gspn_adapter import GSPNAdapter
+from gspn_core.attention.linear_adapter import LinearAdapter
 from gspn_core.cascade.model import Model
 from gspn_core.errors import GspnError, ModelUnavailable
-from gspn_core.models.catalog import ADAPTER_FOLDER, find_card, model_folder
+from gspn_core.models.catalog import ADAPTER_FOLDERS, find_card, model_folder
 from gspn_core.runtime.device import pick_device, pick_dtype
 
 
@@ -28,15 +29,18 @@ def load_model(name_or_path: str = "world", *, device: str = "auto", dtype: str 
     card, folder = find_card(name_or_path, device=device, dtype=dtype), model_folder(name_or_path)
     where = pick_device(device)
     kind = pick_dtype(dtype, where)
+    kinds = {"gspn": GSPNAdapter, "linear": LinearAdapter}
     try:
         with _quiet_libraries():
             pipeline = _load_pipeline(folder).to(where, kind)
             pipeline.vae.to(dtype=pick_dtype("float32", where))
             for part in (pipeline.unet, pipeline.vae):
                 part.to(memory_format=torch.channels_last)
-        adapter = None
-        if "gspn" in card.mixers:
-            adapter = GSPNAdapter.load(folder / ADAPTER_FOLDER, pipeline.unet).to(device=where, dtype=kind)
+        adapters = {
+            mixer: kinds[mixer].load(folder / name, pipeline.unet).to(device=where, dtype=kind)
+            for mixer, name in ADAPTER_FOLDERS.items()
+            if mixer in card.mixers
+        }
     except GspnError:
         raise
     except (OSError, SafetensorError, RuntimeError, ValueError, KeyError, TypeError) as error:
@@ -44,7 +48,7 @@ def load_model(name_or_path: str = "world", *, device: str = "auto", dtype: str 
         raise ModelUnavailable(
             f"model {name_or_path} cannot be loaded from {folder}: {reason}; copy the folder again."
         ) from error
-    return Model(card=card, pipeline=pipeline, adapter=adapter)
+    return Model(card=card, pipeline=pipeline, adapters=adapters)
 
 
 def _load_pipeline(folder: Path) -> StableDiffusionXLPipeline:

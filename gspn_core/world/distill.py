@@ -16,8 +16,8 @@ import torch
 from diffusers import AutoencoderKL
 from torch import nn
 
-from gspn_core.attention.adapter import GSPNAdapter
 from gspn_core.attention.gspn import GSPNConfig
+from gspn_core.attention.gspn_adapter import GSPNAdapter
 from gspn_core.world import _nets
 from gspn_core.world._data import RenderCache, caption_of, held_out, to_sample
 from gspn_core.world._denoiser import (

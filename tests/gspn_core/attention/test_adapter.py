@@ -9,8 +9,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from gspn_core.attention.adapter import CONFIG_FILE, WEIGHTS_FILE, GSPNAdapter, self_attentions
+from gspn_core.attention.adapter import self_attentions
 from gspn_core.attention.gspn import GSPNConfig, GSPNMixer
+from gspn_core.attention.gspn_adapter import CONFIG_FILE, WEIGHTS_FILE, GSPNAdapter
 from gspn_core.errors import AdapterMismatch, GspnError, ModelUnavailable
 
 
@@ -94,7 +95,7 @@ def test_injecting_twice_is_refused(unet):
 
 def test_injecting_over_another_adapter_is_refused(unet):
     first, second = GSPNAdapter.construct_for(unet), GSPNAdapter.construct_for(unet)
-    with first.injected(), pytest.raises(GspnError, match="another GSPN adapter"):
+    with first.injected(), pytest.raises(GspnError, match="another adapter"):
         second.inject()
     second.inject()
     assert second.is_injected

@@ -8,7 +8,8 @@ from diffusers.models.attention_processor import Attention
 from torch.nn.functional import scaled_dot_product_attention
 
 from gspn_core.attention import neighborhood
-from gspn_core.attention.adapter import GSPNAdapter, self_attentions
+from gspn_core.attention.adapter import self_attentions
+from gspn_core.attention.gspn_adapter import GSPNAdapter
 from gspn_core.attention.neighborhood import (
     NeighborhoodProcessor,
     neighborhood_attention,

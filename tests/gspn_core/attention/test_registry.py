@@ -6,8 +6,11 @@ from typing import get_args
 
 import pytest
 
-from gspn_core.attention.adapter import GSPNAdapter, self_attentions
+from gspn_core.attention.adapter import self_attentions
 from gspn_core.attention.gspn import GSPNMixer
+from gspn_core.attention.gspn_adapter import GSPNAdapter
+from gspn_core.attention.linear import LinearMixer
+from gspn_core.attention.linear_adapter import LinearAdapter
 from gspn_core.attention.neighborhood import NeighborhoodProcessor
 from gspn_core.attention.registry import NEEDS_ADAPTER, use_mixer
 from gspn_core.errors import BadSetting, GspnError, ModelUnavailable
@@ -18,7 +21,7 @@ from gspn_core.settings import Mixer
 def trained(unet):
     adapter = GSPNAdapter.construct_for(unet)
     adapter.trained = True
-    return adapter
+    return {"gspn": adapter}
 
 
 def count_mixers(unet):
@@ -31,8 +34,20 @@ def test_every_mixer_of_the_settings_can_be_put_to_work():
 
 def test_gspn_runs_the_mixers_and_leaves_the_unet_as_it_was(unet, trained):
     with use_mixer(unet, "gspn", trained):
-        assert count_mixers(unet) == len(trained.mixers)
+        assert count_mixers(unet) == len(trained["gspn"].mixers)
     assert count_mixers(unet) == 0
+
+
+def test_linear_runs_its_own_adapter_and_leaves_the_unet_as_it_was(unet, trained, run_unet):
+    before = run_unet(unet)
+    linear = LinearAdapter.construct_for(unet)
+    linear.trained = True
+    with use_mixer(unet, "linear", {**trained, "linear": linear}):
+        assert all(isinstance(layer, LinearMixer) for layer in self_attentions(unet).values())
+        assert not run_unet(unet).equal(before)
+    assert run_unet(unet).equal(before)
+    with pytest.raises(ModelUnavailable, match="mixer linear needs"), use_mixer(unet, "linear", trained):
+        pass
 
 
 def test_attention_leaves_the_unet_alone(unet, trained, run_unet):
@@ -64,7 +79,7 @@ def test_gspn_without_an_adapter_is_refused(unet):
 
 def test_an_untrained_adapter_is_refused(unet):
     adapter = GSPNAdapter.construct_for(unet)
-    with pytest.raises(ModelUnavailable, match="never trained"), use_mixer(unet, "gspn", adapter):
+    with pytest.raises(ModelUnavailable, match="never trained"), use_mixer(unet, "gspn", {"gspn": adapter}):
         pass
     assert count_mixers(unet) == 0
 
@@ -77,7 +92,7 @@ def test_adapter_of_another_unet_is_refused(make_unet, trained):
 @pytest.mark.parametrize("name", ["attention", "neighborhood"])
 def test_own_layers_are_refused_while_an_adapter_is_injected(unet, trained, name):
     with (
-        trained.injected(),
+        trained["gspn"].injected(),
         pytest.raises(GspnError, match="eject it"),
         use_mixer(unet, name, trained),
     ):
@@ -86,7 +101,9 @@ def test_own_layers_are_refused_while_an_adapter_is_injected(unet, trained, name
 
 def test_unknown_mixer_is_refused(unet):
     with (
-        pytest.raises(BadSetting, match="mixer must be one of gspn, attention, neighborhood, got 'mamba'"),
+        pytest.raises(
+            BadSetting, match="mixer must be one of gspn, attention, neighborhood, linear, got 'mamba'"
+        ),
         use_mixer(unet, "mamba"),
     ):
         pass

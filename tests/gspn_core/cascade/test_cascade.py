@@ -6,6 +6,7 @@ import torch
 
 from gspn_core.attention.adapter import self_attentions
 from gspn_core.attention.gspn import GSPNMixer
+from gspn_core.attention.linear import LinearMixer
 from gspn_core.attention.neighborhood import NeighborhoodProcessor
 from gspn_core.attention.registry import NEEDS_ADAPTER
 from gspn_core.engine import Engine
@@ -77,14 +78,14 @@ def test_only_the_mixer_asked_for_runs(engine):
 
     def note(module, *_):
         processor = getattr(module, "processor", None)
-        if isinstance(module, GSPNMixer):
-            ran.append("gspn")
+        if isinstance(module, (GSPNMixer, LinearMixer)):
+            ran.append("gspn" if isinstance(module, GSPNMixer) else "linear")
         elif isinstance(processor, NeighborhoodProcessor):
             ran.append("neighborhood")
         else:
             ran.append("attention" if processor is own[module] else processor)
 
-    mixers = engine.model.adapter.mixers.values()
+    mixers = [mixer for adapter in engine.model.adapters.values() for mixer in adapter.mixers.values()]
     hooks = [module.register_forward_hook(note) for module in (*attentions, *mixers)]
     try:
         for mixer in NEEDS_ADAPTER:

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from gspn_core.errors import GspnError, ModelUnavailable
-from gspn_core.models.catalog import ADAPTER_FOLDER, find_card
+from gspn_core.models.catalog import ADAPTER_FOLDERS, find_card
 from gspn_core.models.loading import load_model
 
 
@@ -25,17 +25,25 @@ def test_a_saved_sdxl_folder_loads_with_the_same_weights(folder, tiny_pipeline):
     model = load_model(str(folder), device="cpu", dtype="float32")
     assert model.card.base_px == 64
     assert model.card.mixers == ("attention", "neighborhood")
-    assert model.adapter is None
+    assert model.adapters == {}
     before, after = tiny_pipeline.unet.state_dict(), model.pipeline.unet.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert not any(p.requires_grad for p in model.pipeline.unet.parameters())
 
 
 def test_a_folder_with_an_adapter_offers_its_mixer_first(folder, tiny_model):
-    tiny_model.adapter.save(folder / ADAPTER_FOLDER)
+    tiny_model.adapters["gspn"].save(folder / ADAPTER_FOLDERS["gspn"])
     model = load_model(str(folder), device="cpu")
     assert model.card.mixers == ("gspn", "attention", "neighborhood")
-    assert set(model.adapter.mixers) == set(tiny_model.adapter.mixers)
+    assert set(model.adapters["gspn"].mixers) == set(tiny_model.adapters["gspn"].mixers)
+
+
+def test_a_folder_with_linfusions_weights_offers_linear_attention(folder, tiny_model):
+    tiny_model.adapters["linear"].save(folder / ADAPTER_FOLDERS["linear"])
+    model = load_model(str(folder), device="cpu", dtype="float32")
+    assert model.card.mixers == ("attention", "neighborhood", "linear")
+    before, after = tiny_model.adapters["linear"].state_dict(), model.adapters["linear"].state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
 
 
 def test_the_autoencoder_stays_in_float32(folder):
@@ -93,8 +101,8 @@ def test_damaged_folders_are_refused_in_one_line(folder, damage):
 
 
 def test_a_damaged_adapter_is_refused_in_one_line(folder, tiny_model):
-    tiny_model.adapter.save(folder / ADAPTER_FOLDER)
-    weights = next((folder / ADAPTER_FOLDER).glob("*.safetensors"))
+    tiny_model.adapters["gspn"].save(folder / ADAPTER_FOLDERS["gspn"])
+    weights = next((folder / ADAPTER_FOLDERS["gspn"]).glob("*.safetensors"))
     weights.write_bytes(weights.read_bytes()[:100])
     with pytest.raises(GspnError) as caught:
         load_model(str(folder), device="cpu")

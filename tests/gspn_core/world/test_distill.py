@@ -5,7 +5,7 @@ import json
 import torch
 from diffusers import StableDiffusionXLPipeline
 
-from gspn_core.attention.adapter import GSPNAdapter
+from gspn_core.attention.gspn_adapter import GSPNAdapter
 from gspn_core.world.distill import Captured, Distillation, distill
 
 
