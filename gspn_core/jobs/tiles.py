@@ -3,7 +3,9 @@
     FOLDER/LEVEL/COLUMN_ROW.jpg
 
 Level 0 is the whole picture in one tile; each level after it has twice the sides, the last one those of the
-picture itself. Tiles do not overlap; those at the right and the lower edge are as narrow as what is left.
+picture itself. Those at the right and the lower edge are as narrow as what is left. A tile also shows one
+pixel of each neighbour: what lies between two pixels can then be drawn on either side of an edge, and nothing
+has to be stretched to close it, so that 1:1 shows the very pixels.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from pathlib import Path
 from PIL import Image
 
 TILE_PX = 512
-OVERLAP_PX = 0
+OVERLAP_PX = 1
 QUALITY = 92
 # Part of a tile's address: it grows when other bytes come to lie under the same names.
 VERSION = 1
@@ -26,7 +28,7 @@ VERSION = 1
 
 @dataclass(frozen=True, kw_only=True)
 class TilesInfo:
-    """What a reader of tiles needs to know. width, height: of the picture; tile, overlap: in its px."""
+    """What a reader of tiles needs to know. width, height: of the picture; tile: without its overlap; in px."""
 
     width: int
     height: int
@@ -85,7 +87,12 @@ def _write_level(folder: Path, image: Image.Image) -> None:
     folder.mkdir()
     for top in range(0, image.height, TILE_PX):
         for left in range(0, image.width, TILE_PX):
-            box = (left, top, min(left + TILE_PX, image.width), min(top + TILE_PX, image.height))
+            box = (
+                max(left - OVERLAP_PX, 0),
+                max(top - OVERLAP_PX, 0),
+                min(left + TILE_PX + OVERLAP_PX, image.width),
+                min(top + TILE_PX + OVERLAP_PX, image.height),
+            )
             path = folder / f"{left // TILE_PX}_{top // TILE_PX}.jpg"
             image.crop(box).save(path, "JPEG", quality=QUALITY, subsampling="4:4:4")
 

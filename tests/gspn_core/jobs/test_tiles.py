@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from gspn_core.jobs import tiles
-from gspn_core.jobs.tiles import TILE_PX, tiles_info, write_tiles
+from gspn_core.jobs.tiles import OVERLAP_PX, TILE_PX, tiles_info, write_tiles
 
 
 def gradient(height: int, width: int) -> Image.Image:
@@ -20,8 +20,11 @@ def put_together(folder, info, level: int) -> Image.Image:
     whole = Image.new("RGB", (width, height))
     for path in (folder / str(level)).iterdir():
         column, row = map(int, path.stem.split("_"))
+        # Without the pixel that it shows of each neighbour.
+        left, top = (OVERLAP_PX if place else 0 for place in (column, row))
         with Image.open(path) as tile:
-            whole.paste(tile, (column * TILE_PX, row * TILE_PX))
+            inner = tile.crop((left, top, min(left + TILE_PX, tile.width), min(top + TILE_PX, tile.height)))
+            whole.paste(inner, (column * TILE_PX, row * TILE_PX))
     return whole
 
 
@@ -65,6 +68,17 @@ def test_no_seam_shows_where_tiles_meet(tmp_path) -> None:
     columns = np.asarray(put_together(tmp_path / "tiles", info, info.levels - 1), dtype=float)
     steps = np.abs(np.diff(columns, axis=1)).mean(axis=(0, 2))
     assert steps[TILE_PX - 1] <= steps.mean() + 1.0
+
+
+def test_a_tile_shows_a_pixel_of_each_neighbour(tmp_path) -> None:
+    image = gradient(1100, 1100)
+    write_tiles(tmp_path / "tiles", image)
+    with Image.open(tmp_path / "tiles" / "2" / "1_1.jpg") as tile:
+        around = (TILE_PX - 1, TILE_PX - 1, 2 * TILE_PX + 1, 2 * TILE_PX + 1)
+        assert tile.size == (TILE_PX + 2, TILE_PX + 2)
+        assert mean_difference(tile, image.crop(around)) < 1.5
+    with Image.open(tmp_path / "tiles" / "2" / "2_0.jpg") as tile:
+        assert tile.size == (1100 - 2 * TILE_PX + 1, TILE_PX + 1)
 
 
 def test_colour_keeps_its_full_resolution(tmp_path) -> None:
