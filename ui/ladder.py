@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from gspn_core.jobs.job import JobView, StageView
+from gspn_core.jobs.tiles import tiles_info
 from gspn_core.plan import CascadePlan
 from ui import words
 
@@ -14,6 +16,14 @@ from ui import words
 def file_url(path: str | None) -> str | None:
     """Return the address of a served file, relative to the page so that it holds under any root path."""
     return None if path is None else f"gradio_api/file={quote(Path(path).as_posix(), safe='/')}"
+
+
+def tiles_props(stage: StageView) -> dict[str, Any] | None:
+    """Return what assets/viewer.js needs to ask for a stage's tiles; None until they are written."""
+    if stage.tiles_path is None:
+        return None
+    info = tiles_info(stage.height, stage.width)
+    return {"url": file_url(stage.tiles_path), **dataclasses.asdict(info)}
 
 
 def ladder_props(view: JobView) -> dict[str, Any]:
@@ -69,6 +79,7 @@ def _card(stage: StageView, prompt: str, seed: int | None) -> dict[str, Any]:
         "label": words.stage_label(stage.index + 1, height, width, stage.state),
         "alt": words.picture_alt(prompt, height, width),
         "proxy": file_url(stage.proxy_path),
+        "tiles": tiles_props(stage),
         "png": file_url(stage.png_path),
         "file": words.file_name(height, width, seed),
     }

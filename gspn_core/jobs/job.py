@@ -39,7 +39,8 @@ FINAL_STATES: tuple[JobState, ...] = ("done", "stopped", "failed")
 class StageView:
     """A stage as it stands. seconds is None until it is done, peak_bytes until memory was measured.
 
-    proxy_path: a JPEG of at most 1536 px; png_path: the picture in full; both None until they are written.
+    proxy_path: a JPEG of at most 1536 px; tiles_path: the folder of its tiles (see `gspn_core.jobs.tiles`);
+    png_path: the picture in full; each None until it is written.
     calls_done of model_calls evaluations of the UNet are behind it. The fields after them are kept for the
     estimate of the time left; their seconds count from the stage's start. key: the plan's; reused: an earlier
     run with the same key lent the picture, so there is nothing measured.
@@ -55,6 +56,7 @@ class StageView:
     peak_bytes: int | None = None
     memory_kind: MemoryKind | None = None
     proxy_path: str | None = None
+    tiles_path: str | None = None
     png_path: str | None = None
     phase: Phase | None = None
     tile: int = 0
@@ -145,10 +147,10 @@ class StageReused:
 
 @dataclass(frozen=True, kw_only=True)
 class FileWritten:
-    """A stage's proxy or its picture in full lies on disk."""
+    """A stage's proxy, its tiles or its picture in full lie on disk."""
 
     stage: int
-    kind: Literal["proxy", "png"]
+    kind: Literal["proxy", "tiles", "png"]
     path: str
 
 
@@ -292,7 +294,7 @@ def _on_reused(view: JobView, event: StageReused) -> JobView:
 
 
 def _on_file(view: JobView, event: FileWritten) -> JobView:
-    change = {"proxy_path" if event.kind == "proxy" else "png_path": event.path}
+    change = {f"{event.kind}_path": event.path}
     return _with_stage(view, dataclasses.replace(view.stages[event.stage], **change))
 
 

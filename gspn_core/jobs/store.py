@@ -16,10 +16,11 @@ from gspn_core.errors import GspnError
 from gspn_core.jobs.files import replacing
 from gspn_core.jobs.images import FORMAT, picture_info, versions, write_png, write_proxy, write_sidecar
 from gspn_core.jobs.job import Ended, JobView, StageView, fold
+from gspn_core.jobs.tiles import write_tiles
 from gspn_core.plan import CascadePlan, Size, StagePlan
 
 _ID = re.compile(r"[A-Za-z0-9_-]{16,64}")
-_FILES = ("proxy_path", "png_path")
+_FILES = ("proxy_path", "tiles_path", "png_path")
 
 
 class Store:
@@ -48,6 +49,12 @@ class Store:
         path = self.stage_file(job_id, stage.index, stage.size, "jpg")
         write_proxy(path, image)
         return path
+
+    def write_tiles(self, job_id: str, stage: StagePlan, image: Image) -> Path:
+        """Write a stage's tiles and return their folder; raise OSError where that cannot be."""
+        folder = self.stage_file(job_id, stage.index, stage.size, "tiles")
+        write_tiles(folder, image)
+        return folder
 
     def write_picture(
         self, job_id: str, plan: CascadePlan, stage: StagePlan, image: Image, **measured: Any
@@ -129,7 +136,7 @@ def unknown_job(job_id: Any) -> GspnError:
 def _weight(folder: Path) -> tuple[float, int, Path]:
     """Return when a job's folder last changed, how many bytes its files hold, and the folder."""
     newest, size = 0.0, 0
-    for path in folder.iterdir():
+    for path in folder.rglob("*"):
         try:
             status = path.stat()
         except FileNotFoundError:
@@ -140,5 +147,5 @@ def _weight(folder: Path) -> tuple[float, int, Path]:
 
 def _located(stage: StageView, folder: Path) -> StageView:
     paths = {key: folder / Path(name).name for key in _FILES if (name := getattr(stage, key))}
-    found = {key: str(path) if path.is_file() else None for key, path in paths.items()}
+    found = {key: str(path) if path.exists() else None for key, path in paths.items()}
     return dataclasses.replace(stage, **found)

@@ -28,7 +28,7 @@ VERSION = 1
 
 @dataclass(frozen=True, kw_only=True)
 class TilesInfo:
-    """What a reader of tiles needs to know. width, height: of the picture; tile: without its overlap; in px."""
+    """How a picture lies in tiles. width, height: of the picture; tile: without its overlap; all in px."""
 
     width: int
     height: int

@@ -303,6 +303,8 @@ class Jobs:
 
     def _write_picture(self, job: _Job, stage: StagePlan, image: Image, measured: dict) -> None:
         try:
+            tiles = self._store.write_tiles(job.id, stage, image)
+            self._change(job, FileWritten(stage=stage.index, kind="tiles", path=str(tiles)))
             path = self._store.write_picture(job.id, job.plan, stage, image, **measured)
         except OSError as error:
             job.write_error = write_failure(f"The picture of {stage.size}", error)

@@ -56,6 +56,15 @@ def test_a_card_has_a_picture_once_the_proxy_is_there_and_a_download_once_the_pn
     assert props["stages"][0]["file"] == "gspn-64x64-seed-7.png"
 
 
+def test_a_card_has_tiles_once_they_are_there(folded) -> None:
+    view = with_file(folded(FIRST_STAGE), 0, "proxy", "/j/a.jpg")
+    assert ladder_props(view)["stages"][0]["tiles"] is None
+    tiles = ladder_props(with_file(view, 0, "tiles", "/j/a b.tiles"))["stages"][0]["tiles"]
+    assert tiles["url"] == "gradio_api/file=/j/a%20b.tiles"
+    assert (tiles["width"], tiles["height"], tiles["levels"]) == (64, 64, 1)
+    assert set(tiles) == {"url", "width", "height", "tile", "overlap", "levels", "version"}
+
+
 def test_the_last_picture_that_is_there_is_shown(folded) -> None:
     view = with_file(with_file(folded(), 0, "proxy", "/j/a.jpg"), 1, "proxy", "/j/b.jpg")
     assert ladder_props(view)["show"] == 1

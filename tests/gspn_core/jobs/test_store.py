@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,26 @@ def test_a_folder_that_moved_still_finds_its_pictures(store, view, events, tmp_p
     assert found.parent == tmp_path / "elsewhere" / ID
     found.unlink()
     assert moved.read_job(ID).stages[0].proxy_path is None
+
+
+def test_tiles_are_found_again_as_a_folder_and_are_gone_when_it_is(store, view, events):
+    store.open_job(ID)
+    done = stage_done(events)
+    path = store.write_tiles(ID, done.stage, done.image)
+    view = fold(view, FileWritten(stage=0, kind="tiles", path=str(path)))
+    store.write_job(view)
+    assert store.read_job(ID) == view
+    shutil.rmtree(path)
+    assert store.read_job(ID).stages[0].tiles_path is None
+
+
+def test_tiles_count_in_what_a_job_holds(store, view, events):
+    store.open_job(ID)
+    store.write_job(view)
+    done = stage_done(events)
+    record = (store.folder / ID / "job.json").stat().st_size
+    store.write_tiles(ID, done.stage, done.image)
+    assert store.prune(record, nobody) == (ID,)
 
 
 def test_a_picture_has_its_sidecar_and_tells_its_stage(store, events, plan):

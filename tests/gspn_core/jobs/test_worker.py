@@ -69,6 +69,7 @@ def test_a_run_ends_done_with_every_picture_on_disk(make_engine, open_jobs):
     assert view.state == "done"
     for stage in view.stages:
         assert Path(stage.proxy_path).is_file()
+        assert (Path(stage.tiles_path) / "0" / "0_0.jpg").is_file()
         info = read_png(Path(stage.png_path))["gspn_studio"]
         assert (info["seed"], info["stage"]) == (3, stage.index)
     assert json.loads((jobs.folder / job_id / "job.json").read_text())["view"]["state"] == "done"
