@@ -9,12 +9,13 @@ from functools import cached_property
 import torch
 from PIL.Image import Image
 
+from gspn_core.cascade.calibrate import calibrate
 from gspn_core.cascade.cascade import run_cascade
 from gspn_core.cascade.conditioning import truncation_notice
 from gspn_core.cascade.latents import Preview
 from gspn_core.cascade.model import Model
 from gspn_core.errors import OutOfMemory
-from gspn_core.events import Event
+from gspn_core.events import Calibrated, Event
 from gspn_core.plan import CascadePlan, make_plan
 from gspn_core.settings import Settings
 
@@ -65,6 +66,17 @@ class Engine:
         finally:
             if self.model.pipeline.device.type == "cuda":
                 torch.cuda.empty_cache()
+
+    @torch.inference_mode()
+    def calibrate(
+        self, should_stop: Callable[[], bool] = lambda: False, *, limit_seconds: float = 4.0
+    ) -> Iterator[Calibrated]:
+        """Measure what stages cost here, the small ones first; see `cascade.calibrate`.
+
+        It must not go on beside a run. `should_stop` is asked before each piece of work, and none is begun that
+        is expected to take longer than limit_seconds.
+        """
+        yield from calibrate(self.model, should_stop, limit_seconds=limit_seconds)
 
     @cached_property
     def _preview(self) -> Preview:

@@ -10,7 +10,8 @@ from typing import Literal
 
 from PIL.Image import Image
 
-from gspn_core.plan import CascadePlan, StagePlan
+from gspn_core.plan import CascadePlan, Size, StagePlan
+from gspn_core.settings import Mixer
 
 MemoryKind = Literal["device", "process"]
 
@@ -104,6 +105,23 @@ class CascadeDone:
     """The last event of a run that reached its target."""
 
     seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibrated:
+    """What a stage of `size` costs on this machine with a mixer, measured outside of any run.
+
+    head_seconds: until its first step (encoding); call_seconds: per evaluation of the UNet on the guidance pair;
+    tail_seconds: after its last step (decoding). peak_bytes: the highest memory of all that.
+    """
+
+    mixer: Mixer
+    size: Size
+    head_seconds: float
+    call_seconds: float
+    tail_seconds: float
+    peak_bytes: int
+    memory_kind: MemoryKind
 
 
 Event = PlanReady | StageStarted | StepDone | TileDone | StageDone | CascadeDone

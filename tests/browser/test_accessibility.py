@@ -1,4 +1,4 @@
-"""What axe-core finds on the page: nothing serious, in any place, in both themes, at a desk and on a phone."""
+"""What axe-core finds on the page: nothing serious, in both themes, at a desk and on a phone."""
 
 from pathlib import Path
 
@@ -14,7 +14,9 @@ SIZES = {"desk": (1440, 900), "phone": (390, 844)}
 def findings(page) -> list[str]:
     """Return what axe-core holds against the page as it stands: rule, weight and the first places of each."""
     page.add_script_tag(content=AXE.read_text("utf-8"))
-    found = page.evaluate("axe.run(document, {resultTypes: ['violations']}).then(result => result.violations)")
+    found = page.evaluate(
+        "axe.run(document, {resultTypes: ['violations']}).then(result => result.violations)"
+    )
     return [
         f"{rule['id']} ({rule['impact']}): {', '.join(str(node['target']) for node in rule['nodes'][:3])}"
         for rule in found
