@@ -69,12 +69,12 @@ class Engine:
 
     @torch.inference_mode()
     def calibrate(
-        self, should_stop: Callable[[], bool] = lambda: False, *, limit_seconds: float = 4.0
+        self, should_stop: Callable[[], bool] = lambda: False, *, limit_seconds: float = 6.0
     ) -> Iterator[Calibrated]:
         """Measure what stages cost here, the small ones first; see `cascade.calibrate`.
 
-        It must not go on beside a run. `should_stop` is asked before each piece of work, and none is begun that
-        is expected to take longer than limit_seconds.
+        It must not go on beside a run. `should_stop` is asked before each piece of work, and none is begun
+        that is expected to take longer than limit_seconds.
         """
         yield from calibrate(self.model, should_stop, limit_seconds=limit_seconds)
 

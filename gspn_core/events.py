@@ -111,8 +111,8 @@ class CascadeDone:
 class Calibrated:
     """What a stage of `size` costs on this machine with a mixer, measured outside of any run.
 
-    head_seconds: until its first step (encoding); call_seconds: per evaluation of the UNet on the guidance pair;
-    tail_seconds: after its last step (decoding). peak_bytes: the highest memory of all that.
+    head_seconds: until its first step (encoding); call_seconds: per evaluation of the UNet on the guidance
+    pair; tail_seconds: after its last step (decoding). peak_bytes: the highest memory of all that.
     """
 
     mixer: Mixer

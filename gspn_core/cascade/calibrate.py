@@ -27,8 +27,8 @@ def calibrate(model: Model, should_stop: Callable[[], bool], *, limit_seconds: f
     """Yield what each of the card's square stages costs with each mixer, the small stages first.
 
     Each piece is done twice and told by its second time, as its first also pays for what warms up. A stage is
-    left out where a piece of it is expected to take longer than limit_seconds: four times as long as in the stage
-    before, or more where that one grew by more. Ends early when `should_stop()`.
+    left out where a piece of it is expected to take longer than limit_seconds: four times as long as in the
+    stage before, or more where that one grew by more. Ends early when `should_stop()`.
     """
     card = model.card
     prompt = card.examples[0] if card.examples else "a picture"
