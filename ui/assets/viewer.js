@@ -1,0 +1,349 @@
+/*
+ * Deep zoom for every place of the page, on OpenSeadragon:
+ *   studio.viewer(element, {label, margin})  an OpenSeadragon viewer with our defaults; its `deep` is told below
+ *   studio.tileSource(tiles)                 what OpenSeadragon needs to know of a stage's tiles
+ *   studio.link(viewers)                     keeps them at one place and one scale; returns what lets them go
+ * A picture is one unit wide, whatever its pixels: a place in one stage is the same place in all others.
+ *
+ * viewer.deep:
+ *   show(stage, {home})  shows a stage's card ({width, height, proxy, tiles, png, alt}); null clears. The place
+ *                        stays, home goes to the whole picture. What was there stays until the new can be seen.
+ *   percent(), atFit(), atFull()         the zoom: 100 is one pixel of the picture on one of the screen
+ *   fit(), full(point), toggle(point), zoomBy(factor, point), key(event)
+ *   place(), goTo(place, immediately)    {x, y, zoom}: the centre, and the picture's width over the viewer's
+ * and OpenSeadragon's own events, with "deep-shown" when a stage can be seen.
+ */
+(() => {
+  const studio = (window.studio = window.studio || {});
+  const OSD = window.OpenSeadragon;
+  const CRISP_PERCENT = 300;
+  const MOST_PERCENT = 1600;
+  // Until this long a stage waits for its sharp tiles before it takes the place of another.
+  const PATIENCE_MS = 300;
+  // A browser holds a picture beyond this as one only at great cost; without tiles its proxy has to do.
+  const MOST_PNG_PX = 4096;
+  const STEP = 1.5;
+  const calm = window.matchMedia("(prefers-reduced-motion: reduce)");
+
+  const source = (width, height, tileSize, tileOverlap, levels, getTileUrl) => ({
+    width,
+    height,
+    tileSize,
+    tileOverlap,
+    minLevel: 0,
+    maxLevel: levels - 1,
+    getTileUrl,
+    hasTransparency: () => false,
+  });
+  /* One file as one tile; it may have fewer pixels than the picture that it stands for. */
+  const whole = (url, { width, height }) => source(width, height, Math.max(width, height), 0, 1, () => url);
+
+  studio.tileSource = ({ url, width, height, tile, overlap, levels, version }) =>
+    source(width, height, tile, overlap, levels, (level, x, y) => `${url}/${level}/${x}_${y}.jpg?v=${version}`);
+
+  function options(element) {
+    const gestures = { clickToZoom: false, dblClickToZoom: false, flickEnabled: !calm.matches };
+    return {
+      element,
+      drawer: "canvas",
+      showNavigationControl: false,
+      keyboardNavEnabled: false,
+      preserveViewport: true,
+      autoHideControls: false,
+      // Just over one: a picture smaller than the viewer stays in its middle, a larger one keeps to its edges.
+      visibilityRatio: 1.00001,
+      constrainDuringPan: true,
+      animationTime: calm.matches ? 0 : 0.45,
+      springStiffness: 9,
+      minScrollDeltaTime: 0,
+      immediateRender: true,
+      // Tiles overlap, so that none has to be put together with others before it is enlarged.
+      smoothTileEdgesMinZoom: Infinity,
+      maxTilesPerFrame: 4,
+      imageLoaderLimit: 8,
+      maxImageCacheCount: 120,
+      tileRetryMax: 1,
+      gestureSettingsMouse: { ...gestures },
+      gestureSettingsTouch: { ...gestures },
+      gestureSettingsPen: { ...gestures },
+    };
+  }
+
+  /* The stages of a viewer as layers: a proxy, its tiles over it; what was shown before, below both. */
+  class Layers {
+    constructor(viewer, deep) {
+      this.viewer = viewer;
+      this.deep = deep;
+      this.stage = null;
+      this.now = null;
+      this.old = [];
+      this.failed = new Set();
+      viewer.addHandler("tile-load-failed", ({ tiledImage }) => this.drop(tiledImage));
+    }
+
+    show(stage, home) {
+      const same = this.stage && stage && this.stage.proxy === stage.proxy;
+      this.stage = stage;
+      if (!same) this.change(stage, home);
+      if (stage) this.sharpen();
+    }
+
+    change(stage, home) {
+      if (this.now) this.old.push(this.now);
+      this.now = null;
+      if (!stage) {
+        this.clear();
+        return;
+      }
+      const now = { proxy: null, sharp: null, kind: "", items: new Set(), seen: false };
+      this.now = now;
+      const first = this.old.length === 0;
+      this.add(now, whole(stage.proxy, stage), (item) => {
+        now.proxy = item;
+        if (home || first) this.deep.home();
+        const late = () => this.reveal(now);
+        item.whenFullyLoaded(first || home ? late : () => setTimeout(late, now.sharp || now.kind ? PATIENCE_MS : 0));
+      });
+    }
+
+    /* Lays the sharpest that there is over the proxy: tiles, or a PNG that a browser can still hold. */
+    sharpen() {
+      const { stage, now } = this;
+      if (!now) return;
+      const url = stage.tiles && !this.failed.has(stage.tiles.url) ? stage.tiles.url : null;
+      const png = !url && stage.png && !this.failed.has(stage.png) && this.needsPng() ? stage.png : null;
+      if (!(url || png) || now.kind === (url || png) || (now.kind && png)) return;
+      if (now.sharp) this.remove(now, now.sharp);
+      now.kind = url || png;
+      this.add(now, url ? studio.tileSource(stage.tiles) : whole(png, stage), (item) => {
+        now.sharp = item;
+        item.whenFullyLoaded(() => this.reveal(now));
+      });
+    }
+
+    needsPng() {
+      const { width, height } = this.stage;
+      const longer = Math.max(width, height);
+      return longer > 1536 && longer <= MOST_PNG_PX && this.deep.devicePx() > (1536 * width) / longer;
+    }
+
+    add(now, tileSource, added) {
+      this.viewer.addTiledImage({
+        tileSource,
+        width: 1,
+        opacity: now.seen ? 1 : 0,
+        preload: true,
+        success: ({ item }) => {
+          // What was loaded for a stage is kept when another is shown, as far as there is room.
+          item.allowZombieCache(true);
+          if (this.now !== now) {
+            this.viewer.world.removeItem(item);
+            return;
+          }
+          now.items.add(item);
+          item.setOpacity(now.seen ? 1 : 0);
+          added(item);
+        },
+      });
+    }
+
+    reveal(now) {
+      if (this.now !== now || now.seen) return;
+      now.seen = true;
+      for (const item of now.items) item.setOpacity(1);
+      this.clear();
+      this.viewer.raiseEvent("deep-shown", { stage: this.stage });
+    }
+
+    clear() {
+      for (const layers of this.old) for (const item of layers.items) this.viewer.world.removeItem(item);
+      this.old = [];
+    }
+
+    remove(now, item) {
+      now.items.delete(item);
+      if (now.sharp === item) now.sharp = null;
+      this.viewer.world.removeItem(item);
+    }
+
+    /* A run's tiles may have been removed since: what is left of it is shown, and they are not asked for again. */
+    drop(item) {
+      const { now } = this;
+      if (!now || item === now.proxy || !now.items.has(item)) return;
+      this.failed.add(now.kind);
+      this.remove(now, item);
+      now.kind = "";
+      this.sharpen();
+      this.reveal(now);
+    }
+  }
+
+  studio.viewer = (element, { label = "", margin = 0 } = {}) => {
+    const viewer = OSD(options(element));
+    const { viewport } = viewer;
+    const ratio = () => window.devicePixelRatio || 1;
+    const cssPx = (current) => viewport.deltaPixelsFromPointsNoRotate(new OSD.Point(1, 0), current).x;
+    const zoomOf = (percent) => {
+      const wanted = ((percent / 100) * (deep.stage()?.width || 1)) / ratio();
+      return (viewport.getZoom() * wanted) / cssPx(false);
+    };
+    const near = (one, other) => Math.abs(one / other - 1) < 0.004;
+    let smooth = true;
+    let fitted = true;
+
+    const deep = {
+      settles: true,
+      stage: () => layers.stage,
+      show: (stage, { home = false } = {}) => {
+        layers.show(stage, home);
+        viewer.canvas.setAttribute("aria-label", stage?.alt || label);
+        limit();
+      },
+      devicePx: () => cssPx(true) * ratio(),
+      percent: () => (layers.stage ? (100 * deep.devicePx()) / layers.stage.width : 100),
+      atFit: () => near(viewport.getZoom(), viewport.getHomeZoom()),
+      atFull: () => Boolean(layers.stage) && near(viewport.getZoom(), zoomOf(100)),
+      home: () => {
+        limit();
+        viewport.goHome(true);
+      },
+      fit: () => viewport.goHome(calm.matches),
+      full: (point = null) => deep.zoomTo(zoomOf(100), point),
+      toggle: (point = null) => {
+        if (!deep.atFit()) deep.fit();
+        else deep.zoomTo(near(zoomOf(100), viewport.getHomeZoom()) ? zoomOf(200) : zoomOf(100), point);
+      },
+      zoomBy: (factor, point = null) => deep.zoomTo(viewport.getZoom() * factor, point),
+      zoomTo: (zoom, point) => {
+        const [least, most] = [viewport.minZoomLevel, viewport.maxZoomLevel];
+        viewport.zoomTo(Math.min(most, Math.max(least, zoom)), point, calm.matches);
+        viewport.applyConstraints(calm.matches);
+      },
+      place: () => ({ ...xy(viewport.getCenter()), zoom: viewport.getZoom() }),
+      goTo: ({ x, y, zoom }, immediately = false) => {
+        viewport.zoomTo(zoom, null, immediately);
+        viewport.panTo(new OSD.Point(x, y), immediately);
+      },
+      follow: (other) => {
+        viewport.zoomTo((viewport.getZoom(true) * other.deep.cssPx()) / cssPx(true), null, true);
+        viewport.panTo(other.viewport.getCenter(true), true);
+      },
+      cssPx: () => cssPx(true),
+      key: (event) => press(event),
+      setMargin: (px) => {
+        viewport.setMargins({ left: px, top: px, right: px, bottom: px });
+        limit();
+        if (fitted) viewport.goHome(true);
+      },
+    };
+    const layers = new Layers(viewer, deep);
+    viewer.deep = deep;
+
+    const xy = ({ x, y }) => ({ x, y });
+    /* Never smaller than the whole picture or its own pixels, and never so large that nothing can be told. */
+    function limit() {
+      const stage = layers.stage;
+      if (!stage) return;
+      const home = viewport.getHomeZoom();
+      viewport.minZoomLevel = Math.min(home, zoomOf(100));
+      viewport.maxZoomLevel = Math.max(viewport.maxZoomLevel || 0, 4 * home, zoomOf(MOST_PERCENT));
+    }
+
+    /* At rest the picture lies on whole pixels of the screen, so that 1:1 is neither blurred nor doubled. */
+    function settle() {
+      if (!deep.settles || !layers.stage) return;
+      const corner = viewport.pixelFromPointNoRotate(new OSD.Point(0, 0), false).times(ratio());
+      const off = new OSD.Point(corner.x - Math.round(corner.x), corner.y - Math.round(corner.y));
+      if (Math.abs(off.x) + Math.abs(off.y) < 0.002) return;
+      viewport.panBy(viewport.deltaPointsFromPixels(off.divide(ratio()), false), true);
+    }
+
+    function changed() {
+      fitted = deep.atFit();
+      if (smooth !== deep.percent() <= CRISP_PERCENT) {
+        smooth = !smooth;
+        viewer.drawer.setImageSmoothingEnabled(smooth);
+      }
+      // A whole picture has nothing to be moved to: the finger scrolls the page.
+      OSD.setElementTouchAction(viewer.canvas, fitted ? "pan-y" : "none");
+      OSD.setElementTouchAction(viewer.container, fitted ? "pan-y" : "none");
+      if (layers.stage) layers.sharpen();
+    }
+
+    const KEYS = {
+      "+": () => deep.zoomBy(STEP),
+      "=": () => deep.zoomBy(STEP),
+      "-": () => deep.zoomBy(1 / STEP),
+      _: () => deep.zoomBy(1 / STEP),
+      0: () => deep.fit(),
+      z: () => deep.toggle(),
+      ArrowLeft: () => pan(-1, 0),
+      ArrowRight: () => pan(1, 0),
+      ArrowUp: () => pan(0, -1),
+      ArrowDown: () => pan(0, 1),
+    };
+    function pan(x, y) {
+      const { width, height } = viewport.getBounds();
+      viewport.panBy(new OSD.Point((x * width) / 6, (y * height) / 6), calm.matches);
+      viewport.applyConstraints(calm.matches);
+    }
+    function press(event) {
+      const act = KEYS[event.key.length === 1 ? event.key.toLowerCase() : event.key];
+      if (!act || !layers.stage || event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return false;
+      event.preventDefault();
+      act();
+      return true;
+    }
+
+    viewer.addHandler("canvas-scroll", (event) => {
+      event.preventDefaultAction = true;
+      const { deltaY, deltaMode, ctrlKey } = event.originalEvent;
+      const px = deltaY * (deltaMode ? 33 : 1) * (ctrlKey ? 5 : 1);
+      deep.zoomBy(Math.min(2, Math.max(0.5, Math.exp(-px * 0.002))), viewport.pointFromPixel(event.position, true));
+    });
+    viewer.addHandler("canvas-double-click", (event) => deep.toggle(viewport.pointFromPixel(event.position, true)));
+    viewer.addHandler("viewport-change", changed);
+    viewer.addHandler("animation-finish", settle);
+    viewer.addHandler("resize", () => {
+      limit();
+      if (fitted) viewport.goHome(true);
+    });
+    viewer.canvas.addEventListener("keydown", press);
+    viewer.canvas.setAttribute("role", "img");
+    viewer.canvas.setAttribute("aria-label", label);
+    deep.setMargin(margin);
+    return viewer;
+  };
+
+  studio.link = (viewers) => {
+    let leader = null;
+    let copying = false;
+    const follow = () => {
+      copying = true;
+      for (const other of viewers) if (other !== leader) other.deep.follow(leader);
+      copying = false;
+    };
+    const bound = viewers.map((viewer) => {
+      const lead = () => {
+        if (copying || leader === viewer) return;
+        leader = viewer;
+        for (const other of viewers) other.deep.settles = other === leader;
+      };
+      const moved = () => {
+        if (leader === viewer) follow();
+      };
+      const resized = () => {
+        if (leader) follow();
+      };
+      const handlers = { pan: lead, zoom: lead, "viewport-change": moved, resize: resized, "deep-shown": resized };
+      for (const [name, handler] of Object.entries(handlers)) viewer.addHandler(name, handler);
+      return { viewer, handlers };
+    });
+    return () => {
+      for (const { viewer, handlers } of bound) {
+        viewer.deep.settles = true;
+        for (const [name, handler] of Object.entries(handlers)) viewer.removeHandler(name, handler);
+      }
+    };
+  };
+})();
