@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from gspn_core.plan import ModelCard
 from gspn_core.settings import FIELD_NAMES
 from ui import words
 from ui.form import Form, build_form, initial_values, next_example
+from ui.part import html_part, style_sheets
 from ui.runs import Patch, Runs, notice
 from ui.theme import ASSETS, studio_theme
 
@@ -24,6 +25,12 @@ _STORAGE_KEY = "gspn-studio-job"
 # Stored in the visitor's own browser; it keeps the stored value readable after a restart, it guards nothing.
 _STORAGE_SECRET = "gspn-studio"
 _POLL_SECONDS = 1.0
+
+Build = Callable[[Jobs, ModelCard], gr.HTML]
+Wire = Callable[[gr.Blocks, dict[str, Any], Jobs, ModelCard], None]
+
+# The places beside the studio, in any order: how their part is built and how its events are wired.
+PLACES: Mapping[str, tuple[Build, Wire]] = {}
 
 
 def build_page(jobs: Jobs, card: ModelCard, *, machine: Callable[[], str | None]) -> gr.Blocks:
@@ -37,36 +44,45 @@ def build_page(jobs: Jobs, card: ModelCard, *, machine: Callable[[], str | None]
             "job": gr.BrowserState(None, storage_key=_STORAGE_KEY, secret=_STORAGE_SECRET)
         }
         with gr.Row(elem_id="studio"):
-            parts["masthead"] = _part("masthead", runs.masthead(), card=_card_words(card))
+            parts["masthead"] = html_part(
+                "masthead",
+                runs.masthead(),
+                card=_card_words(card),
+                places=[[name, label] for name, label in words.PLACES.items() if name in {"studio", *PLACES}],
+                keys=[list(row) for row in words.KEYS],
+            )
             with gr.Column(elem_id="settings"):
                 with gr.Column(elem_id="fields"):
                     form = build_form(card)
                 with gr.Column(elem_id="actions"):
-                    parts["notice"] = _part("notice", notice())
+                    parts["notice"] = html_part("notice", notice())
                     with gr.Row(elem_id="run-bar"):
                         parts["run"] = gr.Button(words.RUN, variant="primary", elem_id="run")
                         parts["stop"] = gr.Button(words.STOP, interactive=False, elem_id="stop")
-            parts["screen"] = _part(
+            parts["screen"] = html_part(
                 "screen",
                 runs.outline_of(initial_values(card)),
                 examples=list(card.examples),
                 card=_card_words(card),
             )
+            parts |= {name: build(jobs, card) for name, (build, _) in PLACES.items()}
         parts |= form.controls
         timer = gr.Timer(_POLL_SECONDS, active=machine() is None)
         _wire_runs(page, parts, form, runs)
         _wire_form(parts, form, runs, card)
         _wire_loading(parts, timer, runs, machine)
+        for _, wire in PLACES.values():
+            wire(page, parts, jobs, card)
     return page.queue(default_concurrency_limit=None, max_size=MAX_WAITING_EVENTS)
 
 
 def launch_arguments(folder: Path) -> dict[str, Any]:
-    """Return what `launch` needs for this page: its look, and the one folder it may serve pictures from."""
+    """Return what `launch` needs for this page: its look, and the folders that it may serve files from."""
     return {
         "theme": studio_theme(),
-        "css_paths": [ASSETS / "studio.css"],
+        "css_paths": style_sheets(),
         "favicon_path": ASSETS / "favicon.svg",
-        "allowed_paths": [str(folder)],
+        "allowed_paths": [str(folder), str(ASSETS)],
         "footer_links": [],
         "ssr_mode": False,
         "max_threads": MAX_THREADS,
@@ -74,18 +90,6 @@ def launch_arguments(folder: Path) -> dict[str, Any]:
         "pwa": False,
         "quiet": True,
     }
-
-
-def _part(name: str, value: dict[str, Any], **props: Any) -> gr.HTML:
-    return gr.HTML(
-        value=value,
-        html_template=(ASSETS / f"{name}.html").read_text("utf-8"),
-        js_on_load=(ASSETS / f"{name}.js").read_text("utf-8"),
-        apply_default_css=False,
-        elem_id=name,
-        words=dict(words.SCREEN),
-        **props,
-    )
 
 
 def _card_words(card: ModelCard) -> dict[str, str]:

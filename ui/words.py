@@ -107,6 +107,20 @@ HEADLINES: Mapping[str, str] = MappingProxyType(
     }
 )
 
+# In the order of the navigation.
+PLACES: Mapping[str, str] = MappingProxyType(
+    {"studio": "Studio", "compare": "Compare", "lab": "Lab", "history": "History"}
+)
+
+# Keys, parted by spaces, and what they do.
+KEYS: tuple[tuple[str, str], ...] = (
+    ("Ctrl Enter", "Run"),
+    ("Esc", "Stop"),
+    ("1 … 9", "Show a stage"),
+    ("Z", "Fit or 1:1"),
+    ("?", "Show these keys"),
+)
+
 SCREEN: Mapping[str, str] = MappingProxyType(
     {
         "viewer": "Picture",
@@ -127,10 +141,14 @@ SCREEN: Mapping[str, str] = MappingProxyType(
         "restored": "Restored · started",
         "explain": "Explain the settings",
         "theme": "Light or dark",
+        "places": "Places",
+        "chip": "The run",
+        "keys_title": "Keys",
+        "close": "Close",
         "left_before": "about",
         "left_after": "left",
         "left_unknown": "— left",
-        "keys": "Ctrl Enter run · Esc stop · 1–9 stage · Z 1:1",
+        "keys": "Ctrl Enter run · Esc stop · 1–9 stage · Z 1:1 · ? keys",
     }
 )
 

@@ -5,7 +5,9 @@ import pytest
 from gspn_core.jobs.worker import Jobs
 from gspn_core.plan import make_plan
 from gspn_core.settings import FIELD_NAMES
-from ui.page import MAX_FOLLOWERS, build_page, launch_arguments
+from ui import words
+from ui.page import MAX_FOLLOWERS, PLACES, build_page, launch_arguments
+from ui.part import shared_scripts
 from ui.theme import ASSETS, studio_theme
 
 ELSEWHERE = re.compile(r"""(?:https?:)?//[a-z0-9.-]+\.[a-z]{2,}""", re.IGNORECASE)
@@ -48,9 +50,29 @@ def test_no_event_of_the_page_is_public(page) -> None:
     assert {d["api_visibility"] for d in dependencies} == {"private"}
 
 
-def test_nothing_is_reported_and_only_the_pictures_are_served(page, tmp_path) -> None:
+def test_nothing_is_reported_and_only_pictures_and_assets_are_served(page, tmp_path) -> None:
     assert page.analytics_enabled is False
-    assert launch_arguments(tmp_path)["allowed_paths"] == [str(tmp_path)]
+    assert launch_arguments(tmp_path)["allowed_paths"] == [str(tmp_path), str(ASSETS)]
+
+
+def test_the_navigation_has_only_places_that_there_are(page) -> None:
+    shown = [name for name, _ in components(page)["masthead"]["props"]["places"]]
+    assert shown == [name for name in words.PLACES if name == "studio" or name in PLACES]
+    assert set(PLACES) <= set(components(page))
+
+
+def test_the_variables_come_before_the_style_sheets_that_use_them() -> None:
+    sheets = [path.name for path in launch_arguments(ASSETS)["css_paths"]]
+    assert sheets[0] == "studio.css"
+    assert sorted(sheets) == sorted(path.name for path in ASSETS.glob("*.css"))
+
+
+def test_every_part_waits_for_the_shared_scripts_at_addresses_below_the_page(page) -> None:
+    found = re.findall(r'<script src="([^"]*)"></script>', shared_scripts())
+    assert [address.split("?")[0].rsplit("/", 1)[1] for address in found][0] == "studio.js"
+    assert all(address.startswith("gradio_api/file=") for address in found)
+    for name in ("masthead", "screen", "notice", *PLACES):
+        assert components(page)[name]["head"] == shared_scripts()
 
 
 def test_followers_share_one_limit_that_leaves_threads_for_stop(page, tmp_path) -> None:

@@ -1,6 +1,11 @@
 const THEME_KEY = "gspn-studio-theme";
-const status = element.querySelector(".status");
-const machine = element.querySelector(".machine");
+const words = props.words;
+const find = (selector) => element.querySelector(selector);
+const status = find(".status");
+const machine = find(".machine");
+const chip = find(".chip");
+const dialog = find(".keys-dialog");
+let heard = 0;
 
 function showStatus() {
   const value = props.value || {};
@@ -17,16 +22,88 @@ function setTheme(dark) {
 const remembered = localStorage.getItem(THEME_KEY);
 if (remembered) setTheme(remembered === "dark");
 
-element.querySelector(".theme").addEventListener("click", () => {
+find(".theme").addEventListener("click", () => {
   const dark = !document.body.classList.contains("dark");
   setTheme(dark);
   localStorage.setItem(THEME_KEY, dark ? "dark" : "light");
 });
 
-element.querySelector(".explain").addEventListener("click", (event) => {
+find(".explain").addEventListener("click", (event) => {
   const on = document.getElementById("studio").classList.toggle("explain");
   event.currentTarget.setAttribute("aria-pressed", String(on));
 });
 
+find(".places").hidden = props.places.length < 2;
+for (const [place, label] of props.places) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.dataset.place = place;
+  button.textContent = label;
+  button.addEventListener("click", () => window.studio.go(place));
+  find(".places").append(button);
+}
+
+function paintPlaces() {
+  for (const button of find(".places").children) {
+    if (button.dataset.place === window.studio.place) button.setAttribute("aria-current", "page");
+    else button.removeAttribute("aria-current");
+  }
+  paintChip();
+}
+
+const clock = (seconds) => {
+  const whole = Math.max(0, Math.floor(seconds));
+  return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
+};
+
+/* The run at hand, kept in view wherever its own screen is not. */
+function paintChip() {
+  const run = window.studio.run;
+  const live = run && (run.state === "queued" || run.state === "running");
+  chip.hidden = window.studio.place === "studio" || !run || !run.job;
+  if (chip.hidden) return;
+  const since = (performance.now() - heard) / 1000;
+  const left = live && run.left !== null ? Math.max(0, run.left - since) : null;
+  chip.dataset.state = run.state;
+  find(".chip-title").textContent = run.headline;
+  find(".chip-left").textContent = left === null ? "" : clock(left);
+  find(".chip-bar").hidden = !live;
+  find(".chip-bar i").style.transform = `scaleX(${run.progress || 0})`;
+  const label = [words.chip, run.headline, left === null ? "" : `${clock(left)} ${words.left_after}`];
+  chip.setAttribute("aria-label", label.filter(Boolean).join(", "));
+}
+
+chip.addEventListener("click", () => window.studio.go("studio"));
+window.addEventListener("studio:place", paintPlaces);
+window.addEventListener("studio:run", () => {
+  heard = performance.now();
+  paintChip();
+});
+setInterval(paintChip, 1000);
+
+for (const [keys, what] of props.keys) {
+  const row = document.createElement("div");
+  const term = document.createElement("dt");
+  for (const key of keys.split(" ")) {
+    const cap = document.createElement("kbd");
+    cap.textContent = key;
+    term.append(cap, " ");
+  }
+  const said = document.createElement("dd");
+  said.textContent = what;
+  row.append(term, said);
+  find(".keys-list").append(row);
+}
+const showKeys = () => dialog.open || dialog.showModal();
+find(".keys").addEventListener("click", showKeys);
+dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "?" || event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
+  if (event.target.closest("input, textarea, select, [contenteditable], [role=listbox]")) return;
+  event.preventDefault();
+  showKeys();
+});
+
 watch("value", showStatus);
 showStatus();
+window.studio.start(props.places.map(([place]) => place));

@@ -276,14 +276,21 @@ function remember() {
   if (job !== null && isLive() && matchMedia("(width <= 760px)").matches) viewer.scrollIntoView({ block: "end" });
   job = state.job;
   chosen = null;
-  const address = new URL(window.location.href);
-  if (job) address.searchParams.set("job", job);
-  else address.searchParams.delete("job");
-  try {
-    window.history.replaceState(window.history.state, "", address);
-  } catch {
-    /* A sandboxed frame may forbid it; the browser's own memory of the job remains. */
-  }
+  window.studio.address({ job });
+}
+
+/* What the masthead and the other places know of the run. */
+function publish() {
+  const { stages, panel } = state;
+  const done = stages.filter((stage) => stage.state === "done").length;
+  window.studio.setRun({
+    job,
+    state: state.state,
+    headline: panel.headline,
+    left: panel.left,
+    progress: stages.length ? (done + (isLive() ? panel.progress || 0 : 0)) / stages.length : 0,
+    stages: stages.map((stage, index) => ({ index, title: stage.title, done: stage.state === "done" })),
+  });
 }
 
 function paint() {
@@ -298,6 +305,7 @@ function paint() {
   paintPanel();
   paintWords();
   paintFrames();
+  publish();
 }
 
 function choose(index) {
@@ -382,7 +390,7 @@ const press = (id) => {
   if (button && !button.disabled) button.click();
 };
 document.addEventListener("keydown", (event) => {
-  if (event.isComposing) return;
+  if (event.isComposing || window.studio.place !== "studio" || document.querySelector("dialog[open]")) return;
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
     event.preventDefault();
     press("run");

@@ -1,0 +1,86 @@
+/* What every part of the page shares: which place is shown, the address, and what the run at hand is. */
+/* Until it is set, window.studio is the element with that id. */
+window.studio = (() => {
+  const FIRST = "studio";
+  /* Parameters of the address that belong to one place and go when it is left. */
+  const OWN = ["items", "mode", "at", "study"];
+  const frame = () => document.getElementById("studio");
+  const known = (place) => places.includes(place);
+
+  let places = [FIRST];
+  let place = FIRST;
+  let detail = {};
+  let run = null;
+
+  const tell = (name, value) => window.dispatchEvent(new CustomEvent(`studio:${name}`, { detail: value }));
+
+  /* Change parameters of the address; null takes one away. A sandboxed frame may forbid it, and nothing is lost. */
+  function address(changes, { push = false, state = window.history.state } = {}) {
+    const next = new URL(window.location.href);
+    for (const [name, value] of Object.entries(changes)) {
+      if (value === null || value === undefined || value === "") next.searchParams.delete(name);
+      else next.searchParams.set(name, value);
+    }
+    try {
+      if (push && next.href !== window.location.href) window.history.pushState(state, "", next);
+      else window.history.replaceState(state, "", next);
+    } catch {
+      /* The page goes on without an address to come back to. */
+    }
+  }
+
+  function show(next, carried) {
+    place = known(next) ? next : FIRST;
+    detail = carried || {};
+    frame()?.setAttribute("data-place", place);
+    document.documentElement.scrollTop = 0;
+    tell("place", { ...detail, place });
+  }
+
+  function go(next, carried = {}) {
+    if (!known(next)) return;
+    const left = Object.fromEntries(place === next ? [] : OWN.map((name) => [name, null]));
+    const state = { studio: { place: next, detail: carried } };
+    address({ ...left, place: next === FIRST ? null : next }, { push: place !== next, state });
+    show(next, carried);
+  }
+
+  function restore(state) {
+    const kept = state?.studio;
+    const asked = new URLSearchParams(window.location.search).get("place");
+    if (kept && kept.place === (asked || FIRST)) show(kept.place, kept.detail);
+    else show(asked, {});
+    if (run?.job) address({ job: run.job });
+  }
+
+  window.addEventListener("popstate", (event) => restore(event.state));
+
+  return {
+    go,
+    address,
+    /* The masthead calls it with the places that this page has. */
+    start(names) {
+      places = names;
+      restore(window.history.state);
+    },
+    get place() {
+      return place;
+    },
+    get detail() {
+      return detail;
+    },
+    /* Calls back with the detail whenever a place is entered, at once where it is shown already. */
+    onPlace(name, callback) {
+      window.addEventListener("studio:place", (event) => event.detail.place === name && callback(event.detail));
+      if (place === name && frame()?.dataset.place === name) callback({ ...detail, place });
+    },
+    /* {job, state, headline, left, progress, stages: [{index, done, title}]} of the run on the screen, or null. */
+    get run() {
+      return run;
+    },
+    setRun(next) {
+      run = next;
+      tell("run", run);
+    },
+  };
+})();
