@@ -164,6 +164,10 @@ def main(
         max_queued=arguments.max_queued,
         keep_bytes=int(arguments.quota_gb * 1e9),
     )
+    try:
+        jobs.claim()
+    except GspnError as error:
+        return _refuse(str(error), USAGE)
     page = build_page(jobs, card, machine=engine.machine)
     try:
         return _serve(page, jobs, engine, arguments, forever or threading.Event().wait)

@@ -181,33 +181,36 @@ def make_plan(settings: Settings, card: ModelCard) -> CascadePlan:
     )
 
 
-def redo(made: CascadePlan, first: int, settings: Settings, card: ModelCard) -> Settings:
+def redo(
+    made: CascadePlan, first: int, settings: Settings, plan: Callable[[Settings], CascadePlan]
+) -> Settings:
     """Return settings whose stages before `first` are those of `made` and whose others are as `settings` ask.
 
-    The aspect stays that of `made`, and so does a seed that `settings` leave open; the target is no less than
-    the stage `first`. The stages before keep what differs as overrides, so that their keys stay the same.
+    plan: makes the plan of settings. The aspect stays that of `made`, and so does a seed that `settings`
+    leave open; the target is no less than the stage `first`. The stages before it keep what differs as
+    overrides, so that their keys stay the same.
 
     Raises BadSetting where `made` has no such stage or `settings` cannot be planned.
     """
     if not 0 <= first < len(made.stages):
         raise BadSetting("stage", f"the run has the stages 1 to {len(made.stages)}, got {first + 1}.")
-    wanted = make_plan(
+    stage_px = [made.settings.target * stage.scale // made.stages[-1].scale for stage in made.stages]
+    wanted = plan(
         dataclasses.replace(
             settings,
-            target=max(_or_default(settings.target, made.settings.target), card.targets[first]),
+            target=max(_or_default(settings.target, made.settings.target), stage_px[first]),
             aspect=made.settings.aspect,
             seed=_or_default(settings.seed, made.settings.seed),
-        ),
-        card,
-    )
-    kept = [o for o in wanted.settings.overrides if o.stage_px >= card.targets[first]]
+        )
+    ).settings
+    kept = [override for override in wanted.overrides if override.stage_px >= stage_px[first]]
     for stage in made.stages[:first]:
         for name in OVERRIDABLE:
             value = getattr(stage.settings, name)
             told = not (stage.is_base and name in LATER_STAGES_ONLY)
-            if told and value != getattr(wanted.settings, name):
-                kept.append(Override(stage_px=card.targets[stage.index], name=name, value=value))
-    return dataclasses.replace(wanted.settings, overrides=tuple(kept))
+            if told and value != getattr(wanted, name):
+                kept.append(Override(stage_px=stage_px[stage.index], name=name, value=value))
+    return dataclasses.replace(wanted, overrides=tuple(kept))
 
 
 def _check_overrides(settings: Settings, card: ModelCard) -> None:

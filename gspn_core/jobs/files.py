@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from gspn_core.errors import GspnError
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
@@ -24,6 +26,39 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+class FolderClaim:
+    """A folder's lock file, held by one process at a time; it goes with the process, however that ends."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / ".in-use"
+        self._file: BinaryIO | None = None
+
+    def take(self) -> None:
+        """Hold the folder, made if it is not there; raise GspnError where another process holds it."""
+        try:
+            import fcntl
+        except ImportError:
+            # Not on this system; the folder's owner sees to it.
+            return
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self._path.open("ab")
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.release()
+            raise GspnError(
+                f"{self._path.parent} is in use by another server; stop that one or name another folder."
+            ) from None
+        except OSError as error:
+            raise GspnError(write_failure(str(self._path.parent), error)) from None
+
+    def release(self) -> None:
+        """Let the folder go; without a claim this does nothing."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
 
 def write_failure(name: str, error: OSError) -> str:

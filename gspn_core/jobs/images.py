@@ -6,6 +6,7 @@ A PNG holds nothing that differs between two runs of the same settings: times an
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import json
 import re
@@ -27,6 +28,8 @@ from gspn_core.plan import CascadePlan
 FORMAT = 1
 PROXY_PX = 1536
 PREVIEW_PX = 512
+THUMB_PX = 320
+_BAND_PX = 512
 MAX_TEXT_BYTES = 256 * 1024
 MAX_PIXELS = 2 * 16384**2
 _KEYWORDS = ("parameters", "gspn_studio")
@@ -116,6 +119,15 @@ def read_picture(path: Path) -> Image.Image | None:
             return image.convert("RGB")
     except (OSError, ValueError, SyntaxError):
         return None
+
+
+def digest(image: Image.Image) -> str:
+    """Return the SHA-256 of a picture's size and RGB pixels, whatever file they lie in."""
+    rgb = image if image.mode == "RGB" else image.convert("RGB")
+    seal = hashlib.sha256(f"{rgb.width}x{rgb.height}".encode())
+    for top in range(0, rgb.height, _BAND_PX):
+        seal.update(rgb.crop((0, top, rgb.width, min(top + _BAND_PX, rgb.height))).tobytes())
+    return seal.hexdigest()
 
 
 def write_proxy(path: Path, image: Image.Image, max_px: int = PROXY_PX, quality: int = 90) -> None:

@@ -1,6 +1,6 @@
-"""A run as one frozen view, and the pure fold that makes the next view from an event.
+"""A run as one frozen view, and what happens to a run beside the engine's own events: plain records.
 
-Knows nothing of threads, files or the page: `gspn_core.jobs.worker` calls `fold`, the page draws the view.
+`gspn_core.jobs.fold` makes the next view from an event; the page draws the view.
 """
 
 from __future__ import annotations
@@ -10,29 +10,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from gspn_core.events import (
-    CascadeDone,
-    Event,
-    MemoryKind,
-    MemorySample,
-    PlanReady,
-    StageDone,
-    StageStarted,
-    StepDone,
-    StepWeights,
-    TileDone,
-)
-from gspn_core.jobs.estimate import Rate, left_seconds
-from gspn_core.jobs.history import thinned
-from gspn_core.jobs.images import preview_uri
-from gspn_core.plan import CascadePlan
+from gspn_core.events import MemoryKind, MemorySample, StepWeights
 
-JobState = Literal["queued", "running", "done", "stopped", "failed"]
+JobState = Literal["queued", "running", "done", "stopped", "failed", "interrupted"]
 StageState = Literal["waiting", "running", "done", "stopped", "failed"]
 Phase = Literal["encode", "steps", "decode"]
+Stopping = Literal["now", "after_stage"]
 RateKey = tuple[str, str, int, int]
 
-FINAL_STATES: tuple[JobState, ...] = ("done", "stopped", "failed")
+FINAL_STATES: tuple[JobState, ...] = ("done", "stopped", "failed", "interrupted")
+# A run that ended in one of these may be taken up again from its last finished stage.
+RESUMABLE_STATES: tuple[JobState, ...] = ("stopped", "failed", "interrupted")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +31,8 @@ class StageView:
     png_path: the picture in full; each None until it is written.
     calls_done of model_calls evaluations of the UNet are behind it. The fields after them are kept for the
     estimate of the time left; their seconds count from the stage's start. key: the plan's; reused: an earlier
-    run with the same key lent the picture, so there is nothing measured.
+    run with the same key lent the picture; nothing is measured, and saved_seconds is what it took then.
+    digest: of the picture's pixels (see `gspn_core.jobs.images.digest`), with its PNG.
     """
 
     index: int
@@ -69,6 +58,8 @@ class StageView:
     tile_seconds: float = 0.0
     key: str = ""
     reused: bool = False
+    saved_seconds: float | None = None
+    digest: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +68,7 @@ class JobView:
 
     queue_position: runs that come before it, 0 once it runs or has ended. created: seconds since 1970.
     seed_drawn: the seed was left open by whoever asked for the run.
+    stopping: somebody asked the run to stop, at once or after the present stage.
     stage: index of the stage that runs, None between stages and after the end. weights: those of the latest
     later stage. history: (elapsed seconds, bytes) pairs, thinned. preview: a data URI.
     """
@@ -86,7 +78,7 @@ class JobView:
     model: str = ""
     state: JobState = "queued"
     queue_position: int = 0
-    stopping: bool = False
+    stopping: Stopping | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
     seed_drawn: bool = False
@@ -135,213 +127,41 @@ class QueueMoved:
 
 @dataclass(frozen=True, kw_only=True)
 class StopAsked:
-    """Somebody asked the run to stop; it will at its next step."""
+    """Somebody asked the run to stop; it will at its next step, or once its present stage is finished."""
+
+    after_stage: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class StageReused:
-    """A stage's picture was lent by an earlier run with the same key; the stage is not run again."""
+    """A stage's picture was lent by an earlier run with the same key; the stage is not run again.
+
+    saved_seconds: how long it took when it was made, None where that is not known.
+    """
 
     stage: int
+    saved_seconds: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class FileWritten:
-    """A stage's proxy, its tiles or its picture in full lie on disk."""
+    """A stage's proxy, its tiles or its picture in full lie on disk; with the latter, the pixels' digest."""
 
     stage: int
     kind: Literal["proxy", "tiles", "png"]
     path: str
+    digest: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ended:
-    """A run ended before its target; error is one sentence, or None where it was stopped on purpose."""
+    """A run ended before its target; error is one sentence, or None where it was stopped on purpose.
 
-    state: Literal["stopped", "failed"]
+    "interrupted": the server ended while the run was waiting or going.
+    """
+
+    state: Literal["stopped", "failed", "interrupted"]
     error: str | None = None
 
 
 JobEvent = QueueMoved | StopAsked | StageReused | FileWritten | Ended
-
-
-def fold(
-    view: JobView,
-    event: Event | JobEvent,
-    *,
-    elapsed_seconds: float | None = None,
-    rates: Mapping[RateKey, Rate] | None = None,
-) -> JobView:
-    """Return the view after an event; raise TypeError for one that is unknown.
-
-    elapsed_seconds: since the run began, None leaves it as it was. rates: what earlier runs measured, by
-    (model, mixer, height, width).
-    """
-    handler = _HANDLERS.get(type(event))
-    if handler is None:
-        raise TypeError(f"{type(event).__name__} is no event of a run.")
-    if elapsed_seconds is not None:
-        view = dataclasses.replace(view, elapsed_seconds=elapsed_seconds)
-    view = handler(view, event)
-    left = _left(view, rates or {}) if view.state == "running" else None
-    return dataclasses.replace(view, left_seconds=left, version=view.version + 1)
-
-
-def _left(view: JobView, rates: Mapping[RateKey, Rate]) -> float | None:
-    if not view.stages:
-        return None
-    mixer = view.settings.get("mixer")
-    known = {key[2:]: rate for key, rate in rates.items() if key[:2] == (view.model, mixer)}
-    return left_seconds(view.stages, known, linear=mixer != "attention")
-
-
-def planned(view: JobView, plan: CascadePlan) -> JobView:
-    """Return the view with the plan's resolved settings, notices and waiting stages."""
-    stages = tuple(
-        StageView(index=s.index, height=s.size.height, width=s.size.width, steps=s.steps, key=s.key)
-        for s in plan.stages
-    )
-    settings = plan.settings.to_dict()
-    return dataclasses.replace(view, model=plan.model, settings=settings, notices=plan.notices, stages=stages)
-
-
-def _on_plan(view: JobView, event: PlanReady) -> JobView:
-    reused = [stage for stage in view.stages if stage.reused]
-    view = planned(dataclasses.replace(view, state="running", queue_position=0), event.plan)
-    told = zip(view.stages, event.model_calls, strict=True)
-    stages = [dataclasses.replace(stage, model_calls=calls) for stage, calls in told]
-    return dataclasses.replace(view, stages=(*reused, *stages[len(reused) :]))
-
-
-def _on_stage_started(view: JobView, event: StageStarted) -> JobView:
-    plan = event.stage
-    stage = StageView(
-        index=plan.index,
-        height=plan.size.height,
-        width=plan.size.width,
-        state="running",
-        steps=plan.steps,
-        key=plan.key,
-        model_calls=view.stages[plan.index].model_calls,
-        phase="steps" if plan.is_base else "encode",
-    )
-    view = dataclasses.replace(view, stage=plan.index, weights=event.weights or view.weights)
-    return _with_stage(view, stage)
-
-
-def _on_step(view: JobView, event: StepDone) -> JobView:
-    stage = view.stages[event.stage]
-    dilated = sum(weights.dilated for weights in view.weights[: event.step]) if event.stage else 0
-    calls = event.step + dilated
-    first = stage.calls_done == 0
-    stage = dataclasses.replace(
-        _measured(stage, event.memory),
-        step=event.step,
-        steps=event.steps,
-        phase="decode" if event.step == event.steps else "steps",
-        tile=0,
-        tiles=0,
-        calls_done=calls,
-        first_calls=calls if first else stage.first_calls,
-        first_step_seconds=event.seconds if first else stage.first_step_seconds,
-        last_step_seconds=event.seconds,
-    )
-    preview = view.preview if event.preview is None else preview_uri(event.preview)
-    return _with_stage(_remember(dataclasses.replace(view, preview=preview), event.memory), stage)
-
-
-def _on_tile(view: JobView, event: TileDone) -> JobView:
-    stage = dataclasses.replace(
-        _measured(view.stages[event.stage], event.memory),
-        phase=event.phase,
-        tile=event.tile,
-        tiles=event.tiles,
-        tile_seconds=event.seconds,
-    )
-    return _with_stage(_remember(view, event.memory), stage)
-
-
-def _on_stage_done(view: JobView, event: StageDone) -> JobView:
-    stage = dataclasses.replace(
-        _measured(view.stages[event.stage.index], event.memory),
-        state="done",
-        step=event.stage.steps,
-        seconds=event.seconds,
-        phase=None,
-        tile=0,
-        tiles=0,
-    )
-    view = dataclasses.replace(view, stage=None, preview=None)
-    return _with_stage(_remember(view, event.memory), stage)
-
-
-def _on_cascade_done(view: JobView, _event: CascadeDone) -> JobView:
-    return dataclasses.replace(view, state="done", stage=None, preview=None, stopping=False)
-
-
-def _on_queue_moved(view: JobView, event: QueueMoved) -> JobView:
-    state = "queued" if event.position else "running"
-    return dataclasses.replace(view, state=state, queue_position=event.position)
-
-
-def _on_stop_asked(view: JobView, _event: StopAsked) -> JobView:
-    return dataclasses.replace(view, stopping=True)
-
-
-def _on_reused(view: JobView, event: StageReused) -> JobView:
-    stage = view.stages[event.stage]
-    return _with_stage(view, dataclasses.replace(stage, state="done", step=stage.steps, reused=True))
-
-
-def _on_file(view: JobView, event: FileWritten) -> JobView:
-    change = {f"{event.kind}_path": event.path}
-    return _with_stage(view, dataclasses.replace(view.stages[event.stage], **change))
-
-
-def _on_ended(view: JobView, event: Ended) -> JobView:
-    done = sum(stage.state == "done" for stage in view.stages)
-    stages = tuple(
-        stage
-        if i < done
-        else dataclasses.replace(stage, state=event.state if i == done else "stopped", phase=None)
-        for i, stage in enumerate(view.stages)
-    )
-    return dataclasses.replace(
-        view,
-        state=event.state,
-        error=event.error,
-        stages=stages,
-        stage=None,
-        preview=None,
-        queue_position=0,
-        stopping=False,
-    )
-
-
-_HANDLERS: Mapping[type, Any] = {
-    PlanReady: _on_plan,
-    StageStarted: _on_stage_started,
-    StepDone: _on_step,
-    TileDone: _on_tile,
-    StageDone: _on_stage_done,
-    CascadeDone: _on_cascade_done,
-    QueueMoved: _on_queue_moved,
-    StopAsked: _on_stop_asked,
-    StageReused: _on_reused,
-    FileWritten: _on_file,
-    Ended: _on_ended,
-}
-
-
-def _with_stage(view: JobView, stage: StageView) -> JobView:
-    stages = (*view.stages[: stage.index], stage, *view.stages[stage.index + 1 :])
-    return dataclasses.replace(view, stages=stages)
-
-
-def _measured(stage: StageView, memory: MemorySample) -> StageView:
-    return dataclasses.replace(stage, peak_bytes=memory.peak_bytes, memory_kind=memory.kind)
-
-
-def _remember(view: JobView, memory: MemorySample) -> JobView:
-    history = thinned((*view.history, (view.elapsed_seconds, memory.now_bytes)))
-    return dataclasses.replace(view, memory=memory, history=history)

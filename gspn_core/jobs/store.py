@@ -6,7 +6,8 @@ import dataclasses
 import json
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,17 @@ from PIL.Image import Image
 
 from gspn_core.errors import GspnError
 from gspn_core.jobs.files import replacing
-from gspn_core.jobs.images import FORMAT, picture_info, versions, write_png, write_proxy, write_sidecar
-from gspn_core.jobs.job import Ended, JobView, StageView, fold
+from gspn_core.jobs.fold import fold
+from gspn_core.jobs.images import (
+    FORMAT,
+    THUMB_PX,
+    picture_info,
+    versions,
+    write_png,
+    write_proxy,
+    write_sidecar,
+)
+from gspn_core.jobs.job import Ended, JobView, StageView
 from gspn_core.jobs.tiles import write_tiles
 from gspn_core.plan import CascadePlan, Size, StagePlan
 
@@ -69,16 +79,48 @@ class Store:
         write_png(path, image, info)
         return path
 
-    def finished_pictures(self) -> dict[str, Path]:
-        """Return the PNG of every finished stage of every readable job by the stage's key."""
-        pictures = {}
-        for record in sorted(self.folder.glob("*/job.json"), key=lambda path: path.stat().st_mtime):
-            try:
-                stages = self.read_job(record.parent.name).stages
-            except GspnError:
-                continue
-            pictures |= {stage.key: Path(stage.png_path) for stage in stages if stage.key and stage.png_path}
-        return pictures
+    def job_ids(self) -> tuple[str, ...]:
+        """Return the ids of all jobs that have a record, the earliest written first."""
+        found = []
+        for record in self.folder.glob("*/job.json"):
+            with suppress(FileNotFoundError):
+                found.append((record.stat().st_mtime, record.parent.name))
+        return tuple(name for _, name in sorted(found) if _ID.fullmatch(name))
+
+    def write_thumb(self, job_id: str, image: Image) -> None:
+        """Write the small JPEG by which a run is known in a list; raise OSError where that cannot be."""
+        write_proxy(self.thumb_file(job_id), image, THUMB_PX)
+
+    def thumb_file(self, job_id: str) -> Path:
+        """Return where the small JPEG of a run lies."""
+        return self.folder_of(job_id) / "thumb.jpg"
+
+    def write_about(self, job_id: str, about: Mapping[str, Any]) -> None:
+        """Write what its owner says of a run; raise OSError on failure."""
+        with replacing(self.folder_of(job_id) / "about.json") as stream:
+            stream.write(json.dumps(about, indent=1).encode())
+
+    def read_about(self, job_id: str) -> dict[str, Any]:
+        """Return what `write_about` wrote, nothing where that is missing or damaged."""
+        try:
+            about = json.loads((self.folder_of(job_id) / "about.json").read_bytes())
+        except (OSError, ValueError):
+            return {}
+        return about if isinstance(about, dict) else {}
+
+    def weight(self, job_id: str) -> int:
+        """Return how many bytes a job's files hold, 0 where it is gone."""
+        try:
+            return _weight(self.folder_of(job_id))
+        except OSError:
+            return 0
+
+    def remove_job(self, job_id: str) -> None:
+        """Remove a job with all its files; what cannot be removed stays behind."""
+        folder = self.folder_of(job_id)
+        # Without its record a job is gone, even if the rest cannot be removed at once.
+        (folder / "job.json").unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
     def write_job(self, view: JobView) -> None:
         """Write job.json: the view, with names in place of paths, and versions; raise OSError on failure."""
@@ -90,7 +132,7 @@ class Store:
             stream.write(json.dumps(record, indent=1).encode())
 
     def read_job(self, job_id: str) -> JobView:
-        """Return a job as it was last written; one that was cut off is told as failed.
+        """Return a job as it was last written; one that was cut off is told as interrupted.
 
         Raises GspnError where there is no such job or its record is damaged.
         """
@@ -105,27 +147,8 @@ class Store:
         view = dataclasses.replace(view, stages=tuple(_located(stage, folder) for stage in view.stages))
         if view.is_final:
             return view
-        cut_off = "The server ended while this run was going; finished stages are kept, run it again."
-        return fold(view, Ended(state="failed", error=cut_off))
-
-    def prune(self, keep_bytes: int, is_protected: Callable[[str], bool]) -> tuple[str, ...]:
-        """Remove the oldest jobs until the rest fit into keep_bytes; return the ids of those removed.
-
-        is_protected: asked for an id right before its removal, as a run may begin meanwhile.
-        """
-        if not self.folder.is_dir():
-            return ()
-        jobs = [_weight(record.parent) for record in self.folder.glob("*/job.json")]
-        total = sum(size for _, size, _ in jobs)
-        removed = []
-        for _, size, path in sorted(jobs):
-            if total <= keep_bytes:
-                break
-            if _ID.fullmatch(path.name) and not is_protected(path.name):
-                shutil.rmtree(path, ignore_errors=True)
-                total -= size
-                removed.append(path.name)
-        return tuple(removed)
+        cut_off = "The server ended while this run was going; finished stages are kept, resume it."
+        return fold(view, Ended(state="interrupted", error=cut_off))
 
 
 def unknown_job(job_id: Any) -> GspnError:
@@ -133,16 +156,13 @@ def unknown_job(job_id: Any) -> GspnError:
     return GspnError(f"There is no run {str(job_id)[:64]!r} here; it was removed, or the link is incomplete.")
 
 
-def _weight(folder: Path) -> tuple[float, int, Path]:
-    """Return when a job's folder last changed, how many bytes its files hold, and the folder."""
-    newest, size = 0.0, 0
+def _weight(folder: Path) -> int:
+    """Return how many bytes the files in a folder hold."""
+    size = 0
     for path in folder.rglob("*"):
-        try:
-            status = path.stat()
-        except FileNotFoundError:
-            continue
-        newest, size = max(newest, status.st_mtime), size + status.st_size
-    return newest, size, folder
+        with suppress(FileNotFoundError):
+            size += path.stat().st_size
+    return size
 
 
 def _located(stage: StageView, folder: Path) -> StageView:

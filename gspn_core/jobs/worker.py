@@ -10,32 +10,21 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, field
 from pathlib import Path
-
-from PIL.Image import Image
 
 from gspn_core.errors import Busy, GspnError, Stopped
 from gspn_core.events import CascadeDone, Event, PlanReady, StageDone
+from gspn_core.jobs.archive import Archive, RunSummary, owner_of
 from gspn_core.jobs.estimate import Rate, measured_rate
-from gspn_core.jobs.files import write_failure
-from gspn_core.jobs.images import read_picture
-from gspn_core.jobs.job import (
-    Ended,
-    FileWritten,
-    JobEvent,
-    JobView,
-    QueueMoved,
-    RateKey,
-    StageReused,
-    StopAsked,
-    fold,
-    planned,
-)
+from gspn_core.jobs.files import FolderClaim
+from gspn_core.jobs.finished import Finished, Reuse
+from gspn_core.jobs.fold import fold, planned
+from gspn_core.jobs.job import Ended, JobEvent, JobView, QueueMoved, RateKey, StopAsked
+from gspn_core.jobs.live import LiveJob
+from gspn_core.jobs.recorder import Recorder
 from gspn_core.jobs.store import Store
-from gspn_core.plan import CascadePlan, StagePlan
+from gspn_core.plan import CascadePlan, redo
 from gspn_core.settings import Settings
 
 Run = Callable[..., Generator[Event, None, None]]
@@ -44,32 +33,15 @@ _KEPT_IN_MEMORY = 100
 _log = logging.getLogger(__name__)
 
 
-@dataclass(kw_only=True, eq=False)
-class _Job:
-    """A run's present view, and what its threads share. `settled` means that nothing will change any more."""
-
-    plan: CascadePlan
-    context: contextvars.Context
-    view: JobView
-    stop: threading.Event = field(default_factory=threading.Event)
-    began: float | None = None
-    write_error: str | None = None
-    settled: bool = False
-
-    @property
-    def id(self) -> str:
-        return self.view.id
-
-    def elapsed(self) -> float | None:
-        return None if self.began is None or self.view.is_final else time.monotonic() - self.began
-
-
 class Jobs:
     """Runs in the order in which they were asked for, one at a time.
 
     run: the engine's run; its second argument tells whether to stop, and it gets `finished`, the pictures of
     the first stages, where an earlier run has made them. plan: what `submit` refuses bad settings with.
-    folder: where pictures go. keep_bytes: the oldest jobs beyond it are removed, never a waiting one.
+    folder: where pictures go. keep_bytes: the oldest jobs beyond it are removed, never a waiting one nor a
+    favourite. view_seconds: a follower gets views no closer to each other than this.
+
+    A visitor's token (see `gspn_core.jobs.archive`) is called `visitor`; "" is nobody in particular.
     """
 
     def __init__(
@@ -80,19 +52,24 @@ class Jobs:
         plan: Callable[[Settings], CascadePlan],
         max_queued: int = 20,
         keep_bytes: int = 20 * 2**30,
+        view_seconds: float = 0.1,
     ) -> None:
         self.plan = plan
         self._run = run
         self._store = Store(Path(folder))
+        self._claim = FolderClaim(self._store.folder)
+        self._archive = Archive(self._store)
+        self._finished = Finished()
+        for job_id in self._store.job_ids():
+            self._finished.add(self._archive.view(job_id))
+        self._recorder = Recorder(self._store, self._archive, self._finished, self._change)
         self._max_queued = max_queued
         self._keep_bytes = keep_bytes
-        self._jobs: dict[str, _Job] = {}
-        self._queue: deque[_Job] = deque()
+        self._view_seconds = view_seconds
+        self._jobs: dict[str, LiveJob] = {}
+        self._queue: deque[LiveJob] = deque()
         self._rates: dict[RateKey, Rate] = {}
-        self._pictures = self._store.finished_pictures()
         self._changed = threading.Condition()
-        self._saving = threading.Lock()
-        self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="gspn-writer")
         self._thread: threading.Thread | None = None
         self._closed = False
 
@@ -101,12 +78,20 @@ class Jobs:
         """Return the absolute folder under which every picture lies."""
         return self._store.folder
 
-    def submit(self, settings: Settings) -> str:
+    def claim(self) -> None:
+        """Keep other servers off the folder until `close`; raise GspnError where one has it already."""
+        self._claim.take()
+
+    def submit(self, settings: Settings, *, visitor: str = "") -> str:
         """Queue a run and return its id; raise BadSetting for what cannot be, Busy when the queue is full."""
         plan = self.plan(settings)
         blank = JobView(id=secrets.token_urlsafe(16), created=time.time(), seed_drawn=settings.seed is None)
-        view = planned(blank, plan)
-        job = _Job(plan=plan, context=contextvars.copy_context(), view=view)
+        job = LiveJob(
+            plan=plan,
+            context=contextvars.copy_context(),
+            view=planned(blank, plan),
+            owner=owner_of(visitor),
+        )
         with self._changed:
             if self._closed:
                 raise Busy("The server is closing; try again when it is back.")
@@ -115,10 +100,34 @@ class Jobs:
             self._jobs[job.id] = job
             self._queue.append(job)
             self._move_queue()
+            try:
+                self._recorder.open(job)
+            except GspnError as error:
+                # The run says so itself, with a card and in its turn; here it is only not yet on disk.
+                _log.warning("%s", error)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="gspn-worker", daemon=True)
                 self._thread.start()
+            self._changed.notify_all()
         return job.id
+
+    def resume(self, job_id: str, *, visitor: str = "") -> str:
+        """Run a run's settings again from its last finished stage on; return the new run's id."""
+        return self.submit(Settings.from_dict(self.view(job_id).settings), visitor=visitor)
+
+    def extend(self, job_id: str, target: int, *, visitor: str = "") -> str:
+        """Go on with a run to a higher target in px; return the new run's id. Raises BadSetting."""
+        values = self.view(job_id).settings
+        return self.submit(Settings.from_dict({**values, "target": target}), visitor=visitor)
+
+    def redo(self, job_id: str, stage: int, settings: Settings, *, visitor: str = "") -> str:
+        """Run a run's stages from `stage` on again as `settings` ask; see `gspn_core.plan.redo`."""
+        made = self.plan(Settings.from_dict(self.view(job_id).settings))
+        return self.submit(redo(made, stage, settings, self.plan), visitor=visitor)
+
+    def reusable(self, plan: CascadePlan) -> tuple[Reuse, ...]:
+        """Return the leading stages of a plan that would not run again."""
+        return self._finished.reusable(plan)
 
     def view(self, job_id: str) -> JobView:
         """Return a run as it stands; raise GspnError where there is no such run."""
@@ -141,10 +150,10 @@ class Jobs:
             return (view for view in (ended,))
         return self._follow(job)
 
-    def stop(self, job_id: str) -> None:
+    def stop(self, job_id: str, *, after_stage: bool = False) -> None:
         """Stop a run: one that waits at once, one that runs within a step, an ended one stays as it is.
 
-        Raises GspnError where there is no such run.
+        after_stage: let the stage that runs be finished first. Raises GspnError where there is no such run.
         """
         with self._changed:
             job = self._jobs.get(job_id)
@@ -152,7 +161,33 @@ class Jobs:
                 # What is only on disk has ended; an unknown id is refused all the same.
                 self._store.read_job(job_id)
                 return
-            self._stop(job)
+            self._stop(job, after_stage=after_stage)
+
+    def history(
+        self, visitor: str, *, limit: int = 100, before: float | None = None
+    ) -> tuple[RunSummary, ...]:
+        """Return a visitor's own runs, the newest first; before: only those created before that time."""
+        return self._archive.history(owner_of(visitor), limit=limit, before=before)
+
+    def annotate(
+        self, job_id: str, visitor: str, *, favourite: bool | None = None, note: str | None = None
+    ) -> None:
+        """Favour a visitor's own run or note something on it; raise GspnError for another's."""
+        self._archive.annotate(job_id, owner_of(visitor), favourite=favourite, note=note)
+
+    def delete(self, job_id: str, visitor: str) -> None:
+        """Remove a visitor's own run with its files; raise GspnError for another's or a live one."""
+        with self._changed:
+            job = self._jobs.get(job_id)
+            if job is not None and not job.settled:
+                raise GspnError("This run is still going; stop it first, then remove it.")
+            self._archive.delete(job_id, owner_of(visitor))
+            self._jobs.pop(job_id, None)
+        self._finished.forget({job_id})
+
+    def usage(self, visitor: str) -> tuple[int, int, int]:
+        """Return the bytes of a visitor's own runs, of everybody's, and how many there may be."""
+        return (*self._archive.usage(owner_of(visitor)), self._keep_bytes)
 
     def close(self, timeout_seconds: float = 10.0) -> None:
         """Stop everything and wait for the device and the last files; no run is taken afterwards."""
@@ -164,21 +199,27 @@ class Jobs:
             self._changed.notify_all()
         if thread is not None:
             thread.join(timeout_seconds)
-        self._writer.shutdown(wait=thread is None or not thread.is_alive())
+        self._recorder.close(wait=thread is None or not thread.is_alive())
+        self._claim.release()
 
-    def _stop(self, job: _Job) -> None:
+    def _stop(self, job: LiveJob, *, after_stage: bool = False) -> None:
         if job.view.is_final:
             return
-        job.stop.set()
         if job in self._queue:
             self._queue.remove(job)
-            job.settled = True
+            job.stop.set()
             self._change(job, Ended(state="stopped"))
+            self._recorder.when_written(job, self._close_job)
             self._move_queue()
-        elif not job.view.stopping:
-            self._change(job, StopAsked())
+        elif after_stage and job.view.stopping is None:
+            job.stop_after_stage = True
+            self._change(job, StopAsked(after_stage=True))
+        elif not after_stage:
+            job.stop.set()
+            if job.view.stopping != "now":
+                self._change(job, StopAsked())
 
-    def _follow(self, job: _Job) -> Generator[JobView, None, None]:
+    def _follow(self, job: LiveJob) -> Generator[JobView, None, None]:
         seen = -1
         while True:
             with self._changed:
@@ -189,11 +230,17 @@ class Jobs:
                 yield view
             if last:
                 return
+            with self._changed:
+                # A page cannot draw every step of a small stage; the newest view is worth waiting for.
+                self._changed.wait_for(functools.partial(self._is_urgent, job), self._view_seconds)
 
-    def _has_news(self, job: _Job, seen: int) -> bool:
+    def _has_news(self, job: LiveJob, seen: int) -> bool:
         return job.view.version != seen or job.settled or self._closed
 
-    def _change(self, job: _Job, *events: Event | JobEvent) -> None:
+    def _is_urgent(self, job: LiveJob) -> bool:
+        return job.settled or self._closed or job.view.is_final
+
+    def _change(self, job: LiveJob, *events: Event | JobEvent) -> None:
         """Fold events into a job's view as one change and wake its followers."""
         with self._changed:
             for event in events:
@@ -218,13 +265,13 @@ class Jobs:
             end = job.context.run(self._attempt, job)
             if end is not None:
                 self._change(job, end)
-            self._settle(job)
+            self._recorder.when_written(job, self._close_job)
 
-    def _attempt(self, job: _Job) -> Ended | None:
+    def _attempt(self, job: LiveJob) -> Ended | None:
         """Run a job to its end; return how it ended, None where it reached its target."""
         try:
-            self._save_or_fail(job, open_folder=True)
-            finished = self._reuse(job)
+            self._recorder.open(job)
+            finished = self._recorder.reuse(job)
             if len(finished) == len(job.plan.stages):
                 self._change(job, CascadeDone(seconds=0.0))
                 return None
@@ -249,7 +296,7 @@ class Jobs:
             return None
         return Ended(state="stopped") if job.stop.is_set() else Ended(state="failed", error=_UNFINISHED)
 
-    def _take(self, job: _Job, event: Event) -> None:
+    def _take(self, job: LiveJob, event: Event) -> None:
         if job.write_error is not None:
             raise GspnError(job.write_error)
         if isinstance(event, PlanReady):
@@ -257,107 +304,39 @@ class Jobs:
         if not isinstance(event, StageDone):
             self._change(job, event)
             return
-        memory = event.memory
-        measured = {
-            "seconds": event.seconds,
-            "peak_bytes": memory.peak_bytes,
-            "memory_kind": memory.kind,
-            "created": time.time(),
-        }
-        self._keep(job, event, event.stage, event.image, measured)
+        self._recorder.stage_done(job, event)
         self._learn(job, event.stage.index)
+        if job.stop_after_stage and event.stage.index + 1 < len(job.plan.stages):
+            job.stop.set()
 
-    def _keep(
-        self, job: _Job, event: StageDone | StageReused, stage: StagePlan, image: Image, measured: dict
-    ) -> None:
-        """Show a finished stage with its proxy; its picture in full is written aside."""
-        try:
-            path = self._store.write_proxy(job.id, stage, image)
-        except OSError as error:
-            self._change(job, event)
-            raise GspnError(write_failure(f"The picture of {stage.size}", error)) from error
-        self._change(job, event, FileWritten(stage=stage.index, kind="proxy", path=str(path)))
-        self._save_or_fail(job)
-        self._writer.submit(self._write_picture, job, stage, image, measured)
-
-    def _reuse(self, job: _Job) -> list[Image]:
-        """Return the pictures of the job's first stages that earlier runs made, and show them as done."""
-        pictures: list[Image] = []
-        for stage in job.plan.stages:
-            path = self._pictures.get(stage.key)
-            image = read_picture(path) if path is not None else None
-            if image is None or image.size != (stage.size.width, stage.size.height):
-                break
-            pictures.append(image)
-            measured = {"reused": True, "created": time.time()}
-            self._keep(job, StageReused(stage=stage.index), stage, image, measured)
-        return pictures
-
-    def _learn(self, job: _Job, index: int) -> None:
+    def _learn(self, job: LiveJob, index: int) -> None:
         stage = job.view.stages[index]
         rate = measured_rate(stage)
         if rate is not None:
-            key = (job.plan.model, job.plan.settings.mixer, stage.height, stage.width)
+            key = (job.plan.model, job.plan.stages[index].settings.mixer, stage.height, stage.width)
             with self._changed:
                 self._rates[key] = rate
 
-    def _write_picture(self, job: _Job, stage: StagePlan, image: Image, measured: dict) -> None:
-        try:
-            tiles = self._store.write_tiles(job.id, stage, image)
-            self._change(job, FileWritten(stage=stage.index, kind="tiles", path=str(tiles)))
-            path = self._store.write_picture(job.id, job.plan, stage, image, **measured)
-        except OSError as error:
-            job.write_error = write_failure(f"The picture of {stage.size}", error)
-            job.stop.set()
-            return
-        except Exception:
-            _log.exception("The picture of run %s, stage %d could not be written", job.id, stage.index)
-            job.write_error = f"The picture of {stage.size} could not be written; see the server's log."
-            job.stop.set()
-            return
-        self._pictures[stage.key] = path
-        self._change(job, FileWritten(stage=stage.index, kind="png", path=str(path)))
-
-    def _save_or_fail(self, job: _Job, *, open_folder: bool = False) -> None:
-        try:
-            if open_folder:
-                self._store.open_job(job.id)
-            with self._saving:
-                self._store.write_job(job.view)
-        except OSError as error:
-            raise GspnError(write_failure("The record of this run", error)) from error
-
-    def _settle(self, job: _Job) -> None:
-        # The writer takes its tasks in order, so this one finds every picture of the job written.
-        try:
-            self._writer.submit(self._close_job, job)
-        except RuntimeError:
-            self._close_job(job)
-
-    def _close_job(self, job: _Job) -> None:
+    def _close_job(self, job: LiveJob) -> None:
+        """Write the last of a run that has ended, and let the oldest runs go."""
         if job.write_error is not None and job.view.state != "failed":
             self._change(job, Ended(state="failed", error=job.write_error))
         try:
-            self._save_or_fail(job)
+            self._recorder.save(job)
         except GspnError as error:
             _log.warning("%s", error)
+        self._archive.update(job.view, weigh=True)
         with self._changed:
             job.settled = True
             self._changed.notify_all()
-        removed: tuple[str, ...] = ()
-        try:
-            removed = self._store.prune(self._keep_bytes, functools.partial(self._is_needed, job))
-        except OSError as error:
-            _log.warning("Old runs could not be removed: %s", error)
-        gone = {key for key, path in list(self._pictures.items()) if path.parent.name in removed}
-        for key in gone:
-            self._pictures.pop(key, None)
+        removed = self._archive.prune(self._keep_bytes, functools.partial(self._is_needed, job))
+        self._finished.forget(removed)
         with self._changed:
             settled = [other.id for other in self._jobs.values() if other.settled]
             for job_id in {*removed, *settled[:-_KEPT_IN_MEMORY]}:
                 self._jobs.pop(job_id, None)
 
-    def _is_needed(self, latest: _Job, job_id: str) -> bool:
+    def _is_needed(self, latest: LiveJob, job_id: str) -> bool:
         with self._changed:
             job = self._jobs.get(job_id)
             return job_id == latest.id or (job is not None and not job.settled)

@@ -17,7 +17,8 @@ from gspn_core.events import (
     StepDone,
     StepWeights,
 )
-from gspn_core.jobs.job import JobView, fold, planned
+from gspn_core.jobs.fold import fold, planned
+from gspn_core.jobs.job import JobView
 from gspn_core.plan import ModelCard, make_plan
 from gspn_core.settings import Settings
 

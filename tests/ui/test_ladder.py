@@ -1,7 +1,8 @@
 import dataclasses
 import json
 
-from gspn_core.jobs.job import Ended, FileWritten, QueueMoved, StageReused, fold
+from gspn_core.jobs.fold import fold
+from gspn_core.jobs.job import Ended, FileWritten, QueueMoved, StageReused
 from gspn_core.plan import make_plan
 from gspn_core.settings import Settings
 from ui import words

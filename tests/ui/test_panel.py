@@ -4,7 +4,8 @@ import re
 import pytest
 
 from gspn_core.events import MemorySample
-from gspn_core.jobs.job import Ended, QueueMoved, fold
+from gspn_core.jobs.fold import fold
+from gspn_core.jobs.job import Ended, QueueMoved
 from gspn_core.plan import make_plan
 from gspn_core.settings import Settings
 from ui import words

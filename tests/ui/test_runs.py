@@ -43,7 +43,13 @@ def engine(events_of):
 
 @pytest.fixture
 def jobs(engine, card, tmp_path) -> Iterator[Jobs]:
-    jobs = Jobs(engine.run, tmp_path / "jobs", plan=lambda settings: make_plan(settings, card), max_queued=1)
+    jobs = Jobs(
+        engine.run,
+        tmp_path / "jobs",
+        plan=lambda settings: make_plan(settings, card),
+        max_queued=1,
+        view_seconds=0.0,
+    )
     yield jobs
     jobs.close()
 

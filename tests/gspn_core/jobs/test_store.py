@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import dataclasses
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -10,8 +8,9 @@ import pytest
 
 from gspn_core.errors import GspnError
 from gspn_core.events import StageDone
+from gspn_core.jobs.fold import fold
 from gspn_core.jobs.images import read_png
-from gspn_core.jobs.job import FileWritten, JobView, fold
+from gspn_core.jobs.job import FileWritten, JobView
 from gspn_core.jobs.store import Store
 
 ID = "aB3_-aB3_-aB3_-aB3_-aB"
@@ -20,10 +19,6 @@ ID = "aB3_-aB3_-aB3_-aB3_-aB"
 @pytest.fixture
 def store(tmp_path):
     return Store(tmp_path / "jobs")
-
-
-def nobody(_job_id: str) -> bool:
-    return False
 
 
 @pytest.fixture
@@ -86,10 +81,33 @@ def test_tiles_are_found_again_as_a_folder_and_are_gone_when_it_is(store, view, 
 def test_tiles_count_in_what_a_job_holds(store, view, events):
     store.open_job(ID)
     store.write_job(view)
-    done = stage_done(events)
-    record = (store.folder / ID / "job.json").stat().st_size
+    done, record = stage_done(events), store.weight(ID)
+    assert record == (store.folder / ID / "job.json").stat().st_size
     store.write_tiles(ID, done.stage, done.image)
-    assert store.prune(record, nobody) == (ID,)
+    assert store.weight(ID) > record
+    store.remove_job(ID)
+    assert store.weight(ID) == 0 and not (store.folder / ID).exists()
+
+
+def test_a_list_of_jobs_leaves_out_what_is_none(store, view):
+    assert store.job_ids() == ()
+    for name in ("my-holiday-pictures", "short"):
+        (store.folder / name).mkdir(parents=True)
+    (store.folder / "short" / "job.json").write_text("{}")
+    store.open_job(ID)
+    assert store.job_ids() == ()
+    store.write_job(view)
+    assert store.job_ids() == (ID,)
+
+
+@pytest.mark.parametrize("content", [None, "", "{", "[]", "3"])
+def test_what_an_owner_says_is_nothing_where_it_cannot_be_read(store, content):
+    store.open_job(ID)
+    if content is not None:
+        (store.folder / ID / "about.json").write_text(content)
+    assert store.read_about(ID) == {}
+    store.write_about(ID, {"note": "a"})
+    assert store.read_about(ID) == {"note": "a"}
 
 
 def test_a_picture_has_its_sidecar_and_tells_its_stage(store, events, plan):
@@ -102,16 +120,16 @@ def test_a_picture_has_its_sidecar_and_tells_its_stage(store, events, plan):
     assert (sidecar["seconds"], sidecar["created"]) == (6.0, 7.0)
 
 
-def test_a_run_that_was_cut_off_is_told_as_failed_with_what_it_had(store, events):
+def test_a_run_that_was_cut_off_is_told_as_interrupted_with_what_it_had(store, events):
     view = JobView(id=ID, created=5.0)
     for event in events[:9]:
         view = fold(view, event)
     store.open_job(ID)
     store.write_job(view)
     back = store.read_job(ID)
-    assert back.state == "failed"
+    assert back.state == "interrupted"
     assert "finished stages are kept" in back.error
-    assert [stage.state for stage in back.stages] == ["done", "failed", "stopped"]
+    assert [stage.state for stage in back.stages] == ["done", "stopped", "stopped"]
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"view": {}}', '{"view": {"id": 1}}', "null"])
@@ -125,34 +143,3 @@ def test_a_damaged_record_is_refused_in_a_sentence(store, content):
 def test_a_run_that_is_not_there_is_refused(store):
     with pytest.raises(GspnError, match="There is no run"):
         store.read_job(ID)
-
-
-def test_the_oldest_jobs_go_until_the_rest_fits(store, view):
-    ids = [f"job-{number}-{'x' * 16}" for number in range(4)]
-    for number, job_id in enumerate(ids):
-        store.open_job(job_id)
-        store.write_job(dataclasses.replace(view, id=job_id))
-        (store.folder / job_id / "stage-0-64x64.png").write_bytes(b"x" * 10_000)
-        for path in (store.folder / job_id).iterdir():
-            os.utime(path, (number, number))
-    size = sum(path.stat().st_size for path in (store.folder / ids[0]).iterdir())
-    assert store.prune(4 * size, nobody) == ()
-    assert store.prune(2 * size, {ids[0]}.__contains__) == (ids[1], ids[2])
-    assert sorted(path.name for path in store.folder.iterdir()) == [ids[0], ids[3]]
-    assert store.prune(0, set(ids).__contains__) == ()
-
-
-def test_what_is_no_job_is_never_removed(store):
-    foreign = store.folder / "my-holiday-pictures"
-    foreign.mkdir(parents=True)
-    (foreign / "a.jpg").write_bytes(b"x" * 1000)
-    odd = store.folder / "short"
-    odd.mkdir()
-    (odd / "job.json").write_text("{}")
-    assert store.prune(0, nobody) == ()
-    assert (foreign / "a.jpg").is_file()
-    assert (odd / "job.json").is_file()
-
-
-def test_a_folder_that_does_not_exist_has_nothing_to_remove(store):
-    assert store.prune(0, nobody) == ()

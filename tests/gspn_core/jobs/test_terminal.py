@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from gspn_core.jobs.job import JobView, fold
+from gspn_core.jobs.fold import fold
+from gspn_core.jobs.job import JobView
 from gspn_core.jobs.terminal import BAR_COLUMNS, Progress, bar
 
 

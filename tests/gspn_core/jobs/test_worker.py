@@ -4,6 +4,8 @@ import contextvars
 import errno
 import json
 import shutil
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -26,7 +28,9 @@ def open_jobs(tmp_path):
     opened = []
 
     def open_one(engine, **options) -> Jobs:
-        opened.append(Jobs(engine.run, tmp_path / "jobs", plan=engine.plan, **options))
+        opened.append(
+            Jobs(engine.run, tmp_path / "jobs", plan=engine.plan, **{"view_seconds": 0.0, **options})
+        )
         return opened[-1]
 
     yield open_one
@@ -453,3 +457,219 @@ def test_pictures_outlive_the_server_and_a_lost_file_is_made_again(open_jobs, ma
     view = last(jobs, jobs.submit(again(cosine_scale_2=1.0)))
     assert [stage.reused for stage in view.stages] == [True, False, False]
     assert view.state == "done"
+
+
+def test_a_stop_after_the_stage_keeps_the_stage_that_was_running(make_engine, open_jobs):
+    gate = Gate(at=9)
+    jobs = open_jobs(make_engine(before_event=gate))
+    job_id = jobs.submit(SETTINGS)
+    gate.wait()
+    jobs.stop(job_id, after_stage=True)
+    assert jobs.view(job_id).stopping == "after_stage"
+    gate.open()
+    view = last(jobs, job_id)
+    assert (view.state, view.error) == ("stopped", None)
+    assert [stage.state for stage in view.stages] == ["done", "done", "stopped"]
+    assert view.stages[1].png_path
+
+
+def test_a_stop_after_the_last_stage_is_the_end(make_engine, open_jobs):
+    gate = Gate(at=16)
+    jobs = open_jobs(make_engine(before_event=gate))
+    job_id = jobs.submit(SETTINGS)
+    gate.wait()
+    assert jobs.view(job_id).stage == 2
+    jobs.stop(job_id, after_stage=True)
+    gate.open()
+    assert last(jobs, job_id).state == "done"
+
+
+def test_a_stop_now_overrules_a_stop_after_the_stage(make_engine, open_jobs):
+    gate = Gate(at=9)
+    jobs = open_jobs(make_engine(before_event=gate))
+    job_id = jobs.submit(SETTINGS)
+    gate.wait()
+    jobs.stop(job_id, after_stage=True)
+    jobs.stop(job_id)
+    assert jobs.view(job_id).stopping == "now"
+    gate.open()
+    assert [stage.state for stage in last(jobs, job_id).stages] == ["done", "stopped", "stopped"]
+
+
+def test_what_will_be_reused_is_told_before_and_comes_true(open_jobs, make_engine):
+    engine = make_engine()
+    jobs = open_jobs(engine)
+    first = last(jobs, first_id := jobs.submit(SETTINGS))
+    asked = again(overrides="256.gaussian_sigma=2")
+    told = jobs.reusable(engine.plan(asked))
+    assert [(reuse.stage, reuse.job_id) for reuse in told] == [(0, first_id), (1, first_id)]
+    assert [reuse.saved_seconds for reuse in told] == [stage.seconds for stage in first.stages[:2]]
+    view = last(jobs, jobs.submit(asked))
+    assert [stage.reused for stage in view.stages] == [True, True, False]
+    assert [stage.saved_seconds for stage in view.stages] == [*(r.saved_seconds for r in told), None]
+    assert [s.digest for s in view.stages[:2]] == [s.digest for s in first.stages[:2]]
+    assert jobs.reusable(engine.plan(again(seed=99))) == ()
+
+
+def test_what_a_reuse_of_a_reuse_saved_is_what_the_stage_once_took(open_jobs, make_engine):
+    jobs = open_jobs(make_engine())
+    first, *_, third = (last(jobs, jobs.submit(SETTINGS)) for _ in range(3))
+    assert [stage.saved_seconds for stage in third.stages] == [stage.seconds for stage in first.stages]
+
+
+def test_a_picture_that_is_no_longer_the_one_that_was_written_is_made_again(open_jobs, make_engine):
+    jobs = open_jobs(make_engine())
+    first = last(jobs, jobs.submit(SETTINGS))
+    Image.new("RGB", (64, 64), "white").save(first.stages[0].png_path)
+    second = last(jobs, jobs.submit(SETTINGS))
+    assert not any(stage.reused for stage in second.stages)
+    assert second.stages[0].digest == first.stages[0].digest
+
+
+@pytest.mark.parametrize("how", ["stopped", "failed", "interrupted"])
+def test_a_run_that_was_cut_short_is_taken_up_from_its_last_finished_stage(
+    open_jobs, make_engine, how, tmp_path
+):
+    gate = Gate(at=9)
+    jobs = open_jobs(make_engine(before_event=gate))
+    job_id = jobs.submit(Settings(prompt="a lake"))
+    gate.wait()
+    wait_for(lambda: jobs.view(job_id).stages[0].png_path)
+    if how == "interrupted":
+        # What a server that was killed leaves behind.
+        shutil.copytree(jobs.folder, tmp_path / "killed")
+    elif how == "stopped":
+        jobs.stop(job_id)
+    else:
+        jobs._jobs[job_id].write_error = "The disk is full."
+    gate.open()
+    last(jobs, job_id)
+    engine = make_engine()
+    if how == "interrupted":
+        jobs = Jobs(engine.run, tmp_path / "killed", plan=engine.plan)
+    cut_short = jobs.view(job_id)
+    assert cut_short.state == how
+    resumed = last(jobs, jobs.resume(job_id))
+    assert resumed.state == "done"
+    assert [stage.reused for stage in resumed.stages] == [True, False, False]
+    assert resumed.settings == cut_short.settings
+    jobs.close()
+
+
+def wait_for(fact, seconds: float = WAIT_SECONDS) -> None:
+    moment = threading.Event()
+    for _ in range(int(seconds / 0.01)):
+        if fact():
+            return
+        moment.wait(0.01)
+    raise AssertionError("it did not come true")
+
+
+def test_runs_that_waited_when_the_server_was_killed_can_be_resumed(open_jobs, make_engine, tmp_path):
+    gate = Gate(at=1)
+    jobs = open_jobs(make_engine(before_event=gate))
+    jobs.submit(SETTINGS)
+    gate.wait()
+    waiting = jobs.submit(again(seed=4), visitor="anna")
+    shutil.copytree(jobs.folder, tmp_path / "killed")
+    gate.open()
+    engine = make_engine()
+    after = Jobs(engine.run, tmp_path / "killed", plan=engine.plan)
+    assert after.view(waiting).state == "interrupted"
+    assert [run.id for run in after.history("anna")] == [waiting]
+    assert last(after, after.resume(waiting, visitor="anna")).state == "done"
+    assert len(after.history("anna")) == 2
+    after.close()
+
+
+def test_a_finished_run_goes_on_to_a_higher_target(open_jobs, make_engine):
+    jobs = open_jobs(make_engine())
+    low = last(jobs, low_id := jobs.submit(Settings(prompt="a lake", target=128)))
+    high = last(jobs, jobs.extend(low_id, 256))
+    assert [stage.reused for stage in high.stages] == [True, True, False]
+    assert high.settings == {**low.settings, "target": 256}
+    with pytest.raises(BadSetting, match="reaches a target of"):
+        jobs.extend(low_id, 100)
+
+
+def test_a_stage_is_done_again_with_other_settings_and_those_before_it_stay(open_jobs, make_engine):
+    engine = make_engine()
+    jobs = open_jobs(engine)
+    made = last(jobs, made_id := jobs.submit(SETTINGS))
+    view = last(jobs, jobs.redo(made_id, 2, again(upscale_strength=1.0, seed=9)))
+    assert [stage.reused for stage in view.stages] == [True, True, False]
+    assert view.stages[2].steps == 4 != made.stages[2].steps
+    assert [stage.key for stage in view.stages[:2]] == [stage.key for stage in made.stages[:2]]
+    with pytest.raises(BadSetting, match="the stages 1 to 3"):
+        jobs.redo(made_id, 3, SETTINGS)
+
+
+def test_a_visitor_lists_notes_and_removes_the_own_runs(open_jobs, make_engine):
+    jobs = open_jobs(make_engine())
+    job_id = jobs.submit(SETTINGS, visitor="anna")
+    last(jobs, job_id)
+    assert jobs.history("ben") == jobs.history("") == ()
+    jobs.annotate(job_id, "anna", favourite=True, note="good")
+    (run,) = jobs.history("anna")
+    assert (run.id, run.state, run.favourite, run.note) == (job_id, "done", True, "good")
+    assert Path(run.thumb_path).is_file()
+    own, everything, quota = jobs.usage("anna")
+    assert 0 < own == everything < quota
+    with pytest.raises(GspnError, match="Only the browser"):
+        jobs.delete(job_id, "ben")
+    jobs.delete(job_id, "anna")
+    assert jobs.history("anna") == ()
+    with pytest.raises(GspnError, match="There is no run"):
+        jobs.view(job_id)
+    assert not any(stage.reused for stage in last(jobs, jobs.submit(SETTINGS)).stages)
+
+
+def test_a_run_that_goes_on_is_not_removed_and_keeps_its_note(open_jobs, make_engine):
+    gate = Gate(at=3)
+    jobs = open_jobs(make_engine(before_event=gate))
+    job_id = jobs.submit(SETTINGS, visitor="anna")
+    waiting = jobs.submit(again(seed=4), visitor="anna")
+    gate.wait()
+    for live in (job_id, waiting):
+        with pytest.raises(GspnError, match="still going; stop it first"):
+            jobs.delete(live, "anna")
+    jobs.annotate(waiting, "anna", note="noted while it waited")
+    assert [run.state for run in jobs.history("anna")] == ["queued", "running"]
+    gate.open()
+    last(jobs, waiting)
+    assert jobs.history("anna")[0].note == "noted while it waited"
+
+
+def test_the_quota_never_takes_a_favourite(open_jobs, make_engine):
+    jobs = open_jobs(make_engine(), keep_bytes=1)
+    first = jobs.submit(SETTINGS, visitor="anna")
+    last(jobs, first)
+    jobs.annotate(first, "anna", favourite=True)
+    ids = [jobs.submit(again(seed=seed)) for seed in (4, 5)]
+    for job_id in ids:
+        last(jobs, job_id)
+    jobs.close()
+    assert {path.name for path in jobs.folder.iterdir() if path.is_dir()} == {first, ids[1]}
+
+
+def test_a_follower_is_told_at_most_so_often_and_the_end_at_once(open_jobs, make_engine):
+    jobs = open_jobs(make_engine(), view_seconds=30.0)
+    views = list(jobs.follow(jobs.submit(SETTINGS)))
+    assert len(views) <= 4
+    assert views[-1].state == "done" and views[-1].stages[-1].png_path
+
+
+def test_a_folder_belongs_to_one_server(open_jobs, make_engine):
+    first = open_jobs(make_engine())
+    first.claim()
+    code = (
+        "import sys\nfrom gspn_core.errors import GspnError\nfrom gspn_core.jobs.files import FolderClaim\n"
+        "from pathlib import Path\n"
+        "try:\n    FolderClaim(Path(sys.argv[1])).take()\nexcept GspnError as error:\n    print(error)"
+    )
+    ask = [sys.executable, "-c", code, str(first.folder)]
+    told = subprocess.run(ask, capture_output=True, text=True, timeout=WAIT_SECONDS, check=True)
+    assert "is in use by another server" in told.stdout
+    first.close()
+    told = subprocess.run(ask, capture_output=True, text=True, timeout=WAIT_SECONDS, check=True)
+    assert told.stdout == ""

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import random
 
-from gspn_core.jobs.history import MAX_HISTORY, thinned
+from gspn_core.jobs.curve import MAX_HISTORY, thinned
 
 
 def long_run(points: int, highest_at: int) -> tuple[tuple[float, int], ...]:

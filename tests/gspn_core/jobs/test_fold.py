@@ -8,6 +8,7 @@ import pytest
 
 from gspn_core.events import CascadeDone, Event, PlanReady, StageDone, StageStarted, StepDone, TileDone
 from gspn_core.jobs.estimate import Rate
+from gspn_core.jobs.fold import fold, planned
 from gspn_core.jobs.job import (
     Ended,
     FileWritten,
@@ -16,8 +17,6 @@ from gspn_core.jobs.job import (
     QueueMoved,
     StageReused,
     StopAsked,
-    fold,
-    planned,
 )
 
 
@@ -131,9 +130,11 @@ def test_a_place_in_the_queue_is_told_until_the_run_begins():
 
 
 def test_a_stop_that_was_asked_for_shows_until_the_end():
-    view = fold(fold(new_view(), QueueMoved(position=0)), StopAsked())
-    assert (view.state, view.stopping) == ("running", True)
-    assert not fold(view, Ended(state="stopped")).stopping
+    view = fold(fold(new_view(), QueueMoved(position=0)), StopAsked(after_stage=True))
+    assert (view.state, view.stopping) == ("running", "after_stage")
+    view = fold(view, StopAsked())
+    assert view.stopping == "now"
+    assert fold(view, Ended(state="stopped")).stopping is None
 
 
 def test_every_kind_of_event_is_folded(plan, events):

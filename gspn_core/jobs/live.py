@@ -1,0 +1,39 @@
+"""A run that waits or goes: its present view and what its threads share."""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+import time
+from dataclasses import dataclass, field
+
+from gspn_core.jobs.job import JobView
+from gspn_core.plan import CascadePlan
+
+
+@dataclass(kw_only=True, eq=False)
+class LiveJob:
+    """A run of this server. `settled` means that nothing of it will change any more.
+
+    owner: see `gspn_core.jobs.archive`. stop_after_stage: `stop` is to be set once the present stage is done.
+    write_error: the sentence for a file that could not be written, which ends the run.
+    """
+
+    plan: CascadePlan
+    context: contextvars.Context
+    view: JobView
+    owner: str = ""
+    stop: threading.Event = field(default_factory=threading.Event)
+    stop_after_stage: bool = False
+    began: float | None = None
+    write_error: str | None = None
+    settled: bool = False
+
+    @property
+    def id(self) -> str:
+        """Return the run's id."""
+        return self.view.id
+
+    def elapsed(self) -> float | None:
+        """Return the seconds since the run began; None before that and after its end."""
+        return None if self.began is None or self.view.is_final else time.monotonic() - self.began
