@@ -118,6 +118,9 @@ KEYS: tuple[tuple[str, str], ...] = (
     ("Esc", "Stop"),
     ("1 … 9", "Show a stage"),
     ("Z", "Fit or 1:1"),
+    ("+ − 0", "Zoom in, zoom out, fit"),
+    ("← ↑ ↓ →", "Move about in the picture"),
+    ("F", "Full screen"),
     ("?", "Show these keys"),
 )
 
@@ -126,11 +129,16 @@ SCREEN: Mapping[str, str] = MappingProxyType(
         "viewer": "Picture",
         "ladder": "Stages",
         "panel": "Run",
+        "zoom": "Zoom",
+        "zoom_in": "Zoom in (+)",
+        "zoom_out": "Zoom out (−)",
         "fit": "Fit",
+        "fit_title": "The whole picture (0)",
         "full": "1:1",
+        "full_title": "One pixel of the picture on one of the screen (Z)",
+        "enlarge": "Full screen (F)",
         "download": "PNG",
         "download_wait": "PNG is being written",
-        "pan": "The picture at full size; drag or use the arrow keys to move",
         "examples": "Try one of these",
         "weights": "Weights over the steps",
         "weights_wait": "The weights of an upscale stage show here.",
@@ -148,7 +156,7 @@ SCREEN: Mapping[str, str] = MappingProxyType(
         "left_before": "about",
         "left_after": "left",
         "left_unknown": "— left",
-        "keys": "Ctrl Enter run · Esc stop · 1–9 stage · Z 1:1 · ? keys",
+        "keys": "Ctrl Enter run · Esc stop · 1–9 stage · Z 1:1 · F full screen · ? keys",
     }
 )
 

@@ -37,14 +37,19 @@ def chromium():
 
 
 @pytest.fixture(scope="session")
-def address(tmp_path_factory) -> Iterator[str]:
+def jobs_folder(tmp_path_factory) -> Path:
+    """Return the folder in which the app keeps its runs."""
+    return tmp_path_factory.mktemp("browser") / "jobs of a visitor"
+
+
+@pytest.fixture(scope="session")
+def address(tmp_path_factory, jobs_folder) -> Iterator[str]:
     """Start app.py on a free port and return its address once it answers."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    jobs = tmp_path_factory.mktemp("browser") / "jobs of a visitor"
     log = tmp_path_factory.mktemp("browser") / "app.log"
-    command = [sys.executable, "app.py", "--port", str(port), "--jobs", str(jobs), "--device", "cpu"]
+    command = [sys.executable, "app.py", "--port", str(port), "--jobs", str(jobs_folder), "--device", "cpu"]
     with log.open("w") as output:
         server = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, env=os.environ)
     try:

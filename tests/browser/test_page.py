@@ -91,8 +91,8 @@ def test_stages_arrive_one_after_another_and_every_one_can_be_downloaded(page) -
 def test_the_picture_is_on_the_screen_with_its_prompt_as_its_text(page) -> None:
     small_run(page, "green hills at dawn", target="256")
     wait_for_state(page, "done")
-    page.wait_for_function("document.querySelector('.picture').naturalWidth === 256")
-    assert page.get_attribute(".picture", "alt") == "green hills at dawn — 256 × 256 px"
+    page.wait_for_selector(".deep:not(.covered)")
+    assert page.get_attribute(".deep [role=img]", "aria-label") == "green hills at dawn — 256 × 256 px"
 
 
 def test_a_slider_changes_the_picture_and_the_same_settings_give_the_same(page) -> None:
@@ -159,8 +159,8 @@ def test_a_hostile_prompt_is_shown_as_text(page) -> None:
     hostile = 'a lake <img src=x onerror="window.pwned=1"> {{words.fit}} ${window.pwned=1} \\u003cscript>'
     small_run(page, hostile, target="256")
     wait_for_state(page, "done")
-    page.wait_for_function("document.querySelector('.picture').naturalWidth === 256")
-    assert page.get_attribute(".picture", "alt") == f"{hostile} — 256 × 256 px"
+    page.wait_for_selector(".deep:not(.covered)")
+    assert page.get_attribute(".deep [role=img]", "aria-label") == f"{hostile} — 256 × 256 px"
     assert page.evaluate("window.pwned") is None
 
 
@@ -169,21 +169,6 @@ def test_an_address_of_no_run_gives_an_empty_page_that_says_so(visit) -> None:
     page.wait_for_selector(".notice:not([hidden])")
     assert "no longer kept" in page.inner_text(".notice")
     assert page.evaluate(STATE) == "empty"
-
-
-def test_full_size_shows_one_pixel_for_one_at_every_stage(page) -> None:
-    small_run(page, "rocky mountains by day")
-    wait_for_state(page, "done")
-    wait_for_downloads(page, 2)
-    page.locator(".headline").click()
-    page.keyboard.press("z")
-    page.wait_for_function("document.querySelector('.picture').getBoundingClientRect().width === 512")
-    assert page.evaluate("document.querySelector('.picture').naturalWidth") == 512
-    page.keyboard.press("1")
-    page.wait_for_function("document.querySelector('.picture').getBoundingClientRect().width === 256")
-    assert page.get_attribute(".ladder li:nth-child(1) .card", "aria-pressed") == "true"
-    page.keyboard.press("z")
-    assert page.get_attribute(".zoom-fit", "aria-pressed") == "true"
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -1,18 +1,14 @@
 const words = props.words;
 const find = (selector) => element.querySelector(selector);
 const viewer = find(".viewer");
-const pan = find(".pan");
-const picture = find(".picture");
-const map = find(".map");
 const ladder = find(".ladder");
-const download = find(".download");
+const picture = window.studio.picture(viewer, words);
 
 let state = null;
 let received = 0;
 let job = null;
 let chosen = null;
-let full = false;
-let shown = "";
+let fresh = true;
 let told = "";
 let inView = -1;
 
@@ -42,89 +38,11 @@ function target() {
   return last && last.proxy ? { stage: last, source: last.proxy, live: false } : null;
 }
 
-function centre() {
-  return {
-    x: (pan.scrollLeft + pan.clientWidth / 2) / Math.max(pan.scrollWidth, 1),
-    y: (pan.scrollTop + pan.clientHeight / 2) / Math.max(pan.scrollHeight, 1),
-  };
-}
-
-function look(at) {
-  pan.scrollLeft = at.x * pan.scrollWidth - pan.clientWidth / 2;
-  pan.scrollTop = at.y * pan.scrollHeight - pan.clientHeight / 2;
-  paintMap();
-}
-
-/* Pictures are swapped once decoded, so that the old one stays until the new one can be seen. */
-function paintPicture(at = null) {
+/* A run's first picture is shown whole; its other stages are shown at the place that is being looked at. */
+function paintPicture() {
   const now = target();
-  const zoomed = full && now !== null && !now.live;
-  viewer.classList.toggle("zoomed", zoomed);
-  viewer.classList.toggle("live", Boolean(now && now.live));
-  attribute(pan, "tabindex", zoomed ? 0 : -1);
-  attribute(pan, "aria-label", zoomed ? words.pan : null);
-  attribute(pan, "role", zoomed ? "region" : null);
-  picture.hidden = now === null;
-  if (!now) {
-    shown = "";
-    picture.removeAttribute("src");
-    picture.alt = "";
-    paintMap();
-    return;
-  }
-  const source = zoomed && now.stage.png ? now.stage.png : now.source;
-  const place = at || (zoomed ? centre() : null);
-  const settle = () => {
-    const ratio = window.devicePixelRatio || 1;
-    picture.style.width = zoomed ? `${now.stage.width / ratio}px` : "";
-    picture.style.height = zoomed ? `${now.stage.height / ratio}px` : "";
-    picture.style.aspectRatio = `${now.stage.width} / ${now.stage.height}`;
-    picture.alt = now.stage.alt;
-    if (place) look(place);
-    else paintMap();
-  };
-  if (shown === source) {
-    settle();
-    return;
-  }
-  shown = source;
-  const next = new Image();
-  next.src = source;
-  const swap = () => {
-    if (shown !== source) return;
-    picture.src = source;
-    settle();
-  };
-  next.decode().then(swap, swap);
-}
-
-function paintMap() {
-  const now = state && target();
-  const roomy = pan.scrollWidth <= pan.clientWidth + 1 && pan.scrollHeight <= pan.clientHeight + 1;
-  map.hidden = !now || !viewer.classList.contains("zoomed") || roomy;
-  if (map.hidden) return;
-  const image = map.querySelector("img");
-  if (image.getAttribute("src") !== now.stage.proxy) image.src = now.stage.proxy;
-  map.style.aspectRatio = `${now.stage.width} / ${now.stage.height}`;
-  const box = map.querySelector("i").style;
-  const share = (part, whole) => `${Math.min(1, part / Math.max(whole, 1)) * 100}%`;
-  box.left = share(pan.scrollLeft, pan.scrollWidth);
-  box.top = share(pan.scrollTop, pan.scrollHeight);
-  box.width = share(pan.clientWidth, pan.scrollWidth);
-  box.height = share(pan.clientHeight, pan.scrollHeight);
-}
-
-function paintTools() {
-  const now = target();
-  const stage = now && !now.live ? now.stage : null;
-  find(".tools").hidden = !stage;
-  find(".zoom-fit").setAttribute("aria-pressed", String(!full));
-  find(".zoom-full").setAttribute("aria-pressed", String(full));
-  if (!stage) return;
-  attribute(download, "href", stage.png);
-  attribute(download, "download", stage.png ? stage.file : null);
-  attribute(download, "aria-disabled", stage.png ? null : "true");
-  attribute(download, "title", stage.png ? stage.file : words.download_wait);
+  picture.show(now, fresh);
+  if (now && !now.live) fresh = false;
 }
 
 function card(stage, index) {
@@ -276,6 +194,7 @@ function remember() {
   if (job !== null && isLive() && matchMedia("(width <= 760px)").matches) viewer.scrollIntoView({ block: "end" });
   job = state.job;
   chosen = null;
+  fresh = true;
   window.studio.address({ job });
 }
 
@@ -301,7 +220,6 @@ function paint() {
   element.closest("#studio")?.setAttribute("data-state", state.state);
   paintLadder();
   paintPicture();
-  paintTools();
   paintPanel();
   paintWords();
   paintFrames();
@@ -311,20 +229,10 @@ function paint() {
 function choose(index) {
   const stage = state.stages[index];
   if (!stage || (!stage.proxy && stage.state !== "running")) return;
-  const at = full ? centre() : null;
   chosen = stage.proxy ? index : null;
   paintLadder();
-  paintPicture(at);
-  paintTools();
+  paintPicture();
   paintWords();
-}
-
-function zoom(on, at = { x: 0.5, y: 0.5 }) {
-  const now = state && target();
-  if (!now || now.live || full === on) return;
-  full = on;
-  paintPicture(on ? at : null);
-  paintTools();
 }
 
 function reattach() {
@@ -343,33 +251,6 @@ props.examples.forEach((text, index) => {
   item.append(button);
   find(".examples").append(item);
 });
-
-find(".zoom-fit").addEventListener("click", () => zoom(false));
-find(".zoom-full").addEventListener("click", () => zoom(true));
-pan.addEventListener("scroll", paintMap, { passive: true });
-window.addEventListener("resize", paintMap);
-picture.addEventListener("dblclick", (event) => {
-  const box = picture.getBoundingClientRect();
-  zoom(!full, { x: (event.clientX - box.left) / box.width, y: (event.clientY - box.top) / box.height });
-});
-
-let grip = null;
-pan.addEventListener("pointerdown", (event) => {
-  if (event.pointerType !== "mouse" || event.button !== 0 || !viewer.classList.contains("zoomed")) return;
-  grip = { x: event.clientX + pan.scrollLeft, y: event.clientY + pan.scrollTop };
-  pan.setPointerCapture(event.pointerId);
-  viewer.classList.add("dragging");
-});
-pan.addEventListener("pointermove", (event) => {
-  if (!grip) return;
-  pan.scrollLeft = grip.x - event.clientX;
-  pan.scrollTop = grip.y - event.clientY;
-});
-for (const name of ["pointerup", "pointercancel"])
-  pan.addEventListener(name, () => {
-    grip = null;
-    viewer.classList.remove("dragging");
-  });
 
 /* The server names a file as it lies on disk; a link to the bytes themselves keeps the name with the seed. */
 element.addEventListener("click", async (event) => {
@@ -399,7 +280,7 @@ document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.target.closest("input, textarea, select, [contenteditable], [role=listbox]")) return;
   if (event.key >= "1" && event.key <= "9" && state) choose(Number(event.key) - 1);
-  else if (event.key.toLowerCase() === "z") zoom(!full);
+  else if (!event.defaultPrevented) picture.key(event);
 });
 
 document.addEventListener("visibilitychange", () => {

@@ -8,9 +8,11 @@
  * viewer.deep:
  *   show(stage, {home})  shows a stage's card ({width, height, proxy, tiles, png, alt}); null clears. The place
  *                        stays, home goes to the whole picture. What was there stays until the new can be seen.
+ *   seen()               whether the stage last given can be seen yet
  *   percent(), atFit(), atFull()         the zoom: 100 is one pixel of the picture on one of the screen
  *   fit(), full(point), toggle(point), zoomBy(factor, point), key(event)
  *   place(), goTo(place, immediately)    {x, y, zoom}: the centre, and the picture's width over the viewer's
+ *   view()                               {left, top, width, height}: the part in view, as shares of the picture
  * and OpenSeadragon's own events, with "deep-shown" when a stage can be seen.
  */
 (() => {
@@ -23,6 +25,11 @@
   // A browser holds a picture beyond this as one only at great cost; without tiles its proxy has to do.
   const MOST_PNG_PX = 4096;
   const STEP = 1.5;
+  // A tile that is not there is told by the browser already, and is no fault of the page.
+  const { debug, error } = window.console;
+  OSD.console = Object.create(window.console, {
+    error: { value: (text, ...rest) => (/^Tile /.test(text) ? debug : error)(text, ...rest) },
+  });
   const calm = window.matchMedia("(prefers-reduced-motion: reduce)");
 
   const source = (width, height, tileSize, tileOverlap, levels, getTileUrl) => ({
@@ -49,6 +56,7 @@
       showNavigationControl: false,
       keyboardNavEnabled: false,
       preserveViewport: true,
+      preserveImageSizeOnResize: true,
       autoHideControls: false,
       // Just over one: a picture smaller than the viewer stays in its middle, a larger one keeps to its edges.
       visibilityRatio: 1.00001,
@@ -78,7 +86,7 @@
       this.now = null;
       this.old = [];
       this.failed = new Set();
-      viewer.addHandler("tile-load-failed", ({ tiledImage }) => this.drop(tiledImage));
+      viewer.addHandler("tile-load-failed", ({ tiledImage, tile }) => this.drop(tiledImage, tile.getUrl()));
     }
 
     show(stage, home) {
@@ -166,11 +174,19 @@
       this.viewer.world.removeItem(item);
     }
 
-    /* A run's tiles may have been removed since: what is left of it is shown, and they are not asked for again. */
-    drop(item) {
+    /* A run's files may have been removed since: what is left of it is shown, and they are not asked for again. */
+    async drop(item, url) {
       const { now } = this;
-      if (!now || item === now.proxy || !now.items.has(item)) return;
-      this.failed.add(now.kind);
+      if (!now || !now.items.has(item) || this.failed.has(now.kind)) return;
+      if (item === now.proxy) {
+        this.reveal(now);
+        return;
+      }
+      const { kind } = now;
+      const answer = await fetch(url, { method: "HEAD" }).catch(() => null);
+      // Where nobody answers, the connection is at fault; OpenSeadragon asks once more.
+      if (!answer || answer.ok || now.kind !== kind || !now.items.has(item)) return;
+      this.failed.add(kind);
       this.remove(now, item);
       now.kind = "";
       this.sharpen();
@@ -190,9 +206,11 @@
     const near = (one, other) => Math.abs(one / other - 1) < 0.004;
     let smooth = true;
     let fitted = true;
+    let refit = false;
 
     const deep = {
       settles: true,
+      seen: () => Boolean(layers.now?.seen),
       stage: () => layers.stage,
       show: (stage, { home = false } = {}) => {
         layers.show(stage, home);
@@ -219,6 +237,16 @@
         viewport.zoomTo(Math.min(most, Math.max(least, zoom)), point, calm.matches);
         viewport.applyConstraints(calm.matches);
       },
+      view: () => {
+        const { x, y, width, height } = viewport.getBoundsNoRotateWithMargins(true);
+        const tall = layers.stage.height / layers.stage.width;
+        const span = (start, length, whole) => {
+          const [from, to] = [start, start + length].map((end) => Math.min(1, Math.max(0, end / whole)));
+          return [from, to - from];
+        };
+        const [[left, wide], [top, high]] = [span(x, width, 1), span(y, height, tall)];
+        return { left, top, width: wide, height: high };
+      },
       place: () => ({ ...xy(viewport.getCenter()), zoom: viewport.getZoom() }),
       goTo: ({ x, y, zoom }, immediately = false) => {
         viewport.zoomTo(zoom, null, immediately);
@@ -231,9 +259,11 @@
       cssPx: () => cssPx(true),
       key: (event) => press(event),
       setMargin: (px) => {
+        const before = cssPx(false);
         viewport.setMargins({ left: px, top: px, right: px, bottom: px });
         limit();
         if (fitted) viewport.goHome(true);
+        else viewport.zoomTo((viewport.getZoom() * before) / cssPx(false), null, true);
       },
     };
     const layers = new Layers(viewer, deep);
@@ -259,8 +289,11 @@
     }
 
     function changed() {
+      if (refit) deep.home();
+      refit = false;
       fitted = deep.atFit();
-      if (smooth !== deep.percent() <= CRISP_PERCENT) {
+      // A small picture that fills a large screen is smooth as long as nobody looks closer.
+      if (smooth !== (fitted || deep.percent() <= CRISP_PERCENT)) {
         smooth = !smooth;
         viewer.drawer.setImageSmoothingEnabled(smooth);
       }
@@ -276,7 +309,7 @@
       "-": () => deep.zoomBy(1 / STEP),
       _: () => deep.zoomBy(1 / STEP),
       0: () => deep.fit(),
-      z: () => deep.toggle(),
+      z: () => (deep.atFull() ? deep.fit() : deep.full()),
       ArrowLeft: () => pan(-1, 0),
       ArrowRight: () => pan(1, 0),
       ArrowUp: () => pan(0, -1),
@@ -303,10 +336,11 @@
     });
     viewer.addHandler("canvas-double-click", (event) => deep.toggle(viewport.pointFromPixel(event.position, true)));
     viewer.addHandler("viewport-change", changed);
+    viewer.addHandler("deep-shown", changed);
     viewer.addHandler("animation-finish", settle);
+    // OpenSeadragon still changes the zoom after it has told of a new size; the next change is the last word.
     viewer.addHandler("resize", () => {
-      limit();
-      if (fitted) viewport.goHome(true);
+      refit = fitted;
     });
     viewer.canvas.addEventListener("keydown", press);
     viewer.canvas.setAttribute("role", "img");
@@ -332,9 +366,7 @@
       const moved = () => {
         if (leader === viewer) follow();
       };
-      const resized = () => {
-        if (leader) follow();
-      };
+      const resized = () => window.requestAnimationFrame(() => leader && follow());
       const handlers = { pan: lead, zoom: lead, "viewport-change": moved, resize: resized, "deep-shown": resized };
       for (const [name, handler] of Object.entries(handlers)) viewer.addHandler(name, handler);
       return { viewer, handlers };
