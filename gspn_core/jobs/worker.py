@@ -20,8 +20,9 @@ from gspn_core.jobs.estimate import Rate, measured_rate
 from gspn_core.jobs.files import FolderClaim
 from gspn_core.jobs.finished import Finished, Reuse
 from gspn_core.jobs.fold import fold, planned
-from gspn_core.jobs.job import Ended, JobEvent, JobView, QueueMoved, RateKey, StopAsked
+from gspn_core.jobs.job import Ended, JobEvent, JobView, QueueMoved, RateKey, StageView, StopAsked
 from gspn_core.jobs.live import LiveJob
+from gspn_core.jobs.pairs import PairFigures, Pairs
 from gspn_core.jobs.recorder import Recorder
 from gspn_core.jobs.store import Store
 from gspn_core.plan import CascadePlan, redo
@@ -63,6 +64,7 @@ class Jobs:
         for job_id in self._store.job_ids():
             self._finished.add(self._archive.view(job_id))
         self._recorder = Recorder(self._store, self._archive, self._finished, self._change)
+        self._pairs = Pairs()
         self._max_queued = max_queued
         self._keep_bytes = keep_bytes
         self._view_seconds = view_seconds
@@ -128,6 +130,16 @@ class Jobs:
     def reusable(self, plan: CascadePlan) -> tuple[Reuse, ...]:
         """Return the leading stages of a plan that would not run again."""
         return self._finished.reusable(plan)
+
+    def compare(self, one: tuple[str, int], other: tuple[str, int]) -> PairFigures:
+        """Return the figures of two stages, each told by a run's id and a stage's index."""
+        return self._pairs.figures(self._stage(*one), self._stage(*other))
+
+    def _stage(self, job_id: str, index: int) -> StageView:
+        stages = self.view(job_id).stages
+        if not 0 <= index < len(stages):
+            raise GspnError(f"This run has {len(stages)} stages, there is no stage {index + 1}.")
+        return stages[index]
 
     def view(self, job_id: str) -> JobView:
         """Return a run as it stands; raise GspnError where there is no such run."""

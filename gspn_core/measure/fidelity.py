@@ -50,7 +50,7 @@ def ssim(one: Image.Image, other: Image.Image) -> float:
         (2μₐμ_b + C₁)(2σ_ab + C₂) / ((μₐ² + μ_b² + C₁)(σₐ² + σ_b² + C₂))
 
     with a Gaussian window of 11×11, σ 1.5, C = (K·255)², K₁ 0.01 and K₂ 0.03, over the places where the
-    window lies within the picture. Raises BadSetting for other sizes and for pictures smaller than the window.
+    window lies within the picture. Raises BadSetting for other sizes and for less than one window.
     """
     _check(one, other)
     if min(one.size) < _WINDOW:
