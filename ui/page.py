@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from starlette.middleware import Middleware
 
 from gspn_core.jobs.worker import Jobs
 from gspn_core.plan import ModelCard
 from gspn_core.settings import FIELD_NAMES
 from ui import words
+from ui.caching import KeptFiles
 from ui.form import Form, build_form, initial_values, next_example
 from ui.part import html_part, style_sheets
 from ui.runs import Patch, Runs, notice
@@ -83,6 +85,7 @@ def launch_arguments(folder: Path) -> dict[str, Any]:
         "css_paths": style_sheets(),
         "favicon_path": ASSETS / "favicon.svg",
         "allowed_paths": [str(folder), str(ASSETS)],
+        "app_kwargs": {"middleware": [Middleware(KeptFiles)]},
         "footer_links": [],
         "ssr_mode": False,
         "max_threads": MAX_THREADS,

@@ -1,0 +1,43 @@
+"""What a browser may keep: the files of a run never change, and the page's own tell their version.
+
+Gradio serves files without a word on that, and sends them whole however often they are asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+from urllib.parse import parse_qs
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Message, Receive, Send], Awaitable[None]]
+
+_FILES = "/gradio_api/file="
+_PICTURES = (".jpg", ".png")
+# Kept by the visitor's own browser alone: a run can be looked at by whoever has its link, and by nobody else.
+_KEEP = b"private, max-age=31536000, immutable"
+
+
+class KeptFiles:
+    """The application, with leave to keep the pictures of runs and whatever is asked for with a version."""
+
+    def __init__(self, app: Application) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+
+        async def tell(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] in (200, 206):
+                message = {**message, "headers": [*message["headers"], (b"cache-control", _KEEP)]}
+            await send(message)
+
+        await self._app(scope, receive, tell if _lasts(scope) else send)
+
+
+def _lasts(scope: Message) -> bool:
+    if scope["type"] != "http" or _FILES not in scope["path"]:
+        return False
+    return scope["path"].endswith(_PICTURES) or b"v" in parse_qs(scope["query_string"])
