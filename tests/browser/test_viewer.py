@@ -239,6 +239,48 @@ def test_the_map_shows_and_moves_what_is_in_view(deep) -> None:
     assert middle == pytest.approx((box["width"] * 0.25, box["height"] * 0.75), abs=2)
 
 
+def test_where_no_full_screen_is_allowed_the_picture_fills_the_page_until_escape(deep) -> None:
+    page = deep()
+    page.evaluate(
+        "() => { Element.prototype.requestFullscreen = async () => { throw new Error('refused'); }; }"
+    )
+    page.keyboard.press("f")
+    page.wait_for_selector(".enlarge[aria-pressed=true]")
+    box = page.locator(".viewer").bounding_box()
+    assert (box["x"], box["y"], box["width"], box["height"]) == (0, 0, 1440, 900)
+    page.keyboard.press("Escape")
+    page.wait_for_selector(".enlarge[aria-pressed=false]")
+    settled(page)
+    assert page.evaluate(f"{DEEP}.atFit()") is True
+
+
+def test_a_finger_scrolls_past_a_whole_picture_and_moves_an_enlarged_one(deep) -> None:
+    page = deep(width=390, height=844, has_touch=True, is_mobile=True)
+    session = page.context.new_cdp_session(page)
+
+    def swipe_up() -> None:
+        for kind, y in [
+            ("touchStart", 300),
+            *(("touchMove", 300 - 15 * i) for i in range(10)),
+            ("touchEnd", 0),
+        ]:
+            points = [] if kind == "touchEnd" else [{"x": 200, "y": y}]
+            session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+            page.wait_for_timeout(16)
+        page.wait_for_timeout(400)
+
+    swipe_up()
+    assert page.evaluate("scrollY") > 40
+    assert page.evaluate(f"{DEEP}.atFit()") is True
+    page.evaluate("scrollTo(0, 0)")
+    page.click(".zoom-full")
+    settled(page)
+    before = page.evaluate(f"{DEEP}.place().y")
+    swipe_up()
+    assert page.evaluate("scrollY") == 0
+    assert page.evaluate(f"{DEEP}.place().y") > before
+
+
 def test_who_wants_less_motion_gets_none(deep) -> None:
     page = deep(reduced_motion="reduce")
     page.keyboard.press("z")

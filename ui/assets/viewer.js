@@ -125,6 +125,7 @@
       now.kind = url || png;
       this.add(now, url ? studio.tileSource(stage.tiles) : whole(png, stage), (item) => {
         now.sharp = item;
+        item.addHandler("fully-loaded-change", () => this.spare(now));
         item.whenFullyLoaded(() => this.reveal(now));
       });
     }
@@ -155,10 +156,16 @@
       });
     }
 
+    /* Where sharp tiles cover the view, nothing is drawn below them: enlarging a proxy costs more than all else. */
+    spare(now) {
+      if (now.seen && now.proxy) now.proxy.setOpacity(now.sharp?.getFullyLoaded() ? 0 : 1);
+    }
+
     reveal(now) {
       if (this.now !== now || now.seen) return;
       now.seen = true;
       for (const item of now.items) item.setOpacity(1);
+      this.spare(now);
       this.clear();
       this.viewer.raiseEvent("deep-shown", { stage: this.stage });
     }
@@ -171,6 +178,7 @@
     remove(now, item) {
       now.items.delete(item);
       if (now.sharp === item) now.sharp = null;
+      this.spare(now);
       this.viewer.world.removeItem(item);
     }
 
@@ -222,6 +230,7 @@
       atFit: () => near(viewport.getZoom(), viewport.getHomeZoom()),
       atFull: () => Boolean(layers.stage) && near(viewport.getZoom(), zoomOf(100)),
       home: () => {
+        viewport.maxZoomLevel = 0;
         limit();
         viewport.goHome(true);
       },
