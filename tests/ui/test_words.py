@@ -35,7 +35,7 @@ def test_no_sentence_stands_outside_words(module: str) -> None:
     docstrings = {
         id(node.body[0].value)
         for node in ast.walk(tree)
-        if isinstance(node, (ast.Module, ast.FunctionDef, ast.ClassDef))
+        if isinstance(node, (ast.Module, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
         and isinstance(node.body[0], ast.Expr)
     }
     # A theme's values are CSS and an element is markup, not words.
