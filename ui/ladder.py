@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from gspn_core.jobs.job import JobView, StageView
+from gspn_core.jobs.finished import Reuse
+from gspn_core.jobs.job import RESUMABLE_STATES, JobView, StageView
 from gspn_core.jobs.tiles import tiles_info
 from gspn_core.plan import CascadePlan
 from ui import words
@@ -41,9 +43,13 @@ def ladder_props(view: JobView) -> dict[str, Any]:
     }
 
 
-def planned_props(plan: CascadePlan | None) -> dict[str, Any]:
-    """Return empty cards of the stages that a run would have; none where there is no plan."""
+def planned_props(plan: CascadePlan | None, reuse: Sequence[Reuse] = ()) -> dict[str, Any]:
+    """Return empty cards of the stages that a run would have; none where there is no plan.
+
+    reuse: the stages that need not run.
+    """
     stages = plan.stages if plan else ()
+    told = {found.stage: [words.reusable(found.saved_seconds)] for found in reuse}
     cards = [
         {
             "state": "planned",
@@ -52,7 +58,7 @@ def planned_props(plan: CascadePlan | None) -> dict[str, Any]:
             "width": stage.size.width,
             "title": words.size(stage.size.height, stage.size.width),
             "label": words.size(stage.size.height, stage.size.width),
-            "lines": [],
+            "lines": told.get(stage.index, []),
         }
         for stage in stages
     ]
@@ -87,7 +93,7 @@ def _card(stage: StageView, prompt: str, seed: int | None) -> dict[str, Any]:
 
 def _lines(stage: StageView) -> list[str]:
     if stage.reused:
-        return [words.REUSED]
+        return [words.reused(stage.saved_seconds)]
     if stage.state == "done":
         return [words.seconds(stage.seconds), words.bytes_(stage.peak_bytes)]
     if stage.state == "running":
@@ -103,7 +109,7 @@ def _progress(stage: StageView) -> float:
 
 def _announcement(view: JobView) -> str:
     done = [stage for stage in view.stages if stage.state == "done"]
-    if view.state in ("stopped", "failed"):
+    if view.state in RESUMABLE_STATES:
         return words.HEADLINES[view.state]
     if not done:
         return ""

@@ -15,6 +15,7 @@ from gspn_core.settings import FIELD_NAMES
 from ui import words
 from ui.caching import KeptFiles
 from ui.form import Form, build_form, initial_values, next_example
+from ui.history import build_history, wire_history
 from ui.part import html_part, style_sheets
 from ui.runs import Patch, Runs, notice
 from ui.theme import ASSETS, studio_theme
@@ -24,15 +25,19 @@ MAX_THREADS = 120
 MAX_FOLLOWERS = 96
 MAX_WAITING_EVENTS = 200
 _STORAGE_KEY = "gspn-studio-job"
+_VISITOR_KEY = "gspn-studio-visitor"
 # Stored in the visitor's own browser; it keeps the stored value readable after a restart, it guards nothing.
 _STORAGE_SECRET = "gspn-studio"
 _POLL_SECONDS = 1.0
+
+# What a run on the screen changes.
+_SHOWN = ("screen", "notice", "run", "stop", "stop_after_stage", "job", "visitor")
 
 Build = Callable[[Jobs, ModelCard], gr.HTML]
 Wire = Callable[[gr.Blocks, dict[str, Any], Jobs, ModelCard], None]
 
 # The places beside the studio, in any order: how their part is built and how its events are wired.
-PLACES: Mapping[str, tuple[Build, Wire]] = {}
+PLACES: Mapping[str, tuple[Build, Wire]] = {"history": (build_history, wire_history)}
 
 
 def build_page(jobs: Jobs, card: ModelCard, *, machine: Callable[[], str | None]) -> gr.Blocks:
@@ -43,7 +48,8 @@ def build_page(jobs: Jobs, card: ModelCard, *, machine: Callable[[], str | None]
     runs = Runs(jobs, card, machine=machine)
     with gr.Blocks(title=words.TITLE, analytics_enabled=False, fill_width=True) as page:
         parts: dict[str, Any] = {
-            "job": gr.BrowserState(None, storage_key=_STORAGE_KEY, secret=_STORAGE_SECRET)
+            "job": gr.BrowserState(None, storage_key=_STORAGE_KEY, secret=_STORAGE_SECRET),
+            "visitor": gr.BrowserState(None, storage_key=_VISITOR_KEY, secret=_STORAGE_SECRET),
         }
         with gr.Row(elem_id="studio"):
             parts["masthead"] = html_part(
@@ -58,6 +64,10 @@ def build_page(jobs: Jobs, card: ModelCard, *, machine: Callable[[], str | None]
                     form = build_form(card)
                 with gr.Column(elem_id="actions"):
                     parts["notice"] = html_part("notice", notice())
+                    parts["ahead"] = html_part("ahead", {"text": ""})
+                    parts["stop_after_stage"] = gr.Button(
+                        words.STOP_AFTER_STAGE, visible=False, size="sm", elem_id="stop-after-stage"
+                    )
                     with gr.Row(elem_id="run-bar"):
                         parts["run"] = gr.Button(words.RUN, variant="primary", elem_id="run")
                         parts["stop"] = gr.Button(words.STOP, interactive=False, elem_id="stop")
@@ -70,7 +80,8 @@ def build_page(jobs: Jobs, card: ModelCard, *, machine: Callable[[], str | None]
             parts |= {name: build(jobs, card) for name, (build, _) in PLACES.items()}
         parts |= form.controls
         timer = gr.Timer(_POLL_SECONDS, active=machine() is None)
-        _wire_runs(page, parts, form, runs)
+        followers = _wire_runs(page, parts, form, runs)
+        _wire_actions(parts, form, runs, followers)
         _wire_form(parts, form, runs, card)
         _wire_loading(parts, timer, runs, machine)
         for _, wire in PLACES.values():
@@ -104,8 +115,8 @@ def _card_words(card: ModelCard) -> dict[str, str]:
     }
 
 
-def _wire_runs(page: gr.Blocks, parts: dict[str, Any], form: Form, runs: Runs) -> None:
-    names = ("screen", "notice", "run", "stop", "job")
+def _wire_runs(page: gr.Blocks, parts: dict[str, Any], form: Form, runs: Runs) -> list[Any]:
+    """Wire what follows a run to its end; return those events, which end when another run is shown."""
     private = {
         "show_progress": "hidden",
         "api_visibility": "private",
@@ -113,31 +124,72 @@ def _wire_runs(page: gr.Blocks, parts: dict[str, Any], form: Form, runs: Runs) -
         "concurrency_limit": MAX_FOLLOWERS,
     }
 
-    def start(*values: Any) -> Iterator[Patch]:
-        yield from _named(parts, runs.start(values))
+    def start(visitor: str | None, *values: Any) -> Iterator[Patch]:
+        yield from _named(parts, runs.start(values, visitor))
 
-    def follow(job_id: str | None) -> Iterator[Patch]:
-        yield from _named(parts, runs.follow(job_id))
+    def follow(job_id: str | None, event: gr.EventData) -> Iterator[Patch]:
+        # A screen that was just given another run names it; what this browser remembers may lag behind.
+        yield from _named(parts, runs.follow(_told(event).get("job") or job_id))
 
-    def restore(job_id: str | None, request: gr.Request) -> Iterator[Patch]:
-        yield from _named(parts, runs.restore(request.query_params.get("job"), job_id))
+    def restore(job_id: str | None, visitor: str | None, request: gr.Request) -> Iterator[Patch]:
+        yield from _named(parts, runs.restore(request.query_params.get("job"), job_id, visitor))
+
+    outputs = [parts[name] for name in _SHOWN]
+    # Raw values go straight to Settings, so that whatever is wrong with them is said in its words.
+    inputs = [parts["visitor"], *form.inputs]
+    started = parts["run"].click(start, inputs, outputs, trigger_mode="once", preprocess=False, **private)
+    followed = parts["screen"].reattach(follow, parts["job"], outputs, trigger_mode="once", **private)
+    remembered = [parts["job"], parts["visitor"]]
+    restored = page.load(restore, remembered, [*outputs, parts["masthead"], *form.inputs], **private)
+    return [started, followed, restored]
+
+
+def _wire_actions(parts: dict[str, Any], form: Form, runs: Runs, followers: list[Any]) -> None:
+    """Wire Stop, and what shows another run in place of the one that is followed."""
+    quiet = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+    outputs = [*(parts[name] for name in _SHOWN), *form.inputs]
 
     def stop(job_id: str | None) -> Patch:
         return _named_once(parts, runs.stop(job_id))
 
-    outputs = [parts[name] for name in names]
-    # Raw values go straight to Settings, so that whatever is wrong with them is said in its words.
-    parts["run"].click(start, form.inputs, outputs, trigger_mode="once", preprocess=False, **private)
-    parts["stop"].click(
-        stop, parts["job"], outputs, queue=False, show_progress="hidden", api_visibility="private"
-    )
-    parts["screen"].reattach(follow, parts["job"], outputs, trigger_mode="once", **private)
-    page.load(
-        restore,
-        parts["job"],
-        [*outputs, parts["masthead"], *form.inputs],
-        **private,
-    )
+    def stop_after_stage(job_id: str | None) -> Patch:
+        return _named_once(parts, runs.stop(job_id, after_stage=True))
+
+    def show(event: gr.EventData) -> Patch:
+        return _named_once(parts, runs.open(str(_told(event).get("job"))))
+
+    def resume(visitor: str | None, event: gr.EventData) -> Patch:
+        return _named_once(parts, runs.resume(str(_told(event).get("job")), visitor))
+
+    def extend(visitor: str | None, event: gr.EventData) -> Patch:
+        told = _told(event)
+        return _named_once(parts, runs.extend(str(told.get("job")), told.get("target"), visitor))
+
+    def redo(visitor: str | None, *values: Any, event: gr.EventData) -> Patch:
+        told = _told(event)
+        return _named_once(parts, runs.redo(str(told.get("job")), _whole(told.get("stage")), values, visitor))
+
+    parts["stop"].click(stop, parts["job"], outputs, **quiet)
+    parts["stop_after_stage"].click(stop_after_stage, parts["job"], outputs, **quiet)
+    screen, visitor = parts["screen"], parts["visitor"]
+    for event in (screen.open, screen.resume, screen.extend, screen.redo):
+        # Before what shows the other run, or it would end that one's follower too.
+        event(None, None, None, cancels=followers)
+    screen.open(show, None, outputs, **quiet)
+    screen.resume(resume, visitor, outputs, **quiet)
+    screen.extend(extend, visitor, outputs, **quiet)
+    screen.redo(redo, [visitor, *form.inputs], outputs, preprocess=False, **quiet)
+
+
+def _whole(value: Any) -> int:
+    """Return a number that a script sent, -1 for anything else."""
+    return value if isinstance(value, int) else -1
+
+
+def _told(event: gr.EventData) -> dict[str, Any]:
+    """Return what a part's script sent along with an event."""
+    data = event._data
+    return data if isinstance(data, dict) else {}
 
 
 def _wire_form(parts: dict[str, Any], form: Form, runs: Runs, card: ModelCard) -> None:
@@ -157,14 +209,13 @@ def _wire_form(parts: dict[str, Any], form: Form, runs: Runs, card: ModelCard) -
     )
     form.seed_random.click(lambda: "", None, parts["seed"], **quiet)
     form.seed_reuse.click(reuse, parts["job"], [parts["seed"], parts["notice"]], **quiet)
-    for name in ("target", "aspect", "num_inference_steps", "upscale_strength"):
-        parts[name].change(
-            outline,
-            [parts["job"], *(parts[field] for field in FIELD_NAMES)],
-            parts["screen"],
-            preprocess=False,
-            **quiet,
-        )
+    told = [parts["job"], *(parts[name] for name in FIELD_NAMES)]
+    drawn = [parts["screen"], parts["ahead"]]
+    latest = {"preprocess": False, "trigger_mode": "always_last", **quiet}
+    # All fields as one event, of which only the latest matters: they change together when a run is restored.
+    gr.on([parts[name].change for name in FIELD_NAMES], outline, told, drawn, **latest)
+    # A run that has ended may have left stages that can be used again.
+    parts["screen"].settled(outline, told, drawn, **latest)
     parts["screen"].example(example, None, parts["prompt"], **quiet)
 
 

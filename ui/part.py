@@ -12,7 +12,13 @@ from ui.ladder import file_url
 from ui.theme import ASSETS
 
 # Served as files, in this order, before any part's own script runs; those that are not there are left out.
-SCRIPTS = ("studio.js", "vendor/openseadragon/openseadragon.min.js", "viewer.js", "picture.js")
+SCRIPTS = (
+    "studio.js",
+    "menu.js",
+    "vendor/openseadragon/openseadragon.min.js",
+    "viewer.js",
+    "picture.js",
+)
 
 
 def html_part(name: str, value: dict[str, Any], **props: Any) -> gr.HTML:

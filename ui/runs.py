@@ -5,18 +5,21 @@ Knows the names of the parts, not the components behind them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any
 
 import gradio as gr
 
 from gspn_core.errors import BadSetting, GspnError
-from gspn_core.jobs.job import JobView
+from gspn_core.jobs.finished import Reuse
+from gspn_core.jobs.job import JobView, Stopping
 from gspn_core.jobs.worker import Jobs
-from gspn_core.plan import ModelCard, make_plan
+from gspn_core.plan import CascadePlan, ModelCard, make_plan
 from gspn_core.settings import FIELD_NAMES, Settings
 from ui import words
+from ui.actions import action_props
 from ui.form import initial_values, settings_from, values_of
 from ui.ladder import ladder_props, planned_props
 from ui.panel import idle_props, panel_props
@@ -25,33 +28,38 @@ Patch = dict[str, Any]
 _LIVE = ("queued", "running")
 
 
-def screen_props(view: JobView, *, restored: bool = False) -> dict[str, Any]:
-    """Return everything that the screen shows of a run, ready for JSON."""
+def screen_props(
+    view: JobView, card: ModelCard, *, restored: bool = False, follow: bool = False
+) -> dict[str, Any]:
+    """Return everything that the screen shows of a run, ready for JSON.
+
+    follow: nobody tells the screen yet how the run goes on; it is to ask for that.
+    """
     return {
         "job": view.id,
         "state": view.state,
         "stopping": view.stopping,
         "created": view.created,
         "restored": restored,
+        "follow": follow,
         "panel": panel_props(view),
+        "actions": action_props(view, card),
         **ladder_props(view),
     }
 
 
-def empty_screen(settings: Settings | None, card: ModelCard) -> dict[str, Any]:
-    """Return the screen before a run: the stages that the settings would give, as empty cards."""
-    try:
-        plan = None if settings is None else make_plan(settings, card)
-    except BadSetting:
-        plan = None
+def empty_screen(plan: CascadePlan | None, reuse: Sequence[Reuse] = ()) -> dict[str, Any]:
+    """Return the screen before a run: the stages that it would have, as empty cards."""
     return {
         "job": None,
         "state": "empty",
         "stopping": False,
         "created": None,
         "restored": False,
+        "follow": False,
         "panel": idle_props(plan),
-        **planned_props(plan),
+        "actions": {"run": [], "stages": []},
+        **planned_props(plan, reuse),
     }
 
 
@@ -60,16 +68,30 @@ def notice(text: str = "", *, tone: str = "info", field: str | None = None) -> d
     return {"text": text, "tone": tone, "field": field}
 
 
-def buttons(state: str, *, stopping: bool = False) -> Patch:
-    """Return how Run and Stop look while a run is in that state."""
+def buttons(state: str, *, stopping: Stopping | None = None, more_stages: bool = False) -> Patch:
+    """Return how Run and the two Stops look while a run is in that state.
+
+    more_stages: a stage runs after which there are others, so that it matters when the run stops.
+    """
     live = state in _LIVE
     label = {"queued": words.QUEUED, "running": words.RUNNING}.get(state, words.RUN)
+    now, later = stopping == "now", stopping == "after_stage"
     return {
         "run": gr.update(value=label, interactive=not live),
-        "stop": gr.update(
-            value=words.STOPPING if live and stopping else words.STOP, interactive=live and not stopping
+        "stop": gr.update(value=words.STOPPING if live and now else words.STOP, interactive=live and not now),
+        "stop_after_stage": gr.update(
+            value=words.STOPPING_AFTER_STAGE if later else words.STOP_AFTER_STAGE,
+            interactive=not stopping,
+            visible=state == "running" and not now and (more_stages or later),
         ),
     }
+
+
+def buttons_of(view: JobView) -> Patch:
+    """Return how Run and the two Stops look for a run as it stands."""
+    last = view.stage is not None and view.stage == len(view.stages) - 1
+    more_stages = view.stage is not None and not last
+    return buttons(view.state, stopping=view.stopping, more_stages=more_stages)
 
 
 class Runs:
@@ -80,17 +102,21 @@ class Runs:
         self._card = card
         self._machine = machine
 
-    def start(self, values: Sequence[Any]) -> Iterator[Patch]:
-        """Submit what the form holds and follow it; a refusal changes nothing but the notice."""
+    def start(self, values: Sequence[Any], visitor: str | None = None) -> Iterator[Patch]:
+        """Submit what the form holds and follow it; a refusal changes nothing but the notice.
+
+        visitor: the token of the visitor's browser; one that has none gets one here.
+        """
+        token = visitor or new_visitor()
         try:
-            job_id = self._jobs.submit(settings_from(values))
+            job_id = self._jobs.submit(settings_from(values), visitor=token)
         except BadSetting as refusal:
             yield {"notice": notice(str(refusal), tone="error", field=refusal.field)} | buttons("done")
             return
         except GspnError as refusal:
             yield {"notice": notice(str(refusal), tone="error")} | buttons("done")
             return
-        yield {"job": job_id, "notice": notice()}
+        yield {"job": job_id, "notice": notice()} | ({} if visitor else {"visitor": token})
         yield from self.follow(job_id)
 
     def follow(self, job_id: str | None, *, restored: bool = False) -> Iterator[Patch]:
@@ -99,11 +125,10 @@ class Runs:
         try:
             with closing(self._views(job_id)) as views:
                 for view in views:
-                    patch: Patch = {"screen": screen_props(view, restored=restored)}
-                    if shown != (view.state, view.stopping, view.notices):
-                        shown = (view.state, view.stopping, view.notices)
-                        patch |= buttons(view.state, stopping=view.stopping)
-                        patch["notice"] = _notice_of(view)
+                    patch: Patch = {"screen": screen_props(view, self._card, restored=restored)}
+                    if shown != (view.state, view.stopping, view.stage, view.notices):
+                        shown = (view.state, view.stopping, view.stage, view.notices)
+                        patch |= buttons_of(view) | {"notice": _notice_of(view)}
                     yield patch
         except GspnError:
             yield self.lost() | {"notice": notice(words.LOST_RUN)}
@@ -116,9 +141,11 @@ class Runs:
         """Return the page as it is before any run."""
         return {"screen": self.outline_of(initial_values(self._card)), "job": None} | buttons("done")
 
-    def restore(self, asked_for: str | None, remembered: str | None) -> Iterator[Patch]:
+    def restore(
+        self, asked_for: str | None, remembered: str | None, visitor: str | None = None
+    ) -> Iterator[Patch]:
         """Bring back the run named in the address, else the one this browser had last, else nothing."""
-        yield {"masthead": self.masthead()}
+        yield {"masthead": self.masthead()} | ({} if visitor else {"visitor": new_visitor()})
         job_id = asked_for or remembered
         if not job_id:
             return
@@ -128,15 +155,56 @@ class Runs:
             # A run that the address names was asked for; one that was merely remembered is let go in silence.
             yield self.lost() | {"notice": notice(words.LOST_RUN if asked_for else "")}
             return
-        fields = dict(zip(FIELD_NAMES, values_of(view.settings, self._card), strict=True))
-        # A drawn seed is not what was asked for; leaving it out keeps the next run a new one.
-        yield {"job": job_id} | fields | ({"seed": ""} if view.seed_drawn else {})
+        yield {"job": job_id} | self._fields(view)
         yield from self.follow(job_id, restored=True)
 
-    def stop(self, job_id: str | None) -> Patch:
-        """Ask a run to stop; its follower shows how it ends."""
+    def open(self, job_id: str, *, restored: bool = True, with_form: bool = True) -> Patch:
+        """Show a run, with its settings in the form; the screen then asks to follow it."""
         try:
-            self._jobs.stop(job_id or "")
+            view = self._jobs.view(job_id)
+        except GspnError:
+            return {"notice": notice(words.LOST_RUN)}
+        patch = {
+            "job": job_id,
+            "screen": screen_props(view, self._card, restored=restored, follow=not view.is_final),
+            "notice": _notice_of(view),
+        }
+        return patch | buttons_of(view) | (self._fields(view) if with_form else {})
+
+    def resume(self, job_id: str, visitor: str | None) -> Patch:
+        """Take a run up again from its last finished stage and show it."""
+        return self._again(lambda: self._jobs.resume(job_id, visitor=visitor or ""))
+
+    def extend(self, job_id: str, target: int, visitor: str | None) -> Patch:
+        """Go on with a run to a higher target and show it."""
+        return self._again(lambda: self._jobs.extend(job_id, target, visitor=visitor or ""))
+
+    def redo(self, job_id: str, stage: int, values: Sequence[Any], visitor: str | None) -> Patch:
+        """Run a run's stages from one on again as the form asks; the form stays as it is."""
+
+        def again() -> str:
+            return self._jobs.redo(job_id, stage, settings_from(values), visitor=visitor or "")
+
+        return self._again(again, with_form=False)
+
+    def _again(self, submit: Callable[[], str], *, with_form: bool = True) -> Patch:
+        try:
+            job_id = submit()
+        except BadSetting as refusal:
+            return {"notice": notice(str(refusal), tone="error", field=refusal.field)}
+        except GspnError as refusal:
+            return {"notice": notice(str(refusal), tone="error")}
+        return self.open(job_id, restored=False, with_form=with_form)
+
+    def _fields(self, view: JobView) -> Patch:
+        fields = dict(zip(FIELD_NAMES, values_of(view.settings, self._card), strict=True))
+        # A drawn seed is not what was asked for; leaving it out keeps the next run a new one.
+        return fields | ({"seed": ""} if view.seed_drawn else {})
+
+    def stop(self, job_id: str | None, *, after_stage: bool = False) -> Patch:
+        """Ask a run to stop, at once or after its present stage; its follower shows how it ends."""
+        try:
+            self._jobs.stop(job_id or "", after_stage=after_stage)
         except GspnError:
             return {"notice": notice(words.LOST_RUN)} | buttons("done")
         return {"notice": notice()}
@@ -149,19 +217,32 @@ class Runs:
             return {"seed": "", "notice": notice(words.NO_SEED_YET)}
 
     def outline(self, job_id: str | None, values: Sequence[Any]) -> Patch:
-        """Redraw the empty stages for the form; leave the screen to a run that it already shows."""
-        if job_id:
-            return {"screen": gr.skip()}
-        return {"screen": self.outline_of(dict(zip(FIELD_NAMES, values, strict=True)))}
+        """Tell what the next run would reuse; redraw the empty stages unless the screen shows a run."""
+        held = dict(zip(FIELD_NAMES, values, strict=True))
+        reuse = self._reusable(held)
+        screen = gr.skip() if job_id else empty_screen(self._outline_plan(held), reuse)
+        return {"screen": screen, "ahead": ahead_props(self._outline_plan(held), reuse)}
 
     def outline_of(self, values: dict[str, Any]) -> dict[str, Any]:
-        """Return the empty screen for form values; the prompt plays no part in the stages."""
+        """Return the empty screen for form values."""
+        return empty_screen(self._outline_plan(values), self._reusable(values))
+
+    def _outline_plan(self, values: Mapping[str, Any]) -> CascadePlan | None:
+        """Return the plan of form values, None where there is none; no prompt changes the stages."""
         prompt = self._card.examples[0] if self._card.examples else words.PLACEHOLDERS["prompt"]
+        outlined = {**values, "prompt": prompt, "negative_prompt": "", "seed": None}
         try:
-            settings = Settings.from_dict({**values, "prompt": prompt, "negative_prompt": "", "seed": None})
+            return make_plan(Settings.from_dict(outlined), self._card)
         except BadSetting:
-            settings = None
-        return empty_screen(settings, self._card)
+            return None
+
+    def _reusable(self, values: Mapping[str, Any]) -> tuple[Reuse, ...]:
+        """Return the stages that a run of form values would reuse; with an open seed there is none."""
+        try:
+            settings = settings_from([values[name] for name in FIELD_NAMES])
+            return () if settings.seed is None else self._jobs.reusable(make_plan(settings, self._card))
+        except BadSetting:
+            return ()
 
     def masthead(self) -> dict[str, Any]:
         """Return what changes at the top: what the model runs on, or that it is still being read."""
@@ -169,9 +250,25 @@ class Runs:
         return {"machine": machine or "", "status": words.LOADING_MODEL if machine is None else ""}
 
 
+def new_visitor() -> str:
+    """Return an unguessable token for a browser that has none."""
+    return secrets.token_urlsafe(24)
+
+
+def ahead_props(plan: CascadePlan | None, reuse: Sequence[Reuse]) -> dict[str, Any]:
+    """Return what stands beside Run of the run to come: which stages it would reuse."""
+    if plan is None:
+        return {"text": ""}
+    sizes = [(plan.stages[found.stage].size.height, plan.stages[found.stage].size.width) for found in reuse]
+    known = [found.saved_seconds for found in reuse if found.saved_seconds is not None]
+    return {"text": words.ahead(sizes, sum(known) if known else None, len(plan.stages))}
+
+
 def _notice_of(view: JobView) -> dict[str, Any]:
     if view.state == "failed":
         return notice(view.error or words.HEADLINES["failed"], tone="error")
+    if view.state == "interrupted":
+        return notice(view.error or words.HEADLINES["interrupted"])
     if view.state == "stopped" and any(stage.state == "done" for stage in view.stages):
         return notice(words.STOPPED_NOTICE)
     return notice(" ".join(view.notices))

@@ -13,7 +13,11 @@ RUN = "Run"
 RUNNING = "Running"
 QUEUED = "Queued"
 STOP = "Stop"
+STOP_AFTER_STAGE = "Stop after this stage"
 STOPPING = "Stopping"
+STOPPING_AFTER_STAGE = "Stopping after this stage"
+RESUME = "Resume"
+REDO = "Redo from here"
 MORE = "More settings"
 EXAMPLE = "Example"
 SEED_RANDOM = "Random"
@@ -91,7 +95,14 @@ PLACEHOLDERS: Mapping[str, str] = MappingProxyType(
 )
 
 STAGE_STATES: Mapping[str, str] = MappingProxyType(
-    {"waiting": "waiting", "running": "running", "done": "done", "stopped": "stopped", "failed": "failed"}
+    {
+        "waiting": "waiting",
+        "running": "running",
+        "done": "done",
+        "stopped": "stopped",
+        "failed": "failed",
+        "interrupted": "cut off",
+    }
 )
 
 PHASES: Mapping[str, str] = MappingProxyType({"encode": "encoding", "decode": "decoding"})
@@ -104,6 +115,7 @@ HEADLINES: Mapping[str, str] = MappingProxyType(
         "done": "Done",
         "stopped": "Stopped",
         "failed": "Failed",
+        "interrupted": "Cut off",
     }
 )
 
@@ -121,6 +133,7 @@ KEYS: tuple[tuple[str, str], ...] = (
     ("+ − 0", "Zoom in, zoom out, fit"),
     ("← ↑ ↓ →", "Move about in the picture"),
     ("F", "Full screen"),
+    ("C", "Compare the last two stages"),
     ("?", "Show these keys"),
 )
 
@@ -153,6 +166,31 @@ SCREEN: Mapping[str, str] = MappingProxyType(
         "chip": "The run",
         "keys_title": "Keys",
         "close": "Close",
+        "actions": "Next",
+        "stage_menu": "More for {stage}",
+        "history": "Your runs",
+        "history_search": "Search prompts and notes",
+        "history_starred": "Favourites",
+        "history_more": "Show more",
+        "history_empty": "No runs yet",
+        "history_empty_text": "Every run that you start in this browser is listed here with its picture.",
+        "history_none": "Nothing found",
+        "history_start": "Go to the studio",
+        "history_open": "Open: {prompt}",
+        "history_blank": "no picture",
+        "history_note": "Add a note",
+        "history_note_of": "Note on: {prompt}",
+        "history_star": "Favourite: {prompt}",
+        "history_pick": "Select to compare",
+        "history_pick_of": "Select to compare: {prompt}",
+        "history_picked": "{count} selected",
+        "history_too_many": "{count} selected, at most 4",
+        "history_clear": "Clear",
+        "history_compare": "Compare",
+        "history_resume": "Resume",
+        "history_delete": "Delete",
+        "history_sure": "Delete for good?",
+        "history_keep": "Keep",
         "left_before": "about",
         "left_after": "left",
         "left_unknown": "— left",
@@ -178,6 +216,7 @@ NOTHING_DONE: Mapping[str, str] = MappingProxyType(
         "running": "The first picture is on its way.",
         "stopped": "Stopped before the first stage was done.",
         "failed": "This run ended before its first stage was done.",
+        "interrupted": "The server ended before the first stage was done.",
     }
 )
 
@@ -264,6 +303,57 @@ def queue_place(position: int) -> str:
 def stage_label(number: int, height: int, width: int, state: str) -> str:
     """Return what a screen reader says of a stage's card."""
     return f"Stage {number}, {size(height, width)}, {STAGE_STATES[state]}"
+
+
+def continue_to(target: int) -> str:
+    """Return the name of the action that takes a run to a higher target."""
+    return f"Continue to {target}"
+
+
+def compare_with(height: int, width: int) -> str:
+    """Return the name of the action that shows a stage beside the one before it."""
+    return f"Compare with {size(height, width)}"
+
+
+def reused(saved: float | None) -> str:
+    """Return what the card of a reused stage says; saved: the seconds that it would have taken."""
+    return REUSED if saved is None else f"{REUSED} · saved {seconds(saved)}"
+
+
+def reusable(saved: float | None) -> str:
+    """Return what the card of a stage says before a run that will reuse it."""
+    return REUSED if saved is None else f"{REUSED} · saves {seconds(saved)}"
+
+
+def ahead(sizes: Sequence[tuple[int, int]], saved: float | None, count: int) -> str:
+    """Return which of `count` stages the next run would reuse, by their sizes; "" where it is none."""
+    if not sizes:
+        return ""
+    named = "every stage" if 1 < count == len(sizes) else _listed([size(*pair) for pair in sizes])
+    return f"The next run reuses {named}" + ("." if saved is None else f"; saves {seconds(saved)}.")
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def reached(height: int, width: int, planned_height: int, planned_width: int) -> str:
+    """Return the size of a run's largest picture, and of how much where it ended early."""
+    planned = size(planned_height, planned_width)
+    whole = (height, width) == (planned_height, planned_width)
+    return planned if whole else f"{size(height, width)} of {planned}"
+
+
+def runs_counted(count: int, *, more: bool) -> str:
+    """Return how many runs a list shows."""
+    if more:
+        return f"the newest {count}"
+    return "1 run" if count == 1 else f"{count} runs"
+
+
+def usage(own: int, used: int, quota: int) -> str:
+    """Return the disk that a visitor's runs take, and everybody's of what there may be, in bytes."""
+    return f"yours {bytes_(own)} · all {bytes_(used)} of {bytes_(quota)}"
 
 
 def picture_alt(prompt: str, height: int, width: int) -> str:

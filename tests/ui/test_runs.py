@@ -101,7 +101,7 @@ def test_run_is_off_and_stop_is_on_while_a_run_goes_on() -> None:
     for state in ("queued", "running"):
         assert buttons(state)["run"]["interactive"] is False
         assert buttons(state)["stop"]["interactive"] is True
-    assert buttons("running", stopping=True)["stop"]["interactive"] is False
+    assert buttons("running", stopping="now")["stop"]["interactive"] is False
     for state in ("done", "stopped", "failed"):
         assert buttons(state)["run"]["interactive"] is True
         assert buttons(state)["stop"]["interactive"] is False
@@ -195,7 +195,7 @@ def test_a_forgotten_run_that_nobody_asked_for_is_let_go_in_silence(runs) -> Non
 
 
 def test_nothing_to_bring_back_changes_nothing(runs) -> None:
-    assert list(runs.restore(None, None)) == [{"masthead": runs.masthead()}]
+    assert list(runs.restore(None, None, "a visitor")) == [{"masthead": runs.masthead()}]
 
 
 def test_following_or_stopping_no_run_is_said_calmly(runs) -> None:

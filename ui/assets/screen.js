@@ -11,6 +11,8 @@ let chosen = null;
 let fresh = true;
 let told = "";
 let inView = -1;
+let followed = null;
+let settled = "";
 
 const set = (node, text) => {
   if (node.textContent !== text) node.textContent = text;
@@ -53,8 +55,14 @@ function card(stage, index) {
       '<button type="button" class="card"><span class="thumb"><img alt="" hidden draggable="false"></span>' +
       '<span class="text"><b></b><span class="lines"></span><span class="meter"><i></i></span></span></button>' +
       '<a class="get" role="button"><svg viewBox="0 0 16 16" aria-hidden="true">' +
-      '<path d="M8 2v8M4.500 7 8 10.500 11.500 7M3 13.500h10"/></svg></a>';
+      '<path d="M8 2v8M4.500 7 8 10.500 11.500 7M3 13.500h10"/></svg></a>' +
+      '<button type="button" class="stage-menu" aria-haspopup="menu" aria-expanded="false" hidden>' +
+      '<svg viewBox="0 0 16 16" aria-hidden="true"><path d="M3 8h.01M8 8h.01M13 8h.01"/></svg></button>';
     item.querySelector(".card").addEventListener("click", () => choose(index));
+    item.querySelector(".stage-menu").addEventListener("click", (event) => {
+      const offered = offers(state.actions.stages[index]);
+      window.studio.menu(event.currentTarget, offered.map((action) => ({ label: action.label, act: () => act(action) })));
+    });
     ladder.append(item);
   }
   const now = target();
@@ -72,6 +80,9 @@ function card(stage, index) {
   const source = stage.proxy || (state.preview_stage === index ? state.preview : null);
   thumb.hidden = !source;
   if (source && thumb.getAttribute("src") !== source) thumb.src = source;
+  const menu = item.querySelector(".stage-menu");
+  menu.hidden = !offers(state.actions.stages[index]).length;
+  attribute(menu, "aria-label", words.stage_menu.replace("{stage}", stage.title));
   const get = item.querySelector(".get");
   get.hidden = stage.state !== "done";
   attribute(get, "href", stage.png);
@@ -79,6 +90,39 @@ function card(stage, index) {
   attribute(get, "aria-disabled", stage.png ? null : "true");
   attribute(get, "aria-label", stage.png ? `${words.download} ${stage.title}` : words.download_wait);
   attribute(get, "title", stage.png ? stage.file : words.download_wait);
+}
+
+/* What can be done next; comparing only where this page has a place for it. */
+function offers(actions) {
+  return (actions || []).filter(({ name }) => name !== "compare" || window.studio.has("compare"));
+}
+
+function act({ name, detail }) {
+  if (name === "compare") window.studio.go("compare", detail);
+  else trigger(name, detail);
+}
+
+function paintActions() {
+  const offered = offers(state.actions.run);
+  const group = find(".actions");
+  group.hidden = !offered.length;
+  const told = JSON.stringify(offered);
+  if (group.dataset.told === told) return;
+  group.dataset.told = told;
+  group.replaceChildren(
+    ...offered.map((action) => {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.textContent = action.label;
+      button.addEventListener("click", () => act(action));
+      return button;
+    })
+  );
+}
+
+function compareLast() {
+  const pair = state && offers(state.actions.run).find(({ name }) => name === "compare");
+  if (pair) act(pair);
 }
 
 function paintLadder() {
@@ -221,9 +265,15 @@ function paint() {
   paintLadder();
   paintPicture();
   paintPanel();
+  paintActions();
   paintWords();
   paintFrames();
   publish();
+  if (state.follow && followed !== job) trigger("reattach", { job });
+  followed = state.follow ? job : null;
+  const kept = isLive() ? "" : `${job} ${state.stages.filter((stage) => stage.png).length}`;
+  if (kept && kept !== settled) trigger("settled");
+  settled = kept;
 }
 
 function choose(index) {
@@ -280,7 +330,14 @@ document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.target.closest("input, textarea, select, [contenteditable], [role=listbox]")) return;
   if (event.key >= "1" && event.key <= "9" && state) choose(Number(event.key) - 1);
+  else if (event.key.toLowerCase() === "c") compareLast();
   else if (!event.defaultPrevented) picture.key(event);
+});
+
+/* Other places ask here for a run to be shown or taken up again. */
+const EVENTS = ["open", "resume", "extend", "redo"];
+window.addEventListener("studio:act", ({ detail }) => {
+  if (EVENTS.includes(detail.name)) trigger(detail.name, detail.what);
 });
 
 document.addEventListener("visibilitychange", () => {

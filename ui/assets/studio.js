@@ -63,6 +63,12 @@ window.studio = (() => {
       places = names;
       restore(window.history.state);
     },
+    has: known,
+    /* Ask the studio for what its screen offers for a run: "open" or "resume" with {job}. */
+    act(name, what) {
+      go(FIRST);
+      tell("act", { name, what });
+    },
     get place() {
       return place;
     },

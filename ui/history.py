@@ -1,0 +1,149 @@
+"""The visitor's own runs as a list of pictures: what assets/history.js shows, and what it asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import gradio as gr
+
+from gspn_core.errors import GspnError
+from gspn_core.jobs.archive import RunSummary
+from gspn_core.jobs.job import RESUMABLE_STATES
+from gspn_core.jobs.worker import Jobs
+from gspn_core.plan import ModelCard
+from ui import words
+from ui.ladder import file_url
+from ui.part import html_part
+
+# A search looks through this many of the newest runs; a page of the list is far shorter.
+MOST_SEARCHED = 5000
+MOST_SHOWN = 3000
+PAGE = 60
+_LIVE = ("queued", "running")
+
+
+def build_history(_jobs: Jobs, _card: ModelCard) -> gr.HTML:
+    """Draw the place into the open gradio block; it is filled when it is first entered."""
+    return html_part("history", history_props(()))
+
+
+def wire_history(_page: gr.Blocks, parts: dict[str, Any], jobs: Jobs, _card: ModelCard) -> None:
+    """Let the list ask for runs, keep stars and notes, and remove runs."""
+    history = History(jobs)
+    quiet = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+    quiet |= {"trigger_mode": "multiple"}
+
+    def refresh(visitor: str | None, event: gr.EventData) -> dict[str, Any]:
+        return history.shown(visitor, event._data or {})
+
+    def annotate(visitor: str | None, event: gr.EventData) -> dict[str, Any]:
+        return history.annotate(visitor, event._data or {})
+
+    def remove(visitor: str | None, event: gr.EventData) -> dict[str, Any]:
+        return history.remove(visitor, event._data or {})
+
+    part = parts["history"]
+    part.refresh(refresh, parts["visitor"], part, **quiet)
+    part.annotate(annotate, parts["visitor"], part, **quiet)
+    part.remove(remove, parts["visitor"], part, **quiet)
+
+
+class History:
+    """What the list asks for, told as plain values: `query`, `starred` and `limit` say what it shows."""
+
+    def __init__(self, jobs: Jobs) -> None:
+        self._jobs = jobs
+
+    def shown(self, visitor: str | None, asked: Mapping[str, Any], *, said: str = "") -> dict[str, Any]:
+        """Return the newest runs of a visitor that hold the query, and what is said over them."""
+        limit = asked.get("limit")
+        limit = min(limit, MOST_SHOWN) if isinstance(limit, int) and limit > 0 else PAGE
+        query, starred = str(asked.get("query") or ""), bool(asked.get("starred"))
+        seek = bool(query.strip()) or starred
+        runs = self._jobs.history(visitor or "", limit=MOST_SEARCHED if seek else limit + 1)
+        found = matching(runs, query, starred=starred)
+        return history_props(found, limit=limit, usage=self._jobs.usage(visitor or ""), said=said)
+
+    def annotate(self, visitor: str | None, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """Star a run or keep a note of it; a refusal is said in its sentence."""
+        favourite, note = asked.get("favourite"), asked.get("note")
+        try:
+            self._jobs.annotate(
+                str(asked.get("job")),
+                visitor or "",
+                favourite=None if favourite is None else bool(favourite),
+                note=None if note is None else str(note),
+            )
+        except GspnError as refusal:
+            return self.shown(visitor, asked, said=str(refusal))
+        return self.shown(visitor, asked)
+
+    def remove(self, visitor: str | None, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """Remove a run with its pictures; a refusal is said in its sentence."""
+        try:
+            self._jobs.delete(str(asked.get("job")), visitor or "")
+        except GspnError as refusal:
+            return self.shown(visitor, asked, said=str(refusal))
+        return self.shown(visitor, asked)
+
+
+def matching(runs: Sequence[RunSummary], query: str, *, starred: bool = False) -> list[RunSummary]:
+    """Return the runs whose prompt or note holds every word of the query, whatever the case."""
+    sought = query.casefold().split()
+    return [
+        run
+        for run in runs
+        if (run.favourite or not starred)
+        and all(word in f"{run.prompt}\n{run.note}".casefold() for word in sought)
+    ]
+
+
+def history_props(
+    runs: Sequence[RunSummary],
+    *,
+    limit: int = PAGE,
+    usage: tuple[int, int, int] = (0, 0, 0),
+    said: str = "",
+) -> dict[str, Any]:
+    """Return the first `limit` runs, whether there are more, and the disk they take, ready for JSON.
+
+    usage: the bytes of the visitor's runs, of everybody's, and how many there may be.
+    """
+    more = len(runs) > limit
+    shown = list(runs[:limit])
+    own, used, quota = usage
+    share = min(1.0, used / quota) if quota else 0.0
+    return {
+        "runs": [run_props(run) for run in shown],
+        "more": more,
+        "count": words.runs_counted(len(shown), more=more),
+        "usage": {"text": words.usage(own, used, quota) if quota else "", "share": share},
+        "said": said,
+    }
+
+
+def run_props(run: RunSummary) -> dict[str, Any]:
+    """Return what the list shows of one run. stage: the last that is finished, None where there is none."""
+    height, width = run.height or run.planned_height, run.width or run.planned_width
+    mixer = str(run.settings.get("mixer") or "")
+    facts = [
+        words.reached(height, width, run.planned_height, run.planned_width) if height else "",
+        words.CHOICES.get(mixer, mixer),
+        words.seconds(run.seconds) if run.seconds else "",
+        words.bytes_(run.bytes) if run.bytes else "",
+    ]
+    return {
+        "id": run.id,
+        "prompt": run.prompt,
+        "state": run.state,
+        "state_word": words.HEADLINES.get(run.state, run.state),
+        "facts": [fact for fact in facts if fact],
+        "created": run.created,
+        "thumb": file_url(run.thumb_path),
+        "favourite": run.favourite,
+        "note": run.note,
+        "stage": run.stages_done - 1 if run.stages_done else None,
+        "resumable": run.state in RESUMABLE_STATES,
+        "live": run.state in _LIVE,
+    }
