@@ -163,7 +163,7 @@ def _wire_actions(parts: dict[str, Any], form: Form, runs: Runs, followers: list
 
     def extend(visitor: str | None, event: gr.EventData) -> Patch:
         told = _told(event)
-        return _named_once(parts, runs.extend(str(told.get("job")), told.get("target"), visitor))
+        return _named_once(parts, runs.extend(str(told.get("job")), _whole(told.get("target")), visitor))
 
     def redo(visitor: str | None, *values: Any, event: gr.EventData) -> Patch:
         told = _told(event)

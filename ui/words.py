@@ -228,9 +228,11 @@ NO_SEED_YET = "No run yet whose seed could be used again."
 
 
 def bytes_(count: int | None) -> str:
-    """Return bytes as "1.6 GB" or "640 MB" (decimal units), "—" for None."""
+    """Return bytes as "1.6 GB", "640 MB" or "12 kB" (decimal units), "—" for None."""
     if count is None:
         return UNKNOWN
+    if count < 999.5e3:
+        return f"{count / 1e3:.0f} kB"
     if count >= 999.5e6:
         return f"{count / 1e9:.1f} GB"
     return f"{count / 1e6:.0f} MB"

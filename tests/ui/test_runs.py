@@ -1,5 +1,6 @@
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -9,7 +10,7 @@ from gspn_core.plan import make_plan
 from gspn_core.settings import FIELD_NAMES
 from ui import words
 from ui.form import initial_values
-from ui.runs import Runs, buttons
+from ui.runs import Runs, buttons, buttons_of
 
 
 @pytest.fixture
@@ -26,8 +27,11 @@ def engine(events_of):
         go = threading.Event()
         end: Exception | None = None
 
-        def run(self, settings, should_stop) -> Iterator:
+        def run(self, settings, should_stop, *, finished=()) -> Iterator:
             for count, event in enumerate(events_of(settings)):
+                stage = getattr(event, "stage", len(finished))
+                if getattr(stage, "index", stage) < len(finished):
+                    continue
                 self.go.wait(30)
                 if should_stop():
                     raise Stopped("stopped.")
@@ -201,6 +205,121 @@ def test_nothing_to_bring_back_changes_nothing(runs) -> None:
 def test_following_or_stopping_no_run_is_said_calmly(runs) -> None:
     assert list(runs.follow(None))[-1]["notice"]["text"] == words.LOST_RUN
     assert runs.stop(None)["notice"]["text"] == words.LOST_RUN
+
+
+def test_a_run_of_a_new_browser_brings_its_token_and_belongs_to_it(runs, jobs, values) -> None:
+    first = list(start(runs, values))[0]
+    assert [run.id for run in jobs.history(first["visitor"])] == [first["job"]]
+    second = list(runs.start([values[name] for name in FIELD_NAMES], first["visitor"]))[0]
+    assert "visitor" not in second
+    assert [run.id for run in jobs.history(first["visitor"])] == [second["job"], first["job"]]
+    assert jobs.history("another") == ()
+
+
+def test_a_browser_gets_its_token_when_the_page_is_opened_and_only_then(runs) -> None:
+    tokens = {list(runs.restore(None, None))[0]["visitor"] for _ in range(3)}
+    assert len(tokens) == 3 and all(len(token) >= 32 for token in tokens)
+
+
+def test_an_opened_run_is_shown_with_its_settings_and_asks_to_be_followed_while_it_goes_on(
+    runs, values, engine
+) -> None:
+    done = list(start(runs, {**values, "gaussian_sigma": 1.5}))[0]["job"]
+    patch = runs.open(done)
+    assert (patch["job"], patch["gaussian_sigma"], patch["screen"]["follow"]) == (done, 1.5, False)
+    engine.go.clear()
+    live = next(start(runs, {**values, "seed": "8"}))["job"]
+    assert runs.open(live)["screen"]["follow"] is True
+    assert runs.open("no-such-job-of-ours-here") == {"notice": runs.stop(None)["notice"]}
+
+
+def test_a_run_goes_on_to_a_higher_target_from_the_stages_that_it_has(runs, jobs, values) -> None:
+    made = list(start(runs, values))[0]["job"]
+    patch = runs.extend(made, 256, "mine")
+    assert patch["target"] == 256
+    screen = screens(list(runs.follow(patch["job"])))[-1]
+    assert [card["state"] for card in screen["stages"]] == ["done"] * 3
+    assert [stage.reused for stage in jobs.view(patch["job"]).stages] == [True, True, False]
+    assert screen["stages"][1]["lines"] == [words.reused(1.0)]
+    assert [run.id for run in jobs.history("mine")] == [patch["job"]]
+
+
+def test_a_target_out_of_reach_is_refused_in_its_sentence(runs, values) -> None:
+    made = list(start(runs, values))[0]["job"]
+    for target in (4096, -1, "x", True):
+        refused = runs.extend(made, target, "mine")
+        assert "job" not in refused
+        assert refused["notice"]["tone"] == "error"
+
+
+def test_a_stage_is_redone_as_the_form_asks_and_the_stages_before_it_stay(runs, jobs, values) -> None:
+    made = list(start(runs, values))[0]["job"]
+    form = [
+        {**values, "gaussian_sigma": 2.0, "prompt": "a toy boat", "seed": ""}[name] for name in FIELD_NAMES
+    ]
+    patch = runs.redo(made, 1, form, "mine")
+    list(runs.follow(patch["job"]))
+    first, second = jobs.view(patch["job"]).stages
+    assert first.reused and first.key == jobs.view(made).stages[0].key
+    assert not second.reused and second.key != jobs.view(made).stages[1].key
+    assert "prompt" not in patch, "the form stays as it is"
+    assert runs.redo(made, 7, form, "mine")["notice"]["tone"] == "error"
+
+
+def test_a_stopped_run_is_taken_up_again_with_its_own_seed(runs, jobs, values, engine) -> None:
+    patches = start(runs, {**values, "seed": ""})
+    made = next(patches)["job"]
+    for patch in patches:
+        if "screen" in patch and patch["screen"]["stages"][0]["state"] == "done":
+            engine.go.clear()
+            runs.stop(made)
+            engine.go.set()
+    again = runs.resume(made, "mine")
+    assert screens(list(runs.follow(again["job"])))[-1]["state"] == "done"
+    assert jobs.view(again["job"]).settings == jobs.view(made).settings
+
+
+def test_a_stop_after_the_stage_is_offered_while_others_follow(folded) -> None:
+    first, last = folded(2), folded(8)
+    assert (first.stage, last.stage) == (0, 1)
+    assert buttons_of(first)["stop_after_stage"]["visible"] is True
+    assert buttons_of(last)["stop_after_stage"]["visible"] is False
+    assert buttons_of(replace(first, stopping="now"))["stop_after_stage"]["visible"] is False
+    asked = buttons_of(replace(first, stopping="after_stage"))
+    assert asked["stop_after_stage"]["value"] == words.STOPPING_AFTER_STAGE
+    assert asked["stop"]["interactive"] is True, "it may still be stopped at once"
+
+
+def test_a_stop_after_the_stage_keeps_that_stage(runs, values, engine) -> None:
+    engine.go.clear()
+    patches = start(runs, values)
+    made = next(patches)["job"]
+    while next(patches)["screen"]["state"] != "running":
+        pass
+    runs.stop(made, after_stage=True)
+    engine.go.set()
+    last = screens(list(patches))[-1]
+    assert [card["state"] for card in last["stages"]] == ["done", "stopped"]
+
+
+def test_what_the_next_run_would_reuse_is_told_for_a_fixed_seed_only(runs, values) -> None:
+    def ahead(**changes) -> str:
+        return runs.outline(None, [{**values, **changes}[name] for name in FIELD_NAMES])["ahead"]["text"]
+
+    assert ahead() == ""
+    list(start(runs, values))
+    assert ahead() == "The next run reuses every stage; saves 3.0 s."
+    assert ahead(gaussian_sigma=2.0) == "The next run reuses 64 × 64; saves 2.0 s."
+    assert ahead(target=256) == "The next run reuses 64 × 64 and 128 × 128; saves 3.0 s."
+    assert ahead(prompt="a toy boat") == "" and ahead(seed="") == "" and ahead(seed="x") == ""
+
+
+def test_an_empty_card_says_that_its_stage_is_there_already(runs, values) -> None:
+    list(start(runs, values))
+    cards = runs.outline(None, [{**values, "gaussian_sigma": 2.0}[name] for name in FIELD_NAMES])["screen"][
+        "stages"
+    ]
+    assert [card["lines"] for card in cards] == [["reused · saves 2.0 s"], []]
 
 
 def test_the_last_seed_can_be_used_again(runs, values) -> None:

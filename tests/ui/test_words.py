@@ -71,7 +71,15 @@ def test_every_word_of_the_screen_is_asked_for() -> None:
 
 @pytest.mark.parametrize(
     ("value", "said"),
-    [(None, "—"), (0, "0 MB"), (640_000_000, "640 MB"), (999_600_000, "1.0 GB"), (1_640_000_000, "1.6 GB")],
+    [
+        (None, "—"),
+        (0, "0 kB"),
+        (12_400, "12 kB"),
+        (999_600, "1 MB"),
+        (640_000_000, "640 MB"),
+        (999_600_000, "1.0 GB"),
+        (1_640_000_000, "1.6 GB"),
+    ],
 )
 def test_bytes_are_said_in_decimal_units(value: int | None, said: str) -> None:
     assert words.bytes_(value) == said

@@ -65,6 +65,7 @@ function paintChip() {
   const since = (performance.now() - heard) / 1000;
   const left = live && run.left !== null ? Math.max(0, run.left - since) : null;
   chip.dataset.state = run.state;
+  chip.classList.toggle("live", live);
   find(".chip-title").textContent = run.headline;
   find(".chip-left").textContent = left === null ? "" : clock(left);
   find(".chip-bar").hidden = !live;
