@@ -16,6 +16,7 @@ SCRIPTS = (
     "studio.js",
     "menu.js",
     "vendor/openseadragon/openseadragon.min.js",
+    "layers.js",
     "viewer.js",
     "picture.js",
 )

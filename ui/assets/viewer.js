@@ -1,7 +1,7 @@
 /*
  * Deep zoom for every place of the page, on OpenSeadragon:
  *   studio.viewer(element, {label, margin})  an OpenSeadragon viewer with our defaults; its `deep` is told below
- *   studio.tileSource(tiles)                 what OpenSeadragon needs to know of a stage's tiles
+ *   studio.tileSource(tiles)                 what OpenSeadragon needs to know of a stage's tiles (layers.js)
  *   studio.link(viewers)                     keeps them at one place and one scale; returns what lets them go
  * A picture is one unit wide, whatever its pixels: a place in one stage is the same place in all others.
  *
@@ -20,10 +20,6 @@
   const OSD = window.OpenSeadragon;
   const CRISP_PERCENT = 300;
   const MOST_PERCENT = 1600;
-  // Until this long a stage waits for its sharp tiles before it takes the place of another.
-  const PATIENCE_MS = 300;
-  // A browser holds a picture beyond this as one only at great cost; without tiles its proxy has to do.
-  const MOST_PNG_PX = 4096;
   const STEP = 1.5;
   // A tile that is not there is told by the browser already, and is no fault of the page.
   const { debug, error } = window.console;
@@ -31,22 +27,6 @@
     error: { value: (text, ...rest) => (/^Tile /.test(text) ? debug : error)(text, ...rest) },
   });
   const calm = window.matchMedia("(prefers-reduced-motion: reduce)");
-
-  const source = (width, height, tileSize, tileOverlap, levels, getTileUrl) => ({
-    width,
-    height,
-    tileSize,
-    tileOverlap,
-    minLevel: 0,
-    maxLevel: levels - 1,
-    getTileUrl,
-    hasTransparency: () => false,
-  });
-  /* One file as one tile; it may have fewer pixels than the picture that it stands for. */
-  const whole = (url, { width, height }) => source(width, height, Math.max(width, height), 0, 1, () => url);
-
-  studio.tileSource = ({ url, width, height, tile, overlap, levels, version }) =>
-    source(width, height, tile, overlap, levels, (level, x, y) => `${url}/${level}/${x}_${y}.jpg?v=${version}`);
 
   function options(element) {
     const gestures = { clickToZoom: false, dblClickToZoom: false, flickEnabled: !calm.matches };
@@ -75,131 +55,6 @@
       gestureSettingsTouch: { ...gestures },
       gestureSettingsPen: { ...gestures },
     };
-  }
-
-  /* The stages of a viewer as layers: a proxy, its tiles over it; what was shown before, below both. */
-  class Layers {
-    constructor(viewer, deep) {
-      this.viewer = viewer;
-      this.deep = deep;
-      this.stage = null;
-      this.now = null;
-      this.old = [];
-      this.failed = new Set();
-      viewer.addHandler("tile-load-failed", ({ tiledImage, tile }) => this.drop(tiledImage, tile.getUrl()));
-    }
-
-    show(stage, home) {
-      const same = this.stage && stage && this.stage.proxy === stage.proxy;
-      this.stage = stage;
-      if (!same) this.change(stage, home);
-      if (stage) this.sharpen();
-    }
-
-    change(stage, home) {
-      if (this.now) this.old.push(this.now);
-      this.now = null;
-      if (!stage) {
-        this.clear();
-        return;
-      }
-      const now = { proxy: null, sharp: null, kind: "", items: new Set(), seen: false };
-      this.now = now;
-      const first = this.old.length === 0;
-      this.add(now, whole(stage.proxy, stage), (item) => {
-        now.proxy = item;
-        if (home || first) this.deep.home();
-        const late = () => this.reveal(now);
-        item.whenFullyLoaded(first || home ? late : () => setTimeout(late, now.sharp || now.kind ? PATIENCE_MS : 0));
-      });
-    }
-
-    /* Lays the sharpest that there is over the proxy: tiles, or a PNG that a browser can still hold. */
-    sharpen() {
-      const { stage, now } = this;
-      if (!now) return;
-      const url = stage.tiles && !this.failed.has(stage.tiles.url) ? stage.tiles.url : null;
-      const png = !url && stage.png && !this.failed.has(stage.png) && this.needsPng() ? stage.png : null;
-      if (!(url || png) || now.kind === (url || png) || (now.kind && png)) return;
-      if (now.sharp) this.remove(now, now.sharp);
-      now.kind = url || png;
-      this.add(now, url ? studio.tileSource(stage.tiles) : whole(png, stage), (item) => {
-        now.sharp = item;
-        item.addHandler("fully-loaded-change", () => this.spare(now));
-        item.whenFullyLoaded(() => this.reveal(now));
-      });
-    }
-
-    needsPng() {
-      const { width, height } = this.stage;
-      const longer = Math.max(width, height);
-      return longer > 1536 && longer <= MOST_PNG_PX && this.deep.devicePx() > (1536 * width) / longer;
-    }
-
-    add(now, tileSource, added) {
-      this.viewer.addTiledImage({
-        tileSource,
-        width: 1,
-        opacity: now.seen ? 1 : 0,
-        preload: true,
-        success: ({ item }) => {
-          // What was loaded for a stage is kept when another is shown, as far as there is room.
-          item.allowZombieCache(true);
-          if (this.now !== now) {
-            this.viewer.world.removeItem(item);
-            return;
-          }
-          now.items.add(item);
-          item.setOpacity(now.seen ? 1 : 0);
-          added(item);
-        },
-      });
-    }
-
-    /* Where sharp tiles cover the view, nothing is drawn below them: enlarging a proxy costs more than all else. */
-    spare(now) {
-      if (now.seen && now.proxy) now.proxy.setOpacity(now.sharp?.getFullyLoaded() ? 0 : 1);
-    }
-
-    reveal(now) {
-      if (this.now !== now || now.seen) return;
-      now.seen = true;
-      for (const item of now.items) item.setOpacity(1);
-      this.spare(now);
-      this.clear();
-      this.viewer.raiseEvent("deep-shown", { stage: this.stage });
-    }
-
-    clear() {
-      for (const layers of this.old) for (const item of layers.items) this.viewer.world.removeItem(item);
-      this.old = [];
-    }
-
-    remove(now, item) {
-      now.items.delete(item);
-      if (now.sharp === item) now.sharp = null;
-      this.spare(now);
-      this.viewer.world.removeItem(item);
-    }
-
-    /* A run's files may have been removed since: what is left of it is shown, and they are not asked for again. */
-    async drop(item, url) {
-      const { now } = this;
-      if (!now || !now.items.has(item) || this.failed.has(now.kind)) return;
-      if (item === now.proxy) {
-        this.reveal(now);
-        return;
-      }
-      const { kind } = now;
-      const answer = await fetch(url, { method: "HEAD" }).catch(() => null);
-      // Where nobody answers, the connection is at fault; OpenSeadragon asks once more.
-      if (!answer || answer.ok || now.kind !== kind || !now.items.has(item)) return;
-      this.failed.add(kind);
-      this.remove(now, item);
-      now.kind = "";
-      this.sharpen();
-      this.reveal(now);
-    }
   }
 
   studio.viewer = (element, { label = "", margin = 0 } = {}) => {
@@ -275,7 +130,7 @@
         else viewport.zoomTo((viewport.getZoom() * before) / cssPx(false), null, true);
       },
     };
-    const layers = new Layers(viewer, deep);
+    const layers = new studio.Layers(viewer, deep);
     viewer.deep = deep;
 
     const xy = ({ x, y }) => ({ x, y });
