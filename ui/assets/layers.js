@@ -7,6 +7,7 @@
   const studio = (window.studio = window.studio || {});
   // Until this long a stage waits for its sharp tiles before it takes the place of another.
   const PATIENCE_MS = 300;
+  const RETRY_MS = 4000;
   const PROXY_PX = 1536;
   // A browser holds a picture beyond this as one only at great cost; without tiles its proxy has to do.
   const MOST_PNG_PX = 4096;
@@ -148,8 +149,12 @@
         return;
       }
       const answer = await fetch(url, { method: "HEAD" }).catch(() => null);
-      // Where nobody answers, the connection is at fault; OpenSeadragon asks once more.
-      if (!answer || answer.ok || this.now !== now || !now.items.has(item)) return;
+      if (this.now !== now || !now.items.has(item)) return;
+      if (!answer || answer.ok) {
+        // The connection was at fault. OpenSeadragon asks once more; after that, what there is has to do.
+        setTimeout(() => this.reveal(now), RETRY_MS);
+        return;
+      }
       this.failed.add(url === stage.png ? url : stage.tiles.url);
       this.change(false);
       this.sharpen();
