@@ -165,7 +165,7 @@ def _wire_actions(parts: dict[str, Any], form: Form, runs: Runs, followers: list
         told = _told(event)
         return _named_once(parts, runs.extend(str(told.get("job")), _whole(told.get("target")), visitor))
 
-    def redo(visitor: str | None, *values: Any, event: gr.EventData) -> Patch:
+    def redo(event: gr.EventData, visitor: str | None, *values: Any) -> Patch:
         told = _told(event)
         return _named_once(parts, runs.redo(str(told.get("job")), _whole(told.get("stage")), values, visitor))
 

@@ -92,14 +92,14 @@ class Visits:
         page.on("console", lambda message: self._note_error(message.text, message.type))
         page.on("pageerror", lambda error: self._note_error(str(error), "error"))
         page.goto(self._address + path)
-        page.wait_for_selector("#run")
+        page.wait_for_selector("#run", state="attached")
         return page
 
     def reload(self, page: Any) -> None:
         """Refresh a page; that its stream is cut by this is no error."""
         before = list(self.errors)
         page.reload()
-        page.wait_for_selector("#run")
+        page.wait_for_selector("#run", state="attached")
         cut = ("AbortError", "Unexpected error Connection errored out", "Failed to fetch", "network error")
         self.errors = before + [e for e in self.errors[len(before) :] if not any(word in e for word in cut)]
 
