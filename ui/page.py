@@ -14,6 +14,7 @@ from gspn_core.plan import ModelCard
 from gspn_core.settings import FIELD_NAMES
 from ui import words
 from ui.caching import KeptFiles
+from ui.compare import build_compare, wire_compare
 from ui.form import Form, build_form, initial_values, next_example
 from ui.history import build_history, wire_history
 from ui.part import html_part, style_sheets
@@ -37,7 +38,10 @@ Build = Callable[[Jobs, ModelCard], gr.HTML]
 Wire = Callable[[gr.Blocks, dict[str, Any], Jobs, ModelCard], None]
 
 # The places beside the studio, in any order: how their part is built and how its events are wired.
-PLACES: Mapping[str, tuple[Build, Wire]] = {"history": (build_history, wire_history)}
+PLACES: Mapping[str, tuple[Build, Wire]] = {
+    "compare": (build_compare, wire_compare),
+    "history": (build_history, wire_history),
+}
 
 
 def build_page(jobs: Jobs, card: ModelCard, *, machine: Callable[[], str | None]) -> gr.Blocks:

@@ -210,6 +210,53 @@ ROWS: Mapping[str, str] = MappingProxyType(
     }
 )
 
+COMPARE: Mapping[str, str] = MappingProxyType(
+    {
+        "title": "Compare",
+        "modes": "How the pictures are shown",
+        "slider": "Slider",
+        "slider_title": "One over the other, parted by a line (S)",
+        "side": "Side by side",
+        "side_title": "Beside each other at the same place (B)",
+        "flip": "Flip",
+        "flip_title": "One at a time; hold Space for the next (H)",
+        "heat": "Difference",
+        "heat_title": "Where A and B differ (D)",
+        "swap": "Swap",
+        "swap_title": "Swap A and B (X)",
+        "link": "Copy link",
+        "linked": "Copied",
+        "link_failed": "Copy it from the address line",
+        "handle": "The line between A and B",
+        "add": "Add",
+        "add_title": "Add a stage",
+        "add_run": "Stages of the run at hand",
+        "add_history": "Choose in History",
+        "paste": "Paste a run's link",
+        "remove": "Leave out",
+        "empty_title": "Put pictures beside each other",
+        "empty_text": "Two to four stages of any runs, at the same place and the same size on the screen.",
+        "empty_run": "The last two stages of this run",
+        "one": "Add a second picture to compare with.",
+        "measuring": "measuring …",
+        "psnr": "PSNR",
+        "ssim": "SSIM",
+        "differ": "What differs",
+        "nothing": "The same settings.",
+        "same": "What is the same",
+        "setting": "Setting",
+        "pictures": "The pictures that are compared",
+        "open": "Show in Studio",
+    }
+)
+# What a part says that no other does, by its name.
+PARTS: Mapping[str, Mapping[str, str]] = MappingProxyType({"compare": COMPARE})
+COMPARE_ROWS: Mapping[str, str] = MappingProxyType(
+    {"size": "Size", "seconds": "Time", "memory": "Peak memory"}
+)
+COMPARE_TWO = "Two pictures are needed for that; add a second one."
+COMPARE_HEAT_ALT = "Map of where A and B differ: the lighter, the more"
+
 NOTHING_DONE: Mapping[str, str] = MappingProxyType(
     {
         "queued": "Another run has the device; yours starts by itself.",
@@ -372,3 +419,32 @@ def stage_announcement(number: int, count: int, duration: float | None) -> str:
 def file_name(height: int, width: int, seed: int | None) -> str:
     """Return the name under which a picture is downloaded."""
     return f"gspn-{width}x{height}" + ("" if seed is None else f"-seed-{seed}") + ".png"
+
+
+def no_stage(reference: str) -> str:
+    """Return the sentence for a stage that cannot be compared."""
+    return (
+        f"There is no finished picture {reference[:70]!r}; paste the link of a run, or choose one in History."
+    )
+
+
+def stage_seconds(stage: StageView) -> str:
+    """Return how long a stage took, and when it was reused, how long it had taken."""
+    if stage.reused:
+        return f"{seconds(stage.saved_seconds)}, {REUSED}"
+    return seconds(stage.seconds)
+
+
+def decibels(value: float | None) -> str:
+    """Return a ratio in decibels, None for pictures without any difference."""
+    return "equal" if value is None else f"{value:.1f} dB"
+
+
+def compared_at(height: int, width: int) -> str:
+    """Return at which size two pictures were measured."""
+    return f"A against B at {size(height, width)}"
+
+
+def heat_scale(top: float) -> str:
+    """Return what the light end of a map of differences stands for."""
+    return f"0 – {top:.0f} of 255"

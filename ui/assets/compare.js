@@ -1,0 +1,399 @@
+/* Two to four stages at one place: the server tells what they are, this lays them over or beside each other. */
+const words = props.words.compare;
+const studio = window.studio;
+const find = (selector) => element.querySelector(selector);
+const all = (selector) => [...element.querySelectorAll(selector)];
+const stage = find(".cmp-stage");
+const panes = all(".cmp-pane:not(.cmp-heat)");
+const heatPane = find(".cmp-heat");
+const handle = find(".cmp-handle");
+const MODES = { slider: "s", side: "b", flip: "h", heat: "d" };
+const MOST = 4;
+const RETRY_MS = 1500;
+const MOST_RETRIES = 20;
+
+let refs = [];
+let items = [];
+let mode = "slider";
+let part = 50;
+let shown = 0;
+let pair = null;
+let wanted = null;
+let retries = 0;
+let unlink = null;
+let linked = "";
+let place = null;
+const viewers = [];
+let heat = null;
+
+const set = (node, text) => {
+  if (node.textContent !== text) node.textContent = text;
+};
+const button = (text, pressed, act) => {
+  const made = document.createElement("button");
+  made.type = "button";
+  made.textContent = text;
+  made.addEventListener("click", act);
+  if (pressed !== null) made.setAttribute("aria-pressed", String(pressed));
+  return made;
+};
+
+function remember() {
+  if (studio.place !== "compare") return;
+  const at = place && `${place.x.toFixed(4)},${place.y.toFixed(4)},${place.zoom.toFixed(3)}`;
+  studio.address({ items: refs.join(",") || null, mode: refs.length ? mode : null, at: refs.length ? at : null });
+}
+
+function choose(next) {
+  refs = [...new Set(next)].slice(0, MOST);
+  pair = null;
+  retries = 0;
+  remember();
+  trigger("load", { items: refs });
+}
+
+function viewer(index) {
+  if (!viewers[index]) viewers[index] = prepare(panes[index]);
+  return viewers[index];
+}
+
+function prepare(pane) {
+  const made = studio.viewer(pane.querySelector(".cmp-canvas"), { label: "" });
+  let timer = 0;
+  made.addHandler("animation", paintZoom);
+  made.addHandler("animation-finish", () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => {
+      place = made.deep.place();
+      paintZoom();
+      remember();
+    }, 250);
+  });
+  return made;
+}
+
+const first = () => viewers[mode === "flip" ? shown : 0];
+
+function paintZoom() {
+  const one = mode === "heat" ? heat || first() : first();
+  set(find(".cmp-percent"), one && items.length > 1 ? `${Math.round(one.deep.percent())} %` : "");
+}
+
+/* Which panes there are to see; the pictures stay loaded while the mode changes. */
+function paintPanes() {
+  const ready = items.length > 1;
+  stage.dataset.mode = ready ? mode : "empty";
+  stage.dataset.count = String(items.length);
+  stage.style.setProperty("--part", `${part}%`);
+  panes.forEach((pane, index) => {
+    const there = ready && index < items.length && mode !== "heat" && (mode !== "slider" || index < 2);
+    pane.hidden = !there;
+    pane.classList.toggle("under", mode === "flip" && index !== shown);
+    if (index < items.length) set(pane.querySelector(".cmp-tag"), `${items[index].letter} · ${items[index].title}`);
+  });
+  heatPane.hidden = !(ready && mode === "heat");
+  handle.hidden = !(ready && mode === "slider");
+  handle.setAttribute("aria-valuenow", String(Math.round(part)));
+  find(".cmp-empty").hidden = ready;
+  if (!ready) return;
+  items.forEach((item, index) => viewer(index).deep.show(item.card));
+  if (mode === "heat" && pair && pair.card) {
+    if (!heat) heat = prepare(heatPane);
+    heat.deep.show(pair.card);
+    set(heatPane.querySelector(".cmp-tag"), `A − B · ${pair.scale}`);
+  } else if (mode === "heat") set(heatPane.querySelector(".cmp-tag"), (pair && pair.error) || words.measuring);
+  relink();
+}
+
+function relink() {
+  const group = items.map((_, index) => viewers[index]);
+  if (heat) group.push(heat);
+  const name = `${items.length}${heat ? "h" : ""}`;
+  if (name === linked) return;
+  if (unlink) unlink();
+  linked = name;
+  unlink = studio.link(group);
+}
+
+function restorePlace() {
+  const at = new URLSearchParams(window.location.search).get("at");
+  const [x, y, zoom] = (at || "").split(",").map(Number);
+  if (![x, y, zoom].every(Number.isFinite) || zoom <= 0) return;
+  place = { x, y, zoom };
+  const one = viewer(0);
+  one.addOnceHandler("deep-shown", () => one.deep.goTo(place, true));
+}
+
+function paintBar() {
+  const ready = items.length > 1;
+  find(".cmp-modes").replaceChildren(
+    ...Object.keys(MODES).map((name) => {
+      const made = button(words[name], name === mode, () => setMode(name));
+      made.title = words[`${name}_title`];
+      made.disabled = !ready;
+      return made;
+    })
+  );
+  const letters = find(".cmp-letters");
+  letters.hidden = !(ready && mode === "flip");
+  letters.replaceChildren(
+    ...items.map((item, index) => {
+      const made = button(item.letter, index === shown, () => flip(index, true));
+      made.addEventListener("pointerenter", (event) => event.pointerType === "mouse" && flip(index, false));
+      made.addEventListener("pointerleave", (event) => event.pointerType === "mouse" && flip(kept, false));
+      return made;
+    })
+  );
+  for (const name of [".cmp-swap", ".cmp-fit", ".cmp-full", ".cmp-link"]) find(name).disabled = !ready;
+}
+
+let kept = 0;
+function flip(index, keep) {
+  if (index >= items.length) return;
+  shown = index;
+  if (keep) kept = index;
+  panes.forEach((pane, at) => pane.classList.toggle("under", at !== shown));
+  find(".cmp-letters").childNodes.forEach((node, at) => node.setAttribute("aria-pressed", String(at === shown)));
+  paintZoom();
+}
+
+function setMode(next) {
+  mode = next;
+  kept = shown = 0;
+  paintBar();
+  paintPanes();
+  paintZoom();
+  remember();
+}
+
+function when(seconds) {
+  const options = { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" };
+  return new Date(seconds * 1000).toLocaleString([], options);
+}
+
+function paintItems() {
+  find(".cmp-items").replaceChildren(
+    ...items.map((item, index) => {
+      const made = document.createElement("li");
+      made.innerHTML =
+        '<b class="cmp-letter"></b><span class="cmp-thumb"><img alt="" draggable="false"></span>' +
+        '<span class="cmp-text"><b></b><span class="cmp-prompt"></span><time></time></span>' +
+        '<button type="button" class="cmp-open"></button><button type="button" class="cmp-remove">×</button>';
+      set(made.querySelector(".cmp-letter"), item.letter);
+      made.querySelector("img").src = item.card.proxy;
+      set(made.querySelector(".cmp-text b"), item.title);
+      set(made.querySelector(".cmp-prompt"), item.prompt);
+      set(made.querySelector("time"), when(item.created));
+      const open = made.querySelector(".cmp-open");
+      set(open, words.open);
+      open.addEventListener("click", () => studio.act && studio.act("open", { job: item.job }));
+      open.hidden = !studio.act;
+      const remove = made.querySelector(".cmp-remove");
+      remove.title = words.remove;
+      remove.setAttribute("aria-label", `${words.remove} ${item.letter}`);
+      remove.addEventListener("click", () => choose(refs.filter((_, at) => at !== index)));
+      return made;
+    })
+  );
+  find(".cmp-add").hidden = items.length >= MOST;
+}
+
+function cell(kind, text) {
+  const made = document.createElement(kind);
+  made.textContent = text;
+  if (kind === "th") made.scope = "col";
+  return made;
+}
+
+function row(label, values) {
+  const made = document.createElement("tr");
+  const head = cell("th", label);
+  head.scope = "row";
+  made.append(head, ...values.map((value) => cell("td", value)));
+  return made;
+}
+
+function paintTables() {
+  const { differ, facts, same } = props.value;
+  const table = find(".cmp-table");
+  table.hidden = items.length < 2;
+  const head = document.createElement("tr");
+  head.append(cell("th", words.setting), ...items.map((item) => cell("th", item.letter)));
+  table.tHead.replaceChildren(head);
+  table.tBodies[0].replaceChildren(...[...differ, ...facts].map(([label, values]) => row(label, values)));
+  find(".cmp-scroll").tabIndex = table.hidden ? -1 : 0;
+  const title = find(".cmp-differ-title");
+  title.hidden = items.length < 2;
+  const folded = find(".cmp-same");
+  folded.hidden = items.length < 2 || !same.length;
+  folded.querySelector("dl").replaceChildren(
+    ...same.map(([label, value]) => {
+      const made = document.createElement("div");
+      made.append(cell("dt", label), cell("dd", value));
+      return made;
+    })
+  );
+}
+
+function paintFigures() {
+  const list = find(".cmp-figures");
+  list.hidden = items.length < 2;
+  const value = (name) => (pair ? pair[name] || "—" : words.measuring);
+  list.replaceChildren(
+    ...["psnr", "ssim"].map((name) => {
+      const made = document.createElement("div");
+      made.append(cell("dt", words[name]), cell("dd", value(name)));
+      return made;
+    })
+  );
+  set(find(".cmp-note"), items.length < 2 ? (items.length ? words.one : "") : (pair && (pair.error || pair.note)) || "");
+}
+
+function paintAdd() {
+  const run = studio.run;
+  const done = run ? run.stages.filter((one) => one.done) : [];
+  find(".cmp-stages").replaceChildren(
+    ...done.map((one) => {
+      const ref = `${run.job}.${one.index}`;
+      const made = button(one.title, null, () => choose([...refs, ref]));
+      made.disabled = refs.includes(ref);
+      return made;
+    })
+  );
+  find(".cmp-last-two").disabled = done.length < 2;
+}
+
+/* Figures are asked for once for each pair; a picture that is still being written is asked for again. */
+function askForFigures() {
+  if (items.length < 2) return;
+  const name = `${refs[0]} ${refs[1]}`;
+  if (wanted === name || (pair && pair.name === name)) return;
+  wanted = name;
+  trigger("measure", { items: refs });
+}
+
+function take(told) {
+  const name = `${refs[0]} ${refs[1]}`;
+  wanted = null;
+  pair = { ...told, name };
+  const writing = told.error && items.slice(0, 2).some((item) => !item.card.png);
+  if (!writing || retries >= MOST_RETRIES) return;
+  retries += 1;
+  setTimeout(() => {
+    if (pair && pair.name === name && studio.place === "compare") {
+      pair = null;
+      trigger("load", { items: refs });
+    }
+  }, RETRY_MS);
+}
+
+function paint() {
+  const value = props.value;
+  if (!value || !value.items) return;
+  items = value.items;
+  refs = items.map((item) => item.ref);
+  if (value.pair) take(value.pair);
+  const said = find(".cmp-said");
+  said.hidden = !value.said;
+  set(said, value.said || "");
+  if (shown >= items.length) kept = shown = 0;
+  paintItems();
+  paintBar();
+  paintPanes();
+  paintTables();
+  paintFigures();
+  paintAdd();
+  paintZoom();
+  askForFigures();
+}
+
+function slide(clientX) {
+  const box = stage.getBoundingClientRect();
+  part = Math.min(100, Math.max(0, ((clientX - box.left) / box.width) * 100));
+  stage.style.setProperty("--part", `${part}%`);
+  handle.setAttribute("aria-valuenow", String(Math.round(part)));
+}
+handle.addEventListener("pointerdown", (event) => {
+  handle.setPointerCapture(event.pointerId);
+  handle.classList.add("held");
+});
+handle.addEventListener("pointermove", (event) => handle.classList.contains("held") && slide(event.clientX));
+for (const name of ["pointerup", "pointercancel"]) handle.addEventListener(name, () => handle.classList.remove("held"));
+handle.addEventListener("keydown", (event) => {
+  const steps = { ArrowLeft: -2, ArrowRight: 2, PageDown: -10, PageUp: 10, Home: -100, End: 100 };
+  if (!(event.key in steps)) return;
+  event.preventDefault();
+  event.stopPropagation();
+  const box = stage.getBoundingClientRect();
+  slide(box.left + ((part + steps[event.key]) / 100) * box.width);
+});
+
+const swap = () => choose([refs[1], refs[0], ...refs.slice(2)]);
+find(".cmp-swap").addEventListener("click", swap);
+find(".cmp-fit").addEventListener("click", () => first().deep.fit());
+find(".cmp-full").addEventListener("click", () => first().deep.full());
+find(".cmp-link").addEventListener("click", async (event) => {
+  const made = event.currentTarget;
+  remember();
+  try {
+    await navigator.clipboard.writeText(window.location.href);
+    set(made, words.linked);
+  } catch {
+    set(made, words.link_failed);
+  }
+  setTimeout(() => set(made, words.link), 2000);
+});
+find(".cmp-last-two").addEventListener("click", () => {
+  const run = studio.run;
+  const done = run ? run.stages.filter((one) => one.done) : [];
+  choose(done.slice(-2).map((one) => `${run.job}.${one.index}`));
+});
+for (const made of all(".cmp-history")) made.addEventListener("click", () => studio.go("history"));
+
+function pasted(text) {
+  const plain = text.trim();
+  try {
+    const asked = new URL(plain, window.location.href).searchParams;
+    if (asked.get("items")) return asked.get("items").split(",");
+    if (asked.get("job")) return [asked.get("job")];
+  } catch {
+    /* Not an address: it may be the run itself. */
+  }
+  return plain ? [plain] : [];
+}
+find(".cmp-paste").addEventListener("change", (event) => {
+  const more = pasted(event.currentTarget.value);
+  event.currentTarget.value = "";
+  if (more.length) choose([...refs, ...more]);
+});
+
+document.addEventListener("keydown", (event) => {
+  if (studio.place !== "compare" || event.isComposing || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.target.closest("input, textarea, select, summary, dialog") || items.length < 2) return;
+  const key = event.key.toLowerCase();
+  const asked = Object.keys(MODES).find((name) => MODES[name] === key);
+  if (asked) setMode(asked);
+  else if (key === "x") swap();
+  else if (key === " " && mode === "flip" && !event.repeat) flip((kept + 1) % items.length, false);
+  else if (mode === "flip" && key >= "1" && key <= "4") flip(Number(key) - 1, true);
+  else if (!(event.target.closest(".openseadragon-canvas") || !first()?.deep.key(event))) return;
+  else if (key !== " " || mode !== "flip") return;
+  event.preventDefault();
+});
+document.addEventListener("keyup", (event) => {
+  if (studio.place === "compare" && event.key === " " && mode === "flip") flip(kept, false);
+});
+
+studio.onPlace("compare", (detail) => {
+  const asked = new URLSearchParams(window.location.search);
+  if (MODES[asked.get("mode")]) mode = asked.get("mode");
+  else if (window.matchMedia("(width <= 760px)").matches) mode = "slider";
+  const next = detail.items || (asked.get("items") ? asked.get("items").split(",") : refs);
+  if (asked.get("at") && !detail.items) restorePlace();
+  if (next.length) choose(next);
+  else paint();
+});
+window.addEventListener("studio:run", () => studio.place === "compare" && paintAdd());
+
+watch("value", paint);
+paint();

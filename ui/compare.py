@@ -1,0 +1,182 @@
+"""Two to four stages of any runs beside each other: what assets/compare.js shows of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from gspn_core.errors import BadSetting, GspnError
+from gspn_core.jobs.job import JobView, StageView
+from gspn_core.jobs.pairs import PairFigures
+from gspn_core.jobs.worker import Jobs
+from gspn_core.plan import LATER_STAGES_ONLY, ModelCard
+from gspn_core.settings import FIELD_NAMES, Settings
+from ui import words
+from ui.ladder import file_url, tiles_props
+from ui.part import html_part
+
+MOST_ITEMS = 4
+LETTERS = "ABCD"
+_REFERENCE = re.compile(r"([A-Za-z0-9_-]{16,64})(?:\.([0-9]{1,2}))?")
+# What says nothing of a single stage's picture, or is told by its size.
+_NOT_TOLD = ("overrides", "target", "aspect")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """A stage that is compared, and the settings that it was made with, by name."""
+
+    job: JobView
+    stage: StageView
+    settings: Mapping[str, Any]
+
+    @property
+    def reference(self) -> str:
+        """Return "job.stage", as the address and the browser name it."""
+        return f"{self.job.id}.{self.stage.index}"
+
+
+def build_compare(_jobs: Jobs, _card: ModelCard) -> gr.HTML:
+    """Draw the place into the open gradio block; it is filled when it is first entered."""
+    return html_part("compare", compare_props(()))
+
+
+def wire_compare(_page: gr.Blocks, parts: dict[str, Any], jobs: Jobs, _card: ModelCard) -> None:
+    """Let the place ask for stages and for the figures of a pair."""
+    quiet = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+
+    def load(event: gr.EventData) -> dict[str, Any]:
+        asked = event._data or {}
+        return loaded(jobs, asked.get("items") or [])
+
+    def measure(event: gr.EventData) -> dict[str, Any]:
+        asked = event._data or {}
+        references = asked.get("items") or []
+        return loaded(jobs, references) | {"pair": measured(jobs, references)}
+
+    part = parts["compare"]
+    part.load(load, None, part, trigger_mode="multiple", **quiet)
+    part.measure(measure, None, part, trigger_mode="multiple", **quiet)
+
+
+def loaded(jobs: Jobs, references: Sequence[Any]) -> dict[str, Any]:
+    """Return what the place shows of stages named "job.stage"; one that is not there is said and left out."""
+    items, said = [], ""
+    for reference in list(references)[:MOST_ITEMS]:
+        try:
+            items.append(find_item(jobs, reference))
+        except GspnError as refusal:
+            said = str(refusal)
+    return compare_props(items, said=said)
+
+
+def measured(jobs: Jobs, references: Sequence[Any]) -> dict[str, Any]:
+    """Return the figures of the first two stages, or the sentence why there are none."""
+    try:
+        one, other = (find_item(jobs, reference) for reference in list(references)[:2])
+        figures = jobs.compare((one.job.id, one.stage.index), (other.job.id, other.stage.index))
+    except ValueError as refusal:
+        # BadSetting is one too, and says itself what is wrong.
+        return {"error": str(refusal) if isinstance(refusal, GspnError) else words.COMPARE_TWO}
+    except GspnError as refusal:
+        return {"error": str(refusal)}
+    return pair_props(figures) | {"items": [one.reference, other.reference]}
+
+
+def find_item(jobs: Jobs, reference: Any) -> Item:
+    """Return the finished stage that "job.stage" names, the last one for "job"; raise GspnError for none."""
+    match = _REFERENCE.fullmatch(reference) if isinstance(reference, str) else None
+    if match is None:
+        raise GspnError(words.no_stage(str(reference)))
+    job = jobs.view(match[1])
+    finished = [stage for stage in job.stages if stage.proxy_path]
+    if match[2] is not None:
+        finished = [stage for stage in finished if stage.index == int(match[2])]
+    if not finished:
+        raise GspnError(words.no_stage(reference))
+    return Item(job=job, stage=finished[-1], settings=_settings_of(job, finished[-1]))
+
+
+def compare_props(items: Sequence[Item], *, said: str = "") -> dict[str, Any]:
+    """Return the stages, the rows in which they differ and those in which they do not, ready for JSON."""
+    rows = [(words.LABELS[name], [item.settings.get(name) for item in items], name) for name in FIELD_NAMES]
+    rows = [row for row in rows if row[2] not in _NOT_TOLD and any(value is not None for value in row[1])]
+    differ = [row for row in rows if any(value != row[1][0] for value in row[1])]
+    same = [row for row in rows if row not in differ]
+    facts = [
+        (words.COMPARE_ROWS["size"], [words.size(i.stage.height, i.stage.width) for i in items]),
+        (words.COMPARE_ROWS["seconds"], [words.stage_seconds(i.stage) for i in items]),
+        (words.COMPARE_ROWS["memory"], [words.bytes_(i.stage.peak_bytes) for i in items]),
+    ]
+    return {
+        "items": [_item_props(letter, item) for letter, item in zip(LETTERS, items, strict=False)],
+        "differ": [[label, [_shown(v) for v in values]] for label, values, _ in differ],
+        "facts": [[label, values] for label, values in facts] if items else [],
+        "same": [[label, _shown(values[0])] for label, values, _ in same] if items else [],
+        "pair": None,
+        "said": said,
+    }
+
+
+def pair_props(figures: PairFigures) -> dict[str, Any]:
+    """Return the figures of a pair and its map of differences as a card that the viewer shows."""
+    heat = file_url(figures.heat_path)
+    return {
+        "psnr": words.decibels(figures.psnr),
+        "ssim": f"{figures.ssim:.3f}",
+        "note": words.compared_at(figures.height, figures.width),
+        "scale": words.heat_scale(figures.heat_top),
+        "card": {
+            "width": figures.width,
+            "height": figures.height,
+            "proxy": heat,
+            "tiles": None,
+            "png": heat,
+            "alt": words.COMPARE_HEAT_ALT,
+        },
+    }
+
+
+def _item_props(letter: str, item: Item) -> dict[str, Any]:
+    stage, prompt = item.stage, str(item.job.settings.get("prompt", ""))
+    return {
+        "ref": item.reference,
+        "letter": letter,
+        "job": item.job.id,
+        "title": words.size(stage.height, stage.width),
+        "prompt": prompt,
+        "created": item.job.created,
+        "card": {
+            "width": stage.width,
+            "height": stage.height,
+            "proxy": file_url(stage.proxy_path),
+            "tiles": tiles_props(stage),
+            "png": file_url(stage.png_path),
+            "alt": f"{letter}: {words.picture_alt(prompt, stage.height, stage.width)}",
+        },
+    }
+
+
+def _settings_of(job: JobView, stage: StageView) -> dict[str, Any]:
+    """Return a stage's own settings by name, those left out that it does not read."""
+    known = {name: value for name, value in job.settings.items() if name in FIELD_NAMES}
+    try:
+        settings = Settings.from_dict(known)
+        own = settings.at_stage((settings.target or 0) // 2 ** (len(job.stages) - 1 - stage.index)).to_dict()
+    except BadSetting:
+        own = known
+    return {
+        name: value for name, value in own.items() if not (stage.index == 0 and name in LATER_STAGES_ONLY)
+    }
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return words.UNKNOWN
+    if isinstance(value, float):
+        return f"{value:g}"
+    return words.CHOICES.get(value, str(value)) if isinstance(value, str) else str(value)
