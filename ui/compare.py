@@ -105,7 +105,8 @@ def compare_props(items: Sequence[Item], *, said: str = "") -> dict[str, Any]:
     """Return the stages, the rows in which they differ and those in which they do not, ready for JSON."""
     rows = [(words.LABELS[name], [item.settings.get(name) for item in items], name) for name in FIELD_NAMES]
     rows = [row for row in rows if row[2] not in _NOT_TOLD and any(value is not None for value in row[1])]
-    differ = [row for row in rows if any(value != row[1][0] for value in row[1])]
+    # A first stage that does not read a setting does not differ in it.
+    differ = [row for row in rows if len({str(value) for value in row[1] if value is not None}) > 1]
     same = [row for row in rows if row not in differ]
     facts = [
         (words.COMPARE_ROWS["size"], [words.size(i.stage.height, i.stage.width) for i in items]),
@@ -116,7 +117,7 @@ def compare_props(items: Sequence[Item], *, said: str = "") -> dict[str, Any]:
         "items": [_item_props(letter, item) for letter, item in zip(LETTERS, items, strict=False)],
         "differ": [[label, [_shown(v) for v in values]] for label, values, _ in differ],
         "facts": [[label, values] for label, values in facts] if items else [],
-        "same": [[label, _shown(values[0])] for label, values, _ in same] if items else [],
+        "same": [[label, _shown(next(v for v in values if v is not None))] for label, values, _ in same],
         "pair": None,
         "said": said,
     }

@@ -25,8 +25,7 @@ SCRIPTS = (
 def html_part(name: str, value: dict[str, Any], **props: Any) -> gr.HTML:
     """Return the part whose markup is assets/<name>.html and whose script is assets/<name>.js.
 
-    The script finds words.SCREEN, with the part's own words under its name, and the props in `props`; `value`
-    is what events change.
+    The script finds words.SCREEN and the props in `props`, `value` being what events change.
     """
     return gr.HTML(
         value=value,
@@ -35,7 +34,7 @@ def html_part(name: str, value: dict[str, Any], **props: Any) -> gr.HTML:
         head=shared_scripts(),
         apply_default_css=False,
         elem_id=name,
-        words={**words.SCREEN, name: dict(words.PARTS.get(name, {}))},
+        words=dict(words.SCREEN),
         **props,
     )
 

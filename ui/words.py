@@ -137,6 +137,46 @@ KEYS: tuple[tuple[str, str], ...] = (
     ("?", "Show these keys"),
 )
 
+_COMPARE: Mapping[str, str] = MappingProxyType(
+    {
+        "compare_title": "Compare",
+        "compare_modes": "How the pictures are shown",
+        "compare_slider": "Slider",
+        "compare_slider_title": "One over the other, parted by a line (S)",
+        "compare_side": "Side by side",
+        "compare_side_title": "Beside each other at the same place (B)",
+        "compare_flip": "Flip",
+        "compare_flip_title": "One at a time; hold Space for the next (H)",
+        "compare_heat": "Difference",
+        "compare_heat_title": "Where A and B differ (D)",
+        "compare_swap": "Swap",
+        "compare_swap_title": "Swap A and B (X)",
+        "compare_link": "Copy link",
+        "compare_linked": "Copied",
+        "compare_link_failed": "Copy it from the address line",
+        "compare_handle": "The line between A and B",
+        "compare_add": "Add",
+        "compare_add_title": "Add a stage",
+        "compare_add_run": "Stages of the run at hand",
+        "compare_add_history": "Choose in History",
+        "compare_paste": "Paste a run's link",
+        "compare_remove": "Leave out",
+        "compare_empty_title": "Put pictures beside each other",
+        "compare_empty_text": "Two to four stages of any runs, at the same place and the same size on the screen.",
+        "compare_empty_run": "The last two stages of this run",
+        "compare_one": "Add a second picture to compare with.",
+        "compare_measuring": "measuring …",
+        "compare_psnr": "PSNR",
+        "compare_ssim": "SSIM",
+        "compare_differ": "What differs",
+        "compare_nothing": "The same settings.",
+        "compare_same": "What is the same",
+        "compare_setting": "Setting",
+        "compare_pictures": "The pictures that are compared",
+        "compare_open": "Show in Studio",
+    }
+)
+
 SCREEN: Mapping[str, str] = MappingProxyType(
     {
         "viewer": "Picture",
@@ -195,6 +235,7 @@ SCREEN: Mapping[str, str] = MappingProxyType(
         "left_after": "left",
         "left_unknown": "— left",
         "keys": "Ctrl Enter run · Esc stop · 1–9 stage · Z 1:1 · F full screen · ? keys",
+        **_COMPARE,
     }
 )
 
@@ -210,47 +251,6 @@ ROWS: Mapping[str, str] = MappingProxyType(
     }
 )
 
-COMPARE: Mapping[str, str] = MappingProxyType(
-    {
-        "title": "Compare",
-        "modes": "How the pictures are shown",
-        "slider": "Slider",
-        "slider_title": "One over the other, parted by a line (S)",
-        "side": "Side by side",
-        "side_title": "Beside each other at the same place (B)",
-        "flip": "Flip",
-        "flip_title": "One at a time; hold Space for the next (H)",
-        "heat": "Difference",
-        "heat_title": "Where A and B differ (D)",
-        "swap": "Swap",
-        "swap_title": "Swap A and B (X)",
-        "link": "Copy link",
-        "linked": "Copied",
-        "link_failed": "Copy it from the address line",
-        "handle": "The line between A and B",
-        "add": "Add",
-        "add_title": "Add a stage",
-        "add_run": "Stages of the run at hand",
-        "add_history": "Choose in History",
-        "paste": "Paste a run's link",
-        "remove": "Leave out",
-        "empty_title": "Put pictures beside each other",
-        "empty_text": "Two to four stages of any runs, at the same place and the same size on the screen.",
-        "empty_run": "The last two stages of this run",
-        "one": "Add a second picture to compare with.",
-        "measuring": "measuring …",
-        "psnr": "PSNR",
-        "ssim": "SSIM",
-        "differ": "What differs",
-        "nothing": "The same settings.",
-        "same": "What is the same",
-        "setting": "Setting",
-        "pictures": "The pictures that are compared",
-        "open": "Show in Studio",
-    }
-)
-# What a part says that no other does, by its name.
-PARTS: Mapping[str, Mapping[str, str]] = MappingProxyType({"compare": COMPARE})
 COMPARE_ROWS: Mapping[str, str] = MappingProxyType(
     {"size": "Size", "seconds": "Time", "memory": "Peak memory"}
 )

@@ -1,5 +1,5 @@
 /* Two to four stages at one place: the server tells what they are, this lays them over or beside each other. */
-const words = props.words.compare;
+const words = props.words;
 const studio = window.studio;
 const find = (selector) => element.querySelector(selector);
 const all = (selector) => [...element.querySelectorAll(selector)];
@@ -101,7 +101,7 @@ function paintPanes() {
     if (!heat) heat = prepare(heatPane);
     heat.deep.show(pair.card);
     set(heatPane.querySelector(".cmp-tag"), `A − B · ${pair.scale}`);
-  } else if (mode === "heat") set(heatPane.querySelector(".cmp-tag"), (pair && pair.error) || words.measuring);
+  } else if (mode === "heat") set(heatPane.querySelector(".cmp-tag"), (pair && pair.error) || words.compare_measuring);
   relink();
 }
 
@@ -128,8 +128,8 @@ function paintBar() {
   const ready = items.length > 1;
   find(".cmp-modes").replaceChildren(
     ...Object.keys(MODES).map((name) => {
-      const made = button(words[name], name === mode, () => setMode(name));
-      made.title = words[`${name}_title`];
+      const made = button(words[`compare_${name}`], name === mode, () => setMode(name));
+      made.title = words[`compare_${name}_title`];
       made.disabled = !ready;
       return made;
     })
@@ -185,12 +185,12 @@ function paintItems() {
       set(made.querySelector(".cmp-prompt"), item.prompt);
       set(made.querySelector("time"), when(item.created));
       const open = made.querySelector(".cmp-open");
-      set(open, words.open);
+      set(open, words.compare_open);
       open.addEventListener("click", () => studio.act && studio.act("open", { job: item.job }));
       open.hidden = !studio.act;
       const remove = made.querySelector(".cmp-remove");
-      remove.title = words.remove;
-      remove.setAttribute("aria-label", `${words.remove} ${item.letter}`);
+      remove.title = words.compare_remove;
+      remove.setAttribute("aria-label", `${words.compare_remove} ${item.letter}`);
       remove.addEventListener("click", () => choose(refs.filter((_, at) => at !== index)));
       return made;
     })
@@ -218,7 +218,7 @@ function paintTables() {
   const table = find(".cmp-table");
   table.hidden = items.length < 2;
   const head = document.createElement("tr");
-  head.append(cell("th", words.setting), ...items.map((item) => cell("th", item.letter)));
+  head.append(cell("th", words.compare_setting), ...items.map((item) => cell("th", item.letter)));
   table.tHead.replaceChildren(head);
   table.tBodies[0].replaceChildren(...[...differ, ...facts].map(([label, values]) => row(label, values)));
   find(".cmp-scroll").tabIndex = table.hidden ? -1 : 0;
@@ -238,15 +238,15 @@ function paintTables() {
 function paintFigures() {
   const list = find(".cmp-figures");
   list.hidden = items.length < 2;
-  const value = (name) => (pair ? pair[name] || "—" : words.measuring);
+  const value = (name) => (pair ? pair[name] || "—" : words.compare_measuring);
   list.replaceChildren(
     ...["psnr", "ssim"].map((name) => {
       const made = document.createElement("div");
-      made.append(cell("dt", words[name]), cell("dd", value(name)));
+      made.append(cell("dt", words[`compare_${name}`]), cell("dd", value(name)));
       return made;
     })
   );
-  set(find(".cmp-note"), items.length < 2 ? (items.length ? words.one : "") : (pair && (pair.error || pair.note)) || "");
+  set(find(".cmp-note"), items.length < 2 ? (items.length ? words.compare_one : "") : (pair && (pair.error || pair.note)) || "");
 }
 
 function paintAdd() {
@@ -337,11 +337,11 @@ find(".cmp-link").addEventListener("click", async (event) => {
   remember();
   try {
     await navigator.clipboard.writeText(window.location.href);
-    set(made, words.linked);
+    set(made, words.compare_linked);
   } catch {
-    set(made, words.link_failed);
+    set(made, words.compare_link_failed);
   }
-  setTimeout(() => set(made, words.link), 2000);
+  setTimeout(() => set(made, words.compare_link), 2000);
 });
 find(".cmp-last-two").addEventListener("click", () => {
   const run = studio.run;
