@@ -162,7 +162,7 @@ _COMPARE: Mapping[str, str] = MappingProxyType(
         "compare_paste": "Paste a run's link",
         "compare_remove": "Leave out",
         "compare_empty_title": "Put pictures beside each other",
-        "compare_empty_text": "Two to four stages of any runs, at the same place and the same size on the screen.",
+        "compare_empty_text": "Two to four stages of any runs, at one place and one size on the screen.",
         "compare_empty_run": "The last two stages of this run",
         "compare_one": "Add a second picture to compare with.",
         "compare_measuring": "measuring …",

@@ -7,7 +7,12 @@ const stage = find(".cmp-stage");
 const panes = all(".cmp-pane:not(.cmp-heat)");
 const heatPane = find(".cmp-heat");
 const handle = find(".cmp-handle");
-const MODES = { slider: "s", side: "b", flip: "h", heat: "d" };
+const MODES = {
+  slider: { key: "s", word: words.compare_slider, title: words.compare_slider_title },
+  side: { key: "b", word: words.compare_side, title: words.compare_side_title },
+  flip: { key: "h", word: words.compare_flip, title: words.compare_flip_title },
+  heat: { key: "d", word: words.compare_heat, title: words.compare_heat_title },
+};
 const MOST = 4;
 const RETRY_MS = 1500;
 const MOST_RETRIES = 20;
@@ -128,8 +133,8 @@ function paintBar() {
   const ready = items.length > 1;
   find(".cmp-modes").replaceChildren(
     ...Object.keys(MODES).map((name) => {
-      const made = button(words[`compare_${name}`], name === mode, () => setMode(name));
-      made.title = words[`compare_${name}_title`];
+      const made = button(MODES[name].word, name === mode, () => setMode(name));
+      made.title = MODES[name].title;
       made.disabled = !ready;
       return made;
     })
@@ -240,9 +245,12 @@ function paintFigures() {
   list.hidden = items.length < 2;
   const value = (name) => (pair ? pair[name] || "—" : words.compare_measuring);
   list.replaceChildren(
-    ...["psnr", "ssim"].map((name) => {
+    ...[
+      [words.compare_psnr, value("psnr")],
+      [words.compare_ssim, value("ssim")],
+    ].map((pair) => {
       const made = document.createElement("div");
-      made.append(cell("dt", words[`compare_${name}`]), cell("dd", value(name)));
+      made.append(cell("dt", pair[0]), cell("dd", pair[1]));
       return made;
     })
   );
@@ -371,7 +379,7 @@ document.addEventListener("keydown", (event) => {
   if (studio.place !== "compare" || event.isComposing || event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.target.closest("input, textarea, select, summary, dialog") || items.length < 2) return;
   const key = event.key.toLowerCase();
-  const asked = Object.keys(MODES).find((name) => MODES[name] === key);
+  const asked = Object.keys(MODES).find((name) => MODES[name].key === key);
   if (asked) setMode(asked);
   else if (key === "x") swap();
   else if (key === " " && mode === "flip" && !event.repeat) flip((kept + 1) % items.length, false);
