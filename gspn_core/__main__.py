@@ -25,8 +25,9 @@ from gspn_core.errors import AdapterMismatch, BadSetting, GspnError, ModelUnavai
 from gspn_core.events import Event, PlanReady, StageDone, StepDone
 from gspn_core.jobs.files import write_failure
 from gspn_core.jobs.fold import fold
-from gspn_core.jobs.images import picture_info, read_png, versions, write_png, write_proxy, write_sidecar
+from gspn_core.jobs.images import picture_info, versions, write_png, write_proxy, write_sidecar
 from gspn_core.jobs.job import Ended, JobView
+from gspn_core.jobs.png_text import read_png
 from gspn_core.jobs.terminal import Progress
 from gspn_core.plan import CascadePlan
 from gspn_core.settings import CHOICES, FIELD_NAMES, RANGES, Settings

@@ -15,6 +15,7 @@ from gspn_core.settings import FIELD_NAMES
 from ui import words
 from ui.caching import KeptFiles
 from ui.compare import build_compare, wire_compare
+from ui.drop import build_drop, wire_drop
 from ui.form import Form, build_form, initial_values, next_example
 from ui.history import build_history, wire_history
 from ui.part import html_part, style_sheets
@@ -66,6 +67,7 @@ def build_page(jobs: Jobs, card: ModelCard, *, machine: Callable[[], str | None]
             with gr.Column(elem_id="settings"):
                 with gr.Column(elem_id="fields"):
                     form = build_form(card)
+                    parts["drop"] = build_drop()
                 with gr.Column(elem_id="actions"):
                     parts["notice"] = html_part("notice", notice())
                     parts["ahead"] = html_part("ahead", {"text": ""})
@@ -88,6 +90,7 @@ def build_page(jobs: Jobs, card: ModelCard, *, machine: Callable[[], str | None]
         _wire_actions(parts, form, runs, followers)
         _wire_form(parts, form, runs, card)
         _wire_loading(parts, timer, runs, machine)
+        wire_drop(parts, form, jobs, card)
         for _, wire in PLACES.values():
             wire(page, parts, jobs, card)
     return page.queue(default_concurrency_limit=None, max_size=MAX_WAITING_EVENTS)

@@ -177,6 +177,18 @@ _COMPARE: Mapping[str, str] = MappingProxyType(
     }
 )
 
+_DROP: Mapping[str, str] = MappingProxyType(
+    {
+        "drop_open": "Settings from a picture …",
+        "drop_here": "Let go: the settings come from the picture's text",
+        "drop_hint": "Drop a PNG anywhere, paste it, or choose it; its pixels stay with you.",
+        "drop_undo": "Undo",
+        "drop_reproduce": "Reproduce",
+        "drop_close": "Close",
+        "drop_too_large": "Its bytes are not compared: the file is too large or this address is not secure.",
+    }
+)
+
 SCREEN: Mapping[str, str] = MappingProxyType(
     {
         "viewer": "Picture",
@@ -236,6 +248,7 @@ SCREEN: Mapping[str, str] = MappingProxyType(
         "left_unknown": "— left",
         "keys": "Ctrl Enter run · Esc stop · 1–9 stage · Z 1:1 · F full screen · ? keys",
         **_COMPARE,
+        **_DROP,
     }
 )
 
@@ -250,6 +263,11 @@ ROWS: Mapping[str, str] = MappingProxyType(
         "steps": "Steps",
     }
 )
+
+DROP_SAME = "Reproduced: the same bytes."
+DROP_DIFFERS = "Reproduced, but other bytes: another machine, version or model made the picture."
+DROP_UNDONE = "The form is as it was."
+DROP_OTHER_TOOL = "Written by another tool; what fits was taken over."
 
 COMPARE_ROWS: Mapping[str, str] = MappingProxyType(
     {"size": "Size", "seconds": "Time", "memory": "Peak memory"}
@@ -448,3 +466,20 @@ def compared_at(height: int, width: int) -> str:
 def heat_scale(top: float) -> str:
     """Return what the light end of a map of differences stands for."""
     return f"0 – {top:.0f} of 255"
+
+
+def picture_read(name: str, stage: int | None) -> str:
+    """Return what is said once a picture's settings are in the form."""
+    shown = name if len(name) <= 40 else f"{name[:37]}…"
+    return f"From {shown}" + ("" if stage is None else f", stage {stage + 1}")
+
+
+def not_taken(names: Sequence[str]) -> str:
+    """Return what of a picture's text means nothing here."""
+    return "Not known here: " + "; ".join(names)
+
+
+def made_with(differing: Mapping[str, tuple[str, str]]) -> str:
+    """Return what a picture was made with that is different here."""
+    told = ", ".join(f"{name} {there} (here {here})" for name, (there, here) in differing.items())
+    return f"Made with {told}; the bytes may differ."

@@ -10,38 +10,32 @@ import hashlib
 import io
 import json
 import re
-import struct
 import sys
-import zlib
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from gspn_core.errors import BadSetting
 from gspn_core.jobs.files import replacing
 from gspn_core.plan import CascadePlan
+from gspn_core.settings import Settings
 
 FORMAT = 1
 PROXY_PX = 1536
 PREVIEW_PX = 512
 THUMB_PX = 320
 _BAND_PX = 512
-MAX_TEXT_BYTES = 256 * 1024
-MAX_PIXELS = 2 * 16384**2
-_KEYWORDS = ("parameters", "gspn_studio")
 _PACKAGES = ("torch", "diffusers", "transformers", "pillow")
-_SAMPLERS = {
+SAMPLERS = {
     "euler": "Euler",
     "dpm++2m": "DPM++ 2M",
     "dpm++2m-karras": "DPM++ 2M Karras",
     "unipc": "UniPC",
     "ddim": "DDIM",
 }
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 def versions() -> dict[str, str | None]:
@@ -84,13 +78,15 @@ def picture_info(plan: CascadePlan, stage: int, made_with: Mapping[str, str | No
 
 def parameters_text(info: Mapping[str, Any]) -> str:
     """Return the settings in the text form that other tools read from a PNG's "parameters"."""
-    settings, size = info["settings"], info["stages"][info["stage"]]
-    lines = [settings["prompt"]]
-    if settings["negative_prompt"]:
-        lines.append(f"Negative prompt: {settings['negative_prompt']}")
+    size = info["stages"][info["stage"]]
+    stage_px = info["settings"]["target"] // 2 ** (len(info["stages"]) - 1 - info["stage"])
+    own = Settings.from_dict(info["settings"]).at_stage(stage_px)
+    lines = [own.prompt]
+    if own.negative_prompt:
+        lines.append(f"Negative prompt: {own.negative_prompt}")
     lines.append(
-        f"Steps: {settings['num_inference_steps']}, Sampler: {_SAMPLERS[settings['scheduler']]}, "
-        f"CFG scale: {settings['guidance_scale']:g}, Seed: {settings['seed']}, "
+        f"Steps: {own.num_inference_steps}, Sampler: {SAMPLERS[own.scheduler]}, "
+        f"CFG scale: {own.guidance_scale:g}, Seed: {own.seed}, "
         f"Size: {size['width']}x{size['height']}, Model: {info['model']}, "
         f"Version: gspn-studio {info['versions'].get('gspn-studio')}"
     )
@@ -150,106 +146,3 @@ def _shrunk(image: Image.Image, max_px: int) -> Image.Image:
         return rgb
     width, height = (max(1, round(side * factor)) for side in rgb.size)
     return rgb.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=2.0)
-
-
-def read_png(path: Path) -> dict[str, Any]:
-    """Return width, height, parameters (text or None) and gspn_studio (info or None) of a PNG.
-
-    Reads the text alone and never decodes a pixel. Raises BadSetting for a file that is no PNG, is damaged,
-    or claims more pixels or text than a picture of ours can have.
-    """
-    with path.open("rb") as stream:
-        if stream.read(len(_SIGNATURE)) != _SIGNATURE:
-            raise BadSetting("picture", f"{path.name} is no PNG; choose a PNG that this studio wrote.")
-        kind, body = _chunk(stream, path.name)
-        if kind != b"IHDR" or len(body) != 13:
-            raise _damaged(path.name)
-        width, height = struct.unpack(">II", body[:8])
-        if not 0 < width * height <= MAX_PIXELS:
-            raise BadSetting(
-                "picture",
-                f"{path.name} claims {width}×{height} px, {MAX_PIXELS:,} in all may be read; try another.",
-            )
-        texts = _texts(stream, path.name)
-    return {
-        "width": width,
-        "height": height,
-        "parameters": texts.get("parameters"),
-        "gspn_studio": _info(texts["gspn_studio"], path.name) if "gspn_studio" in texts else None,
-    }
-
-
-def _info(text: str, name: str) -> dict[str, Any]:
-    try:
-        info = json.loads(text)
-    except (ValueError, RecursionError):
-        raise _damaged(name) from None
-    if not isinstance(info, dict) or not isinstance(info.get("settings"), dict):
-        raise _damaged(name)
-    if info.get("format") != FORMAT:
-        shown = str(info.get("format"))[:20]
-        raise BadSetting(
-            "picture", f"{name} has text of format {shown}, this studio reads {FORMAT}; update it."
-        )
-    return info
-
-
-def _texts(stream: BinaryIO, name: str) -> dict[str, str]:
-    """Return the known texts before the first pixels."""
-    texts: dict[str, str] = {}
-    while True:
-        kind, body = _chunk(stream, name)
-        if kind in (b"IDAT", b"IEND"):
-            return texts
-        if kind in (b"tEXt", b"iTXt", b"zTXt"):
-            key, text = _text(kind, body, name)
-            if key in _KEYWORDS:
-                texts.setdefault(key, text)
-
-
-def _chunk(stream: BinaryIO, name: str) -> tuple[bytes, bytes]:
-    """Return a chunk's kind and body; the body of what is neither header nor text is skipped."""
-    head = stream.read(8)
-    if len(head) != 8:
-        raise _damaged(name)
-    length, kind = struct.unpack(">I4s", head)
-    if kind in (b"IDAT", b"IEND"):
-        return kind, b""
-    if kind not in (b"IHDR", b"tEXt", b"iTXt", b"zTXt"):
-        stream.seek(length + 4, io.SEEK_CUR)
-        return kind, b""
-    if length > MAX_TEXT_BYTES:
-        raise _too_much_text(name)
-    body, checksum = stream.read(length), stream.read(4)
-    if len(body) != length or checksum != struct.pack(">I", zlib.crc32(kind + body)):
-        raise _damaged(name)
-    return kind, body
-
-
-def _text(kind: bytes, body: bytes, name: str) -> tuple[str, str]:
-    key, _, rest = body.partition(b"\0")
-    encoding, packed = "latin-1", kind == b"zTXt"
-    if packed:
-        rest = rest[1:]
-    elif kind == b"iTXt":
-        encoding, packed = "utf-8", rest[:1] == b"\1"
-        rest = rest[2:].split(b"\0", 2)[-1]
-    try:
-        if packed:
-            inflate = zlib.decompressobj()
-            rest = inflate.decompress(rest, MAX_TEXT_BYTES)
-            if inflate.unconsumed_tail:
-                raise _too_much_text(name)
-        return key.decode("latin-1"), rest.decode(encoding)
-    except (zlib.error, UnicodeDecodeError):
-        raise _damaged(name) from None
-
-
-def _damaged(name: str) -> BadSetting:
-    return BadSetting("picture", f"{name} is damaged; choose the file as this studio wrote it.")
-
-
-def _too_much_text(name: str) -> BadSetting:
-    return BadSetting(
-        "picture", f"{name} carries more than {MAX_TEXT_BYTES // 1024} KiB of text; choose another picture."
-    )

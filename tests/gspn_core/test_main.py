@@ -11,7 +11,7 @@ from PIL import Image
 
 import gspn_core.__main__ as command
 from gspn_core.errors import AdapterMismatch, BadSetting, GspnError, ModelUnavailable, OutOfMemory
-from gspn_core.jobs.images import read_png
+from gspn_core.jobs.png_text import read_png
 from gspn_core.settings import CHOICES, FIELD_NAMES, RANGES, Settings
 
 ASKED = ["a lake", "--seed", "5"]

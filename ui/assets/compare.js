@@ -229,6 +229,7 @@ function paintTables() {
   find(".cmp-scroll").tabIndex = table.hidden ? -1 : 0;
   const title = find(".cmp-differ-title");
   title.hidden = items.length < 2;
+  set(title, differ.length ? words.compare_differ : words.compare_nothing);
   const folded = find(".cmp-same");
   folded.hidden = items.length < 2 || !same.length;
   folded.querySelector("dl").replaceChildren(

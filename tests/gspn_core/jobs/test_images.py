@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import io
 import json
 import struct
@@ -12,16 +13,15 @@ from PIL import Image
 from gspn_core.errors import BadSetting
 from gspn_core.jobs.images import (
     FORMAT,
-    MAX_TEXT_BYTES,
     parameters_text,
     picture_info,
     preview_uri,
-    read_png,
     versions,
     write_png,
     write_proxy,
     write_sidecar,
 )
+from gspn_core.jobs.png_text import MAX_TEXT_BYTES, read_png, read_png_head
 from gspn_core.plan import make_plan
 from gspn_core.settings import CHOICES, Settings
 
@@ -187,3 +187,21 @@ def test_a_file_that_is_not_one_of_ours_is_refused_in_a_sentence(tmp_path, conte
         read_png(tmp_path / "a.png")
     assert caught.value.field == "picture"
     assert said in str(caught.value)
+
+
+def test_the_head_of_a_file_tells_what_the_whole_file_does(tmp_path, picture, info):
+    path = tmp_path / "a.png"
+    write_png(path, picture, info)
+    whole = path.read_bytes()
+    head = whole[: whole.index(b"IDAT") + 4]
+    assert read_png_head(head, "a.png") == read_png(path)
+    assert len(head) < len(whole)
+    with pytest.raises(BadSetting, match="a.png is damaged"):
+        read_png_head(head[:-20], "a.png")
+
+
+def test_the_text_for_other_tools_tells_the_stages_own_values(plan, card):
+    settings = dataclasses.replace(plan.settings, overrides="128.seed=4; 128.guidance_scale=2.5; 256.seed=9")
+    own = make_plan(settings, card)
+    text = parameters_text(picture_info(own, 1, versions()))
+    assert "CFG scale: 2.5, Seed: 4, Size: 128x128" in text

@@ -9,8 +9,8 @@ import pytest
 from gspn_core.errors import GspnError
 from gspn_core.events import StageDone
 from gspn_core.jobs.fold import fold
-from gspn_core.jobs.images import read_png
 from gspn_core.jobs.job import FileWritten, JobView
+from gspn_core.jobs.png_text import read_png
 from gspn_core.jobs.store import Store
 
 ID = "aB3_-aB3_-aB3_-aB3_-aB"

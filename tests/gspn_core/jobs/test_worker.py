@@ -14,7 +14,7 @@ from PIL import Image
 
 from gspn_core.errors import BadSetting, Busy, GspnError, OutOfMemory
 from gspn_core.jobs import store as store_module
-from gspn_core.jobs.images import read_png
+from gspn_core.jobs.png_text import read_png
 from gspn_core.jobs.worker import Jobs
 from gspn_core.settings import Settings
 

@@ -1,0 +1,140 @@
+/* A picture brings its settings: the bytes before its pixels go to the server, the pixels stay here. */
+const words = props.words;
+const studio = window.studio;
+const find = (selector) => element.querySelector(selector);
+const file = find(".drop-file");
+const told = find(".drop-told");
+const MOST_HASHED_BYTES = 256 * 1024 * 1024;
+const CHECK_MS = 1500;
+let hashing = null;
+let awaited = null;
+let timer = 0;
+
+const set = (node, text) => {
+  if (node.textContent !== text) node.textContent = text;
+};
+
+/* Chunks are skipped by their length; only texts and the header are read, however large the file. */
+async function headOf(picture) {
+  const parts = [picture.slice(0, 8)];
+  let at = 8;
+  let size = 8;
+  while (at + 8 <= picture.size) {
+    const view = new DataView(await picture.slice(at, at + 8).arrayBuffer());
+    const length = view.getUint32(0);
+    const kind = String.fromCharCode(...[4, 5, 6, 7].map((place) => view.getUint8(place)));
+    if (kind === "IDAT" || kind === "IEND") {
+      parts.push(picture.slice(at, at + 8));
+      break;
+    }
+    if (["IHDR", "tEXt", "iTXt", "zTXt"].includes(kind)) {
+      size += length + 12;
+      if (size > props.most_bytes) return null;
+      parts.push(picture.slice(at, at + length + 12));
+    }
+    at += length + 12;
+  }
+  return new Uint8Array(await new Blob(parts).arrayBuffer());
+}
+
+function base64(bytes) {
+  let text = "";
+  for (let at = 0; at < bytes.length; at += 32768) text += String.fromCharCode(...bytes.subarray(at, at + 32768));
+  return btoa(text);
+}
+
+async function hashOf(picture) {
+  if (!window.crypto?.subtle || picture.size > MOST_HASHED_BYTES) return null;
+  const sum = await window.crypto.subtle.digest("SHA-256", await picture.arrayBuffer());
+  return [...new Uint8Array(sum)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+async function take(picture) {
+  if (!picture) return;
+  awaited = null;
+  const start = new Uint8Array(await picture.slice(0, 8).arrayBuffer());
+  const isPng = start[0] === 0x89 && start[1] === 0x50;
+  const head = isPng ? await headOf(picture) : start;
+  hashing = isPng ? hashOf(picture) : Promise.resolve(null);
+  trigger("read", { name: picture.name || "picture", head: head && base64(head), sha256: await hashing });
+  studio.go("studio");
+}
+
+function paint() {
+  const value = props.value || {};
+  const shown = Boolean(value.said || value.error);
+  told.hidden = !shown;
+  told.classList.toggle("error", Boolean(value.error));
+  set(find(".drop-said"), value.error || value.said || "");
+  find(".drop-notes").replaceChildren(
+    ...(value.notes || []).map((note) => {
+      const item = document.createElement("li");
+      item.textContent = note;
+      return item;
+    })
+  );
+  const ours = value.stage !== null && value.stage !== undefined && Boolean(value.before);
+  find(".drop-reproduce").hidden = !ours;
+  find(".drop-undo").hidden = !value.before;
+  const waiting = value.check === "wait" ? "" : value.check || "";
+  set(find(".drop-check"), waiting || (ours && !value.sha256 ? words.drop_too_large : ""));
+  if (value.check && value.check !== "wait") awaited = null;
+  if (shown) told.scrollIntoView({ block: "nearest" });
+}
+
+/* The run that was asked for is a new one; its stage is compared as soon as its PNG is there. */
+function reproduce() {
+  const { sha256, stage } = props.value;
+  awaited = sha256 ? { sha256, stage, not: studio.run?.job, shown: { ...props.value, check: "" } } : null;
+  document.getElementById("run")?.click();
+}
+
+function check() {
+  clearTimeout(timer);
+  const run = studio.run;
+  if (!awaited || !run?.job || run.job === awaited.not) return;
+  if (!run.stages[awaited.stage]?.done) return;
+  trigger("check", awaited);
+  timer = setTimeout(check, CHECK_MS);
+}
+
+find(".drop-open").addEventListener("click", () => file.click());
+file.addEventListener("change", () => {
+  take(file.files[0]);
+  file.value = "";
+});
+find(".drop-reproduce").addEventListener("click", reproduce);
+find(".drop-undo").addEventListener("click", () => trigger("undo", { before: props.value.before }));
+find(".drop-close").addEventListener("click", () => {
+  told.hidden = true;
+  find(".drop-open").focus();
+});
+
+const carries = (event) => [...(event.dataTransfer?.types || [])].includes("Files");
+const veil = document.createElement("div");
+veil.className = "drop-veil";
+veil.textContent = words.drop_here;
+veil.hidden = true;
+element.append(veil);
+window.addEventListener("dragover", (event) => {
+  if (!carries(event)) return;
+  event.preventDefault();
+  veil.hidden = false;
+});
+window.addEventListener("dragleave", (event) => {
+  if (!event.relatedTarget) veil.hidden = true;
+});
+window.addEventListener("drop", (event) => {
+  veil.hidden = true;
+  if (!carries(event)) return;
+  event.preventDefault();
+  take(event.dataTransfer.files[0]);
+});
+window.addEventListener("paste", (event) => {
+  const picture = [...(event.clipboardData?.files || [])].find((one) => one.type.startsWith("image/"));
+  if (picture) take(picture);
+});
+window.addEventListener("studio:run", check);
+
+watch("value", paint);
+paint();
