@@ -66,7 +66,7 @@ def drop_props(
 
 def read_picture(asked: Mapping[str, Any], held: Sequence[Any], card: ModelCard) -> list[Any]:
     """Return the part and the form's values for the head of a picture; a refusal leaves the form as it is."""
-    name = Path(str(asked.get("name") or "the picture")).name[:80]
+    name = Path(str(asked.get("name") or words.DROP_NAMELESS)).name[:80]
     try:
         recipe = recipe_of(read_png_head(_head(asked.get("head"), name), name), card, versions())
     except BadSetting as refusal:
@@ -121,14 +121,11 @@ def _notes(recipe: Recipe) -> list[str]:
 
 def _head(text: Any, name: str) -> bytes:
     if not isinstance(text, str) or len(text) > MOST_HEAD_BYTES * 4 // 3 + 4:
-        limit = f"{MOST_HEAD_BYTES // 1024} KiB"
-        raise BadSetting(
-            "picture", f"{name} has more than {limit} before its pixels; choose another picture."
-        )
+        raise BadSetting("picture", words.head_too_large(name, MOST_HEAD_BYTES // 1024))
     try:
         return base64.b64decode(text, validate=True)
     except binascii.Error:
-        raise BadSetting("picture", f"{name} did not arrive whole; choose it again.") from None
+        raise BadSetting("picture", words.not_whole(name)) from None
 
 
 def _sha256(path: Path) -> str | None:

@@ -264,6 +264,7 @@ ROWS: Mapping[str, str] = MappingProxyType(
     }
 )
 
+DROP_NAMELESS = "picture"
 DROP_SAME = "Reproduced: the same bytes."
 DROP_DIFFERS = "Reproduced, but other bytes: another machine, version or model made the picture."
 DROP_UNDONE = "The form is as it was."
@@ -483,3 +484,13 @@ def made_with(differing: Mapping[str, tuple[str, str]]) -> str:
     """Return what a picture was made with that is different here."""
     told = ", ".join(f"{name} {there} (here {here})" for name, (there, here) in differing.items())
     return f"Made with {told}; the bytes may differ."
+
+
+def head_too_large(name: str, most_kib: int) -> str:
+    """Return the sentence for a file with too much before its pixels."""
+    return f"{name} has more than {most_kib} KiB before its pixels; choose another picture."
+
+
+def not_whole(name: str) -> str:
+    """Return the sentence for a file whose bytes were cut off on their way."""
+    return f"{name} did not arrive whole; choose it again."
