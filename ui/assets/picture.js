@@ -146,7 +146,8 @@ window.studio.picture = (section, words) => {
   find(".zoom-in").addEventListener("click", () => deep.zoomBy(1.5));
   find(".zoom-out").addEventListener("click", () => deep.zoomBy(1 / 1.5));
   find(".enlarge").addEventListener("click", enlarge);
-  viewer.addHandler("deep-shown", uncover);
+  // Drawn in the next frame, and only then to be seen.
+  viewer.addHandler("deep-shown", () => window.requestAnimationFrame(() => deep.seen() && uncover()));
   viewer.addHandler("animation", () => {
     paintTools();
     paintMap();
