@@ -16,12 +16,15 @@ class LiveJob:
     """A run of this server. `settled` means that nothing of it will change any more.
 
     owner: see `gspn_core.jobs.archive`. stop_after_stage: `stop` is to be set once the present stage is done.
-    write_error: the sentence for a file that could not be written, which ends the run.
+    write_error: the sentence for a file that could not be written, which ends the run. changed, ended: told
+    when the view changes and when the end is there.
     """
 
     plan: CascadePlan
     context: contextvars.Context
     view: JobView
+    changed: threading.Condition
+    ended: threading.Condition
     owner: str = ""
     stop: threading.Event = field(default_factory=threading.Event)
     stop_after_stage: bool = False

@@ -71,7 +71,10 @@ class Jobs:
         self._jobs: dict[str, LiveJob] = {}
         self._queue: deque[LiveJob] = deque()
         self._rates: dict[RateKey, Rate] = {}
-        self._changed = threading.Condition()
+        # One lock for all; who waits for what is told apart, so that a step of one run wakes no other's
+        # followers, and the queue's thread wakes for the queue alone.
+        self._lock = threading.RLock()
+        self._queued = threading.Condition(self._lock)
         self._thread: threading.Thread | None = None
         self._closed = False
 
@@ -93,8 +96,10 @@ class Jobs:
             context=contextvars.copy_context(),
             view=planned(blank, plan),
             owner=owner_of(visitor),
+            changed=threading.Condition(self._lock),
+            ended=threading.Condition(self._lock),
         )
-        with self._changed:
+        with self._lock:
             if self._closed:
                 raise Busy("The server is closing; try again when it is back.")
             if len(self._queue) >= self._max_queued:
@@ -110,7 +115,7 @@ class Jobs:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="gspn-worker", daemon=True)
                 self._thread.start()
-            self._changed.notify_all()
+            self._queued.notify()
         return job.id
 
     def resume(self, job_id: str, *, visitor: str = "") -> str:
@@ -143,7 +148,7 @@ class Jobs:
 
     def view(self, job_id: str) -> JobView:
         """Return a run as it stands; raise GspnError where there is no such run."""
-        with self._changed:
+        with self._lock:
             job = self._jobs.get(job_id)
             if job is not None:
                 return job.view
@@ -155,7 +160,7 @@ class Jobs:
         It ends when the run has ended and its pictures are written. Leaving it leaves the run going. Raises
         GspnError at once where there is no such run.
         """
-        with self._changed:
+        with self._lock:
             job = self._jobs.get(job_id)
         if job is None:
             ended = self._store.read_job(job_id)
@@ -167,7 +172,7 @@ class Jobs:
 
         after_stage: let the stage that runs be finished first. Raises GspnError where there is no such run.
         """
-        with self._changed:
+        with self._lock:
             job = self._jobs.get(job_id)
             if job is None:
                 # What is only on disk has ended; an unknown id is refused all the same.
@@ -189,7 +194,7 @@ class Jobs:
 
     def delete(self, job_id: str, visitor: str) -> None:
         """Remove a visitor's own run with its files; raise GspnError for another's or a live one."""
-        with self._changed:
+        with self._lock:
             job = self._jobs.get(job_id)
             if job is not None and not job.settled:
                 raise GspnError("This run is still going; stop it first, then remove it.")
@@ -203,12 +208,13 @@ class Jobs:
 
     def close(self, timeout_seconds: float = 10.0) -> None:
         """Stop everything and wait for the device and the last files; no run is taken afterwards."""
-        with self._changed:
+        with self._lock:
             self._closed = True
             for job in self._jobs.values():
                 self._stop(job)
+                self._wake(job)
             thread = self._thread
-            self._changed.notify_all()
+            self._queued.notify()
         if thread is not None:
             thread.join(timeout_seconds)
         self._recorder.close(wait=thread is None or not thread.is_alive())
@@ -234,17 +240,17 @@ class Jobs:
     def _follow(self, job: LiveJob) -> Generator[JobView, None, None]:
         seen = -1
         while True:
-            with self._changed:
-                self._changed.wait_for(functools.partial(self._has_news, job, seen))
+            with self._lock:
+                job.changed.wait_for(functools.partial(self._has_news, job, seen))
                 view, last = job.view, job.settled or self._closed
             if view.version != seen:
                 seen = view.version
                 yield view
             if last:
                 return
-            with self._changed:
+            with self._lock:
                 # A page cannot draw every step of a small stage; the newest view is worth waiting for.
-                self._changed.wait_for(functools.partial(self._is_urgent, job), self._view_seconds)
+                job.ended.wait_for(functools.partial(self._is_urgent, job), self._view_seconds)
 
     def _has_news(self, job: LiveJob, seen: int) -> bool:
         return job.view.version != seen or job.settled or self._closed
@@ -254,10 +260,15 @@ class Jobs:
 
     def _change(self, job: LiveJob, *events: Event | JobEvent) -> None:
         """Fold events into a job's view as one change and wake its followers."""
-        with self._changed:
+        with self._lock:
             for event in events:
                 job.view = fold(job.view, event, elapsed_seconds=job.elapsed(), rates=self._rates)
-            self._changed.notify_all()
+            self._wake(job)
+
+    def _wake(self, job: LiveJob) -> None:
+        job.changed.notify_all()
+        if self._is_urgent(job):
+            job.ended.notify_all()
 
     def _move_queue(self) -> None:
         for place, job in enumerate(self._queue, start=1):
@@ -266,8 +277,8 @@ class Jobs:
 
     def _work(self) -> None:
         while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._queue or self._closed)
+            with self._lock:
+                self._queued.wait_for(lambda: self._queue or self._closed)
                 if self._closed:
                     return
                 job = self._queue.popleft()
@@ -326,7 +337,7 @@ class Jobs:
         rate = measured_rate(stage)
         if rate is not None:
             key = (job.plan.model, job.plan.stages[index].settings.mixer, stage.height, stage.width)
-            with self._changed:
+            with self._lock:
                 self._rates[key] = rate
 
     def _close_job(self, job: LiveJob) -> None:
@@ -337,19 +348,24 @@ class Jobs:
             self._recorder.save(job)
         except GspnError as error:
             _log.warning("%s", error)
-        self._archive.update(job.view, weigh=True)
-        with self._changed:
-            job.settled = True
-            self._changed.notify_all()
+        except Exception:
+            _log.exception("The record of run %s could not be written", job.id)
+        try:
+            self._archive.update(job.view, weigh=True)
+        finally:
+            # Whatever went wrong, nobody is left waiting for it.
+            with self._lock:
+                job.settled = True
+                self._wake(job)
         removed = self._archive.prune(self._keep_bytes, functools.partial(self._is_needed, job))
         self._finished.forget(removed)
-        with self._changed:
+        with self._lock:
             settled = [other.id for other in self._jobs.values() if other.settled]
             for job_id in {*removed, *settled[:-_KEPT_IN_MEMORY]}:
                 self._jobs.pop(job_id, None)
 
     def _is_needed(self, latest: LiveJob, job_id: str) -> bool:
-        with self._changed:
+        with self._lock:
             job = self._jobs.get(job_id)
             return job_id == latest.id or (job is not None and not job.settled)
 

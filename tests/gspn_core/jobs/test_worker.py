@@ -14,6 +14,7 @@ from PIL import Image
 
 from gspn_core.errors import BadSetting, Busy, GspnError, OutOfMemory
 from gspn_core.jobs import store as store_module
+from gspn_core.jobs.archive import Archive
 from gspn_core.jobs.png_text import read_png
 from gspn_core.jobs.worker import Jobs
 from gspn_core.settings import Settings
@@ -319,6 +320,54 @@ def test_a_full_disk_while_an_early_png_is_written_ends_the_run_soon(make_engine
     assert "No space left on device" in view.error
     assert view.stages[0].state == "done"
     assert view.stages[2].state != "done"
+
+
+@pytest.mark.parametrize("name", ["write_thumb", "write_tiles", "write_picture", "write_job", "write_about"])
+def test_a_full_disk_at_any_file_ends_the_run_in_a_sentence_and_the_next_one_works(
+    make_engine, open_jobs, monkeypatch, name
+):
+    jobs = open_jobs(make_engine())
+    with monkeypatch.context() as full:
+        full.setattr(store_module.Store, name, full_disk)
+        view = last(jobs, jobs.submit(SETTINGS))
+    assert view.state == "failed"
+    assert "could not be written (No space left on device); free disk space" in view.error
+    assert last(jobs, jobs.submit(again(seed=4))).state == "done"
+
+
+def test_followers_are_let_go_even_if_the_last_record_breaks(make_engine, open_jobs, monkeypatch):
+    gate = Gate(at=9)
+    jobs = open_jobs(make_engine(before_event=gate))
+    job_id = jobs.submit(SETTINGS)
+    gate.wait()
+
+    def breaks(*_arguments, **_options):
+        raise RuntimeError("no such luck")
+
+    monkeypatch.setattr(Archive, "update", breaks)
+    gate.open()
+    assert last(jobs, job_id).is_final
+
+
+def test_a_step_wakes_the_followers_of_its_own_run_alone(make_engine, open_jobs):
+    gate = Gate(at=3)
+    jobs = open_jobs(make_engine(before_event=gate), max_queued=60)
+    job_id = jobs.submit(SETTINGS)
+    gate.wait()
+    waiting = [jobs.submit(again(seed=seed)) for seed in range(50)]
+    followed = [iter(jobs.follow(other)) for other in waiting]
+    assert [next(views).queue_position for views in followed] == list(range(1, 51))
+    told = [jobs.view(other).version for other in waiting]
+    jobs._jobs[waiting[0]].changed.notify_all = lambda: pytest.fail("it was woken")
+    jobs.stop(job_id, after_stage=True)
+    assert jobs.view(job_id).stopping == "after_stage"
+    assert [jobs.view(other).version for other in waiting] == told
+    del jobs._jobs[waiting[0]].changed.notify_all
+    for other in waiting:
+        jobs.stop(other)
+    gate.open()
+    assert last(jobs, job_id).state == "stopped"
+    assert {last(jobs, other).state for other in waiting} == {"stopped"}
 
 
 def test_a_folder_that_vanishes_fails_the_run_and_the_next_one_makes_it_anew(make_engine, open_jobs):
