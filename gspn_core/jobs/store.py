@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import re
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from PIL.Image import Image
 
@@ -25,7 +26,7 @@ from gspn_core.jobs.images import (
     write_proxy,
     write_sidecar,
 )
-from gspn_core.jobs.job import Ended, JobView, StageView
+from gspn_core.jobs.job import Ended, JobState, JobView, StageView
 from gspn_core.jobs.tiles import write_tiles
 from gspn_core.plan import CascadePlan, Size, StagePlan
 
@@ -83,7 +84,7 @@ class Store:
         """Return the ids of all jobs that have a record, the earliest written first."""
         found = []
         for record in self.folder.glob("*/job.json"):
-            with suppress(FileNotFoundError):
+            with suppress(OSError):
                 found.append((record.stat().st_mtime, record.parent.name))
         return tuple(name for _, name in sorted(found) if _ID.fullmatch(name))
 
@@ -140,11 +141,14 @@ class Store:
         try:
             record = json.loads((folder / "job.json").read_bytes())
             view = JobView.from_dict(record["view"])
+            _check(view)
+            # The folder's name says which run this is: a copy under another name is another run.
+            stages = tuple(_located(stage, folder) for stage in view.stages)
+            view = dataclasses.replace(view, id=job_id, stages=stages)
         except OSError:
             raise unknown_job(job_id) from None
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise GspnError(f"The record of run {job_id} is damaged; run it again.") from None
-        view = dataclasses.replace(view, stages=tuple(_located(stage, folder) for stage in view.stages))
         if view.is_final:
             return view
         cut_off = "The server ended while this run was going; finished stages are kept, resume it."
@@ -156,11 +160,22 @@ def unknown_job(job_id: Any) -> GspnError:
     return GspnError(f"There is no run {str(job_id)[:64]!r} here; it was removed, or the link is incomplete.")
 
 
+def _check(view: JobView) -> None:
+    """Raise ValueError or TypeError where a record does not hold what every reader of a view relies on."""
+    if not (isinstance(view.settings, dict) and view.state in get_args(JobState)):
+        raise ValueError("settings or state")
+    if not all(math.isfinite(moment) for moment in (view.created, view.elapsed_seconds)):
+        raise ValueError("created or elapsed_seconds")
+    for place, stage in enumerate(view.stages):
+        if stage.index != place or min(stage.height, stage.width) < 1:
+            raise ValueError("stages")
+
+
 def _weight(folder: Path) -> int:
     """Return how many bytes the files in a folder hold."""
     size = 0
     for path in folder.rglob("*"):
-        with suppress(FileNotFoundError):
+        with suppress(OSError):
             size += path.stat().st_size
     return size
 

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -138,6 +141,56 @@ def test_a_damaged_record_is_refused_in_a_sentence(store, content):
     (store.folder / ID / "job.json").write_text(content)
     with pytest.raises(GspnError, match="is damaged"):
         store.read_job(ID)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"settings": []},
+        {"state": "merry"},
+        {"created": "yesterday"},
+        {"created": float("nan")},
+        {"stages": [{"index": 0, "height": 64, "width": 64, "png_path": 3}]},
+        {"stages": [{"index": 5, "height": 64, "width": 64}]},
+        {"stages": [{"index": 0, "height": "64", "width": 64}]},
+    ],
+)
+def test_a_record_with_foreign_values_is_refused_in_a_sentence(store, view, change):
+    store.open_job(ID)
+    store.write_job(view)
+    path = store.folder / ID / "job.json"
+    record = json.loads(path.read_text())
+    record["view"] |= change
+    path.write_text(json.dumps(record))
+    with pytest.raises(GspnError, match="is damaged"):
+        store.read_job(ID)
+
+
+def test_a_copied_folder_is_a_run_of_its_own(store, view):
+    store.open_job(ID)
+    store.write_job(view)
+    copy = f"{ID}-copy"
+    shutil.copytree(store.folder / ID, store.folder / copy)
+    assert store.read_job(copy).id == copy
+    assert store.read_job(ID).id == ID
+
+
+def test_a_server_that_is_killed_in_the_midst_of_writing_leaves_a_whole_record(store, view):
+    code = (
+        "import sys, json\nfrom pathlib import Path\nfrom gspn_core.jobs.store import Store\n"
+        "store = Store(Path(sys.argv[1]))\nview = store.read_job(sys.argv[2])\nprint('ready', flush=True)\n"
+        "while True:\n    store.write_job(view)\n    store.write_about(view.id, {'note': 'n' * 100_000})\n"
+    )
+    store.open_job(ID)
+    store.write_job(view)
+    command = [sys.executable, "-c", code, str(store.folder), ID]
+    for moment in (0.01, 0.05, 0.13):
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
+            assert writer.stdout.readline() == "ready\n"
+            time.sleep(moment)
+            writer.kill()
+        assert store.read_job(ID) == view
+        assert store.read_about(ID) in ({}, {"note": "n" * 100_000})
 
 
 def test_a_run_that_is_not_there_is_refused(store):
