@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ SLOW_PHONE = 4
 
 
 def painted(px: int) -> Image.Image:
-    """Return a picture whose every 64 px have a colour of their own, with fine stripes from 1024 px on."""
+    """Return a picture whose every 64 px have a colour of their own, with fine stripes in the middle."""
     side = px // 64
     rng = np.random.default_rng(3)
     coarse = Image.fromarray(rng.integers(40, 215, (side, side, 3), dtype=np.uint8))
@@ -42,16 +43,30 @@ def painted(px: int) -> Image.Image:
 def stored(address, jobs_folder) -> str:
     """Put a finished run of two stages into the app's folder and return its id."""
     assert address
-    store, job_id = Store(jobs_folder), "deep-zoom-of-a-stored-run"
+    return put_run(
+        Store(jobs_folder), "deep-zoom-of-a-stored-run", SIZES, {"jpg": write_proxy, "tiles": write_tiles}
+    )
+
+
+@pytest.fixture(scope="module")
+def older(address, jobs_folder) -> str:
+    """Put a run from before there were tiles into the app's folder and return its id."""
+    assert address
+    writers = {"jpg": write_proxy, "png": lambda path, image: image.save(path, compress_level=1)}
+    return put_run(Store(jobs_folder), "deep-zoom-of-an-older-run", (2048,), writers)
+
+
+def put_run(store: Store, job_id: str, sizes: tuple[int, ...], writers: dict[str, Callable]) -> str:
+    """Write a finished run whose stages have the files that the writers write."""
     store.open_job(job_id)
     stages = []
-    for index, px in enumerate(SIZES):
-        size, image = Size(height=px, width=px), painted(px)
-        proxy, tiles = (store.stage_file(job_id, index, size, ending) for ending in ("jpg", "tiles"))
-        write_proxy(proxy, image)
-        write_tiles(tiles, image)
+    for index, px in enumerate(sizes):
+        image, paths = painted(px), {}
+        for ending, write in writers.items():
+            path = store.stage_file(job_id, index, Size(height=px, width=px), ending)
+            write(path, image)
+            paths["proxy_path" if ending == "jpg" else f"{ending}_path"] = str(path)
         done = {"state": "done", "step": 2, "steps": 2, "seconds": 1.0}
-        paths = {"proxy_path": str(proxy), "tiles_path": str(tiles)}
         stages.append(StageView(index=index, height=px, width=px, **done, **paths))
     settings = Settings(prompt="stripes", seed=1).to_dict()
     created = time.time()
@@ -309,6 +324,18 @@ def test_without_its_tiles_a_stage_is_shown_by_its_proxy(deep, visit, stored, jo
     assert visit.errors
     assert [error for error in visit.errors if "the server responded with a status of 40" not in error] == []
     visit.errors.clear()
+
+
+def test_a_run_from_before_there_were_tiles_is_sharpened_by_its_png(visit, older) -> None:
+    page = visit(path=f"?job={older}")
+    page.wait_for_selector(".deep:not(.covered)")
+    settled(page)
+    requests = watch_tiles(page)
+    page.keyboard.press("z")
+    page.wait_for_function(f"{VIEWER}.world.getItemCount() === 2")
+    settled(page)
+    assert page.inner_text(".percent") == "100 %"
+    assert [url.split("/")[-1] for url in requests] == ["stage-0-2048x2048.png"]
 
 
 def test_linked_viewers_stay_at_one_place_and_come_to_rest(deep) -> None:

@@ -141,6 +141,8 @@ window.studio.picture = (section, words) => {
     true
   );
 
+  // So that the arrows still move the picture after a button was pressed.
+  find(".tools").addEventListener("keydown", deep.key);
   find(".zoom-fit").addEventListener("click", deep.fit);
   find(".zoom-full").addEventListener("click", () => deep.full());
   find(".zoom-in").addEventListener("click", () => deep.zoomBy(1.5));
