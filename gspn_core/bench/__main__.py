@@ -1,4 +1,4 @@
-"""`python -m gspn_core.bench scan|cascade|startup`: measure, print a table, and write it as JSON if asked.
+"""`python -m gspn_core.bench NAME`: measure, print a table, and write it as JSON if asked.
 
 Figures are medians over runs of one process on one machine; the machine is named under the table.
 """
@@ -10,10 +10,10 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from gspn_core.bench import cascade, scan, startup
+from gspn_core.bench import cascade, page, scan, startup
 from gspn_core.bench.table import Table, machine_line
 
-BENCHES = {"scan": scan, "cascade": cascade, "startup": startup}
+BENCHES = {"scan": scan, "cascade": cascade, "startup": startup, "page": page}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

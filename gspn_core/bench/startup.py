@@ -10,6 +10,8 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from gspn_core.bench.table import Table, median, spread
@@ -32,19 +34,34 @@ def measure(arguments: argparse.Namespace) -> list[Table]:
 
 
 def _start(model: str) -> float:
+    with serving(model) as (_, seconds):
+        return seconds
+
+
+@contextmanager
+def serving(model: str, *options: str) -> Iterator[tuple[str, float]]:
+    """Serve the app on a free port of the loopback; yield its address and the seconds until it answered.
+
+    options: more of app.py's own. Pictures go to a folder that is gone afterwards.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         command = [sys.executable, str(APP), "--host", "127.0.0.1", "--port", str(port)]
-        command += ["--model", model, "--jobs", folder]
+        command += ["--model", model, "--jobs", folder, *options]
         began = time.perf_counter()
         server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         try:
-            return _wait(f"http://127.0.0.1:{port}/", server, began)
+            address = f"http://127.0.0.1:{port}/"
+            yield address, _wait(address, server, began)
         finally:
             server.terminate()
-            server.wait(30)
+            try:
+                server.wait(30)
+            except subprocess.TimeoutExpired:
+                server.kill()
+                server.wait()
 
 
 def _wait(url: str, server: subprocess.Popen, began: float) -> float:

@@ -1,0 +1,135 @@
+"""A visitor without a browser: speaks to a served page as its own scripts do, over HTTP.
+
+Knows the page by the ids of its elements and the names of their events, nothing of what lies behind it.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+# No single answer may take longer; a stream may be silent for as long.
+LIMIT_SECONDS = 120
+
+
+@dataclass(frozen=True, kw_only=True)
+class Message:
+    """What the page told of an event: its kind, the seconds since the event, its bytes, the outputs if new.
+
+    outputs: the whole first answer as a list; later answers tell only what changed and are left out.
+    """
+
+    kind: str
+    since_seconds: float
+    bytes: int
+    outputs: list[Any] | None = None
+
+
+class Visitor:
+    """One browser's worth of a page at an address that ends in a slash."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        config = _answer(urllib.request.Request(f"{address}config"))
+        self._api = address.rstrip("/") + config.get("api_prefix", "")
+        self._components = {part["id"]: part for part in config["components"]}
+        self._events = {
+            (self._name(target), event): known
+            for known in config["dependencies"]
+            for target, event in known["targets"]
+        }
+
+    def get(self) -> float:
+        """Load the page's HTML and return the seconds until all of it was there."""
+        began = time.perf_counter()
+        with urllib.request.urlopen(self._address, timeout=LIMIT_SECONDS) as answer:
+            answer.read()
+        return time.perf_counter() - began
+
+    def run(self, settings: Mapping[str, Any]) -> Iterator[Message]:
+        """Press Run with the form as it opens but for `settings`; yield what the page is told to the end."""
+        values = self._values("run", "click")
+        unknown = settings.keys() - {name.removeprefix("field-") for name in values}
+        if unknown:
+            raise SystemExit(f"The page's form has no {', '.join(sorted(unknown))}.")
+        held = [settings.get(name.removeprefix("field-"), value) for name, value in values.items()]
+        return self._follow("run", "click", held)
+
+    def follow(self, job_id: str) -> Iterator[Message]:
+        """Follow somebody's run as a page that was opened with its link; yield what the page is told."""
+        return self._follow("screen", "reattach", [job_id], {"job": job_id})
+
+    def stop(self, job_id: str) -> float:
+        """Press Stop and return the seconds until that was answered."""
+        began = time.perf_counter()
+        self._post("/run/predict", self._body("stop", "click", [job_id]))
+        return time.perf_counter() - began
+
+    def job_of(self, message: Message) -> str | None:
+        """Return the run's id where the first answer to Run tells it."""
+        outputs = self._events["run", "click"]["outputs"]
+        for part, value in zip(outputs, message.outputs or (), strict=False):
+            if self._components[part]["props"].get("storage_key") == "gspn-studio-job":
+                return value if isinstance(value, str) else None
+        return None
+
+    def _follow(self, name: str, event: str, data: list[Any], told: Any = None) -> Iterator[Message]:
+        body = self._body(name, event, data, told)
+        began = time.perf_counter()
+        self._post("/queue/join", body)
+        address = f"{self._api}/queue/data?session_hash={body['session_hash']}"
+        answered = False
+        with urllib.request.urlopen(address, timeout=LIMIT_SECONDS) as stream:
+            for line in stream:
+                if not line.startswith(b"data:"):
+                    continue
+                values = json.loads(line[5:])
+                kind = values["msg"]
+                new = kind == "process_generating" and not answered
+                outputs = values["output"]["data"] if new else None
+                answered |= new
+                since = time.perf_counter() - began
+                if kind == "process_completed" and not values["success"]:
+                    raise SystemExit(f"The page refused {name} {event}: {values['output'].get('error')}.")
+                yield Message(kind=kind, since_seconds=since, bytes=len(line), outputs=outputs)
+                if kind == "process_completed":
+                    return
+        raise SystemExit(f"The page ended {name} {event} without an answer.")
+
+    def _body(self, name: str, event: str, data: list[Any], told: Any = None) -> dict[str, Any]:
+        return {
+            "data": data,
+            "fn_index": self._event(name, event)["id"],
+            "event_data": told,
+            "session_hash": secrets.token_hex(8),
+            "trigger_id": None,
+        }
+
+    def _values(self, name: str, event: str) -> dict[str, Any]:
+        return {
+            self._name(part) or str(part): self._components[part]["props"].get("value")
+            for part in self._event(name, event)["inputs"]
+        }
+
+    def _event(self, name: str, event: str) -> dict[str, Any]:
+        known = self._events.get((name, event))
+        if known is None:
+            raise SystemExit(f"The page at {self._address} has no {name} {event}; is it GSPN Studio?")
+        return known
+
+    def _name(self, part: int | None) -> str | None:
+        return self._components.get(part, {}).get("props", {}).get("elem_id")
+
+    def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        headers = {"Content-Type": "application/json"}
+        return _answer(urllib.request.Request(self._api + path, json.dumps(body).encode(), headers))
+
+
+def _answer(request: urllib.request.Request) -> dict[str, Any]:
+    with urllib.request.urlopen(request, timeout=LIMIT_SECONDS) as answer:
+        return json.load(answer)

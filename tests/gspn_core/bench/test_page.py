@@ -1,0 +1,67 @@
+"""The page's benchmark against a real app process, and against what is no page of ours."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import threading
+
+import pytest
+
+import gspn_core.bench.__main__ as command
+from gspn_core.bench.visitor import Visitor
+
+
+@pytest.fixture
+def other_page():
+    """Serve a page that answers like ours and has nothing of it; return its address."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps({"components": [], "dependencies": []}).encode())
+
+        def log_message(self, *_arguments):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+def test_a_page_that_is_not_ours_is_refused_in_a_sentence(other_page):
+    visitor = Visitor(other_page)
+    assert visitor.get() > 0
+    with pytest.raises(SystemExit, match=r"has no run click; is it GSPN Studio\?"):
+        visitor.run({"target": 256})
+
+
+@pytest.mark.parametrize(
+    ("option", "number"), [("--followers", "31"), ("--queued", "61"), ("--queued", "0"), ("--queued", "many")]
+)
+def test_a_load_beyond_what_the_page_is_made_for_is_refused(capsys, option, number):
+    with pytest.raises(SystemExit) as ended:
+        command.main(["page", option, number])
+    assert ended.value.code == 2
+    assert "must be a whole number from 1 to" in capsys.readouterr().err
+
+
+def test_a_small_load_is_answered_stopped_and_paired(tmp_path, capsys):
+    path = tmp_path / "page.json"
+    options = ["--followers", "2", "--queued", "3", "--repeats", "1", "--json", str(path)]
+    assert command.main(["page", *options]) == 0
+    load, pairs = json.loads(path.read_text())["tables"]
+    rows = {name: float(figure) for name, figure, _ in load["rows"]}
+    assert all(figure > 0 for figure in rows.values())
+    for kind in ("a waiting run", "the run that goes"):
+        assert rows[f"Stop of {kind}: shown"] >= rows[f"Stop of {kind}: answered"]
+    assert "views a second" in load["notes"][0]
+    seconds = {name: float(figure) for name, figure, _ in pairs["rows"]}
+    assert seconds["Engine.run alone"] > 0
+    own, page = seconds["Engine.run alone"], seconds["through the page, followed, all files written"]
+    # Both seconds are told to two places.
+    rounding = 0.5 * (1 + page / own) / own
+    assert seconds["more, in percent"] == pytest.approx((page / own - 1) * 100, abs=0.1 + 2 * rounding)
+    assert "1 run with 2 more followers, 3 runs waiting" in capsys.readouterr().out
