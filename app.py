@@ -24,7 +24,7 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 from gspn_core.errors import GspnError, ModelUnavailable, Stopped
-from gspn_core.events import Event
+from gspn_core.events import Event, StepWeights
 from gspn_core.jobs.worker import Jobs
 from gspn_core.models.catalog import find_card
 from gspn_core.plan import CascadePlan, ModelCard, make_plan
@@ -67,6 +67,10 @@ class LateEngine:
     def plan(self, settings: Settings) -> CascadePlan:
         """Return what a run would do; the card is enough for that."""
         return make_plan(settings, self._card)
+
+    def weights(self, settings: Settings) -> tuple[tuple[StepWeights, ...], ...] | None:
+        """Return what each step of each stage would mix; None while the model is being read."""
+        return self._engine.weights(settings) if self._engine is not None else None
 
     def run(self, settings: Settings, should_stop: Callable[[], bool], **options: Any) -> Iterator[Event]:
         """Wait for the model, then yield a run's events; raise Stopped or ModelUnavailable instead."""

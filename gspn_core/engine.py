@@ -14,8 +14,9 @@ from gspn_core.cascade.cascade import run_cascade
 from gspn_core.cascade.conditioning import truncation_notice
 from gspn_core.cascade.latents import Preview
 from gspn_core.cascade.model import Model
+from gspn_core.cascade.stage import stage_weights
 from gspn_core.errors import OutOfMemory
-from gspn_core.events import Calibrated, Event
+from gspn_core.events import Calibrated, Event, StepWeights
 from gspn_core.plan import CascadePlan, make_plan
 from gspn_core.settings import Settings
 
@@ -31,6 +32,11 @@ class Engine:
         plan = make_plan(settings, self.model.card)
         notice = truncation_notice(self.model.pipeline, settings.prompt)
         return plan if notice is None else dataclasses.replace(plan, notices=(*plan.notices, notice))
+
+    def weights(self, settings: Settings) -> tuple[tuple[StepWeights, ...], ...]:
+        """Return what each step of each stage would mix, none for the first stage; raise BadSetting."""
+        config = self.model.pipeline.scheduler.config
+        return tuple(stage_weights(config, stage) for stage in self.plan(settings).stages)
 
     @torch.inference_mode()
     def run(

@@ -8,11 +8,13 @@ x  = scheduler.step(p, t, x)                             once per timestep
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+from diffusers import SchedulerMixin
 
 from gspn_core.cascade.conditioning import Conditioning
 from gspn_core.cascade.guidance import (
@@ -40,18 +42,15 @@ class StageSampler:
 
     def __init__(self, model: Model, stage: StagePlan, conditioning: Conditioning) -> None:
         self.model, self.stage, self.conditioning = model, stage, conditioning
-        self.settings = settings = stage.settings
+        self.settings = stage.settings
         pipeline = model.pipeline
         self.scheduler = make_scheduler(
-            settings.scheduler, pipeline.scheduler.config, sample_is_mixed=not stage.is_base
+            self.settings.scheduler, pipeline.scheduler.config, sample_is_mixed=not stage.is_base
         )
         self.timesteps = set_last_timesteps(
             self.scheduler, stage.num_inference_steps, stage.steps, pipeline.unet.device
         )
-        self.weights: tuple[StepWeights, ...] = ()
-        if not stage.is_base:
-            T = self.scheduler.config.num_train_timesteps
-            self.weights = tuple(cosine_weights(float(t), settings, T) for t in self.timesteps)
+        self.weights = _weights(stage, self.scheduler, self.timesteps)
 
     @property
     def model_calls(self) -> int:
@@ -101,6 +100,20 @@ class StageSampler:
         shape = (1, unet.config.in_channels, size.height // factor, size.width // factor)
         generator = stage_generator(self.settings.seed, self.stage.index)
         return torch.randn(shape, generator=generator).to(unet.device)
+
+
+def stage_weights(config: Mapping[str, Any], stage: StagePlan) -> tuple[StepWeights, ...]:
+    """Return what each step of a stage will mix, none for the base. config: the model's scheduler's."""
+    scheduler = make_scheduler(stage.settings.scheduler, config, sample_is_mixed=not stage.is_base)
+    timesteps = set_last_timesteps(scheduler, stage.num_inference_steps, stage.steps, torch.device("cpu"))
+    return _weights(stage, scheduler, timesteps)
+
+
+def _weights(stage: StagePlan, scheduler: SchedulerMixin, timesteps: torch.Tensor) -> tuple[StepWeights, ...]:
+    if stage.is_base:
+        return ()
+    T = scheduler.config.num_train_timesteps
+    return tuple(cosine_weights(float(t), stage.settings, T) for t in timesteps)
 
 
 def stage_generator(seed: int, stage: int) -> torch.Generator:
