@@ -25,7 +25,7 @@ from gspn_core.jobs.live import LiveJob
 from gspn_core.jobs.pairs import PairFigures, Pairs
 from gspn_core.jobs.recorder import Recorder
 from gspn_core.jobs.store import Store
-from gspn_core.plan import CascadePlan, redo
+from gspn_core.plan import CascadePlan, StagePlan, redo
 from gspn_core.settings import Settings
 
 Run = Callable[..., Generator[Event, None, None]]
@@ -145,6 +145,14 @@ class Jobs:
         if not 0 <= index < len(stages):
             raise GspnError(f"This run has {len(stages)} stages, there is no stage {index + 1}.")
         return stages[index]
+
+    def stage_seconds(self, plan: CascadePlan, stage: StagePlan, calls: int) -> float | None:
+        """Return what a stage with so many UNet calls takes, as measured here; None before that."""
+        key = (plan.model, stage.settings.mixer, stage.size.height, stage.size.width)
+        rate = self._rates.get(key)
+        if rate is None:
+            return None
+        return rate.head_seconds + calls * rate.call_seconds + rate.tail_seconds
 
     def view(self, job_id: str) -> JobView:
         """Return a run as it stands; raise GspnError where there is no such run."""

@@ -1,0 +1,375 @@
+"""Studies while they run: a cell at a time as an ordinary job, kept on disk, stopped and taken up again.
+
+A study lies in a folder of its own under `studies` in the jobs' folder. Its cells are jobs like any other:
+they wait in the queue, reuse what is there, and stay when the study is removed.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import secrets
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from gspn_core.errors import Busy, GspnError
+from gspn_core.jobs.archive import owner_of
+from gspn_core.jobs.axis import Axis
+from gspn_core.jobs.files import replacing, write_failure
+from gspn_core.jobs.images import read_picture
+from gspn_core.jobs.job import JobView
+from gspn_core.jobs.study import Cost, Draft, StudyView, cost, draft
+from gspn_core.jobs.worker import Jobs
+from gspn_core.plan import StagePlan
+from gspn_core.settings import Settings
+
+FORMAT = 1
+MAX_RUNNING = 8
+_ID = re.compile(r"[A-Za-z0-9_-]{16,64}")
+_BUSY_SECONDS = 2.0
+_VIEW_SECONDS = 0.25
+_log = logging.getLogger(__name__)
+
+
+@dataclass(kw_only=True, eq=False)
+class _Live:
+    """A study of this server; `visitor` is the token of whoever runs it, known only while it runs."""
+
+    view: StudyView
+    owner: str
+    visitor: str = ""
+    job_id: str | None = None
+    stop: threading.Event = field(default_factory=threading.Event)
+    thread: threading.Thread | None = None
+
+
+class Studies:
+    """The studies of one jobs folder. calls_of: a stage's evaluations of the UNet, None if unknown yet."""
+
+    def __init__(
+        self, jobs: Jobs, *, calls_of: Callable[[StagePlan], int | None] = lambda _stage: None
+    ) -> None:
+        self._jobs = jobs
+        self._calls_of = calls_of
+        self.folder = jobs.folder / "studies"
+        self._changed = threading.Condition()
+        self._live: dict[str, _Live] = {}
+
+    def draft(self, base: Settings, axes: Sequence[Axis]) -> Draft:
+        """Return a study that is planned and not begun; raise BadSetting for what cannot be."""
+        return draft(base, axes, self._jobs.plan)
+
+    def cost(self, planned: Draft) -> Cost:
+        """Return what a study will take."""
+        there = {
+            plan.stages[reuse.stage].key for plan in planned.plans for reuse in self._jobs.reusable(plan)
+        }
+        return cost(
+            planned.plans,
+            is_there=lambda stage: stage.key in there,
+            calls_of=self._calls_of,
+            seconds_of=self._jobs.stage_seconds,
+        )
+
+    def start(self, planned: Draft, *, visitor: str = "") -> str:
+        """Begin a study and return its id; raise Busy where too many run, GspnError for a full disk."""
+        view = StudyView(
+            id=secrets.token_urlsafe(16),
+            created=time.time(),
+            base=planned.base.to_dict(),
+            axes=planned.axes,
+            cells=planned.cells,
+            order=planned.order,
+        )
+        live = _Live(view=view, owner=owner_of(visitor))
+        with self._changed:
+            self._refuse_too_many()
+            self._save(live)
+            self._live[view.id] = live
+            self._run(live, visitor)
+        return view.id
+
+    def resume(self, study_id: str, *, visitor: str = "") -> None:
+        """Go on with a study that was stopped or cut off; its unfinished cells wait again."""
+        with self._changed:
+            live = self._own(study_id, visitor)
+            if live.thread is not None and live.thread.is_alive() and not live.stop.is_set():
+                return
+            self._refuse_too_many()
+            cells = tuple(
+                replace(cell, state="waiting", progress=0.0) if cell.state == "running" else cell
+                for cell in live.view.cells
+            )
+            self._change(live, live.view.changed(cells=cells, state="running", notice=""))
+            self._run(live, visitor)
+
+    def stop(self, study_id: str, *, visitor: str = "") -> None:
+        """Stop a study and the run that it has going; finished cells stay."""
+        with self._changed:
+            live = self._own(study_id, visitor)
+            live.stop.set()
+            job_id = live.job_id
+            self._changed.notify_all()
+        if job_id is not None:
+            self._jobs.stop(job_id)
+
+    def skip(self, study_id: str, number: int, *, visitor: str = "") -> None:
+        """Leave out a cell that waits, or stop the one that runs; the others go on."""
+        with self._changed:
+            live = self._own(study_id, visitor)
+            cell = self._cell(live, number)
+            if cell.state not in ("waiting", "running"):
+                return
+            running = live.job_id if cell.state == "running" else None
+            self._change(live, live.view.with_cell(number, state="skipped"))
+        if running is not None:
+            self._jobs.stop(running)
+
+    def retry(self, study_id: str, number: int, *, visitor: str = "") -> None:
+        """Let a cell that failed or was skipped wait again, and the study go on."""
+        with self._changed:
+            live = self._own(study_id, visitor)
+            if self._cell(live, number).state not in ("failed", "skipped"):
+                return
+            self._change(live, live.view.with_cell(number, state="waiting", error=None, progress=0.0))
+        self.resume(study_id, visitor=visitor)
+
+    def delete(self, study_id: str, *, visitor: str = "") -> None:
+        """Remove a study that does not run; the runs of its cells stay in the history."""
+        with self._changed:
+            live = self._own(study_id, visitor)
+            if live.view.state == "running":
+                raise GspnError("This study is still going; stop it first, then remove it.")
+            self._live.pop(study_id, None)
+        shutil.rmtree(self.folder_of(study_id), ignore_errors=True)
+
+    def list(self, visitor: str) -> tuple[StudyView, ...]:
+        """Return a visitor's own studies, the newest first."""
+        owner = owner_of(visitor)
+        if not owner:
+            return ()
+        found = []
+        for record in self.folder.glob("*/study.json"):
+            try:
+                live = self._find(record.parent.name)
+            except GspnError:
+                continue
+            if live.owner == owner:
+                found.append(live.view)
+        return tuple(sorted(found, key=lambda view: view.created, reverse=True))
+
+    def view(self, study_id: str) -> StudyView:
+        """Return a study as it stands; raise GspnError where there is no such study."""
+        with self._changed:
+            return self._find(study_id).view
+
+    def follow(self, study_id: str) -> Iterator[StudyView]:
+        """Yield a study's views, the present one first, until it no longer runs; raise GspnError for none."""
+        seen = -1
+        while True:
+            with self._changed:
+                self._changed.wait_for(partial(self._has_news, study_id, seen))
+                view, last = self._find(study_id).view, not self._is_running(study_id)
+            if view.version != seen:
+                seen = view.version
+                yield view
+            if last:
+                return
+            with self._changed:
+                self._changed.wait_for(lambda: not self._is_running(study_id), _VIEW_SECONDS)
+
+    def folder_of(self, study_id: str) -> Path:
+        """Return the folder of a study; raise GspnError for an id that could lead elsewhere."""
+        if not isinstance(study_id, str) or not _ID.fullmatch(study_id):
+            raise _unknown(study_id)
+        return self.folder / study_id
+
+    def close(self, timeout_seconds: float = 10.0) -> None:
+        """Stop every study; call it before the jobs are closed."""
+        with self._changed:
+            threads = [live.thread for live in self._live.values() if live.thread is not None]
+            running = [live for live in self._live.values() if live.view.state == "running"]
+            for live in running:
+                live.stop.set()
+            self._changed.notify_all()
+        for live in running:
+            if live.job_id is not None:
+                self._jobs.stop(live.job_id)
+        for thread in threads:
+            thread.join(timeout_seconds)
+
+    def _run(self, live: _Live, visitor: str) -> None:
+        live.visitor, live.stop = visitor, threading.Event()
+        live.thread = threading.Thread(
+            target=self._work, args=(live, live.stop), name="gspn-study", daemon=True
+        )
+        live.thread.start()
+
+    def _work(self, live: _Live, stop: threading.Event) -> None:
+        try:
+            while not stop.is_set():
+                with self._changed:
+                    number = live.view.next_cell()
+                if number is None:
+                    break
+                self._run_cell(live, number, stop)
+        except Exception:
+            _log.exception("Study %s ended inside", live.view.id)
+            stop.set()
+        with self._changed:
+            live.visitor, live.job_id = "", None
+            state = "stopped" if live.view.next_cell() is not None else "done"
+            self._change(live, live.view.changed(state=state, notice=""))
+
+    def _run_cell(self, live: _Live, number: int, stop: threading.Event) -> None:
+        try:
+            job_id = self._jobs.submit(
+                Settings.from_dict(live.view.cells[number].settings), visitor=live.visitor
+            )
+        except Busy as full:
+            with self._changed:
+                self._change(live, live.view.changed(notice=str(full)))
+                self._changed.wait_for(stop.is_set, _BUSY_SECONDS)
+            return
+        except GspnError as refusal:
+            with self._changed:
+                self._change(live, live.view.with_cell(number, state="failed", error=str(refusal)))
+            return
+        with self._changed:
+            live.job_id = job_id
+            view = live.view.with_cell(number, state="running", job_id=job_id, progress=0.0, stage=None)
+            self._change(live, replace(view, notice=""))
+        if stop.is_set():
+            self._jobs.stop(job_id)
+        last = None
+        with closing(self._jobs.follow(job_id)) as views:
+            for last in views:
+                with self._changed:
+                    if live.view.cells[number].state == "running":
+                        self._change(live, live.view.with_cell(number, **_going(last)), keep=False)
+        with self._changed:
+            live.job_id = None
+            # A cell that was skipped while it ran stays skipped, whatever became of its run.
+            if live.view.cells[number].state == "running" and last is not None:
+                self._change(live, live.view.with_cell(number, **_ended(last, stopped=stop.is_set())))
+
+    def _change(self, live: _Live, view: StudyView, *, keep: bool = True) -> None:
+        live.view = view
+        if keep:
+            try:
+                self._save(live)
+            except GspnError as error:
+                _log.warning("%s", error)
+                live.view = view.changed(notice=str(error))
+        self._changed.notify_all()
+
+    def _save(self, live: _Live) -> None:
+        record = {"format": FORMAT, "owner": live.owner, "view": live.view.to_dict()}
+        folder = self.folder_of(live.view.id)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with replacing(folder / "study.json") as stream:
+                stream.write(json.dumps(record).encode())
+        except OSError as error:
+            raise GspnError(write_failure("The record of this study", error)) from error
+
+    def _find(self, study_id: str) -> _Live:
+        live = self._live.get(study_id)
+        if live is not None:
+            return live
+        path = self.folder_of(study_id) / "study.json"
+        try:
+            record = json.loads(path.read_bytes())
+            view, owner = StudyView.from_dict(record["view"]), str(record["owner"])
+        except OSError:
+            raise _unknown(study_id) from None
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise GspnError(f"The record of study {study_id} is damaged; start it again.") from None
+        if view.state == "running":
+            # The server ended while it ran.
+            cells = tuple(
+                replace(cell, state="waiting", progress=0.0) if cell.state == "running" else cell
+                for cell in view.cells
+            )
+            view = view.changed(state="stopped", cells=cells)
+        self._live[study_id] = _Live(view=view, owner=owner)
+        return self._live[study_id]
+
+    def _own(self, study_id: str, visitor: str) -> _Live:
+        live = self._find(study_id)
+        owner = owner_of(visitor)
+        if live.owner != owner:
+            raise GspnError("Only the browser that started this study can change it.")
+        return live
+
+    def _cell(self, live: _Live, number: Any) -> Any:
+        if not isinstance(number, int) or not 0 <= number < len(live.view.cells):
+            raise GspnError(f"This study has {len(live.view.cells)} cells, there is no cell {number}.")
+        return live.view.cells[number]
+
+    def _has_news(self, study_id: str, seen: int) -> bool:
+        return self._find(study_id).view.version != seen or not self._is_running(study_id)
+
+    def _is_running(self, study_id: str) -> bool:
+        live = self._live.get(study_id)
+        return live is not None and live.view.state == "running"
+
+    def _refuse_too_many(self) -> None:
+        running = sum(live.view.state == "running" for live in self._live.values())
+        if running >= MAX_RUNNING:
+            raise Busy(f"{running} studies run already, the most there may be; try again later.")
+
+
+def _going(view: JobView) -> dict[str, Any]:
+    """Return what a cell shows of its run while it goes."""
+    steps = sum(stage.steps for stage in view.stages) or 1
+    done = sum(stage.steps if stage.state == "done" else stage.step for stage in view.stages)
+    finished = [stage.index for stage in view.stages if stage.proxy_path]
+    return {"progress": done / steps, "stage": finished[-1] if finished else None}
+
+
+def _ended(view: JobView, *, stopped: bool) -> dict[str, Any]:
+    """Return what a cell is once its run has ended; one that was stopped with its study waits again."""
+    going = _going(view)
+    if view.state == "done":
+        saved = [stage.saved_seconds or 0.0 for stage in view.stages if stage.reused]
+        made = [stage.seconds or 0.0 for stage in view.stages if not stage.reused]
+        return {
+            **going,
+            **_measured(view),
+            "state": "done",
+            "progress": 1.0,
+            "seconds": sum(made) + sum(saved),
+            "saved_seconds": sum(saved),
+            "peak_bytes": max((stage.peak_bytes or 0 for stage in view.stages), default=0) or None,
+        }
+    if view.state == "stopped":
+        return {**going, "state": "waiting" if stopped else "skipped", "progress": 0.0}
+    return {**going, "state": "failed", "error": view.error or "The run did not reach its end."}
+
+
+def _measured(view: JobView) -> dict[str, Any]:
+    """Return the figures of a finished run's last picture against its first; none for a run of one stage."""
+    if len(view.stages) < 2 or not (view.stages[0].png_path and view.stages[-1].png_path):
+        return {}
+    from gspn_core.measure.structure import consistency, detail
+
+    base, last = (read_picture(Path(stage.png_path)) for stage in (view.stages[0], view.stages[-1]))
+    if base is None or last is None:
+        return {}
+    decibels = consistency(last, base)
+    return {"consistency": min(decibels, 99.0), "detail": detail(last, base.width)}
+
+
+def _unknown(study_id: Any) -> GspnError:
+    return GspnError(
+        f"There is no study {str(study_id)[:64]!r} here; it was removed, or the link is incomplete."
+    )
