@@ -137,7 +137,7 @@ def run_props(run: RunSummary) -> dict[str, Any]:
         "id": run.id,
         "prompt": run.prompt,
         "state": run.state,
-        "state_word": words.HEADLINES.get(run.state, run.state),
+        "state_word": words.RUN_STATES.get(run.state, run.state),
         "facts": [fact for fact in facts if fact],
         "created": run.created,
         "thumb": file_url(run.thumb_path),

@@ -49,7 +49,7 @@ def planned_props(plan: CascadePlan | None, reuse: Sequence[Reuse] = ()) -> dict
     reuse: the stages that need not run.
     """
     stages = plan.stages if plan else ()
-    told = {found.stage: [words.reusable(found.saved_seconds)] for found in reuse}
+    told = {found.stage: words.reusable(found.saved_seconds) for found in reuse}
     cards = [
         {
             "state": "planned",
@@ -93,7 +93,7 @@ def _card(stage: StageView, prompt: str, seed: int | None) -> dict[str, Any]:
 
 def _lines(stage: StageView) -> list[str]:
     if stage.reused:
-        return [words.reused(stage.saved_seconds)]
+        return words.reused(stage.saved_seconds)
     if stage.state == "done":
         return [words.seconds(stage.seconds), words.bytes_(stage.peak_bytes)]
     if stage.state == "running":

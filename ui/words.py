@@ -276,6 +276,8 @@ COMPARE_ROWS: Mapping[str, str] = MappingProxyType(
 COMPARE_TWO = "Two pictures are needed for that; add a second one."
 COMPARE_HEAT_ALT = "Map of where A and B differ: the lighter, the more"
 
+RUN_STATES: Mapping[str, str] = MappingProxyType({**HEADLINES, "queued": QUEUED, "running": RUNNING})
+
 NOTHING_DONE: Mapping[str, str] = MappingProxyType(
     {
         "queued": "Another run has the device; yours starts by itself.",
@@ -383,14 +385,14 @@ def compare_with(height: int, width: int) -> str:
     return f"Compare with {size(height, width)}"
 
 
-def reused(saved: float | None) -> str:
+def reused(saved: float | None) -> list[str]:
     """Return what the card of a reused stage says; saved: the seconds that it would have taken."""
-    return REUSED if saved is None else f"{REUSED} · saved {seconds(saved)}"
+    return [REUSED] if saved is None else [REUSED, f"saved {seconds(saved)}"]
 
 
-def reusable(saved: float | None) -> str:
+def reusable(saved: float | None) -> list[str]:
     """Return what the card of a stage says before a run that will reuse it."""
-    return REUSED if saved is None else f"{REUSED} · saves {seconds(saved)}"
+    return [REUSED] if saved is None else [REUSED, f"saves {seconds(saved)}"]
 
 
 def ahead(sizes: Sequence[tuple[int, int]], saved: float | None, count: int) -> str:

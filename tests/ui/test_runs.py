@@ -240,7 +240,7 @@ def test_a_run_goes_on_to_a_higher_target_from_the_stages_that_it_has(runs, jobs
     screen = screens(list(runs.follow(patch["job"])))[-1]
     assert [card["state"] for card in screen["stages"]] == ["done"] * 3
     assert [stage.reused for stage in jobs.view(patch["job"]).stages] == [True, True, False]
-    assert screen["stages"][1]["lines"] == [words.reused(1.0)]
+    assert screen["stages"][1]["lines"] == words.reused(1.0) == ["reused", "saved 1.0 s"]
     assert [run.id for run in jobs.history("mine")] == [patch["job"]]
 
 
@@ -319,7 +319,7 @@ def test_an_empty_card_says_that_its_stage_is_there_already(runs, values) -> Non
     cards = runs.outline(None, [{**values, "gaussian_sigma": 2.0}[name] for name in FIELD_NAMES])["screen"][
         "stages"
     ]
-    assert [card["lines"] for card in cards] == [["reused · saves 2.0 s"], []]
+    assert [card["lines"] for card in cards] == [["reused", "saves 2.0 s"], []]
 
 
 def test_the_last_seed_can_be_used_again(runs, values) -> None:
