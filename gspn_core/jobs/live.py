@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from gspn_core.jobs.job import JobView
 from gspn_core.plan import CascadePlan
 
+# So many followers of a run are told as often as each could be; more share what those would be told in all.
+_FULL_PACE_FOLLOWERS = 5
+
 
 @dataclass(kw_only=True, eq=False)
 class LiveJob:
@@ -17,7 +20,7 @@ class LiveJob:
 
     owner: see `gspn_core.jobs.archive`. stop_after_stage: `stop` is to be set once the present stage is done.
     write_error: the sentence for a file that could not be written, which ends the run. changed, ended: told
-    when the view changes and when the end is there.
+    when the view changes and when the end is there. followers: how many are told of the run now.
     """
 
     plan: CascadePlan
@@ -31,6 +34,7 @@ class LiveJob:
     began: float | None = None
     write_error: str | None = None
     settled: bool = False
+    followers: int = 0
 
     @property
     def id(self) -> str:
@@ -40,3 +44,7 @@ class LiveJob:
     def elapsed(self) -> float | None:
         """Return the seconds since the run began; None before that and after its end."""
         return None if self.began is None or self.view.is_final else time.monotonic() - self.began
+
+    def pause(self, view_seconds: float) -> float:
+        """Return the seconds between two views of a follower, given those of an only one."""
+        return view_seconds * max(1.0, self.followers / _FULL_PACE_FOLLOWERS)

@@ -40,7 +40,8 @@ class Jobs:
     run: the engine's run; its second argument tells whether to stop, and it gets `finished`, the pictures of
     the first stages, where an earlier run has made them. plan: what `submit` refuses bad settings with.
     folder: where pictures go. keep_bytes: the oldest jobs beyond it are removed, never a waiting one nor a
-    favourite. view_seconds: a follower gets views no closer to each other than this.
+    favourite. view_seconds: a follower gets views no closer to each other than this, and the more of them
+    there are, the further apart.
 
     A visitor's token (see `gspn_core.jobs.archive`) is called `visitor`; "" is nobody in particular.
     """
@@ -246,6 +247,15 @@ class Jobs:
                 self._change(job, StopAsked())
 
     def _follow(self, job: LiveJob) -> Generator[JobView, None, None]:
+        with self._lock:
+            job.followers += 1
+        try:
+            yield from self._newest(job)
+        finally:
+            with self._lock:
+                job.followers -= 1
+
+    def _newest(self, job: LiveJob) -> Generator[JobView, None, None]:
         seen = -1
         while True:
             with self._lock:
@@ -258,7 +268,7 @@ class Jobs:
                 return
             with self._lock:
                 # A page cannot draw every step of a small stage; the newest view is worth waiting for.
-                job.ended.wait_for(functools.partial(self._is_urgent, job), self._view_seconds)
+                job.ended.wait_for(functools.partial(self._is_urgent, job), job.pause(self._view_seconds))
 
     def _has_news(self, job: LiveJob, seen: int) -> bool:
         return job.view.version != seen or job.settled or self._closed

@@ -709,6 +709,23 @@ def test_a_follower_is_told_at_most_so_often_and_the_end_at_once(open_jobs, make
     assert views[-1].state == "done" and views[-1].stages[-1].png_path
 
 
+def test_who_leaves_a_run_counts_no_longer_among_its_followers(open_jobs, make_engine):
+    gate = Gate(at=3)
+    jobs = open_jobs(make_engine(before_event=gate))
+    job_id = jobs.submit(SETTINGS)
+    gate.wait()
+    live = jobs._jobs[job_id]
+    following = [jobs.follow(job_id) for _ in range(20)]
+    assert all(next(views).id == job_id for views in following)
+    assert live.followers == 20
+    for views in following[1:]:
+        views.close()
+    assert live.followers == 1
+    gate.open()
+    assert list(following[0])[-1].state == "done"
+    assert live.followers == 0
+
+
 def test_a_folder_belongs_to_one_server(open_jobs, make_engine):
     first = open_jobs(make_engine())
     first.claim()
