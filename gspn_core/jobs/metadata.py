@@ -11,10 +11,12 @@ from typing import Any
 from gspn_core.errors import BadSetting
 from gspn_core.jobs.images import SAMPLERS
 from gspn_core.plan import ModelCard
-from gspn_core.settings import FIELD_NAMES, MAX_PROMPT_CHARACTERS, Settings
+from gspn_core.settings import FIELD_NAMES, Settings
 
 MOST_TOLD = 40
-_PAIR = re.compile(r'\s*([\w][\w \-/]*?):\s*("(?:\\.|[^\\"])*"|[^,]*)(?:,|$)')
+# Names are bounded, or a long line without a colon would take the square of its length.
+_PAIR = re.compile(r'(?<![\w\-/])(\w[\w \-/]{0,59}?):[ \t]*("(?:\\.|[^\\"])*"|[^,]*)(?:,|$)')
+_MOST_PAIRS_CHARACTERS = 8192
 _NEGATIVE = "Negative prompt:"
 
 
@@ -79,7 +81,7 @@ def _ours(info: Mapping[str, Any], card: ModelCard, here: Mapping[str, str | Non
 def _others(text: str, width: int, height: int, card: ModelCard) -> Recipe:
     """Return the recipe of a text of prompt, negative prompt and one last line of "Name: value" pairs."""
     prompt, negative, pairs = _parted(text)
-    found: dict[str, Any] = {"prompt": prompt, "negative_prompt": negative}
+    found: dict[str, Any] = {"prompt": prompt or None, "negative_prompt": negative}
     unknown = []
     samplers = {title: name for name, title in SAMPLERS.items()}
     schedule = pairs.pop("Schedule type", "")
@@ -106,8 +108,9 @@ def _others(text: str, width: int, height: int, card: ModelCard) -> Recipe:
 
 def _parted(text: str) -> tuple[str, str, dict[str, str]]:
     """Return the prompt, the negative prompt and the pairs of the last line, where that is such a line."""
-    lines = text[: 4 * MAX_PROMPT_CHARACTERS + 8192].strip().splitlines()
-    pairs = dict(_PAIR.findall(lines[-1]))
+    # Not splitlines, which parts at more than these tools do: what a prompt holds comes back as it is.
+    lines = text.replace("\r\n", "\n").strip().split("\n")
+    pairs = dict(_PAIR.findall(lines[-1][:_MOST_PAIRS_CHARACTERS]))
     if "Steps" in pairs or len(pairs) >= 3:
         lines.pop()
     else:

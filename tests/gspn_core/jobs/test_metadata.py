@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 
 import pytest
 
@@ -121,12 +122,40 @@ def test_a_picture_that_tells_nothing_is_refused_in_a_sentence(card, parameters)
 
 
 @pytest.mark.parametrize(
-    "text", ["Steps: 1" + ", a: b" * 20_000, "x" * 250_000, "<script>\nSteps: 2, <b>: <i>", "Steps" * 40_000]
+    "text",
+    [
+        "Steps: 1" + ", a: b" * 20_000,
+        "x" * 250_000,
+        "w " * 120_000,
+        "a\nSteps: 1," + "\t " * 120_000 + "x",
+        'Steps: 1, a: "' + "\\" * 200_000,
+        "<script>\nSteps: 2, <b>: <i>",
+        "Steps" * 40_000,
+    ],
 )
 def test_hostile_text_is_read_quickly_and_bounded(card, text):
+    began = time.process_time()
     recipe = recipe_of(told(parameters=text), card, HERE)
+    assert time.process_time() - began < 1
     assert len(recipe.unknown) <= 40
     assert all(len(entry) < 100 for entry in recipe.unknown)
+
+
+def test_a_prompt_that_is_too_long_costs_nothing_but_itself(card):
+    text = "p" * 100_000 + "\nSteps: 9, Seed: 5, CFG scale: 2"
+    recipe = recipe_of(told(parameters=text), card, HERE)
+    assert (recipe.settings["num_inference_steps"], recipe.settings["seed"]) == (9, 5)
+    assert [sentence.split()[0] for sentence in recipe.refused] == ["prompt"]
+
+
+def test_what_parts_lines_only_for_python_stays_in_the_prompt(card):
+    recipe = recipe_of(told(parameters="a\u2028b\x0bc\r\nd\nSteps: 9, Seed: 5, CFG scale: 2"), card, HERE)
+    assert recipe.settings["prompt"] == "a\u2028b\x0bc\nd"
+
+
+def test_a_text_without_a_prompt_leaves_the_prompt_alone(card):
+    recipe = recipe_of(told(parameters="Steps: 9, Seed: 5, CFG scale: 2"), card, HERE)
+    assert "prompt" not in recipe.settings and not recipe.refused
 
 
 def test_a_shape_beyond_what_can_be_asked_for_is_told(card):
