@@ -38,17 +38,22 @@ def wire_drop(parts: dict[str, Any], form: Form, jobs: Jobs, card: ModelCard) ->
     part = parts["drop"]
 
     def read(event: gr.EventData, *held: Any) -> list[Any]:
-        return read_picture(event._data or {}, held, card)
+        return read_picture(_told(event), held, card)
 
     def undo(event: gr.EventData) -> list[Any]:
-        return [drop_props(said=words.DROP_UNDONE), *restored(event._data or {}, card)]
+        return [drop_props(said=words.DROP_UNDONE), *restored(_told(event), card)]
 
-    def check(job_id: str | None, event: gr.EventData) -> dict[str, Any]:
-        return checked(jobs, job_id or "", event._data or {})
+    def check(event: gr.EventData) -> dict[str, Any]:
+        return checked(jobs, _told(event))
 
     part.read(read, form.inputs, [part, *form.inputs], preprocess=False, **quiet)
     part.undo(undo, None, [part, *form.inputs], **quiet)
-    part.check(check, parts["job"], part, trigger_mode="multiple", **quiet)
+    part.check(check, None, part, trigger_mode="multiple", **quiet)
+
+
+def _told(event: gr.EventData) -> dict[str, Any]:
+    data = event._data
+    return data if isinstance(data, dict) else {}
 
 
 def drop_props(
@@ -71,10 +76,11 @@ def read_picture(asked: Mapping[str, Any], held: Sequence[Any], card: ModelCard)
         recipe = recipe_of(read_png_head(_head(asked.get("head"), name), name), card, versions())
     except BadSetting as refusal:
         return [drop_props(error=str(refusal)), *(gr.skip() for _ in FIELD_NAMES)]
-    settings = {**dict(zip(FIELD_NAMES, held, strict=True)), **recipe.settings}
-    if recipe.is_ours:
-        # What our own pictures leave out is as it is at first, not as the form happens to stand.
-        settings = {**initial_values(card), **recipe.settings}
+    values = values_of(recipe.settings, card)
+    if not recipe.is_ours:
+        # Another tool knows only some of our settings; the others stay as they stand, valid or not.
+        stay = [name not in recipe.settings for name in FIELD_NAMES]
+        values = [old if keep else new for old, new, keep in zip(held, values, stay, strict=True)]
     shown = drop_props(
         said=words.picture_read(name, recipe.stage),
         notes=_notes(recipe),
@@ -83,7 +89,7 @@ def read_picture(asked: Mapping[str, Any], held: Sequence[Any], card: ModelCard)
         sha256=asked.get("sha256") if recipe.is_ours else None,
         name=name,
     )
-    return [shown, *values_of(settings, card)]
+    return [shown, *values]
 
 
 def restored(asked: Mapping[str, Any], card: ModelCard) -> list[Any]:
@@ -94,19 +100,23 @@ def restored(asked: Mapping[str, Any], card: ModelCard) -> list[Any]:
     return before
 
 
-def checked(jobs: Jobs, job_id: str, asked: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the part with what a reproduction came to; `check` is "wait" until the PNG is written."""
+def checked(jobs: Jobs, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the part with what a reproduction came to; `check` is "wait" until the PNG is written.
+
+    asked: job and stage of the reproduction, sha256 of the picture, and what the part shows.
+    """
     shown = asked.get("shown")
     shown = {**drop_props(), **(shown if isinstance(shown, dict) else {})}
     stage = asked.get("stage")
     try:
-        stages = jobs.view(job_id).stages
+        stages = jobs.view(str(asked.get("job"))).stages
     except GspnError:
         return {**shown, "check": ""}
     if not isinstance(stage, int) or not 0 <= stage < len(stages) or not stages[stage].png_path:
         return {**shown, "check": "wait"}
-    same = _sha256(Path(stages[stage].png_path)) == asked.get("sha256")
-    return {**shown, "check": words.DROP_SAME if same else words.DROP_DIFFERS}
+    if _sha256(Path(stages[stage].png_path)) != asked.get("sha256"):
+        return {**shown, "check": words.DROP_DIFFERS}
+    return {**shown, "check": words.DROP_SAME_REUSED if stages[stage].reused else words.DROP_SAME}
 
 
 def _notes(recipe: Recipe) -> list[str]:

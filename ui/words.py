@@ -185,6 +185,8 @@ _DROP: Mapping[str, str] = MappingProxyType(
         "drop_undo": "Undo",
         "drop_reproduce": "Reproduce",
         "drop_close": "Close",
+        "drop_unreadable": "The file cannot be read; choose it again.",
+        "drop_busy": "Another run is going on; stop it or wait, then reproduce.",
         "drop_too_large": "Its bytes are not compared: the file is too large or this address is not secure.",
     }
 )
@@ -266,7 +268,8 @@ ROWS: Mapping[str, str] = MappingProxyType(
 
 DROP_NAMELESS = "picture"
 DROP_SAME = "Reproduced: the same bytes."
-DROP_DIFFERS = "Reproduced, but other bytes: another machine, version or model made the picture."
+DROP_SAME_REUSED = "The same bytes; an earlier run here had made this stage, so it was not made again."
+DROP_DIFFERS = "Other bytes: another machine, version or model made the picture, or the form was changed."
 DROP_UNDONE = "The form is as it was."
 DROP_OTHER_TOOL = "Written by another tool; what fits was taken over."
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import hashlib
 import io
 
@@ -68,6 +69,19 @@ def test_a_picture_of_another_tool_leaves_the_rest_of_the_form_alone(held, card)
     assert shown["notes"] == [words.DROP_OTHER_TOOL, words.not_taken(["Sampler: Euler a", "Clip skip: 2"])]
 
 
+def test_what_the_form_holds_may_be_wrong_when_another_tools_picture_comes(held, card):
+    stream, info = io.BytesIO(), PngInfo()
+    info.add_text("parameters", "a castle\nSteps: 9, Sampler: Euler, Seed: 5")
+    Image.new("RGB", (64, 64)).save(stream, "PNG", pnginfo=info)
+    wrong = [*held]
+    wrong[FIELD_NAMES.index("overrides")] = "rubbish"
+    wrong[FIELD_NAMES.index("cosine_scale_1")] = None
+    shown, *values = read_picture({"head": head_of(stream.getvalue()), "name": "b.png"}, wrong, card)
+    form = dict(zip(FIELD_NAMES, values, strict=True))
+    assert (form["prompt"], form["overrides"], form["cosine_scale_1"]) == ("a castle", "rubbish", None)
+    assert shown["before"] == wrong
+
+
 @pytest.mark.parametrize(
     ("head", "said"),
     [
@@ -105,11 +119,23 @@ def test_a_reproduction_is_held_against_the_picture_once_it_is_written(folded, t
         "shown": drop_props(said="From a"),
     }
     view = folded()
-    assert checked(Runs(view), view.id, asked)["check"] == "wait"
+    asked["job"] = view.id
+    assert checked(Runs(view), asked)["check"] == "wait"
     view = fold(view, FileWritten(stage=1, kind="png", path=str(path)))
-    same = checked(Runs(view), view.id, asked)
+    same = checked(Runs(view), asked)
     assert (same["check"], same["said"]) == (words.DROP_SAME, "From a")
-    assert checked(Runs(view), view.id, {**asked, "sha256": "0" * 64})["check"] == words.DROP_DIFFERS
-    assert checked(Runs(view), "nobody", asked)["check"] == ""
+    assert checked(Runs(view), {**asked, "sha256": "0" * 64})["check"] == words.DROP_DIFFERS
+    for nobody in ("nobody", None, 3):
+        assert checked(Runs(view), {**asked, "job": nobody})["check"] == ""
     for stage in (None, 9, "1", -1):
-        assert checked(Runs(view), view.id, {**asked, "stage": stage})["check"] == "wait"
+        assert checked(Runs(view), {**asked, "stage": stage})["check"] == "wait"
+
+
+def test_a_stage_that_an_earlier_run_made_is_not_said_to_be_reproduced(folded, tmp_path):
+    path = tmp_path / "stage.png"
+    path.write_bytes(b"the same")
+    view = fold(folded(), FileWritten(stage=1, kind="png", path=str(path)))
+    stages = (view.stages[0], dataclasses.replace(view.stages[1], reused=True), *view.stages[2:])
+    asked = {"job": view.id, "stage": 1, "sha256": hashlib.sha256(b"the same").hexdigest()}
+    found = checked(Runs(dataclasses.replace(view, stages=stages)), asked)
+    assert found["check"] == words.DROP_SAME_REUSED

@@ -6,7 +6,8 @@ const file = find(".drop-file");
 const told = find(".drop-told");
 const MOST_HASHED_BYTES = 256 * 1024 * 1024;
 const CHECK_MS = 1500;
-let hashing = null;
+/* Each chunk is a read of its own; a file of millions of empty ones would be read for hours. */
+const MOST_CHUNKS = 2000;
 let awaited = null;
 let timer = 0;
 
@@ -19,7 +20,7 @@ async function headOf(picture) {
   const parts = [picture.slice(0, 8)];
   let at = 8;
   let size = 8;
-  while (at + 8 <= picture.size) {
+  for (let count = 0; count < MOST_CHUNKS && at + 8 <= picture.size; count += 1) {
     const view = new DataView(await picture.slice(at, at + 8).arrayBuffer());
     const length = view.getUint32(0);
     const kind = String.fromCharCode(...[4, 5, 6, 7].map((place) => view.getUint8(place)));
@@ -49,15 +50,23 @@ async function hashOf(picture) {
   return [...new Uint8Array(sum)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-async function take(picture) {
-  if (!picture) return;
-  awaited = null;
+async function read(picture) {
   const start = new Uint8Array(await picture.slice(0, 8).arrayBuffer());
   const isPng = start[0] === 0x89 && start[1] === 0x50;
   const head = isPng ? await headOf(picture) : start;
-  hashing = isPng ? hashOf(picture) : Promise.resolve(null);
-  trigger("read", { name: picture.name || "picture", head: head && base64(head), sha256: await hashing });
+  return { name: picture.name, head: head && base64(head), sha256: isPng ? await hashOf(picture) : null };
+}
+
+async function take(picture) {
+  if (!picture) return;
+  awaited = null;
   studio.go("studio");
+  try {
+    trigger("read", await read(picture));
+  } catch {
+    /* A folder, or a file that is gone or locked. */
+    show({ error: words.drop_unreadable });
+  }
 }
 
 function paint() {
@@ -82,11 +91,22 @@ function paint() {
   if (shown) told.scrollIntoView({ block: "nearest" });
 }
 
+/* What the part says by itself; gradio tells of what the server says alone. */
+function show(value) {
+  props.value = value;
+  paint();
+}
+
 /* The run that was asked for is a new one; its stage is compared as soon as its PNG is there. */
 function reproduce() {
+  const run = document.getElementById("run");
+  if (!run || run.disabled) {
+    show({ ...props.value, check: words.drop_busy });
+    return;
+  }
   const { sha256, stage } = props.value;
   awaited = sha256 ? { sha256, stage, not: studio.run?.job, shown: { ...props.value, check: "" } } : null;
-  document.getElementById("run")?.click();
+  run.click();
 }
 
 function check() {
@@ -94,7 +114,7 @@ function check() {
   const run = studio.run;
   if (!awaited || !run?.job || run.job === awaited.not) return;
   if (!run.stages[awaited.stage]?.done) return;
-  trigger("check", awaited);
+  trigger("check", { ...awaited, job: run.job });
   timer = setTimeout(check, CHECK_MS);
 }
 
@@ -106,11 +126,16 @@ file.addEventListener("change", () => {
 find(".drop-reproduce").addEventListener("click", reproduce);
 find(".drop-undo").addEventListener("click", () => trigger("undo", { before: props.value.before }));
 find(".drop-close").addEventListener("click", () => {
-  told.hidden = true;
+  /* Emptied rather than hidden, so that the same words are news again. */
+  show({});
   find(".drop-open").focus();
 });
 
-const carries = (event) => [...(event.dataTransfer?.types || [])].includes("Files");
+/* A picture of this page that is dragged says that it is a file too. */
+let own = false;
+window.addEventListener("dragstart", () => (own = true));
+window.addEventListener("dragend", () => (own = false));
+const carries = (event) => !own && [...(event.dataTransfer?.types || [])].includes("Files");
 const veil = document.createElement("div");
 veil.className = "drop-veil";
 veil.textContent = words.drop_here;
@@ -131,6 +156,8 @@ window.addEventListener("drop", (event) => {
   take(event.dataTransfer.files[0]);
 });
 window.addEventListener("paste", (event) => {
+  /* Text that also comes as a picture, as from a sheet, is text. */
+  if (event.clipboardData?.types.includes("text/plain")) return;
   const picture = [...(event.clipboardData?.files || [])].find((one) => one.type.startsWith("image/"));
   if (picture) take(picture);
 });
