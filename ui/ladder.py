@@ -82,7 +82,7 @@ def _card(stage: StageView, prompt: str, seed: int | None) -> dict[str, Any]:
         "title": words.size(height, width),
         "lines": _lines(stage),
         "progress": _progress(stage),
-        "label": words.stage_label(stage.index + 1, height, width, stage.state),
+        "label": words.stage_label(stage.index + 1, height, width, stage.state, _lines(stage)),
         "alt": words.picture_alt(prompt, height, width),
         "proxy": file_url(stage.proxy_path),
         "tiles": tiles_props(stage),

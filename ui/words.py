@@ -373,9 +373,11 @@ def queue_place(position: int) -> str:
     return "1 run before yours" if position == 1 else f"{position} runs before yours"
 
 
-def stage_label(number: int, height: int, width: int, state: str) -> str:
-    """Return what a screen reader says of a stage's card."""
-    return f"Stage {number}, {size(height, width)}, {STAGE_STATES[state]}"
+def stage_label(number: int, height: int, width: int, state: str, lines: Sequence[str] = ()) -> str:
+    """Return what a screen reader says of a stage's card: its number, what stands on it, and its state."""
+    shown = " ".join((size(height, width), *lines))
+    said = STAGE_STATES[state]
+    return f"Stage {number}, {shown}" + ("" if said in lines else f", {said}")
 
 
 def continue_to(target: int) -> str:

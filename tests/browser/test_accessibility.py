@@ -30,3 +30,20 @@ def test_nothing_serious_is_found_on_the_page_before_a_run(visit, theme, size):
     width, height = SIZES[size]
     page = visit(width, height, color_scheme=theme)
     assert findings(page) == []
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("size", SIZES)
+def test_nothing_serious_is_found_with_a_run_its_menu_and_the_history(visit, theme, size):
+    width, height = SIZES[size]
+    page = visit(width, height, color_scheme=theme)
+    page.locator("#field-target label", has_text="256").first.click()
+    page.click("#run")
+    page.wait_for_selector(".ladder li.done .get[download]")
+    page.click(".stage-menu")
+    page.wait_for_selector("[role=menu]")
+    assert findings(page) == []
+    page.keyboard.press("Escape")
+    page.click(".places button[data-place=history]")
+    page.wait_for_selector(".history-grid li[data-state=done]")
+    assert findings(page) == []

@@ -103,3 +103,10 @@ def test_seconds_are_said_as_a_person_would(value: float | None, said: str) -> N
 def test_a_width_is_said_before_a_height() -> None:
     assert words.size(64, 128) == "128 × 64"
     assert words.file_name(64, 128, 7) == "gspn-128x64-seed-7.png"
+
+
+def test_a_cards_name_holds_all_that_stands_on_it_and_says_the_state_once() -> None:
+    assert (
+        words.stage_label(2, 512, 512, "done", ["1.2 s", "1.6 GB"]) == "Stage 2, 512 × 512 1.2 s 1.6 GB, done"
+    )
+    assert words.stage_label(3, 64, 96, "waiting", ["waiting"]) == "Stage 3, 96 × 64 waiting"

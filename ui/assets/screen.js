@@ -53,7 +53,7 @@ function card(stage, index) {
     item = document.createElement("li");
     item.innerHTML =
       '<button type="button" class="card"><span class="thumb"><img alt="" hidden draggable="false"></span>' +
-      '<span class="text"><b></b><span class="lines"></span><span class="meter"><i></i></span></span></button>' +
+      '<span class="text"><b></b> <span class="lines"></span><span class="meter"><i></i></span></span></button>' +
       '<a class="get" role="button"><svg viewBox="0 0 16 16" aria-hidden="true">' +
       '<path d="M8 2v8M4.500 7 8 10.500 11.500 7M3 13.500h10"/></svg></a>' +
       '<button type="button" class="stage-menu" aria-haspopup="menu" aria-expanded="false" hidden>' +
