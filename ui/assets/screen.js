@@ -128,6 +128,8 @@ function compareLast() {
 function paintLadder() {
   while (ladder.children.length > state.stages.length) ladder.lastChild.remove();
   state.stages.forEach(card);
+  // Cards that cannot be pressed are scrolled by keyboard all the same.
+  attribute(find(".strip"), "tabindex", ladder.querySelector(".card:enabled") ? null : 0);
   const now = target();
   const index = now ? state.stages.indexOf(now.stage) : -1;
   if (index === inView) return;
