@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from gspn_core.errors import BadSetting, BadTensor
-from gspn_core.ops import line_scan
-from gspn_core.ops.line_scan import DIRECTIONS, GATINGS, Direction, Gating
+from gspn_core.ops import merge_line_scan
+from gspn_core.ops.line_scan import DIRECTIONS, GATINGS, Backend, Direction, Gating
 
 SharedWeights = Literal["all", "heads", "none"]
 
@@ -74,6 +74,7 @@ class GSPNMixer(nn.Module):
     Attributes:
         map_size: (height, width) of the next token map; height·width must be the number of tokens.
         block_channels: scanned channels that exist at once without gradients; None decides by size.
+        backend: which line scan computes it, see `line_scan`.
     """
 
     def __init__(
@@ -108,6 +109,7 @@ class GSPNMixer(nn.Module):
         self.weight_sets = {"all": 1, "heads": heads, "none": V}[config.shared_weights]
         self.map_size: tuple[int, int] | None = None
         self.block_channels: int | None = None
+        self.backend: Backend = "auto"
         self.to_proxy = nn.Linear(channels, P)
         self.to_value = nn.Linear(channels, V, bias=False)
         # Rows: three logits per set of weights, then gate and u of every scanned channel.
@@ -236,32 +238,27 @@ class GSPNMixer(nn.Module):
 
     def _mix_heads(self, tokens: Tensor, proxy: Tensor, heads: range, H: int, W: int) -> Tensor:
         """Return the channels (B, V, N) of some heads of y; one direction's gates exist at a time."""
-        B, N = tokens.shape[0], tokens.shape[2]
+        B = tokens.shape[0]
         width = self.scan_channels // self.heads
         V = len(heads) * width
         channels = slice(heads.start * width, heads.stop * width)
         value = _project(self.to_value.weight[channels], None, tokens)
-        # Neighbour weights are shared within `sets` groups of channels, folded into the batch.
-        sets, each = {"all": (1, 1), "heads": (len(heads), 1), "none": (1, V)}[self.config.shared_weights]
-        maps = (B * sets, V // sets, H, W)
         y = value * _project(self.skip.weight[channels], self.skip.bias[channels], proxy)
+        x, y = value.view(B, V, H, W), y.view(B, V, H, W)
         for direction in DIRECTIONS:
             logits, gate, u = self._expand(direction, proxy, channels, heads)
-            if self.config.gating == "convex":
-                gate = gate.sigmoid()
-            gate = gate.reshape(maps)
-            if self.config.gating == "convex":
-                gate = _start_at_one(gate, direction, self.config.chunk_size)
-            state = line_scan(
-                value.reshape(maps),
-                gate.to(value.dtype),
-                logits.reshape(B * sets, each, 3, H, W).to(value.dtype),
+            y = merge_line_scan(
+                y,
+                u.unflatten(2, (H, W)),
+                x,
+                gate.unflatten(2, (H, W)),
+                logits.reshape(B, -1, 3, H, W),
                 direction=direction,
                 chunk_size=self.config.chunk_size,
                 gating=self.config.gating,
+                backend=self.backend,
             )
-            y = torch.addcmul(y, u, state.reshape(B, V, N))
-        return y
+        return y.flatten(2)
 
     def _expand(
         self, direction: Direction, proxy: Tensor, channels: slice, heads: range
@@ -287,14 +284,3 @@ def _project(weight: Tensor, bias: Tensor | None, maps: Tensor) -> Tensor:
     """Return weight (O, I) times maps (B, I, N), plus bias (O,): (B, O, N), contiguous."""
     result = torch.bmm(weight.expand(maps.shape[0], -1, -1), maps)
     return result if bias is None else result.add_(bias[:, None])
-
-
-def _start_at_one(gate: Tensor, direction: Direction, chunk_size: int | None) -> Tensor:
-    """Return gate (B, C, H, W) with ones on the lines at which the state starts."""
-    along = -1 if direction in ("right", "left") else -2
-    lines = gate.shape[along]
-    starts = torch.arange(0, lines, chunk_size or lines, device=gate.device)
-    if direction in ("left", "up"):
-        starts = lines - 1 - starts
-    fill = gate.index_fill if torch.is_grad_enabled() else gate.index_fill_
-    return fill(along, starts, 1)

@@ -24,15 +24,21 @@ _COLUMN_CELLS = 1 << 14
 
 
 def forward(
-    x: Tensor, gate: Tensor, logits: Tensor, direction: str, chunk_size: int | None, gating: str
+    x: Tensor,
+    gate: Tensor,
+    logits: Tensor,
+    direction: str,
+    chunk_size: int | None,
+    gating: str,
+    dtype: torch.dtype,
 ) -> Tensor:
-    """Scan x (B, C, H, W) in the dtype of the carry; arguments as `line_scan` checked them."""
+    """Scan x (B, C, H, W) and return the states in dtype; arguments as `line_scan` checked them."""
     inputs = _arrays(x, gate, logits)
     state = torch.empty(x.shape, dtype=_carry(x))
     out = state.numpy().reshape(inputs[0].shape)
     settings = _settings(out, direction, chunk_size, gating)
     _share_out(out.shape, lambda _, *part: kernels.forward(*inputs, out, *part, *settings))
-    return state
+    return state.to(dtype)
 
 
 def backward(

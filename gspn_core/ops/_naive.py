@@ -8,9 +8,15 @@ from torch.nn.functional import logsigmoid, pad, softmax
 
 
 def forward(
-    x: Tensor, gate: Tensor, logits: Tensor, direction: str, chunk_size: int | None, gating: str
+    x: Tensor,
+    gate: Tensor,
+    logits: Tensor,
+    direction: str,
+    chunk_size: int | None,
+    gating: str,
+    dtype: torch.dtype,
 ) -> Tensor:
-    """Scan x (B, C, H, W) in the dtype of the carry; arguments as `line_scan` checked them."""
+    """Scan x (B, C, H, W) and return the states in dtype; arguments as `line_scan` checked them."""
     carry = torch.float64 if x.dtype == torch.float64 else torch.float32
     x, gate, logits = x.to(carry), gate.to(carry), logits.to(carry)
     along = -1 if direction in ("right", "left") else -2
@@ -32,7 +38,7 @@ def forward(
                 mixed = (1 - gate[i]) * mixed
             state = mixed + gate[i] * x[i]
         lines[i] = state
-    return torch.stack(lines, along)
+    return torch.stack(lines, along).to(dtype)
 
 
 def neighbour_weights(logits: Tensor, *, across: int) -> Tensor:

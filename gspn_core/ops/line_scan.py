@@ -1,12 +1,16 @@
 """The line scan: its contract, the choice of a backend, and the gradient.
 
-Knows which backends exist and what they are handed; how a line is computed is theirs (`_naive`, `_cpu`).
-A backend is imported at its first use, so that importing this module neither compiles nor imports numba.
+Knows which backends exist and what they are handed; how a line is computed is theirs (`_naive`, `_cpu`,
+`_triton`). A backend is imported at its first use, so that importing this module neither compiles nor imports
+numba or Triton.
 """
 
 from __future__ import annotations
 
+import logging
+from functools import cache
 from importlib import import_module
+from types import ModuleType
 from typing import Literal, get_args
 
 import torch
@@ -16,14 +20,20 @@ from gspn_core.errors import BadSetting, BadTensor
 
 Direction = Literal["right", "left", "down", "up"]
 Gating = Literal["free", "convex"]
-Backend = Literal["auto", "naive", "cpu"]
+Backend = Literal["auto", "naive", "cpu", "triton"]
 
 DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
 GATINGS: tuple[Gating, ...] = get_args(Gating)
 
-# A backend's module has `forward` and, unless autograd can follow its forward, `backward`.
-_MODULES = {"naive": "gspn_core.ops._naive", "cpu": "gspn_core.ops._cpu"}
-_FASTEST = {"cpu": "cpu"}
+# A backend's module has `forward` and, unless autograd can follow its forward, `backward`; one that needs no
+# state in memory to add it up has `merge`.
+_MODULES = {
+    "naive": "gspn_core.ops._naive",
+    "cpu": "gspn_core.ops._cpu",
+    "triton": "gspn_core.ops._triton",
+}
+
+log = logging.getLogger(__name__)
 
 
 def line_scan(
@@ -54,7 +64,8 @@ def line_scan(
         direction: where the state travels: "right", "left", "down" or "up".
         chunk_size: lines between restarts, None for one run from edge to edge.
         gating: "free" grows linearly with the length at worst, "convex" is bounded by max|x|.
-        backend: "naive" is the formula in torch, "cpu" is numba, "auto" the fastest for the device.
+        backend: "naive" is the formula in torch, "cpu" is numba, "triton" is for CUDA cards, "auto"
+            is the fastest for the device.
 
     Returns:
         (B, C, H, W) in the dtype of x, differentiable once in x, gate and logits (naive: any time).
@@ -63,18 +74,51 @@ def line_scan(
         BadTensor: a shape, dtype or device that does not fit.
         BadSetting: an unknown direction, gating or backend, or a chunk_size below 1.
     """
-    _check_settings(direction, chunk_size, gating, backend)
-    _check_tensors(x, gate, logits)
-    name = _FASTEST.get(x.device.type, "naive") if backend == "auto" else backend
-    if name == "cpu" and x.device.type != "cpu":
-        raise BadSetting("backend", f"backend 'cpu' needs tensors on the cpu, got {x.device}; use 'auto'.")
+    check(x, gate, logits, direction, chunk_size, gating, backend)
+    module = backend_for(x.device, backend)
     options = (direction, chunk_size, gating)
-    module = import_module(_MODULES[name])
     if not hasattr(module, "backward"):
-        return module.forward(x, gate, logits, *options).to(x.dtype)
+        return module.forward(x, gate, logits, *options, x.dtype)
     if torch.is_grad_enabled() and (x.requires_grad or gate.requires_grad or logits.requires_grad):
         return _LineScan.apply(x, gate, logits, module, options)
-    return module.forward(x, gate, logits, *options).to(x.dtype)
+    return module.forward(x, gate, logits, *options, x.dtype)
+
+
+def backend_for(device: torch.device, backend: Backend) -> ModuleType:
+    """Return the module of a backend, or of the fastest one for a device.
+
+    Raises:
+        BadSetting: a backend that cannot work on the device.
+    """
+    name = _fastest(device.type) if backend == "auto" else backend
+    if name == "cpu" and device.type != "cpu":
+        raise BadSetting("backend", f"backend 'cpu' needs tensors on the cpu, got {device}; use 'auto'.")
+    if name == "triton":
+        if not _triton_is_there():
+            raise BadSetting(
+                "backend", "backend 'triton' needs the package triton; install it, or use 'auto'."
+            )
+        if not import_module(_MODULES[name]).usable(device):
+            raise BadSetting(
+                "backend", f"backend 'triton' needs tensors on a cuda device, got {device}; use 'auto'."
+            )
+    return import_module(_MODULES[name])
+
+
+def _fastest(device_type: str) -> str:
+    if device_type == "cuda":
+        return "triton" if _triton_is_there() else "naive"
+    return "cpu" if device_type == "cpu" else "naive"
+
+
+@cache
+def _triton_is_there() -> bool:
+    try:
+        import_module("triton")
+    except ImportError as error:
+        log.warning("Triton is missing, so line scans on this card run line by line in torch: %s", error)
+        return False
+    return True
 
 
 class _LineScan(torch.autograd.Function):
@@ -82,7 +126,8 @@ class _LineScan(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x, gate, logits, module, options):
-        state = module.forward(x, gate, logits, *options)
+        carry = torch.float64 if x.dtype == torch.float64 else torch.float32
+        state = module.forward(x, gate, logits, *options, carry)
         ctx.save_for_backward(x, gate, logits, state)
         ctx.module, ctx.options = module, options
         return state.to(x.dtype)
@@ -93,6 +138,22 @@ class _LineScan(torch.autograd.Function):
         x, gate, logits, state = ctx.saved_tensors
         grads = ctx.module.backward(grad, x, gate, logits, state, *ctx.options)
         return *(grad.to(x.dtype) for grad in grads), None, None
+
+
+def check(
+    x: Tensor,
+    gate: Tensor,
+    logits: Tensor,
+    direction: str,
+    chunk_size: int | None,
+    gating: str,
+    backend: str,
+    *,
+    sets: bool = False,
+) -> None:
+    """Refuse what a scan cannot take; `sets` allows logits (B, S, 3, H, W) for any S that divides C."""
+    _check_settings(direction, chunk_size, gating, backend)
+    _check_tensors(x, gate, logits, sets=sets)
 
 
 def _check_settings(direction: str, chunk_size: int | None, gating: str, backend: str) -> None:
@@ -109,15 +170,19 @@ def _check_settings(direction: str, chunk_size: int | None, gating: str, backend
         )
 
 
-def _check_tensors(x: Tensor, gate: Tensor, logits: Tensor) -> None:
+def _check_tensors(x: Tensor, gate: Tensor, logits: Tensor, *, sets: bool) -> None:
     if x.ndim != 4 or 0 in x.shape[2:]:
         raise BadTensor(f"x must be (B, C, H, W) with at least one line, got {tuple(x.shape)}.")
     B, C, H, W = x.shape
     if gate.shape != x.shape:
         raise BadTensor(f"gate must have the shape of x, {tuple(x.shape)}, got {tuple(gate.shape)}.")
-    if logits.shape not in ((B, C, 3, H, W), (B, 1, 3, H, W)):
+    shared = (
+        logits.shape[1] if sets and logits.ndim == 5 and logits.shape[1] and C % logits.shape[1] == 0 else 1
+    )
+    if logits.shape not in ((B, C, 3, H, W), (B, shared, 3, H, W)):
         raise BadTensor(
-            f"logits must be {(B, C, 3, H, W)}, or {(B, 1, 3, H, W)} if shared, got {tuple(logits.shape)}."
+            f"logits must be {(B, C, 3, H, W)}, or {(B, shared, 3, H, W)} if shared, "
+            f"got {tuple(logits.shape)}."
         )
     if not (x.dtype == gate.dtype == logits.dtype and x.dtype.is_floating_point):
         raise BadTensor(

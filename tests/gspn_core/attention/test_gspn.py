@@ -9,7 +9,7 @@ from torch.nn.functional import linear
 
 from gspn_core.attention.gspn import GSPNConfig, GSPNMixer
 from gspn_core.errors import BadSetting, BadTensor
-from gspn_core.ops import line_scan
+from gspn_core.ops import line_scan, merge_line_scan
 from gspn_core.ops.line_scan import DIRECTIONS
 
 SHARED = ("all", "heads", "none")
@@ -95,11 +95,11 @@ def test_channel_blocks_bound_what_exists_at_once(monkeypatch):
     mixer.block_channels = 4
     seen = []
 
-    def watch(x, gate, logits, **options):
+    def watch(y, share, x, gate, logits, **options):
         seen.append((gate.numel(), logits.numel()))
-        return line_scan(x, gate, logits, **options)
+        return merge_line_scan(y, share, x, gate, logits, **options)
 
-    monkeypatch.setattr("gspn_core.attention.gspn.line_scan", watch)
+    monkeypatch.setattr("gspn_core.attention.gspn.merge_line_scan", watch)
     with torch.no_grad():
         mixer(tokens_for(5, 7), map_size=(5, 7))
     # Three heads of four scanned channels, four directions, batch 2, 35 pixels.

@@ -309,8 +309,8 @@ def test_auto_is_the_compiled_backend_on_the_cpu():
     assert torch.equal(auto, line_scan(*inputs, direction="down", backend="cpu"))
 
 
-def test_importing_neither_compiles_nor_imports_numba():
-    code = "import sys, gspn_core.ops; sys.exit('numba' in sys.modules)"
+def test_importing_neither_compiles_nor_imports_numba_or_triton():
+    code = "import sys, gspn_core.ops; sys.exit('numba' in sys.modules or 'triton' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
@@ -319,7 +319,7 @@ def test_importing_neither_compiles_nor_imports_numba():
     [
         ({"direction": "north"}, BadSetting, "direction must be one of right, left, down, up, got 'north'"),
         ({"gating": "open"}, BadSetting, "gating must be one of free, convex, got 'open'"),
-        ({"backend": "fast"}, BadSetting, "backend must be one of auto, naive, cpu, got 'fast'"),
+        ({"backend": "fast"}, BadSetting, "backend must be one of auto, naive, cpu, triton, got 'fast'"),
         ({"chunk_size": 0}, BadSetting, "chunk_size must be at least 1 line, got 0"),
         ({"x": torch.zeros(2, 3, 4)}, BadTensor, "x must be .B, C, H, W."),
         ({"x": torch.zeros(1, 2, 0, 4)}, BadTensor, "at least one line"),
