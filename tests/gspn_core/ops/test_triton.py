@@ -135,7 +135,6 @@ def test_it_agrees_with_naive_in_the_interpreter():
             sys.executable,
             "-m",
             "pytest",
-            "-q",
             "-x",
             "-p",
             "no:cacheprovider",
@@ -148,6 +147,7 @@ def test_it_agrees_with_naive_in_the_interpreter():
         timeout=400,
     )
     assert done.returncode == 0, done.stdout[-4000:]
+    # Skipped altogether it would pass as well.
     assert " passed" in done.stdout
 
 
