@@ -1,0 +1,282 @@
+"""The parameter lab: one or two settings over many values, as a grid of runs. What assets/lab.js shows, and asks.
+
+Each answer is told by its `kind`: "setup" (what the axes would make), "study" (one as it stands), "list" (the
+visitor's studies), "begun" (its id), "archive" (its address), "said" (a sentence).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from typing import Any
+
+import gradio as gr
+
+from gspn_core.errors import BadSetting, GspnError
+from gspn_core.jobs.axis import AXIS_NAMES, Axis, example, parse_axis
+from gspn_core.jobs.files import write_failure
+from gspn_core.jobs.studies import Studies
+from gspn_core.jobs.study import Cell, Draft, StudyView
+from gspn_core.jobs.study_export import write_export
+from gspn_core.jobs.worker import Jobs
+from gspn_core.plan import ModelCard
+from gspn_core.settings import OVERRIDABLE, RANGES, Settings
+from ui import words
+from ui.form import Form, settings_from
+from ui.ladder import file_url
+from ui.part import html_part
+
+MOST_AXES = 2
+# What a study's base tells of the form beside its axes.
+_BASE = ("prompt", "target", "mixer", "num_inference_steps", "seed")
+
+
+def build_lab(card: ModelCard) -> gr.HTML:
+    """Draw the place into the open gradio block; it is filled when it is first entered."""
+    names = [[name, words.LABELS[name], example(name, card), name in OVERRIDABLE] for name in AXIS_NAMES]
+    return html_part("lab", {"kind": "none"}, names=names, stages=list(card.targets))
+
+
+def wire_lab(parts: dict[str, Any], form: Form, studies: Studies, jobs: Jobs, card: ModelCard) -> None:
+    """Let the place price, begin, follow and change studies."""
+    lab = Lab(studies, jobs, card)
+    quiet = {"queue": False, "show_progress": "hidden", "api_visibility": "private", "trigger_mode": "multiple"}
+    part, visitor = parts["lab"], parts["visitor"]
+
+    def price(event: gr.EventData, *values: Any) -> dict[str, Any]:
+        return lab.price(event._data or {}, values)
+
+    def begin(event: gr.EventData, token: str | None, *values: Any) -> dict[str, Any]:
+        return lab.begin(event._data or {}, values, token or "")
+
+    def change(token: str | None, event: gr.EventData) -> dict[str, Any]:
+        return lab.change(event._data or {}, token or "")
+
+    def archive(event: gr.EventData) -> dict[str, Any]:
+        return lab.archive(event._data or {})
+
+    def studies_of(token: str | None) -> dict[str, Any]:
+        return lab.listed(token or "")
+
+    def watch(token: str | None, event: gr.EventData) -> Iterator[dict[str, Any]]:
+        yield from lab.watch(event._data or {}, token or "")
+
+    part.price(price, form.inputs, part, preprocess=False, **quiet)
+    part.begin(begin, [visitor, *form.inputs], part, preprocess=False, **quiet)
+    part.change_study(change, visitor, part, **quiet)
+    part.archive(archive, None, part, **quiet)
+    part.studies(studies_of, visitor, part, **quiet)
+    part.watch(
+        watch,
+        visitor,
+        part,
+        show_progress="hidden",
+        api_visibility="private",
+        trigger_mode="multiple",
+        concurrency_id="follow",
+    )
+
+
+class Lab:
+    """What the place asks for, answered as plain values ready for JSON."""
+
+    def __init__(self, studies: Studies, jobs: Jobs, card: ModelCard) -> None:
+        self._studies, self._jobs, self._card = studies, jobs, card
+
+    def price(self, asked: Mapping[str, Any], values: Sequence[Any]) -> dict[str, Any]:
+        """Return what the axes would make of the form: counts, cost, or what is wrong with which axis."""
+        axes, told = self._axes(asked)
+        shown: dict[str, Any] = {"kind": "setup", "axes": told, "error": "", "cost": "", "base": [], "ready": False}
+        try:
+            base = settings_from(values)
+        except BadSetting as refusal:
+            return {**shown, "error": str(refusal)}
+        shown["base"] = _base_rows(base, axes)
+        if not axes or any(axis["error"] for axis in told):
+            return shown
+        try:
+            planned = self._studies.draft(base, axes)
+        except BadSetting as refusal:
+            return {**shown, "error": str(refusal)}
+        return {**shown, "cost": words.study_cost(self._studies.cost(planned)), "ready": True}
+
+    def begin(self, asked: Mapping[str, Any], values: Sequence[Any], visitor: str) -> dict[str, Any]:
+        """Begin the study of these axes and the form; what is wrong is told as `price` tells it."""
+        shown = self.price(asked, values)
+        if not shown["ready"]:
+            return shown
+        axes, _ = self._axes(asked)
+        try:
+            planned: Draft = self._studies.draft(settings_from(values), axes)
+            return {"kind": "begun", "id": self._studies.start(planned, visitor=visitor)}
+        except GspnError as refusal:
+            return {**shown, "error": str(refusal)}
+
+    def watch(self, asked: Mapping[str, Any], visitor: str) -> Iterator[dict[str, Any]]:
+        """Tell a study as it goes on, to its end."""
+        study_id = str(asked.get("study"))
+        try:
+            with closing(self._studies.follow(study_id)) as views:
+                for view in views:
+                    yield {"kind": "study", "study": self.study_props(view, visitor)}
+        except GspnError as refusal:
+            yield {"kind": "said", "said": str(refusal), "lost": study_id}
+
+    def change(self, asked: Mapping[str, Any], visitor: str) -> dict[str, Any]:
+        """Stop, resume or remove a study, skip or retry a cell; a refusal is said in its sentence."""
+        study_id, what, cell = str(asked.get("study")), asked.get("what"), asked.get("cell")
+        try:
+            if what == "stop":
+                self._studies.stop(study_id, visitor=visitor)
+            elif what == "resume":
+                self._studies.resume(study_id, visitor=visitor)
+            elif what == "skip":
+                self._studies.skip(study_id, cell, visitor=visitor)
+            elif what == "retry":
+                self._studies.retry(study_id, cell, visitor=visitor)
+            elif what == "remove":
+                self._studies.delete(study_id, visitor=visitor)
+                return self.listed(visitor) | {"lost": study_id}
+        except GspnError as refusal:
+            return {"kind": "said", "said": str(refusal)}
+        # Whoever watched it to its end begins again.
+        return {"kind": "begun", "id": study_id}
+
+    def archive(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """Write a study's archive and return its address."""
+        study_id = str(asked.get("study"))
+        try:
+            view = self._studies.view(study_id)
+            path = self._studies.folder_of(study_id) / "study.zip"
+            write_export(path, view, self._job)
+        except OSError as error:
+            return {"kind": "said", "said": write_failure(words.LAB_ARCHIVE, error)}
+        except GspnError as refusal:
+            return {"kind": "said", "said": str(refusal)}
+        # The address differs each time, so that no browser shows an older one.
+        url = f"{file_url(str(path))}?t={time.time_ns()}"
+        return {"kind": "archive", "url": url, "name": f"gspn-study-{study_id[:8]}.zip"}
+
+    def listed(self, visitor: str) -> dict[str, Any]:
+        """Return the visitor's studies, the newest first."""
+        studies = [
+            {
+                "id": view.id,
+                "title": _title(view.axes),
+                "state": words.STUDY_STATES[view.state],
+                "created": view.created,
+                "count": words.cells_done(_done(view), len(view.cells)),
+            }
+            for view in self._studies.list(visitor)
+        ]
+        return {"kind": "list", "studies": studies}
+
+    def study_props(self, view: StudyView, visitor: str) -> dict[str, Any]:
+        """Return a study as a grid: the last axis across, the other down."""
+        axes = view.axes
+        columns = axes[-1].values if axes else ()
+        return {
+            "id": view.id,
+            "own": any(own.id == view.id for own in self._studies.list(visitor)) if visitor else False,
+            "state": view.state,
+            "state_word": words.STUDY_STATES[view.state],
+            "title": _title(axes),
+            "notice": view.notice,
+            "count": words.cells_done(_done(view), len(view.cells)),
+            "progress": sum(_share(cell) for cell in view.cells) / max(1, len(view.cells)),
+            "columns": list(map(_shown, columns)),
+            "rows": list(map(_shown, axes[0].values)) if len(axes) > 1 else [""],
+            "across": _axis_label(axes[-1]) if axes else "",
+            "down": _axis_label(axes[0]) if len(axes) > 1 else "",
+            "numbers": _numbers(axes[-1]) if axes else None,
+            "cells": [self._cell(number, cell) for number, cell in enumerate(view.cells)],
+        }
+
+    def _cell(self, number: int, cell: Cell) -> dict[str, Any]:
+        there = cell.job_id is not None and cell.stage is not None
+        thumb = self._jobs.folder / str(cell.job_id) / "thumb.jpg"
+        return {
+            "number": number,
+            "state": cell.state,
+            "label": ", ".join(map(_shown, cell.values)),
+            "thumb": f"{file_url(str(thumb))}?v={cell.stage}" if there else None,
+            "job": cell.job_id,
+            "ref": f"{cell.job_id}.{cell.stage}" if there and cell.state == "done" else None,
+            "progress": cell.progress,
+            "word": cell.error or words.CELL_STATES[cell.state],
+            "figures": {
+                "seconds": [cell.seconds, words.seconds(cell.seconds)],
+                "memory": [cell.peak_bytes, words.bytes_(cell.peak_bytes)],
+                "consistency": [cell.consistency, words.decibels_of(cell.consistency)],
+                "detail": [cell.detail, words.share_of(cell.detail)],
+            },
+        }
+
+    def _axes(self, asked: Mapping[str, Any]) -> tuple[list[Axis], list[dict[str, Any]]]:
+        """Return the axes that could be read, and of each asked for its count or what is wrong with it."""
+        axes, told = [], []
+        for given in list(asked.get("axes") or [])[:MOST_AXES]:
+            given = given if isinstance(given, Mapping) else {}
+            try:
+                stage = given.get("stage")
+                stage_px = int(stage) if str(stage).isdigit() else None
+                text = given.get("text") if isinstance(given.get("text"), str) else ""
+                axis = parse_axis(given.get("name"), text, self._card, stage_px)
+            except BadSetting as refusal:
+                told.append({"count": "", "error": str(refusal) if given.get("text") else ""})
+                if not given.get("text"):
+                    told[-1]["waiting"] = True
+                continue
+            axes.append(axis)
+            told.append({"count": words.values_counted(len(axis.values)), "error": ""})
+        if len(axes) < len(told) and not any(axis["error"] for axis in told):
+            # An axis without values yet: nothing is wrong, and there is nothing to price.
+            return [], told
+        return axes, told
+
+    def _job(self, job_id: str) -> Any:
+        try:
+            return self._jobs.view(job_id)
+        except GspnError:
+            return None
+
+
+def _base_rows(base: Settings, axes: Sequence[Axis]) -> list[list[str]]:
+    taken = {axis.name for axis in axes if axis.stage_px is None}
+    values = base.to_dict()
+    return [
+        [words.LABELS[name], words.DRAWN_ONCE if values[name] is None else _shown(values[name])]
+        for name in _BASE
+        if name not in taken
+    ]
+
+
+def _title(axes: Sequence[Axis]) -> str:
+    return " × ".join(map(_axis_label, axes))
+
+
+def _axis_label(axis: Axis) -> str:
+    label = words.LABELS.get(axis.name, axis.name)
+    return label if axis.stage_px is None else words.label_at(label, axis.stage_px)
+
+
+def _numbers(axis: Axis) -> list[float] | None:
+    """Return the values of an axis along which a curve means something."""
+    return list(axis.values) if axis.name in RANGES and axis.name != "seed" and len(axis.values) > 1 else None
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    return words.CHOICES.get(value, value) if isinstance(value, str) else str(value)
+
+
+def _done(view: StudyView) -> int:
+    return sum(cell.state == "done" for cell in view.cells)
+
+
+def _share(cell: Cell) -> float:
+    return {"waiting": 0.0, "running": cell.progress}.get(cell.state, 1.0)
+
+
