@@ -25,9 +25,10 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 from gspn_core.errors import GspnError, ModelUnavailable, Stopped
 from gspn_core.events import Event, StepWeights
+from gspn_core.jobs.studies import Studies
 from gspn_core.jobs.worker import Jobs
 from gspn_core.models.catalog import find_card
-from gspn_core.plan import CascadePlan, ModelCard, make_plan
+from gspn_core.plan import CascadePlan, ModelCard, StagePlan, make_plan
 from gspn_core.settings import Settings
 from ui import words
 from ui.page import build_page, launch_arguments
@@ -71,6 +72,10 @@ class LateEngine:
     def weights(self, settings: Settings) -> tuple[tuple[StepWeights, ...], ...] | None:
         """Return what each step of each stage would mix; None while the model is being read."""
         return self._engine.weights(settings) if self._engine is not None else None
+
+    def model_calls(self, stage: StagePlan) -> int | None:
+        """Return how many times a stage evaluates the UNet; None while the model is being read."""
+        return self._engine.model_calls(stage) if self._engine is not None else None
 
     def run(self, settings: Settings, should_stop: Callable[[], bool], **options: Any) -> Iterator[Event]:
         """Wait for the model, then yield a run's events; raise Stopped or ModelUnavailable instead."""
@@ -172,11 +177,13 @@ def main(
         jobs.claim()
     except GspnError as error:
         return _refuse(str(error), USAGE)
-    page = build_page(jobs, card, machine=engine.machine)
+    studies = Studies(jobs, calls_of=engine.model_calls)
+    page = build_page(jobs, card, studies=studies, machine=engine.machine)
     try:
         return _serve(page, jobs, engine, arguments, forever or threading.Event().wait)
     finally:
         page.close(verbose=False)
+        studies.close()
         jobs.close()
 
 

@@ -17,7 +17,7 @@ from gspn_core.cascade.model import Model
 from gspn_core.cascade.stage import stage_weights
 from gspn_core.errors import OutOfMemory
 from gspn_core.events import Calibrated, Event, StepWeights
-from gspn_core.plan import CascadePlan, make_plan
+from gspn_core.plan import CascadePlan, StagePlan, make_plan
 from gspn_core.settings import Settings
 
 
@@ -37,6 +37,11 @@ class Engine:
         """Return what each step of each stage would mix, none for the first stage; raise BadSetting."""
         config = self.model.pipeline.scheduler.config
         return tuple(stage_weights(config, stage) for stage in self.plan(settings).stages)
+
+    def model_calls(self, stage: StagePlan) -> int:
+        """Return how many times a stage evaluates the UNet on the guidance pair."""
+        weights = stage_weights(self.model.pipeline.scheduler.config, stage)
+        return stage.steps + sum(step.dilated for step in weights)
 
     @torch.inference_mode()
     def run(

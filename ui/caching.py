@@ -16,6 +16,8 @@ Application = Callable[[Message, Receive, Send], Awaitable[None]]
 
 _FILES = "/gradio_api/file="
 _PICTURES = (".jpg", ".png")
+# What lies in the folders of runs for others to see, and what the page itself is made of.
+_SERVED = (*_PICTURES, ".zip", ".js", ".css", ".svg")
 # Kept by the visitor's own browser alone: a run can be looked at by whoever has its link, and by nobody else.
 _KEEP = b"private, max-age=31536000, immutable"
 
@@ -27,7 +29,11 @@ class KeptFiles:
         self._app = app
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Answer one request; records are not served, though they lie beside the pictures."""
+        if _is_private(scope):
+            await send({"type": "http.response.start", "status": 404, "headers": []})
+            await send({"type": "http.response.body", "body": b""})
+            return
 
         async def tell(message: Message) -> None:
             if message["type"] == "http.response.start" and message["status"] in (200, 206):
@@ -35,6 +41,11 @@ class KeptFiles:
             await send(message)
 
         await self._app(scope, receive, tell if _lasts(scope) else send)
+
+
+def _is_private(scope: Message) -> bool:
+    """Tell whether a file is a record: a run's notes are its owner's, whoever has the run's link."""
+    return scope["type"] == "http" and _FILES in scope["path"] and not scope["path"].endswith(_SERVED)
 
 
 def _lasts(scope: Message) -> bool:

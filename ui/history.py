@@ -140,7 +140,8 @@ def run_props(run: RunSummary) -> dict[str, Any]:
         "state_word": words.RUN_STATES.get(run.state, run.state),
         "facts": [fact for fact in facts if fact],
         "created": run.created,
-        "thumb": file_url(run.thumb_path),
+        # Each stage draws it anew, and a browser keeps what has one address.
+        "thumb": f"{file_url(run.thumb_path)}?v={run.stages_done}" if run.thumb_path else None,
         "favourite": run.favourite,
         "note": run.note,
         "stage": run.stages_done - 1 if run.stages_done else None,

@@ -1,4 +1,4 @@
-"""The parameter lab: one or two settings over many values, as a grid of runs. What assets/lab.js shows, and asks.
+"""The parameter lab: one or two settings over many values, a grid of runs. What assets/lab.js shows and asks.
 
 Each answer is told by its `kind`: "setup" (what the axes would make), "study" (one as it stands), "list" (the
 visitor's studies), "begun" (its id), "archive" (its address), "said" (a sentence).
@@ -41,7 +41,12 @@ def build_lab(card: ModelCard) -> gr.HTML:
 def wire_lab(parts: dict[str, Any], form: Form, studies: Studies, jobs: Jobs, card: ModelCard) -> None:
     """Let the place price, begin, follow and change studies."""
     lab = Lab(studies, jobs, card)
-    quiet = {"queue": False, "show_progress": "hidden", "api_visibility": "private", "trigger_mode": "multiple"}
+    quiet = {
+        "queue": False,
+        "show_progress": "hidden",
+        "api_visibility": "private",
+        "trigger_mode": "multiple",
+    }
     part, visitor = parts["lab"], parts["visitor"]
 
     def price(event: gr.EventData, *values: Any) -> dict[str, Any]:
@@ -87,7 +92,14 @@ class Lab:
     def price(self, asked: Mapping[str, Any], values: Sequence[Any]) -> dict[str, Any]:
         """Return what the axes would make of the form: counts, cost, or what is wrong with which axis."""
         axes, told = self._axes(asked)
-        shown: dict[str, Any] = {"kind": "setup", "axes": told, "error": "", "cost": "", "base": [], "ready": False}
+        shown: dict[str, Any] = {
+            "kind": "setup",
+            "axes": told,
+            "error": "",
+            "cost": "",
+            "base": [],
+            "ready": False,
+        }
         try:
             base = settings_from(values)
         except BadSetting as refusal:
@@ -278,5 +290,3 @@ def _done(view: StudyView) -> int:
 
 def _share(cell: Cell) -> float:
     return {"waiting": 0.0, "running": cell.progress}.get(cell.state, 1.0)
-
-

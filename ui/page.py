@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 from starlette.middleware import Middleware
 
+from gspn_core.jobs.studies import Studies
 from gspn_core.jobs.worker import Jobs
 from gspn_core.plan import ModelCard
 from gspn_core.settings import FIELD_NAMES
@@ -18,6 +19,7 @@ from ui.compare import build_compare, wire_compare
 from ui.drop import build_drop, wire_drop
 from ui.form import Form, build_form, initial_values, next_example
 from ui.history import build_history, wire_history
+from ui.lab import build_lab, wire_lab
 from ui.part import html_part, style_sheets
 from ui.runs import Patch, Runs, notice
 from ui.theme import ASSETS, studio_theme
@@ -45,7 +47,9 @@ PLACES: Mapping[str, tuple[Build, Wire]] = {
 }
 
 
-def build_page(jobs: Jobs, card: ModelCard, *, machine: Callable[[], str | None]) -> gr.Blocks:
+def build_page(
+    jobs: Jobs, card: ModelCard, *, studies: Studies, machine: Callable[[], str | None]
+) -> gr.Blocks:
     """Return the page of a model's runs.
 
     machine: returns in a few words what the model runs on, None while it is still being read.
@@ -61,7 +65,11 @@ def build_page(jobs: Jobs, card: ModelCard, *, machine: Callable[[], str | None]
                 "masthead",
                 runs.masthead(),
                 card=_card_words(card),
-                places=[[name, label] for name, label in words.PLACES.items() if name in {"studio", *PLACES}],
+                places=[
+                    [name, label]
+                    for name, label in words.PLACES.items()
+                    if name in {"studio", "lab", *PLACES}
+                ],
                 keys=[list(row) for row in words.KEYS],
             )
             with gr.Column(elem_id="settings"):
@@ -83,6 +91,7 @@ def build_page(jobs: Jobs, card: ModelCard, *, machine: Callable[[], str | None]
                 examples=list(card.examples),
                 card=_card_words(card),
             )
+            parts["lab"] = build_lab(card)
             parts |= {name: build(jobs, card) for name, (build, _) in PLACES.items()}
         parts |= form.controls
         timer = gr.Timer(_POLL_SECONDS, active=machine() is None)
@@ -91,6 +100,7 @@ def build_page(jobs: Jobs, card: ModelCard, *, machine: Callable[[], str | None]
         _wire_form(parts, form, runs, card)
         _wire_loading(parts, timer, runs, machine)
         wire_drop(parts, form, jobs, card)
+        wire_lab(parts, form, studies, jobs, card)
         for _, wire in PLACES.values():
             wire(page, parts, jobs, card)
     return page.queue(default_concurrency_limit=None, max_size=MAX_WAITING_EVENTS)

@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from gspn_core.events import MemoryKind
 from gspn_core.jobs.job import StageView
+from gspn_core.jobs.study import Cost
 
 TITLE = "GSPN Studio"
 RUN = "Run"
@@ -191,6 +192,39 @@ _DROP: Mapping[str, str] = MappingProxyType(
     }
 )
 
+_LAB: Mapping[str, str] = MappingProxyType(
+    {
+        "lab_title": "Lab",
+        "lab_across": "Across",
+        "lab_down": "Down",
+        "lab_setting": "Setting",
+        "lab_stage": "Stage",
+        "lab_all_stages": "All stages",
+        "lab_values": "Values",
+        "lab_add_axis": "A second setting",
+        "lab_remove_axis": "Leave this setting out",
+        "lab_begin": "Run the study",
+        "lab_past": "Your studies",
+        "lab_forget": "Remove this study; its runs stay",
+        "lab_metric": "Show",
+        "lab_seconds": "Time",
+        "lab_memory": "Peak memory",
+        "lab_consistency": "Consistency",
+        "lab_detail": "Detail",
+        "lab_compare": "Compare",
+        "lab_stop": "Stop",
+        "lab_resume": "Resume",
+        "lab_export": "Export",
+        "lab_open": "Show in Studio",
+        "lab_skip": "Skip",
+        "lab_retry": "Try again",
+        "lab_cell_more": "More",
+        "lab_empty_title": "One or two settings, every value",
+        "lab_empty_text": "The other settings are those of the form in Studio. Each cell is a run; stages that "
+        "cells share are made once.",
+    }
+)
+
 SCREEN: Mapping[str, str] = MappingProxyType(
     {
         "viewer": "Picture",
@@ -250,6 +284,7 @@ SCREEN: Mapping[str, str] = MappingProxyType(
         "left_unknown": "— left",
         "keys": "Ctrl Enter run · Esc stop · 1–9 stage · Z 1:1 · F full screen · ? keys",
         **_COMPARE,
+        **_LAB,
         **_DROP,
     }
 )
@@ -266,6 +301,14 @@ ROWS: Mapping[str, str] = MappingProxyType(
     }
 )
 
+LAB_ARCHIVE = "The archive of this study"
+DRAWN_ONCE = "drawn once for all cells"
+STUDY_STATES: Mapping[str, str] = MappingProxyType(
+    {"running": "Running", "stopped": "Stopped", "done": "Done"}
+)
+CELL_STATES: Mapping[str, str] = MappingProxyType(
+    {"waiting": "waiting", "running": "running", "done": "done", "failed": "failed", "skipped": "skipped"}
+)
 DROP_NAMELESS = "picture"
 DROP_SAME = "Reproduced: the same bytes."
 DROP_SAME_REUSED = "The same bytes; an earlier run here had made this stage, so it was not made again."
@@ -501,3 +544,37 @@ def head_too_large(name: str, most_kib: int) -> str:
 def not_whole(name: str) -> str:
     """Return the sentence for a file whose bytes were cut off on their way."""
     return f"{name} did not arrive whole; choose it again."
+
+
+def values_counted(count: int) -> str:
+    """Return how many values an axis has."""
+    return "1 value" if count == 1 else f"{count} values"
+
+
+def cells_done(done: int, count: int) -> str:
+    """Return how many cells of a study are done."""
+    return f"{done} of {count} cells"
+
+
+def label_at(label: str, stage_px: int) -> str:
+    """Return what a setting of one stage alone is called."""
+    return f"{label} at {stage_px} px"
+
+
+def study_cost(cost: Cost) -> str:
+    """Return what a study will take, before it runs."""
+    cells = "1 cell" if cost.cells == 1 else f"{cost.cells} cells"
+    stages = "1 stage to run" if cost.stages_to_run == 1 else f"{cost.stages_to_run} stages to run"
+    shared = f", {cost.stages_shared} shared or there already" if cost.stages_shared else ""
+    calls = "" if cost.calls is None else f"; {cost.calls} UNet calls"
+    return f"{cells}: {stages}{shared}{calls}; about {seconds(cost.seconds)}."
+
+
+def decibels_of(value: float | None) -> str:
+    """Return a figure in decibels, "—" for none."""
+    return UNKNOWN if value is None else f"{value:.1f} dB"
+
+
+def share_of(value: float | None) -> str:
+    """Return a share in percent, "—" for none."""
+    return UNKNOWN if value is None else f"{value * 100:.2f} %"

@@ -84,7 +84,7 @@ def _cell(cell: Cell, name: str | None) -> str:
         for part in (
             f"{cell.seconds:.1f} s" if cell.seconds is not None else "",
             f"{cell.consistency:.1f} dB" if cell.consistency is not None else "",
-            f"detail {cell.detail:.3f}" if cell.detail is not None else "",
+            f"detail {cell.detail * 100:.2f} %" if cell.detail is not None else "",
         )
         if part
     )
@@ -123,7 +123,7 @@ thead th{position:sticky;top:0;background:Canvas}
 tbody th{position:sticky;left:0;background:Canvas;text-align:right}
 th{font-weight:600;max-width:260px;overflow-wrap:anywhere;padding:4px 8px}
 td{text-align:center}td img{display:block;width:256px;max-width:40vw;border-radius:6px}
-td button{padding:0;border:0;background:none;cursor:zoom-in}small{opacity:.7}
+td button{padding:0;border:0;background:none;cursor:zoom-in}small{display:block;opacity:.7}
 .none{min-width:120px;border:1px dashed var(--line);border-radius:6px;padding:12px;max-width:256px}
 dl{display:grid;gap:2px}dl div{display:flex;gap:12px}
 dt{min-width:180px;opacity:.7}dd{margin:0;overflow-wrap:anywhere}

@@ -66,7 +66,7 @@ def kept() -> Kept:
 def test_a_run_is_shown_with_its_size_mixer_seconds_and_bytes() -> None:
     shown = run_props(RUN)
     assert shown["facts"] == ["128 × 128", "GSPN", "12 s", "3 MB"]
-    assert shown["thumb"] == "gradio_api/file=/jobs/a%20b/thumb.jpg"
+    assert shown["thumb"] == "gradio_api/file=/jobs/a%20b/thumb.jpg?v=2"
     assert shown["stage"] == 1
     json.dumps(shown)
 

@@ -2,6 +2,7 @@ import re
 
 import pytest
 
+from gspn_core.jobs.studies import Studies
 from gspn_core.jobs.worker import Jobs
 from gspn_core.plan import make_plan
 from gspn_core.settings import FIELD_NAMES
@@ -16,7 +17,7 @@ ELSEWHERE = re.compile(r"""(?:https?:)?//[a-z0-9.-]+\.[a-z]{2,}""", re.IGNORECAS
 @pytest.fixture
 def page(card, tmp_path):
     jobs = Jobs(lambda *_: iter(()), tmp_path, plan=lambda settings: make_plan(settings, card))
-    yield build_page(jobs, card, machine=lambda: None)
+    yield build_page(jobs, card, studies=Studies(jobs), machine=lambda: None)
     jobs.close()
 
 
@@ -57,7 +58,7 @@ def test_nothing_is_reported_and_only_pictures_and_assets_are_served(page, tmp_p
 
 def test_the_navigation_has_only_places_that_there_are(page) -> None:
     shown = [name for name, _ in components(page)["masthead"]["props"]["places"]]
-    assert shown == [name for name in words.PLACES if name == "studio" or name in PLACES]
+    assert shown == [name for name in words.PLACES if name in ("studio", "lab") or name in PLACES]
     assert set(PLACES) <= set(components(page))
 
 
@@ -77,7 +78,7 @@ def test_every_part_waits_for_the_shared_scripts_at_addresses_below_the_page(pag
 
 def test_followers_share_one_limit_that_leaves_threads_for_stop(page, tmp_path) -> None:
     followers = [fn for fn in page.fns.values() if fn.queue]
-    assert len(followers) == 3
+    assert len(followers) == 4
     assert {(fn.concurrency_id, fn.concurrency_limit) for fn in followers} == {("follow", MAX_FOLLOWERS)}
     assert launch_arguments(tmp_path)["max_threads"] >= MAX_FOLLOWERS + 16
 

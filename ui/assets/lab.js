@@ -47,7 +47,7 @@ const about = (name) => props.names.find(([one]) => one === name);
 function buildAxis(index) {
   const axis = axes[index];
   const group = made("fieldset", "lab-axis");
-  const legend = made("legend", "", index ? words.lab_axis_2 : words.lab_axis_1);
+  const legend = made("legend", "", index < axes.length - 1 ? words.lab_down : words.lab_across);
   const row = made("div", "lab-axis-row");
   const name = made("select", "lab-axis-name");
   name.setAttribute("aria-label", words.lab_setting);

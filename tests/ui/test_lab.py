@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from gspn_core.errors import GspnError
+from gspn_core.jobs.axis import parse_axis
+from gspn_core.jobs.studies import Studies
+from gspn_core.jobs.worker import Jobs
+from gspn_core.plan import make_plan
+from gspn_core.settings import FIELD_NAMES
+from ui import words
+from ui.form import initial_values
+from ui.lab import Lab
+
+ANNA = "anna's token"
+
+
+@pytest.fixture
+def jobs(events_of, card, tmp_path):
+    def run(settings, should_stop, finished=()):
+        assert not should_stop()
+        yield from (event for event in events_of(settings) if not finished or event is not None)
+
+    jobs = Jobs(run, tmp_path / "jobs", plan=lambda settings: make_plan(settings, card), view_seconds=0.0)
+    yield jobs
+    jobs.close()
+
+
+@pytest.fixture
+def studies(jobs):
+    studies = Studies(jobs, calls_of=lambda stage: stage.steps)
+    yield studies
+    studies.close()
+
+
+@pytest.fixture
+def lab(studies, jobs, card) -> Lab:
+    return Lab(studies, jobs, card)
+
+
+@pytest.fixture
+def form(card) -> list:
+    values = {**initial_values(card), "seed": "7", "target": 64}
+    return [values[name] for name in FIELD_NAMES]
+
+
+def asked(*axes: tuple) -> dict:
+    return {"axes": [dict(zip(("name", "text", "stage"), axis, strict=False)) for axis in axes]}
+
+
+def test_axes_are_counted_and_priced_before_anything_runs(lab, form, jobs):
+    shown = lab.price(asked(("guidance_scale", "1, 2, 3"), ("seed", "2 from 1")), form)
+    assert [axis["count"] for axis in shown["axes"]] == ["3 values", "2 values"]
+    assert shown["ready"] and shown["cost"] == "6 cells: 6 stages to run; 24 UNet calls; about —."
+    assert not jobs.folder.exists()
+
+
+def test_the_base_leaves_out_what_is_an_axis_and_says_an_open_seed(lab, form):
+    rows = dict(map(tuple, lab.price(asked(("mixer", "all")), form)["base"]))
+    assert rows[words.LABELS["seed"]] == "7" and words.LABELS["mixer"] not in rows
+    form[FIELD_NAMES.index("seed")] = ""
+    rows = dict(map(tuple, lab.price(asked(("mixer", "all")), form)["base"]))
+    assert rows[words.LABELS["seed"]] == words.DRAWN_ONCE
+
+
+@pytest.mark.parametrize(
+    "axes", [{}, {"axes": 0}, {"axes": [3, None]}, {"axes": [{"name": "seed"}]}, {"axes": [{"text": []}]}]
+)
+def test_axes_without_values_are_no_error_and_not_ready(lab, form, axes):
+    shown = lab.price(axes, form)
+    assert not shown["ready"] and shown["error"] == "" and shown["cost"] == ""
+
+
+def test_what_is_wrong_is_said_at_its_axis_or_under_both(lab, form):
+    shown = lab.price(asked(("gaussian_sigma", "lots"), ("seed", "1")), form)
+    assert "is no number for gaussian_sigma" in shown["axes"][0]["error"] and not shown["ready"]
+    shown = lab.price(asked(("seed", "1"), ("seed", "2")), form)
+    assert "both axes are seed" in shown["error"] and not shown["ready"]
+    form[FIELD_NAMES.index("prompt")] = ""
+    assert "prompt is empty" in lab.price(asked(("seed", "1")), form)["error"]
+    assert lab.begin(asked(("seed", "1")), form, ANNA)["kind"] == "setup"
+
+
+def test_a_study_is_followed_to_its_end_as_a_grid(lab, form, jobs):
+    begun = lab.begin(asked(("guidance_scale", "1, 2"), ("gaussian_sigma", "0.5", "128")), form, ANNA)
+    *_, last = lab.watch({"study": begun["id"]}, ANNA)
+    study = last["study"]
+    assert (study["state"], study["count"], study["own"]) == ("done", "2 of 2 cells", True)
+    assert (study["rows"], study["columns"]) == (["1", "2"], ["0.5"])
+    assert study["across"] == words.label_at(words.LABELS["gaussian_sigma"], 128)
+    for cell in study["cells"]:
+        assert cell["state"] == "done" and cell["ref"] == f"{cell['job']}.0"
+        assert "thumb.jpg?v=0" in cell["thumb"]
+        assert cell["figures"]["seconds"][0] > 0 and cell["figures"]["detail"] == [None, words.UNKNOWN]
+    assert len(jobs.history(ANNA)) == 2
+    assert lab.study_props(lab._studies.view(begun["id"]), "ben")["own"] is False
+
+
+def test_numbers_make_a_curve_and_names_do_not(lab, studies, card, form):
+    for name, text, numbers in (
+        ("guidance_scale", "1, 2", [1.0, 2.0]),
+        ("mixer", "all", None),
+        ("seed", "1, 2", None),
+    ):
+        shown = lab.price(asked((name, text)), form)
+        assert shown["ready"]
+        axis = parse_axis(name, text, card)
+        draft = studies.draft(dataclasses.replace(_settings(form), seed=1), [axis])
+        study = studies.start(draft, visitor=ANNA)
+        *_, last = lab.watch({"study": study}, ANNA)
+        assert last["study"]["numbers"] == numbers
+
+
+def _settings(form):
+    from ui.form import settings_from
+
+    return settings_from(form)
+
+
+def test_the_visitors_studies_are_listed_and_can_be_removed(lab, form):
+    begun = lab.begin(asked(("seed", "1, 2")), form, ANNA)
+    list(lab.watch({"study": begun["id"]}, ANNA))
+    (study,) = lab.listed(ANNA)["studies"]
+    assert (study["id"], study["state"], study["count"]) == (begun["id"], "Done", "2 of 2 cells")
+    assert lab.listed("ben")["studies"] == lab.listed("")["studies"] == []
+    assert "Only the browser" in lab.change({"study": begun["id"], "what": "remove"}, "ben")["said"]
+    gone = lab.change({"study": begun["id"], "what": "remove"}, ANNA)
+    assert (gone["studies"], gone["lost"]) == ([], begun["id"])
+
+
+@pytest.mark.parametrize("what", ["stop", "resume", "skip", "retry", "remove"])
+@pytest.mark.parametrize("study", ["nobody", "../../etc/passwd", None, 3])
+def test_a_study_that_is_not_there_is_said(lab, what, study):
+    assert "There is no study" in lab.change({"study": study, "what": what, "cell": 0}, ANNA)["said"]
+    (said,) = lab.watch({"study": study}, ANNA)
+    assert "There is no study" in said["said"]
+    assert "There is no study" in lab.archive({"study": study})["said"]
+
+
+def test_an_archive_has_an_address_that_no_browser_has_kept(lab, form, jobs):
+    begun = lab.begin(asked(("seed", "1, 2")), form, ANNA)
+    list(lab.watch({"study": begun["id"]}, ANNA))
+    first, second = (lab.archive({"study": begun["id"]}) for _ in range(2))
+    assert first["kind"] == "archive" and first["url"] != second["url"]
+    assert (jobs.folder / "studies" / begun["id"] / "study.zip").is_file()
+    assert first["name"].endswith(".zip")
+
+
+def test_a_refused_start_is_said_where_the_cost_stands(lab, form, studies, monkeypatch):
+    def full(*_args, **_options):
+        raise GspnError("8 studies run already.")
+
+    monkeypatch.setattr(studies, "start", full)
+    shown = lab.begin(asked(("seed", "1, 2")), form, ANNA)
+    assert (shown["kind"], shown["error"]) == ("setup", "8 studies run already.")
