@@ -38,8 +38,15 @@ def build_lab(card: ModelCard) -> gr.HTML:
     return html_part("lab", {"kind": "none"}, names=names, stages=list(card.targets))
 
 
-def wire_lab(parts: dict[str, Any], form: Form, studies: Studies, jobs: Jobs, card: ModelCard) -> None:
-    """Let the place price, begin, follow and change studies."""
+def wire_lab(
+    parts: dict[str, Any],
+    form: Form,
+    studies: Studies,
+    jobs: Jobs,
+    card: ModelCard,
+    following: Mapping[str, Any],
+) -> None:
+    """Let the place price, begin, follow and change studies. following: options of an event that goes on."""
     lab = Lab(studies, jobs, card)
     quiet = {
         "queue": False,
@@ -72,15 +79,7 @@ def wire_lab(parts: dict[str, Any], form: Form, studies: Studies, jobs: Jobs, ca
     part.change_study(change, visitor, part, **quiet)
     part.archive(archive, None, part, **quiet)
     part.studies(studies_of, visitor, part, **quiet)
-    part.watch(
-        watch,
-        visitor,
-        part,
-        show_progress="hidden",
-        api_visibility="private",
-        trigger_mode="multiple",
-        concurrency_id="follow",
-    )
+    part.watch(watch, visitor, part, trigger_mode="multiple", **following)
 
 
 class Lab:

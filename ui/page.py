@@ -37,6 +37,14 @@ _POLL_SECONDS = 1.0
 # What a run on the screen changes.
 _SHOWN = ("screen", "notice", "run", "stop", "stop_after_stage", "job", "visitor")
 
+# How an event that follows a run or a study goes on.
+_FOLLOWING: Mapping[str, Any] = {
+    "show_progress": "hidden",
+    "api_visibility": "private",
+    "concurrency_id": "follow",
+    "concurrency_limit": MAX_FOLLOWERS,
+}
+
 Build = Callable[[Jobs, ModelCard], gr.HTML]
 Wire = Callable[[gr.Blocks, dict[str, Any], Jobs, ModelCard], None]
 
@@ -100,7 +108,7 @@ def build_page(
         _wire_form(parts, form, runs, card)
         _wire_loading(parts, timer, runs, machine)
         wire_drop(parts, form, jobs, card)
-        wire_lab(parts, form, studies, jobs, card)
+        wire_lab(parts, form, studies, jobs, card, _FOLLOWING)
         for _, wire in PLACES.values():
             wire(page, parts, jobs, card)
     return page.queue(default_concurrency_limit=None, max_size=MAX_WAITING_EVENTS)
@@ -134,12 +142,6 @@ def _card_words(card: ModelCard) -> dict[str, str]:
 
 def _wire_runs(page: gr.Blocks, parts: dict[str, Any], form: Form, runs: Runs) -> list[Any]:
     """Wire what follows a run to its end; return those events, which end when another run is shown."""
-    private = {
-        "show_progress": "hidden",
-        "api_visibility": "private",
-        "concurrency_id": "follow",
-        "concurrency_limit": MAX_FOLLOWERS,
-    }
 
     def start(visitor: str | None, *values: Any) -> Iterator[Patch]:
         yield from _named(parts, runs.start(values, visitor))
@@ -154,10 +156,10 @@ def _wire_runs(page: gr.Blocks, parts: dict[str, Any], form: Form, runs: Runs) -
     outputs = [parts[name] for name in _SHOWN]
     # Raw values go straight to Settings, so that whatever is wrong with them is said in its words.
     inputs = [parts["visitor"], *form.inputs]
-    started = parts["run"].click(start, inputs, outputs, trigger_mode="once", preprocess=False, **private)
-    followed = parts["screen"].reattach(follow, parts["job"], outputs, trigger_mode="once", **private)
+    started = parts["run"].click(start, inputs, outputs, trigger_mode="once", preprocess=False, **_FOLLOWING)
+    followed = parts["screen"].reattach(follow, parts["job"], outputs, trigger_mode="once", **_FOLLOWING)
     remembered = [parts["job"], parts["visitor"]]
-    restored = page.load(restore, remembered, [*outputs, parts["masthead"], *form.inputs], **private)
+    restored = page.load(restore, remembered, [*outputs, parts["masthead"], *form.inputs], **_FOLLOWING)
     return [started, followed, restored]
 
 

@@ -220,8 +220,8 @@ _LAB: Mapping[str, str] = MappingProxyType(
         "lab_retry": "Try again",
         "lab_cell_more": "More",
         "lab_empty_title": "One or two settings, every value",
-        "lab_empty_text": "The other settings are those of the form in Studio. Each cell is a run; stages that "
-        "cells share are made once.",
+        "lab_empty_text": "The other settings are those of the form in Studio. Each cell is a run; "
+        "stages that cells share are made once.",
     }
 )
 

@@ -45,7 +45,6 @@ def test_pictures_and_files_with_a_version_are_kept_for_good(path, query) -> Non
     [
         ("/", {}),
         ("/gradio_api/file=/ui/assets/viewer.js", {}),
-        ("/gradio_api/file=/jobs/a/job.json", {}),
         ("/gradio_api/queue/data", {"query": b"v=1"}),
         ("/gradio_api/file=/jobs/a/stage-0-64x64.jpg", {"status": 403}),
         ("/gradio_api/file=/jobs/a/stage-0-64x64.jpg", {"status": 404}),
@@ -54,3 +53,27 @@ def test_pictures_and_files_with_a_version_are_kept_for_good(path, query) -> Non
 )
 def test_everything_else_is_asked_for_anew(path, options) -> None:
     assert b"cache-control" not in headers_of(path, **options)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/gradio_api/file=/jobs/a/job.json",
+        "/gradio_api/file=/jobs/a/about.json",
+        "/gradio_api/file=/jobs/studies/b/study.json",
+        "/gradio_api/file=/jobs/.in-use",
+        "/gradio_api/file=/jobs/a/stage.png/",
+        "/below/a/root/gradio_api/file=/jobs/a/JOB.JSON",
+    ],
+)
+def test_records_of_runs_are_not_served(path) -> None:
+    sent = []
+
+    async def application(_scope, _receive, _send) -> None:
+        raise AssertionError("the application was asked")
+
+    async def send(message) -> None:
+        sent.append(message)
+
+    asyncio.run(KeptFiles(application)({"type": "http", "path": path, "query_string": b""}, None, send))
+    assert sent[0]["status"] == 404 and sent[1]["body"] == b""
