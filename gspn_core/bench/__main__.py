@@ -10,10 +10,11 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from gspn_core.bench import cascade, page, scan, startup
+from gspn_core.bench import card, cascade, page, scan, startup
 from gspn_core.bench.table import Table, machine_line
+from gspn_core.errors import GspnError
 
-BENCHES = {"scan": scan, "cascade": cascade, "startup": startup, "page": page}
+BENCHES = {"scan": scan, "cascade": cascade, "startup": startup, "page": page, "card": card}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,7 +27,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         command.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
         module.add_arguments(command)
     arguments = parser.parse_args(argv)
-    tables: list[Table] = BENCHES[arguments.name].measure(arguments)
+    try:
+        tables: list[Table] = BENCHES[arguments.name].measure(arguments)
+    except GspnError as error:
+        parser.exit(1, f"{error}\n")
     for table in tables:
         print(table.markdown(), end="\n\n")
     print(machine_line())

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import torch
 
 import gspn_core.bench.__main__ as command
 from gspn_core.bench import cascade
@@ -34,6 +35,25 @@ def test_the_cascades_table_tells_every_stage_and_the_first_run(tiny_model, monk
     assert since[0] < since[1]
     assert since[1] >= sum(seconds) - 0.02
     assert "First run of the process:" in out
+
+
+def test_the_cards_tables_have_a_bar_for_the_scan_and_the_mixer(capsys):
+    sizes = ["--batch", "1", "--channels", "2", "--side", "12", "--mixer-channels", "32", "--mixer-side", "6"]
+    assert command.main(["card", "--device", "cpu", "--repeats", "1", *sizes]) == 0
+    out = capsys.readouterr().out
+    for direction in ("right", "left", "down", "up"):
+        for dtype in range(2):
+            assert f"| {direction}, shared weights, chunks of 4 |" in out.split("**Scan of")[dtype + 1]
+    assert out.count("the bar is 85%") == 2
+    assert "| mixer that scans 1 of 2 channels |" in out
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a card")
+def test_the_card_benchmark_asks_for_a_card(capsys):
+    with pytest.raises(SystemExit) as ended:
+        command.main(["card"])
+    assert ended.value.code == 1
+    assert "torch sees no GPU here" in capsys.readouterr().err
 
 
 def test_every_benchmark_explains_itself(capsys):
