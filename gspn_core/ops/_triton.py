@@ -4,8 +4,8 @@ A scan reads x, gate and its share of three logits once and writes h once, whate
 stays on the chip. What a cell needs of its neighbours in the line before is had in one of three ways:
 
 - Lines of up to _TILE cells: one program holds whole lines, and exchanges neighbours within itself. At
-  1024² × 8 × 16 that is 128 programs of 16 warps, one for each multiprocessor, each with a block of lines on
-  the way while another is computed; an SDXL mixer's 320 scanned channels are 320 programs and more.
+  1024² × 8 × 16 that is 128 programs, about one for each multiprocessor, each with a block of four lines
+  (80 KiB in float32) on the way while another is computed; 320 scanned channels of an SDXL mixer are as many.
 - Chunks are independent of each other, so spans of whole chunks are programs of their own.
 - Longer lines are cut into tiles that overlap by a halo, which is computed twice instead of exchanged: exact
   as long as a span has no more lines than the halo has cells. Where the state goes on, a launch follows on a
@@ -27,11 +27,13 @@ from torch import Tensor
 
 from gspn_core.ops import _triton_kernels as kernels
 
-# Cells of a tile, at most; and cells of a block of lines, for which 16 warps have the registers.
+# Cells of a tile, at most, and of its halo.
 _TILE = 1024
-_BLOCK_CELLS = 4096
-_CELLS_PER_WARP = 256
 _HALO = 64
+# Cells of a line that a thread holds: a block then stays in the registers it was read into from the load to
+# the store (compiled for sm_90: no shared memory, one barrier a line). Their number has a limit all the same.
+_ROW_CELLS, _COLUMN_CELLS, _MOST_THREADS = 4, 1, 512
+_ROW_BLOCK, _COLUMN_BLOCK = 32, 16
 # Lines of a program that does several chunks: enough for its first block's latency not to matter.
 _SPAN = 64
 # Programs that a device should have to do before channels are put together.
@@ -86,15 +88,15 @@ def cut(
     else:
         most = halo if tiles > 1 else max(chunk, _SPAN)
         span, stride = max(1, most // chunk) * chunk, lines
+    threads = min(_MOST_THREADS, max(32, tile // (_COLUMN_CELLS if columns else _ROW_CELLS)))
     channels = 1
     programs = maps * group * tiles * triton.cdiv(stride, span)
     while (
         2 * channels <= group
-        and 2 * channels * tile * block <= _BLOCK_CELLS
+        and 2 * channels * tile * block <= threads * (_COLUMN_BLOCK if columns else _ROW_BLOCK)
         and programs // (2 * channels) >= _PROGRAMS
     ):
         channels *= 2
-    warps = min(16, max(1, channels * tile * block // _CELLS_PER_WARP))
     return Launch(
         channels=channels,
         tile=tile,
@@ -104,7 +106,7 @@ def cut(
         span=span,
         stride=stride,
         carried=carried,
-        warps=warps,
+        warps=threads // 32,
     )
 
 

@@ -45,6 +45,14 @@ def _sigmoid(x):
 
 
 @triton.jit
+def _place(cell, i, across, along, COLUMNS: tl.constexpr):
+    """Return where the cells of the lines i lie in a map, (1, TILE, LINES)."""
+    place = cell[None, :, None] * across + i * along
+    # Four cells a thread whatever their dtype, as a slot's float32 has: lines then keep their layout.
+    return place if COLUMNS else tl.max_contiguous(place, (1, 4, 1))
+
+
+@triton.jit
 def _lines(block, CHANNELS: tl.constexpr, TILE: tl.constexpr, LINES: tl.constexpr):
     """Take a block (CHANNELS, TILE, LINES) apart into LINES lines (CHANNELS, TILE)."""
     if LINES == 4:
@@ -193,7 +201,7 @@ def carry(
     mask = inside[None, :, None]
     if not EVEN:
         mask = mask & (i >= lowest) & (i < beyond)
-    place = cell[None, :, None] * across + i * along
+    place = _place(cell, i, across, along, COLUMNS)
     full = mask & known_c[:, None, None]
     next_value = tl.load(value_ptr + channel + place, mask=full, other=0.0)
     next_gate = tl.load(gate_ptr + channel + place, mask=full, other=0.0)
@@ -212,13 +220,19 @@ def carry(
         mask = more[None, :, None]
         if not EVEN:
             mask = mask & (i >= lowest) & (i < beyond)
-        place = cell[None, :, None] * across + i * along
+        place = _place(cell, i, across, along, COLUMNS)
         full = mask & known_c[:, None, None]
         next_value = tl.load(value_ptr + channel + place, mask=full, other=0.0)
         next_gate = tl.load(gate_ptr + channel + place, mask=full, other=0.0)
         next_prev = tl.load(logits_ptr + place, mask=mask, other=0.0)
         next_same = tl.load(logits_ptr + plane + place, mask=mask, other=0.0)
         next_following = tl.load(logits_ptr + 2 * plane + place, mask=mask, other=0.0)
+
+        target = out_ptr + channel + now_place
+        put = written & now_mask
+        if MERGE:
+            share = tl.load(share_ptr + channel + now_place, mask=put, other=0.0)
+            so_far = tl.load(target, mask=put, other=0.0)
 
         here = cell[None, :, None]
         prev, same, following = _weights(prev, same, following, here > 0, here < length - 1, DTYPE)
@@ -251,11 +265,8 @@ def carry(
             )
             results = (result,) + results if DESCENDING else results + (result,)
         result = _block(results, CHANNELS, TILE, LINES)
-        target = out_ptr + channel + now_place
-        put = written & now_mask
         if MERGE:
-            share = tl.load(share_ptr + channel + now_place, mask=put, other=0.0).to(DTYPE)
-            result = tl.load(target, mask=put, other=0.0).to(DTYPE) + share * result
+            result = so_far.to(DTYPE) + share.to(DTYPE) * result
         tl.store(target, result, mask=put)
 
     if CARRIED:

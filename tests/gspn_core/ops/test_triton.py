@@ -19,14 +19,22 @@ HERE = Path(__file__).parent
 # What differs from a global scan of rows of float32 in one tile a line.
 VARIANTS = {
     "rows": {},
-    "columns": {"COLUMNS": True},
-    "columns in bfloat16": {"COLUMNS": True, "BACKWARDS": True, "LINES": 8, "storage": "bf16"},
-    "merged in bfloat16": {"MERGE": True, "CHANNELS": 4, "TILE": 256, "storage": "bf16"},
+    "columns": {"COLUMNS": True, "num_warps": 16},
+    "columns in bfloat16": {
+        "COLUMNS": True, "BACKWARDS": True, "LINES": 8, "storage": "bf16", "num_warps": 16,
+    },
+    "merged in bfloat16": {"MERGE": True, "CHANNELS": 2, "TILE": 256, "storage": "bf16", "num_warps": 2},
+    "merged columns in bfloat16": {
+        "MERGE": True, "COLUMNS": True, "CHANNELS": 2, "TILE": 256, "LINES": 8, "storage": "bf16",
+    },
+    "backward": {"TRANSPOSED": True},
+    "backward in columns": {"COLUMNS": True, "TRANSPOSED": True, "num_warps": 16},
     "ragged tiles": {"EVEN": False, "HALO": 64, "CARRIED": True, "CONVEX": False, "storage": "fp16"},
-    "backward": {"COLUMNS": True, "TRANSPOSED": True},
     "small": {"TILE": 4, "EVEN": False, "TRANSPOSED": True, "num_warps": 1},
     "double": {"storage": "fp64", "TILE": 64, "num_warps": 1},
-}
+}  # fmt: skip
+# Those of full tiles and numbers that 16 divides, as of the maps of a model.
+USUAL = tuple(VARIANTS)[:7]
 
 
 def compile_kernel(kernel, constants, *, storage, carry, capability, num_warps):
@@ -54,7 +62,7 @@ def compile_kernel(kernel, constants, *, storage, carry, capability, num_warps):
     )
 
 
-def compile_carry(capability, *, storage="fp32", num_warps=16, **changes):
+def compile_carry(capability, *, storage="fp32", num_warps=8, **changes):
     from gspn_core.ops import _triton_kernels as kernels
 
     constants = {
@@ -98,7 +106,7 @@ def test_the_gradients_compile_for_cards_that_are_not_here(columns, capability):
     assert compiled.asm["cubin"][:4] == b"\x7fELF"
 
 
-@pytest.mark.parametrize("variant", ["rows", "columns", "backward", "merged in bfloat16"])
+@pytest.mark.parametrize("variant", USUAL)
 def test_a_barrier_lies_between_leaving_a_line_and_reading_its_neighbours(variant):
     """The interpreter runs no threads and would not miss it."""
     compiled = compile_carry(90, **VARIANTS[variant])
@@ -113,16 +121,22 @@ def test_a_barrier_lies_between_leaving_a_line_and_reading_its_neighbours(varian
             if shape.count("x") == 2:
                 events.append("leave" if "tt.store" in text else "read")
     leaves = 2 if "TRANSPOSED" in VARIANTS[variant] else 1
-    assert events == (["leave"] * leaves + ["barrier", "read", "read"]) * 4
+    assert events == (["leave"] * leaves + ["barrier", "read", "read"]) * VARIANTS[variant].get("LINES", 4)
 
 
-def test_columns_are_read_in_sixteen_bytes_a_thread_and_need_no_shared_memory():
-    for options in (VARIANTS["columns"], VARIANTS["columns in bfloat16"]):
-        compiled = compile_carry(90, **options)
-        assert compiled.metadata.shared == 0
-        # Two fetches of five tensors, each of as many 16 byte words as 512 threads need for the block.
-        words = 1024 * options.get("LINES", 4) // 512 * (2 if "storage" in options else 4) // 16
-        assert compiled.asm["ptx"].count("ld.global.v4.b32") == 2 * 5 * words
+@pytest.mark.parametrize("variant", USUAL)
+def test_a_block_stays_in_the_registers_it_was_read_into(variant):
+    options = VARIANTS[variant]
+    compiled = compile_carry(90, **options)
+    assert compiled.metadata.shared == 0
+    assert compiled.asm["ptx"].count("bar.sync") == options.get("LINES", 4)
+
+
+@pytest.mark.parametrize(("storage", "lines"), [("fp32", 4), ("bf16", 8)])
+def test_columns_are_read_in_sixteen_bytes_a_thread(storage, lines):
+    compiled = compile_carry(90, COLUMNS=True, LINES=lines, storage=storage, num_warps=16)
+    # Two fetches of five tensors, of two cells a thread.
+    assert compiled.asm["ptx"].count("ld.global.v4.b32") == 2 * 5 * 2
 
 
 def test_no_pipeline_of_the_compilers_own_reorders_what_a_program_reads():
@@ -162,8 +176,8 @@ def test_a_line_that_fits_is_one_program_from_edge_to_edge():
     for columns in (False, True):
         launch = cut(columns=columns)
         assert (launch.tiles, launch.halo, launch.span, launch.carried) == (1, 0, 1024, False)
-        assert launch.tile * launch.lines == 4096
-        assert launch.warps == 16
+        assert launch.tile == 1024
+        assert launch.warps == (16 if columns else 8)
 
 
 def test_short_chunks_are_programs_of_their_own_and_whole():
@@ -185,9 +199,10 @@ def test_a_halo_is_as_wide_as_its_tile_has_lines_to_go():
 
 def test_channels_share_weights_only_where_programs_abound():
     assert cut(length=64, lines=64, maps=20, group=32).channels == 1
-    plenty = cut(length=256, lines=256, maps=2, group=4096)
-    assert plenty.channels == 4
-    assert plenty.channels * plenty.tile * plenty.lines == 4096
+    for columns in (False, True):
+        plenty = cut(length=256, lines=256, maps=2, group=4096, columns=columns)
+        assert plenty.channels == (4 if columns else 2)
+        assert cut(length=256, lines=256, maps=4096, group=1, columns=columns).channels == 1
 
 
 def test_without_the_interpreter_or_a_card_triton_is_refused():

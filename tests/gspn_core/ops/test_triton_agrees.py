@@ -110,7 +110,6 @@ def test_long_lines_are_cut_into_tiles_that_need_nothing_of_each_other(direction
 @pytest.mark.parametrize("direction", ["right", "up"])
 def test_channels_that_share_logits_are_done_together(direction, monkeypatch):
     monkeypatch.setattr("gspn_core.ops._triton._PROGRAMS", 1)
-    monkeypatch.setattr("gspn_core.ops._triton._BLOCK_CELLS", 64)
     assert_agrees(make_inputs((2, 3, 6, 5), sets=1), direction=direction, gating="convex")
 
 
