@@ -50,12 +50,10 @@ def wire_compare(_page: gr.Blocks, parts: dict[str, Any], jobs: Jobs, _card: Mod
     quiet = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
     def load(event: gr.EventData) -> dict[str, Any]:
-        asked = event._data or {}
-        return loaded(jobs, asked.get("items") or [])
+        return loaded(jobs, asked_for(event._data))
 
     def measure(event: gr.EventData) -> dict[str, Any]:
-        asked = event._data or {}
-        references = asked.get("items") or []
+        references = asked_for(event._data)
         return loaded(jobs, references) | {"pair": measured(jobs, references)}
 
     part = parts["compare"]
@@ -63,21 +61,34 @@ def wire_compare(_page: gr.Blocks, parts: dict[str, Any], jobs: Jobs, _card: Mod
     part.measure(measure, None, part, trigger_mode="multiple", **quiet)
 
 
+def asked_for(data: Any) -> list[str]:
+    """Return the stages that an event names, as many as are compared at most."""
+    items = data.get("items") if isinstance(data, Mapping) else None
+    return [str(item) for item in items[:MOST_ITEMS]] if isinstance(items, list) else []
+
+
 def loaded(jobs: Jobs, references: Sequence[Any]) -> dict[str, Any]:
-    """Return what the place shows of stages named "job.stage"; one that is not there is said and left out."""
+    """Return what the place shows of stages named "job.stage"; one that is not there is said and left out.
+
+    asked: what it is the answer to, so that an answer that comes late can be told.
+    """
     items, said = [], ""
-    for reference in list(references)[:MOST_ITEMS]:
+    for reference in references[:MOST_ITEMS]:
         try:
-            items.append(find_item(jobs, reference))
+            item = find_item(jobs, reference)
         except GspnError as refusal:
             said = str(refusal)
-    return compare_props(items, said=said)
+            continue
+        # A run's own link means a stage that may be there already.
+        if item.reference not in {other.reference for other in items}:
+            items.append(item)
+    return compare_props(items, said=said) | {"asked": list(references[:MOST_ITEMS])}
 
 
 def measured(jobs: Jobs, references: Sequence[Any]) -> dict[str, Any]:
     """Return the figures of the first two stages, or the sentence why there are none."""
     try:
-        one, other = (find_item(jobs, reference) for reference in list(references)[:2])
+        one, other = (find_item(jobs, reference) for reference in references[:2])
         figures = jobs.compare((one.job.id, one.stage.index), (other.job.id, other.stage.index))
     except ValueError as refusal:
         # BadSetting is one too, and says itself what is wrong.
@@ -120,6 +131,7 @@ def compare_props(items: Sequence[Item], *, said: str = "") -> dict[str, Any]:
         "same": [[label, _shown(next(v for v in values if v is not None))] for label, values, _ in same],
         "pair": None,
         "said": said,
+        "asked": [],
     }
 
 

@@ -71,3 +71,37 @@ def test_a_link_to_what_is_not_there_says_so(visit) -> None:
     page.wait_for_selector(".cmp-said:not([hidden])")
     assert "There is no" in page.locator(".cmp-said").inner_text()
     assert page.locator(".cmp-items li").count() == 0
+
+
+def test_more_than_two_are_shown_in_every_mode_and_a_key_keeps_its_place(finished) -> None:
+    page = finished
+    first = page.evaluate("studio.run.job")
+    field(page, "seed", "12")
+    page.click("#run")
+    page.wait_for_function(f"{STATE} === 'done' && studio.run.job !== '{first}'")
+    second = page.evaluate("studio.run.job")
+    page.evaluate(f"studio.go('compare', {{items: ['{first}.0', '{first}.1', '{second}.1']}})")
+    page.wait_for_function("document.querySelector('.cmp-figures dd')?.textContent.includes('dB')")
+
+    focused = "document.activeElement.textContent"
+    for mode in ("Slider", "Side by side", "Flip", "Difference"):
+        page.locator(".cmp-modes button", has_text=mode).focus()
+        page.keyboard.press("Space")
+        assert page.evaluate(focused) == mode
+        # A picture that is not on the screen must not lead the others to its own scale.
+        page.wait_for_function("parseInt(document.querySelector('.cmp-percent').textContent) > 50")
+        page.wait_for_timeout(600)
+        assert 50 < int(percent(page).split()[0]) < 1000
+    place = page.evaluate("new URL(location.href).searchParams.get('at')")
+    assert place is None or float(place.split(",")[2]) < 10
+
+    page.locator(".cmp-remove").nth(2).focus()
+    page.keyboard.press("Enter")
+    page.wait_for_function("document.querySelectorAll('.cmp-items li').length === 2")
+    assert page.evaluate("document.activeElement.getAttribute('aria-label')") == "Leave out B"
+    page.locator(".cmp-add summary").click()
+    page.fill(".cmp-paste", "nobody")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".cmp-said:not([hidden])")
+    page.wait_for_function("!location.search.includes('nobody')")
+    assert page.locator(".cmp-items li").count() == 2

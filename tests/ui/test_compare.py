@@ -9,7 +9,7 @@ from gspn_core.jobs.fold import fold
 from gspn_core.jobs.job import FileWritten, JobView
 from gspn_core.jobs.pairs import PairFigures
 from ui import words
-from ui.compare import compare_props, find_item, loaded, measured, pair_props
+from ui.compare import asked_for, compare_props, find_item, loaded, measured, pair_props
 
 ONE, OTHER = "a" * 22, "b" * 22
 
@@ -75,6 +75,33 @@ def test_what_is_not_there_is_said_and_the_rest_is_shown(jobs):
     shown = loaded(jobs, [f"{ONE}.0", "nobody", f"{OTHER}.0"])
     assert len(shown["items"]) == 2
     assert "nobody" in shown["said"]
+
+
+def test_an_answer_names_what_it_answers_so_that_a_late_one_is_told(jobs):
+    asked = [f"{ONE}.0", "nobody", f"{OTHER}.0"]
+    assert loaded(jobs, asked)["asked"] == asked
+    assert compare_props(())["asked"] == []
+
+
+def test_a_run_that_is_there_by_its_stage_is_not_shown_twice(jobs):
+    shown = loaded(jobs, [f"{ONE}.1", ONE, f"{ONE}.0"])
+    assert [item["ref"] for item in shown["items"]] == [f"{ONE}.1", f"{ONE}.0"]
+
+
+@pytest.mark.parametrize(
+    ("data", "asked"),
+    [
+        (None, []),
+        ({}, []),
+        (3, []),
+        ({"items": None}, []),
+        ({"items": "a.1"}, []),
+        ({"items": [None, 3, "a.1"]}, ["None", "3", "a.1"]),
+        ({"items": ["a.1"] * 9}, ["a.1"] * 4),
+    ],
+)
+def test_whatever_an_event_brings_is_read_as_a_few_references(data, asked):
+    assert asked_for(data) == asked
 
 
 def test_only_settings_that_differ_are_listed_and_overrides_count_for_their_stage(jobs):

@@ -19,6 +19,8 @@ const MOST_RETRIES = 20;
 
 let refs = [];
 let items = [];
+let told = null;
+let awaited = "";
 let mode = "slider";
 let part = 50;
 let shown = 0;
@@ -54,7 +56,13 @@ function choose(next) {
   pair = null;
   retries = 0;
   remember();
-  trigger("load", { items: refs });
+  ask("load");
+}
+
+/* An answer to what was asked for before something else was chosen is not listened to. */
+function ask(what) {
+  awaited = refs.join(",");
+  trigger(what, { items: refs });
 }
 
 function viewer(index) {
@@ -69,6 +77,7 @@ function prepare(pane) {
   made.addHandler("animation-finish", () => {
     clearTimeout(timer);
     timer = setTimeout(() => {
+      if (pane.hidden) return;
       place = made.deep.place();
       paintZoom();
       remember();
@@ -126,29 +135,41 @@ function restorePlace() {
   if (![x, y, zoom].every(Number.isFinite) || zoom <= 0) return;
   place = { x, y, zoom };
   const one = viewer(0);
-  one.addOnceHandler("deep-shown", () => one.deep.goTo(place, true));
+  const goal = place;
+  one.addOnceHandler("deep-shown", () => {
+    one.deep.goTo(goal, true);
+    // An address may ask for a place outside the picture.
+    one.viewport.applyConstraints(true);
+  });
 }
+
+/* Buttons are made once and stay, so that the one in use keeps the focus. */
+const modeButtons = Object.keys(MODES).map((name) => {
+  const made = button(MODES[name].word, false, () => setMode(name));
+  made.title = MODES[name].title;
+  made.dataset.mode = name;
+  return made;
+});
+find(".cmp-modes").append(...modeButtons);
+const letterButtons = panes.map((_, index) => {
+  const made = button("ABCD"[index], false, () => flip(index, true));
+  made.addEventListener("pointerenter", (event) => event.pointerType === "mouse" && flip(index, false));
+  made.addEventListener("pointerleave", (event) => event.pointerType === "mouse" && flip(kept, false));
+  return made;
+});
+find(".cmp-letters").append(...letterButtons);
 
 function paintBar() {
   const ready = items.length > 1;
-  find(".cmp-modes").replaceChildren(
-    ...Object.keys(MODES).map((name) => {
-      const made = button(MODES[name].word, name === mode, () => setMode(name));
-      made.title = MODES[name].title;
-      made.disabled = !ready;
-      return made;
-    })
-  );
-  const letters = find(".cmp-letters");
-  letters.hidden = !(ready && mode === "flip");
-  letters.replaceChildren(
-    ...items.map((item, index) => {
-      const made = button(item.letter, index === shown, () => flip(index, true));
-      made.addEventListener("pointerenter", (event) => event.pointerType === "mouse" && flip(index, false));
-      made.addEventListener("pointerleave", (event) => event.pointerType === "mouse" && flip(kept, false));
-      return made;
-    })
-  );
+  for (const made of modeButtons) {
+    made.setAttribute("aria-pressed", String(made.dataset.mode === mode));
+    made.disabled = !ready;
+  }
+  find(".cmp-letters").hidden = !(ready && mode === "flip");
+  letterButtons.forEach((made, index) => {
+    made.setAttribute("aria-pressed", String(index === shown));
+    made.hidden = index >= items.length;
+  });
   for (const name of [".cmp-swap", ".cmp-fit", ".cmp-full", ".cmp-link"]) find(name).disabled = !ready;
 }
 
@@ -158,7 +179,7 @@ function flip(index, keep) {
   shown = index;
   if (keep) kept = index;
   panes.forEach((pane, at) => pane.classList.toggle("under", at !== shown));
-  find(".cmp-letters").childNodes.forEach((node, at) => node.setAttribute("aria-pressed", String(at === shown)));
+  letterButtons.forEach((node, at) => node.setAttribute("aria-pressed", String(at === shown)));
   paintZoom();
 }
 
@@ -176,9 +197,22 @@ function when(seconds) {
   return new Date(seconds * 1000).toLocaleString([], options);
 }
 
+/* Draws a list anew; the focus stays on the button at its place, or goes to the one that adds. */
+function redraw(list, nodes) {
+  const held = list.contains(document.activeElement) ? document.activeElement : null;
+  const alike = () => [...list.querySelectorAll("button")].filter((one) => one.className === held.className);
+  const at = held ? alike().indexOf(held) : -1;
+  list.replaceChildren(...nodes);
+  if (!held) return;
+  const left = alike().filter((one) => !one.disabled && !one.hidden);
+  const next = left[Math.min(at, left.length - 1)] || find(".cmp-add summary");
+  next.focus({ preventScroll: true });
+}
+
 function paintItems() {
-  find(".cmp-items").replaceChildren(
-    ...items.map((item, index) => {
+  redraw(
+    find(".cmp-items"),
+    items.map((item, index) => {
       const made = document.createElement("li");
       made.innerHTML =
         '<b class="cmp-letter"></b><span class="cmp-thumb"><img alt="" draggable="false"></span>' +
@@ -210,16 +244,25 @@ function cell(kind, text) {
   return made;
 }
 
+/* A prompt may be long; it is scrolled where it stands. */
+function valueCell(text) {
+  const made = document.createElement("td");
+  const inner = document.createElement("div");
+  inner.textContent = text;
+  made.append(inner);
+  return made;
+}
+
 function row(label, values) {
   const made = document.createElement("tr");
   const head = cell("th", label);
   head.scope = "row";
-  made.append(head, ...values.map((value) => cell("td", value)));
+  made.append(head, ...values.map(valueCell));
   return made;
 }
 
 function paintTables() {
-  const { differ, facts, same } = props.value;
+  const { differ, facts, same } = told;
   const table = find(".cmp-table");
   table.hidden = items.length < 2;
   const head = document.createElement("tr");
@@ -261,8 +304,9 @@ function paintFigures() {
 function paintAdd() {
   const run = studio.run;
   const done = run ? run.stages.filter((one) => one.done) : [];
-  find(".cmp-stages").replaceChildren(
-    ...done.map((one) => {
+  redraw(
+    find(".cmp-stages"),
+    done.map((one) => {
       const ref = `${run.job}.${one.index}`;
       const made = button(one.title, null, () => choose([...refs, ref]));
       made.disabled = refs.includes(ref);
@@ -278,20 +322,19 @@ function askForFigures() {
   const name = `${refs[0]} ${refs[1]}`;
   if (wanted === name || (pair && pair.name === name)) return;
   wanted = name;
-  trigger("measure", { items: refs });
+  ask("measure");
 }
 
-function take(told) {
+function take(figures) {
   const name = `${refs[0]} ${refs[1]}`;
-  wanted = null;
-  pair = { ...told, name };
-  const writing = told.error && items.slice(0, 2).some((item) => !item.card.png);
+  pair = { ...figures, name };
+  const writing = figures.error && items.slice(0, 2).some((item) => !item.card.png);
   if (!writing || retries >= MOST_RETRIES) return;
   retries += 1;
   setTimeout(() => {
     if (pair && pair.name === name && studio.place === "compare") {
       pair = null;
-      trigger("load", { items: refs });
+      ask("load");
     }
   }, RETRY_MS);
 }
@@ -299,12 +342,16 @@ function take(told) {
 function paint() {
   const value = props.value;
   if (!value || !value.items) return;
+  if (value.pair) wanted = null;
+  if (awaited !== value.asked.join(",")) return;
+  told = value;
   items = value.items;
   refs = items.map((item) => item.ref);
+  awaited = refs.join(",");
   if (value.pair) take(value.pair);
-  const said = find(".cmp-said");
-  said.hidden = !value.said;
-  set(said, value.said || "");
+  // The figures come later and do not take back what was said of a link.
+  if (value.said || !value.pair) say(value.said);
+  remember();
   if (shown >= items.length) kept = shown = 0;
   paintItems();
   paintBar();
@@ -314,6 +361,12 @@ function paint() {
   paintAdd();
   paintZoom();
   askForFigures();
+}
+
+function say(text) {
+  const said = find(".cmp-said");
+  said.hidden = !text;
+  set(said, text || "");
 }
 
 function slide(clientX) {
@@ -379,6 +432,8 @@ find(".cmp-paste").addEventListener("change", (event) => {
 document.addEventListener("keydown", (event) => {
   if (studio.place !== "compare" || event.isComposing || event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.target.closest("input, textarea, select, summary, dialog") || items.length < 2) return;
+  // Space presses the button that it is on, but for one that is pressed already.
+  if (event.key === " " && event.target.closest('button:not([aria-pressed="true"])')) return;
   const key = event.key.toLowerCase();
   const asked = Object.keys(MODES).find((name) => MODES[name].key === key);
   if (asked) setMode(asked);
