@@ -35,6 +35,7 @@ from ui.page import build_page, launch_arguments
 
 DONE, USAGE, NO_MODEL = 0, 2, 3
 _STOP_POLL_SECONDS = 0.2
+_NO_MCP = "--mcp needs the package mcp, which is not installed; add it with: pip install 'gradio[mcp]'."
 
 Load = Callable[[argparse.Namespace], tuple[Any, str]]
 
@@ -127,6 +128,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--auth", type=_credentials, metavar="USER:PASSWORD", help="ask visitors for this name and password"
     )
+    parser.add_argument("--mcp", action="store_true", help="also serve the API as tools for agents (MCP)")
     parser.add_argument(
         "--jobs",
         type=Path,
@@ -162,6 +164,8 @@ def main(
         card = find_card(arguments.model, device=arguments.device, dtype=arguments.dtype)
     except ModelUnavailable as error:
         return _refuse(str(error), NO_MODEL)
+    if arguments.mcp and not importlib.util.find_spec("mcp"):
+        return _refuse(_NO_MCP, USAGE)
     taken = why_not_listen(arguments.host, arguments.port)
     if taken:
         return _refuse(taken, USAGE)
@@ -195,6 +199,7 @@ def _serve(page: Any, jobs: Jobs, engine: LateEngine, arguments: argparse.Namesp
             share=arguments.share,
             auth=arguments.auth,
             prevent_thread_lock=True,
+            mcp_server=arguments.mcp,
             **launch_arguments(jobs.folder),
         )
     except OSError as error:

@@ -57,7 +57,8 @@ def test_help_names_every_option(capsys) -> None:
     told = capsys.readouterr().out
     options = {option for action in app.build_parser()._actions for option in action.option_strings}
     expected = re.findall(
-        "--[a-z-]+", "--model --host --port --jobs --share --auth --max-queued --quota-gb --device --dtype"
+        "--[a-z-]+",
+        "--model --host --port --jobs --share --auth --mcp --max-queued --quota-gb --device --dtype",
     )
     assert set(expected) <= options
     assert all(option in told for option in options)

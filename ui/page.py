@@ -14,6 +14,7 @@ from gspn_core.jobs.worker import Jobs
 from gspn_core.plan import ModelCard
 from gspn_core.settings import FIELD_NAMES
 from ui import words
+from ui.api import wire_api
 from ui.caching import KeptFiles
 from ui.compare import build_compare, wire_compare
 from ui.drop import build_drop, wire_drop
@@ -108,6 +109,7 @@ def build_page(
         _wire_form(parts, form, runs, card)
         _wire_loading(parts, timer, runs, machine)
         wire_drop(parts, form, jobs, card)
+        wire_api(jobs, _FOLLOWING)
         wire_lab(parts, form, studies, jobs, card, _FOLLOWING)
         for _, wire in PLACES.values():
             wire(page, parts, jobs, card)
@@ -146,7 +148,7 @@ def _wire_runs(page: gr.Blocks, parts: dict[str, Any], form: Form, runs: Runs) -
     def start(visitor: str | None, *values: Any) -> Iterator[Patch]:
         yield from _named(parts, runs.start(values, visitor))
 
-    def follow(job_id: str | None, event: gr.EventData) -> Iterator[Patch]:
+    def follow_run(job_id: str | None, event: gr.EventData) -> Iterator[Patch]:
         # A screen that was just given another run names it; what this browser remembers may lag behind.
         yield from _named(parts, runs.follow(_told(event).get("job") or job_id))
 
@@ -157,7 +159,7 @@ def _wire_runs(page: gr.Blocks, parts: dict[str, Any], form: Form, runs: Runs) -
     # Raw values go straight to Settings, so that whatever is wrong with them is said in its words.
     inputs = [parts["visitor"], *form.inputs]
     started = parts["run"].click(start, inputs, outputs, trigger_mode="once", preprocess=False, **_FOLLOWING)
-    followed = parts["screen"].reattach(follow, parts["job"], outputs, trigger_mode="once", **_FOLLOWING)
+    followed = parts["screen"].reattach(follow_run, parts["job"], outputs, trigger_mode="once", **_FOLLOWING)
     remembered = [parts["job"], parts["visitor"]]
     restored = page.load(restore, remembered, [*outputs, parts["masthead"], *form.inputs], **_FOLLOWING)
     return [started, followed, restored]

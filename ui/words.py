@@ -309,6 +309,13 @@ STUDY_STATES: Mapping[str, str] = MappingProxyType(
 CELL_STATES: Mapping[str, str] = MappingProxyType(
     {"waiting": "waiting", "running": "running", "done": "done", "failed": "failed", "skipped": "skipped"}
 )
+API: Mapping[str, str] = MappingProxyType(
+    {
+        "run": "Queue a run and return its id. Every setting is a parameter; None leaves it to the model.",
+        "follow": "Tell a run as it goes on, to its end: state, stage, step, seconds, memory, stages.",
+        "fetch": "Return the PNG of a finished stage of a run: its number from 1, or 0 for the last one.",
+    }
+)
 DROP_NAMELESS = "picture"
 DROP_SAME = "Reproduced: the same bytes."
 DROP_SAME_REUSED = "The same bytes; an earlier run here had made this stage, so it was not made again."
@@ -578,3 +585,9 @@ def decibels_of(value: float | None) -> str:
 def share_of(value: float | None) -> str:
     """Return a share in percent, "—" for none."""
     return UNKNOWN if value is None else f"{value * 100:.2f} %"
+
+
+def no_picture_yet(stage: int) -> str:
+    """Return the sentence for a stage whose picture is not written."""
+    which = f"Stage {stage} of this run" if stage else "This run"
+    return f"{which} has no finished picture; follow the run and fetch it once it is done."

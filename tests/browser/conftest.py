@@ -49,7 +49,17 @@ def address(tmp_path_factory, jobs_folder) -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     log = tmp_path_factory.mktemp("browser") / "app.log"
-    command = [sys.executable, "app.py", "--port", str(port), "--jobs", str(jobs_folder), "--device", "cpu"]
+    command = [
+        sys.executable,
+        "app.py",
+        "--port",
+        str(port),
+        "--jobs",
+        str(jobs_folder),
+        "--device",
+        "cpu",
+        "--mcp",
+    ]
     with log.open("w") as output:
         server = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, env=os.environ)
     try:

@@ -7,6 +7,7 @@ from gspn_core.jobs.worker import Jobs
 from gspn_core.plan import make_plan
 from gspn_core.settings import FIELD_NAMES
 from ui import words
+from ui.api import NAMES
 from ui.page import MAX_FOLLOWERS, PLACES, build_page, launch_arguments
 from ui.part import shared_scripts
 from ui.theme import ASSETS, studio_theme
@@ -45,10 +46,11 @@ def test_run_sends_every_setting(page) -> None:
     assert event["show_progress"] == "hidden"
 
 
-def test_no_event_of_the_page_is_public(page) -> None:
+def test_nothing_is_public_but_the_functions_for_programs(page) -> None:
     dependencies = page.get_config_file()["dependencies"]
     assert len(dependencies) >= 10
-    assert {d["api_visibility"] for d in dependencies} == {"private"}
+    public = [d["api_name"] for d in dependencies if d["api_visibility"] != "private"]
+    assert sorted(public) == sorted(NAMES)
 
 
 def test_nothing_is_reported_and_only_pictures_and_assets_are_served(page, tmp_path) -> None:
@@ -78,7 +80,7 @@ def test_every_part_waits_for_the_shared_scripts_at_addresses_below_the_page(pag
 
 def test_followers_share_one_limit_that_leaves_threads_for_stop(page, tmp_path) -> None:
     followers = [fn for fn in page.fns.values() if fn.queue]
-    assert len(followers) == 4
+    assert len(followers) == 5
     assert {(fn.concurrency_id, fn.concurrency_limit) for fn in followers} == {("follow", MAX_FOLLOWERS)}
     assert launch_arguments(tmp_path)["max_threads"] >= MAX_FOLLOWERS + 16
 

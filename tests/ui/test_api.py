@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import inspect
+import json
+import typing
+
+import gradio as gr
+import pytest
+
+from gspn_core.jobs.fold import fold
+from gspn_core.jobs.job import FileWritten
+from gspn_core.jobs.studies import Studies
+from gspn_core.jobs.worker import Jobs
+from gspn_core.plan import make_plan
+from gspn_core.settings import FIELD_NAMES, Settings
+from ui.api import NAMES, fetch_function, follow_function, run_function, state_of
+from ui.page import build_page
+
+
+@pytest.fixture
+def jobs(events_of, card, tmp_path):
+    def run(settings, _should_stop, **_options):
+        yield from events_of(settings)
+
+    jobs = Jobs(run, tmp_path / "jobs", plan=lambda settings: make_plan(settings, card), view_seconds=0.0)
+    yield jobs
+    jobs.close()
+
+
+def test_only_the_three_functions_are_published_under_their_names(jobs, card):
+    page = build_page(jobs, card, studies=Studies(jobs), machine=lambda: None)
+    told = page.get_api_info()
+    assert list(told["named_endpoints"]) == [f"/{name}" for name in NAMES]
+    assert told["unnamed_endpoints"] == {}
+
+
+def test_every_setting_is_a_parameter_with_its_own_default(jobs):
+    parameters = inspect.signature(run_function(jobs)).parameters
+    assert tuple(parameters) == FIELD_NAMES
+    values = {name: parameter.default for name, parameter in parameters.items() if name != "prompt"}
+    assert Settings(prompt="a", **values) == Settings(prompt="a")
+    hints = typing.get_type_hints(run_function(jobs))
+    assert hints["seed"] == typing.Optional[int] and hints["gaussian_sigma"] is float  # noqa: UP045
+
+
+def test_a_run_is_queued_followed_and_fetched(jobs):
+    values = {**Settings(prompt="a toy", seed=3, target=64).to_dict(), "overrides": ""}
+    run_id = run_function(jobs)(*values.values())
+    *_, last = follow_function(jobs)(run_id)
+    assert (last["state"], last["seed"], last["stages"][0]["can_be_fetched"]) == ("done", 3, True)
+    json.dumps(last)
+    for stage in (0, 1):
+        told = fetch_function(jobs)(run_id, stage)
+        assert told["path"].startswith(str(jobs.folder)) and told["path"].endswith(".png")
+        assert told["meta"] == {"_type": "gradio.FileData"}
+
+
+@pytest.mark.parametrize("values", [("",), ("a toy", "", 100), ("a toy", "", 64, "9:1"), (3,)])
+def test_a_run_that_cannot_be_is_refused_in_a_sentence(jobs, values):
+    with pytest.raises(gr.Error) as refusal:
+        run_function(jobs)(*values)
+    assert str(refusal.value.message).endswith(".")
+
+
+@pytest.mark.parametrize("run_id", ["nobody", "../../etc/passwd", "x" * 22])
+def test_what_is_not_there_is_refused_in_a_sentence(jobs, run_id):
+    with pytest.raises(gr.Error, match="There is no run"):
+        fetch_function(jobs)(run_id)
+    with pytest.raises(gr.Error, match="There is no run"):
+        list(follow_function(jobs)(run_id))
+
+
+def test_a_stage_without_a_picture_is_refused(jobs):
+    run_id = run_function(jobs)("a toy", "", 64)
+    list(follow_function(jobs)(run_id))
+    with pytest.raises(gr.Error, match="Stage 2 of this run has no finished picture"):
+        fetch_function(jobs)(run_id, 2)
+
+
+def test_the_state_of_a_run_tells_where_it_is(folded):
+    view = folded(4)
+    told = state_of(view)
+    assert (told["state"], told["stage"], told["step"]) == ("running", 1, 2)
+    assert told["stages"][0]["can_be_fetched"] is False
+    view = fold(view, FileWritten(stage=0, kind="png", path="/jobs/a.png"))
+    assert state_of(view)["stages"][0]["can_be_fetched"] is True
