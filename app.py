@@ -182,7 +182,7 @@ def main(
     except GspnError as error:
         return _refuse(str(error), USAGE)
     studies = Studies(jobs, calls_of=engine.model_calls)
-    page = build_page(jobs, card, studies=studies, machine=engine.machine)
+    page = build_page(jobs, card, studies=studies, weights=engine.weights, machine=engine.machine)
     try:
         return _serve(page, jobs, engine, arguments, forever or threading.Event().wait)
     finally:

@@ -17,6 +17,7 @@ from ui import words
 from ui.api import wire_api
 from ui.caching import KeptFiles
 from ui.compare import build_compare, wire_compare
+from ui.curves import Weights, build_curves, wire_curves
 from ui.drop import build_drop, wire_drop
 from ui.form import Form, build_form, initial_values, next_example
 from ui.history import build_history, wire_history
@@ -57,11 +58,12 @@ PLACES: Mapping[str, tuple[Build, Wire]] = {
 
 
 def build_page(
-    jobs: Jobs, card: ModelCard, *, studies: Studies, machine: Callable[[], str | None]
+    jobs: Jobs, card: ModelCard, *, studies: Studies, weights: Weights, machine: Callable[[], str | None]
 ) -> gr.Blocks:
     """Return the page of a model's runs.
 
-    machine: returns in a few words what the model runs on, None while it is still being read.
+    weights: returns what each step of each stage would mix; machine: in a few words what the model runs on; both
+    return None while it is still being read.
     """
     runs = Runs(jobs, card, machine=machine)
     with gr.Blocks(title=words.TITLE, analytics_enabled=False, fill_width=True) as page:
@@ -85,6 +87,7 @@ def build_page(
                 with gr.Column(elem_id="fields"):
                     form = build_form(card)
                     parts["drop"] = build_drop()
+                    parts["curves"] = build_curves()
                 with gr.Column(elem_id="actions"):
                     parts["notice"] = html_part("notice", notice())
                     parts["ahead"] = html_part("ahead", {"text": ""})
@@ -109,6 +112,7 @@ def build_page(
         _wire_form(parts, form, runs, card)
         _wire_loading(parts, timer, runs, machine)
         wire_drop(parts, form, jobs, card)
+        wire_curves(parts, form, card, weights)
         wire_api(jobs, _FOLLOWING)
         wire_lab(parts, form, studies, jobs, card, _FOLLOWING)
         for _, wire in PLACES.values():

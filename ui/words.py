@@ -591,3 +591,29 @@ def no_picture_yet(stage: int) -> str:
     """Return the sentence for a stage whose picture is not written."""
     which = f"Stage {stage} of this run" if stage else "This run"
     return f"{which} has no finished picture; follow the run and fetch it once it is done."
+
+
+def curve_strength(steps: int, count: int, timestep: float) -> str:
+    """Return what the upscale strength decides."""
+    return f"The last stage runs the last {steps} of {count} steps again, from timestep {timestep:.0f} on."
+
+
+def curve_blur(first: float, last: float, steps: int) -> str:
+    """Return what sigma decides."""
+    return f"The blur falls from {first:.2g} to {last:.2g} latent pixels over {steps} steps."
+
+
+def curve_skip(first: float, last: float, steps: int) -> str:
+    """Return what the first cosine scale decides."""
+    return f"The skip residual falls from {first:.2g} to {last:.1g} over {steps} steps."
+
+
+def curve_dilated(first: float, last: float, least: float, dilated: int, steps: int) -> str:
+    """Return what the second cosine scale and the least weight decide."""
+    runs = f"it runs in {dilated} of {steps} steps, as many extra UNet calls"
+    return f"The dilated branch falls from {first:.2g} to {last:.1g}; above {least:.2g} {runs}."
+
+
+def curve_fade(first: float, last: float, steps: int) -> str:
+    """Return what the third cosine scale decides."""
+    return f"The blur's factor falls from {first:.2g} to {last:.1g} over {steps} steps."

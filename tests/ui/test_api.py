@@ -28,7 +28,7 @@ def jobs(events_of, card, tmp_path):
 
 
 def test_only_the_three_functions_are_published_under_their_names(jobs, card):
-    page = build_page(jobs, card, studies=Studies(jobs), machine=lambda: None)
+    page = build_page(jobs, card, studies=Studies(jobs), weights=lambda _: None, machine=lambda: None)
     told = page.get_api_info()
     assert list(told["named_endpoints"]) == [f"/{name}" for name in NAMES]
     assert told["unnamed_endpoints"] == {}

@@ -18,7 +18,7 @@ ELSEWHERE = re.compile(r"""(?:https?:)?//[a-z0-9.-]+\.[a-z]{2,}""", re.IGNORECAS
 @pytest.fixture
 def page(card, tmp_path):
     jobs = Jobs(lambda *_: iter(()), tmp_path, plan=lambda settings: make_plan(settings, card))
-    yield build_page(jobs, card, studies=Studies(jobs), machine=lambda: None)
+    yield build_page(jobs, card, studies=Studies(jobs), weights=lambda _: None, machine=lambda: None)
     jobs.close()
 
 

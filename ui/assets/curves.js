@@ -1,0 +1,72 @@
+/* Draws into each slider's own block what it decides; asks anew as sliders move, the newest last. */
+const SVG = "http://www.w3.org/2000/svg";
+const ASK_MS = 80;
+const WAIT_MS = 1500;
+let timer = 0;
+
+function make(kind, values = {}) {
+  const node = document.createElementNS(SVG, kind);
+  for (const [name, value] of Object.entries(values)) node.setAttribute(name, value);
+  return node;
+}
+
+function place(name) {
+  const field = document.getElementById(`field-${name}`);
+  if (!field) return null;
+  let figure = field.querySelector(".slider-curve");
+  if (figure) return figure;
+  figure = document.createElement("figure");
+  figure.className = "slider-curve";
+  const svg = make("svg", { viewBox: "0 0 72 22", role: "img" });
+  const said = document.createElement("figcaption");
+  figure.append(svg, said);
+  field.append(figure);
+  return figure;
+}
+
+function draw(figure, { path, line, marks, track, fill, said }) {
+  const svg = figure.querySelector("svg");
+  const parts = [];
+  if (track) parts.push(make("path", { class: "track", d: `M${track[0]} 11H${track[1]}` }));
+  if (fill) parts.push(make("path", { class: "fill", d: `M${fill[0]} 11H${fill[1]}` }));
+  if (line !== null) parts.push(make("path", { class: "least", d: `M2 ${line}H70` }));
+  if (path) parts.push(make("path", { class: "curve-line", d: path }));
+  for (const [cx, cy] of marks) parts.push(make("circle", { cx, cy, r: 1.6 }));
+  svg.replaceChildren(...parts);
+  svg.setAttribute("aria-label", said);
+  figure.title = said;
+  figure.querySelector("figcaption").textContent = said;
+}
+
+function paint() {
+  const value = props.value || {};
+  if (value.wait) {
+    ask(WAIT_MS);
+    return;
+  }
+  const curves = value.curves || {};
+  for (const figure of document.querySelectorAll(".slider-curve")) {
+    const name = figure.parentElement.id.replace("field-", "");
+    figure.hidden = !curves[name];
+  }
+  for (const [name, curve] of Object.entries(curves)) {
+    const figure = place(name);
+    if (!figure) continue;
+    figure.hidden = false;
+    draw(figure, curve);
+  }
+}
+
+function ask(after = ASK_MS) {
+  clearTimeout(timer);
+  timer = setTimeout(() => trigger("ask"), after);
+}
+
+const settings = document.getElementById("settings");
+for (const name of ["input", "change", "click"]) settings?.addEventListener(name, () => ask());
+/* A form that a picture or another run has filled tells nothing of it. */
+window.addEventListener("studio:run", () => ask(400));
+window.addEventListener("studio:place", () => ask());
+
+watch("value", paint);
+ask(0);
