@@ -62,8 +62,8 @@ def build_page(
 ) -> gr.Blocks:
     """Return the page of a model's runs.
 
-    weights: returns what each step of each stage would mix; machine: in a few words what the model runs on; both
-    return None while it is still being read.
+    weights: returns what each step of each stage would mix; machine: in a few words what the model runs on;
+    both return None while it is still being read.
     """
     runs = Runs(jobs, card, machine=machine)
     with gr.Blocks(title=words.TITLE, analytics_enabled=False, fill_width=True) as page:
