@@ -150,7 +150,7 @@ def carry(
     channel_block = program // tiles // spans % tl.cdiv(group, CHANNELS)
     m = (program // tiles // spans // tl.cdiv(group, CHANNELS)).to(tl.int64)
     b, own_set = m // sets, m % sets
-    plane = length.to(tl.int64) * lines
+    plane = tl.cast(length, tl.int64) * lines
     # Addresses of channels are told from a scalar on: only then the compiler sees whole sectors.
     first_channel = channel_block * CHANNELS
     base = (own_set * group + first_channel) * plane
@@ -288,7 +288,7 @@ def differentiate(
     program = tl.program_id(0)
     m = (program // blocks).to(tl.int64)
     n = program % blocks * CELLS + tl.arange(0, CELLS)
-    plane = height.to(tl.int64) * width
+    plane = tl.cast(height, tl.int64) * width
     row, column = n // width, n % width
     line, cell, lines, length = row, column, height, width
     along, across = width, 1

@@ -53,7 +53,8 @@ def compile_kernel(kernel, constants, *, storage, carry, capability, num_warps):
     aligned = [
         (index,)
         for index, name in enumerate(kernel.arg_names)
-        if name.endswith(("_ptr", "_batch")) or name in ("height", "width", "start", "stop", "span")
+        if name not in constants
+        and (name.endswith(("_ptr", "_batch")) or name in ("height", "width", "start", "stop", "span"))
     ]
     return triton.compile(
         ASTSource(kernel, signature, constants, {index: [["tt.divisibility", 16]] for index in aligned}),
@@ -137,6 +138,58 @@ def test_columns_are_read_in_sixteen_bytes_a_thread(storage, lines):
     compiled = compile_carry(90, COLUMNS=True, LINES=lines, storage=storage, num_warps=16)
     # Two fetches of five tensors, of two cells a thread.
     assert compiled.asm["ptx"].count("ld.global.v4.b32") == 2 * 5 * 2
+
+
+class CardThatIsNotHere:
+    """What Triton asks of a driver in order to compile a launch."""
+
+    def get_current_target(self):
+        from triton.backends.compiler import GPUTarget
+
+        return GPUTarget("cuda", 90, 32)
+
+    def get_current_device(self):
+        return -1
+
+    def get_current_stream(self, _device):
+        return 0
+
+
+@pytest.fixture
+def launches(monkeypatch):
+    """Compile launches as Triton specialises them for their very arguments, and keep what came of them."""
+    from gspn_core.ops import _triton, _triton_kernels
+
+    compiled = []
+
+    class Launches:
+        def __init__(self, kernel):
+            self.kernel = kernel
+
+        def __getitem__(self, grid):
+            return lambda *args, **options: compiled.append(self.kernel.warmup(*args, grid=grid, **options))
+
+    for name in ("carry", "differentiate"):
+        monkeypatch.setattr(_triton.kernels, name, Launches(getattr(_triton_kernels, name)))
+    monkeypatch.setattr(triton.runtime.driver, "_active", CardThatIsNotHere())
+    return compiled
+
+
+@pytest.mark.parametrize("direction", ["left", "down"])
+@pytest.mark.parametrize(
+    ("shape", "sets"), [((1, 1, 1, 1), 1), ((1, 2, 1, 5), 2), ((2, 4, 64, 48), 2), ((1, 1, 16, 2048), 1)]
+)
+def test_every_launch_compiles_for_its_very_arguments(launches, shape, sets, direction):
+    """Triton makes constants of arguments that are 1, which only a launch shows."""
+    from gspn_core.ops import _triton
+
+    B, _C, H, W = shape
+    x, logits = torch.zeros(shape, dtype=torch.bfloat16), torch.zeros(B, sets, 3, H, W, dtype=torch.bfloat16)
+    _triton.forward(x, x, logits, direction, None, "convex", torch.bfloat16)
+    _triton.merge(torch.zeros_like(x), x, x, x, logits, direction, 4, "convex")
+    _triton.backward(x, x, x, logits, torch.zeros(shape), direction, None, "free")
+    assert len(launches) >= 4
+    assert all(kernel.asm["cubin"] for kernel in launches)
 
 
 def test_no_pipeline_of_the_compilers_own_reorders_what_a_program_reads():
