@@ -126,11 +126,13 @@ def _numbers(name: str, part: str) -> list[int | float]:
     if by:
         low, high = float(by[1]), float(by[2])
         step = float(by[3]) if by[3] else RANGES[name].step
-        if not 0 < step < 1e300 or not low <= high or (high - low) / step > MAX_VALUES:
+        steps = abs(high - low) / step if 0 < step < 1e300 else MAX_VALUES
+        if not steps < MAX_VALUES:
             raise _refused(
                 f"{part[:40]!r} is no range of at most {MAX_VALUES} values; write it as 0.2..0.6 by 0.1."
             )
-        found = [low + i * step for i in range(int((high - low) / step + 1e-9) + 1)]
+        sign = 1 if low <= high else -1
+        found = [low + sign * i * step for i in range(int(steps + 1e-9) + 1)]
     elif count:
         number, low, high = int(count[1]), float(count[2]), float(count[3])
         if not 2 <= number <= MAX_VALUES:
@@ -140,7 +142,8 @@ def _numbers(name: str, part: str) -> list[int | float]:
         found = [float(part)]
     else:
         raise _refused(f"{part[:40]!r} is no number for {name}; write 0.2, 0.4 or 0.2..0.6 by 0.1.")
-    rounded = [round(value, 9) for value in found]
+    # Zero is added so that none is written as -0.
+    rounded = [round(value, 9) + 0.0 for value in found]
     return [int(value) if whole and value.is_integer() else value for value in rounded]
 
 

@@ -24,15 +24,16 @@ from gspn_core.errors import Busy, GspnError
 from gspn_core.jobs.archive import owner_of
 from gspn_core.jobs.axis import Axis
 from gspn_core.jobs.files import replacing, write_failure
-from gspn_core.jobs.images import read_picture
-from gspn_core.jobs.job import JobView
 from gspn_core.jobs.study import Cost, Draft, StudyView, cost, draft
+from gspn_core.jobs.study_cell import ended, going
 from gspn_core.jobs.worker import Jobs
 from gspn_core.plan import StagePlan
 from gspn_core.settings import Settings
 
 FORMAT = 1
 MAX_RUNNING = 8
+MAX_RUNNING_EACH = 3
+MAX_KEPT = 500
 _ID = re.compile(r"[A-Za-z0-9_-]{16,64}")
 _BUSY_SECONDS = 2.0
 _VIEW_SECONDS = 0.25
@@ -47,6 +48,7 @@ class _Live:
     owner: str
     visitor: str = ""
     job_id: str | None = None
+    # Of the thread that runs it now; an earlier one, still at its last step, knows itself by it.
     stop: threading.Event = field(default_factory=threading.Event)
     thread: threading.Thread | None = None
 
@@ -91,19 +93,21 @@ class Studies:
         )
         live = _Live(view=view, owner=owner_of(visitor))
         with self._changed:
-            self._refuse_too_many()
+            self._refuse_too_many(live.owner)
             self._save(live)
             self._live[view.id] = live
             self._run(live, visitor)
+            self._prune()
         return view.id
 
     def resume(self, study_id: str, *, visitor: str = "") -> None:
         """Go on with a study that was stopped or cut off; its unfinished cells wait again."""
         with self._changed:
             live = self._own(study_id, visitor)
-            if live.thread is not None and live.thread.is_alive() and not live.stop.is_set():
+            if live.view.state == "running" and not live.stop.is_set():
                 return
-            self._refuse_too_many()
+            if live.view.state != "running":
+                self._refuse_too_many(live.owner)
             cells = tuple(
                 replace(cell, state="waiting", progress=0.0) if cell.state == "running" else cell
                 for cell in live.view.cells
@@ -159,12 +163,19 @@ class Studies:
         found = []
         for record in self.folder.glob("*/study.json"):
             try:
-                live = self._find(record.parent.name)
+                with self._changed:
+                    live = self._find(record.parent.name)
             except GspnError:
                 continue
             if live.owner == owner:
                 found.append(live.view)
         return tuple(sorted(found, key=lambda view: view.created, reverse=True))
+
+    def is_own(self, study_id: str, visitor: str) -> bool:
+        """Tell whether a visitor may change a study; raise GspnError where there is no such study."""
+        owner = owner_of(visitor)
+        with self._changed:
+            return bool(owner) and self._find(study_id).owner == owner
 
     def view(self, study_id: str) -> StudyView:
         """Return a study as it stands; raise GspnError where there is no such study."""
@@ -209,25 +220,41 @@ class Studies:
     def _run(self, live: _Live, visitor: str) -> None:
         live.visitor, live.stop = visitor, threading.Event()
         live.thread = threading.Thread(
-            target=self._work, args=(live, live.stop), name="gspn-study", daemon=True
+            target=self._work, args=(live, live.stop, live.thread), name="gspn-study", daemon=True
         )
         live.thread.start()
 
-    def _work(self, live: _Live, stop: threading.Event) -> None:
-        try:
-            while not stop.is_set():
-                with self._changed:
-                    number = live.view.next_cell()
+    def _work(self, live: _Live, stop: threading.Event, before: threading.Thread | None) -> None:
+        if before is not None:
+            # It was told to stop, and a cell of a study has one run at a time.
+            before.join()
+        while True:
+            with self._changed:
+                if live.stop is not stop:
+                    return
+                number = None if stop.is_set() else live.view.next_cell()
                 if number is None:
-                    break
-                self._run_cell(live, number, stop)
-        except Exception:
-            _log.exception("Study %s ended inside", live.view.id)
-            stop.set()
+                    # In one breath with the look for a next cell, so that none that comes to wait is left.
+                    live.visitor, live.job_id = "", None
+                    state = "stopped" if live.view.next_cell() is not None else "done"
+                    self._change(live, live.view.changed(state=state, notice=""))
+                    return
+            self._attempt_cell(live, number, stop)
+
+    def _attempt_cell(self, live: _Live, number: int, stop: threading.Event) -> None:
+        """Run a cell; whatever goes wrong with it is said in it, and the others go on."""
+        try:
+            self._run_cell(live, number, stop)
+            return
+        except GspnError as refusal:
+            error = str(refusal)
+        except Exception as failure:
+            _log.exception("Cell %d of study %s failed", number, live.view.id)
+            error = f"The cell failed inside ({type(failure).__name__}); the server's log has the details."
         with self._changed:
-            live.visitor, live.job_id = "", None
-            state = "stopped" if live.view.next_cell() is not None else "done"
-            self._change(live, live.view.changed(state=state, notice=""))
+            live.job_id = None
+            if live.view.cells[number].state in ("waiting", "running"):
+                self._change(live, live.view.with_cell(number, state="failed", error=error))
 
     def _run_cell(self, live: _Live, number: int, stop: threading.Event) -> None:
         try:
@@ -238,10 +265,6 @@ class Studies:
             with self._changed:
                 self._change(live, live.view.changed(notice=str(full)))
                 self._changed.wait_for(stop.is_set, _BUSY_SECONDS)
-            return
-        except GspnError as refusal:
-            with self._changed:
-                self._change(live, live.view.with_cell(number, state="failed", error=str(refusal)))
             return
         with self._changed:
             live.job_id = job_id
@@ -254,12 +277,17 @@ class Studies:
             for last in views:
                 with self._changed:
                     if live.view.cells[number].state == "running":
-                        self._change(live, live.view.with_cell(number, **_going(last)), keep=False)
+                        self._change(live, live.view.with_cell(number, **going(last)), keep=False)
         with self._changed:
             live.job_id = None
+        if last is None:
+            return
+        # Pictures are measured, so not while others wait for the lock.
+        end = ended(last, stopped=stop.is_set())
+        with self._changed:
             # A cell that was skipped while it ran stays skipped, whatever became of its run.
-            if live.view.cells[number].state == "running" and last is not None:
-                self._change(live, live.view.with_cell(number, **_ended(last, stopped=stop.is_set())))
+            if live.view.cells[number].state == "running":
+                self._change(live, live.view.with_cell(number, **end))
 
     def _change(self, live: _Live, view: StudyView, *, keep: bool = True) -> None:
         live.view = view
@@ -306,7 +334,7 @@ class Studies:
     def _own(self, study_id: str, visitor: str) -> _Live:
         live = self._find(study_id)
         owner = owner_of(visitor)
-        if live.owner != owner:
+        if not owner or live.owner != owner:
             raise GspnError("Only the browser that started this study can change it.")
         return live
 
@@ -322,51 +350,25 @@ class Studies:
         live = self._live.get(study_id)
         return live is not None and live.view.state == "running"
 
-    def _refuse_too_many(self) -> None:
-        running = sum(live.view.state == "running" for live in self._live.values())
-        if running >= MAX_RUNNING:
-            raise Busy(f"{running} studies run already, the most there may be; try again later.")
+    def _refuse_too_many(self, owner: str) -> None:
+        running = [live for live in self._live.values() if live.view.state == "running"]
+        own = sum(live.owner == owner for live in running)
+        if own >= MAX_RUNNING_EACH:
+            raise Busy(f"{own} of your studies run already, the most there may be; stop one or wait for it.")
+        if len(running) >= MAX_RUNNING:
+            raise Busy(f"{len(running)} studies run already, the most there may be; try again later.")
 
-
-def _going(view: JobView) -> dict[str, Any]:
-    """Return what a cell shows of its run while it goes."""
-    steps = sum(stage.steps for stage in view.stages) or 1
-    done = sum(stage.steps if stage.state == "done" else stage.step for stage in view.stages)
-    finished = [stage.index for stage in view.stages if stage.proxy_path]
-    return {"progress": done / steps, "stage": finished[-1] if finished else None}
-
-
-def _ended(view: JobView, *, stopped: bool) -> dict[str, Any]:
-    """Return what a cell is once its run has ended; one that was stopped with its study waits again."""
-    going = _going(view)
-    if view.state == "done":
-        saved = [stage.saved_seconds or 0.0 for stage in view.stages if stage.reused]
-        made = [stage.seconds or 0.0 for stage in view.stages if not stage.reused]
-        return {
-            **going,
-            **_measured(view),
-            "state": "done",
-            "progress": 1.0,
-            "seconds": sum(made) + sum(saved),
-            "saved_seconds": sum(saved),
-            "peak_bytes": max((stage.peak_bytes or 0 for stage in view.stages), default=0) or None,
-        }
-    if view.state == "stopped":
-        return {**going, "state": "waiting" if stopped else "skipped", "progress": 0.0}
-    return {**going, "state": "failed", "error": view.error or "The run did not reach its end."}
-
-
-def _measured(view: JobView) -> dict[str, Any]:
-    """Return the figures of a finished run's last picture against its first; none for a run of one stage."""
-    if len(view.stages) < 2 or not (view.stages[0].png_path and view.stages[-1].png_path):
-        return {}
-    from gspn_core.measure.structure import consistency, detail
-
-    base, last = (read_picture(Path(stage.png_path)) for stage in (view.stages[0], view.stages[-1]))
-    if base is None or last is None:
-        return {}
-    decibels = consistency(last, base)
-    return {"consistency": min(decibels, 99.0), "detail": detail(last, base.width)}
+    def _prune(self) -> None:
+        """Remove the records that were longest not written, beyond as many as are kept; runs stay."""
+        try:
+            records = [(path.stat().st_mtime, path.parent) for path in self.folder.glob("*/study.json")]
+        except OSError:
+            # One was removed meanwhile; the next study that begins looks again.
+            return
+        for _, folder in sorted(records)[:-MAX_KEPT]:
+            if not self._is_running(folder.name):
+                self._live.pop(folder.name, None)
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _unknown(study_id: Any) -> GspnError:

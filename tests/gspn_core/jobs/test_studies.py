@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import shutil
 import threading
 import zipfile
@@ -12,8 +13,10 @@ import pytest
 from gspn_core.errors import BadSetting, Busy, GspnError, OutOfMemory
 from gspn_core.jobs import studies as module
 from gspn_core.jobs.axis import parse_axis
+from gspn_core.jobs.job import JobView
 from gspn_core.jobs.studies import Studies
 from gspn_core.jobs.study import StudyView
+from gspn_core.jobs.study_cell import ended
 from gspn_core.jobs.study_export import write_export
 from gspn_core.jobs.worker import Jobs
 from gspn_core.settings import Settings
@@ -137,6 +140,44 @@ def test_a_study_that_is_stopped_goes_on_where_it_was(lab, make_engine):
     assert len(engine.finished[1]) == 1
 
 
+def test_a_study_is_resumed_while_its_last_step_is_still_ending(lab, make_engine):
+    gate = Gate(at=3)
+    engine = make_engine(before_event=gate)
+    one = lab(engine)
+    study = one.start(("seed", "2 from 1"))
+    gate.wait()
+    one.studies.stop(study, visitor="anna")
+    one.studies.resume(study, visitor="anna")
+    one.studies.resume(study, visitor="anna")
+    assert one.studies.view(study).state == "running"
+    gate.open()
+    view = one.end(study)
+    assert (view.state, states(view)) == ("done", ["done", "done"])
+    # The first cell's stopped run and one run of each: no cell ran beside itself.
+    assert len(one.jobs.history("anna")) == 3
+
+
+def test_a_cell_that_breaks_inside_is_told_and_the_others_go_on(lab, make_engine, monkeypatch):
+    ended = module.ended
+
+    def breaks(view, **options):
+        if view.settings["seed"] == 1:
+            raise RuntimeError("a picture broke")
+        return ended(view, **options)
+
+    monkeypatch.setattr(module, "ended", breaks)
+    one = lab(make_engine())
+    view = one.end(one.start(("seed", "2 from 1")))
+    assert (view.state, states(view)) == ("done", ["failed", "done"])
+    assert "RuntimeError" in view.cells[0].error
+
+
+def test_a_run_that_a_closing_server_leaves_is_no_failure_of_its_cell():
+    going = JobView(id="a" * 16, created=0.0, state="running")
+    assert ended(going, stopped=True)["state"] == "waiting"
+    assert ended(going, stopped=False)["state"] == "failed"
+
+
 def test_a_study_outlives_a_server_that_is_killed(lab, make_engine, tmp_path):
     gate = Gate(at=9)
     one = lab(make_engine(before_event=gate))
@@ -239,6 +280,33 @@ def test_only_so_many_studies_run_at_once(lab, make_engine, monkeypatch):
     gate.open()
     one.end(study)
     assert states(one.end(one.start(("seed", "2")))) == ["done"]
+
+
+def test_one_visitor_leaves_room_for_the_studies_of_others(lab, make_engine, monkeypatch):
+    monkeypatch.setattr(module, "MAX_RUNNING_EACH", 1)
+    gate = Gate()
+    one = lab(make_engine(before_event=gate))
+    study = one.start(("seed", "1"))
+    with pytest.raises(Busy, match="1 of your studies run already"):
+        one.start(("seed", "2"))
+    other = one.start(("seed", "2"), visitor="ben")
+    gate.open()
+    assert states(one.end(study)) == states(one.end(other)) == ["done"]
+
+
+def test_the_records_longest_not_written_go_when_there_are_too_many(lab, make_engine, monkeypatch):
+    monkeypatch.setattr(module, "MAX_KEPT", 2)
+    one = lab(make_engine())
+    begun = []
+    for seed in range(3):
+        begun.append(one.start(("seed", str(seed))))
+        one.end(begun[-1])
+        record = one.studies.folder_of(begun[-1]) / "study.json"
+        os.utime(record, (seed, seed))
+    begun.append(one.start(("seed", "9")))
+    one.end(begun[-1])
+    assert {view.id for view in one.studies.list("anna")} == set(begun[2:])
+    assert len(one.jobs.history("anna")) == 4
 
 
 def test_a_damaged_record_is_refused_in_a_sentence(lab, make_engine):
