@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,31 +43,35 @@ def jobs_folder(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("browser") / "jobs of a visitor"
 
 
-@pytest.fixture(scope="session")
-def address(tmp_path_factory, jobs_folder) -> Iterator[str]:
-    """Start app.py on a free port and return its address once it answers."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    log = tmp_path_factory.mktemp("browser") / "app.log"
-    command = [
-        sys.executable,
-        "app.py",
-        "--port",
-        str(port),
-        "--jobs",
-        str(jobs_folder),
-        "--device",
-        "cpu",
-        "--mcp",
-    ]
+@contextmanager
+def serving(jobs_folder: Path, log: Path, port: int | None = None) -> Iterator[tuple[str, subprocess.Popen]]:
+    """Start app.py, on a free port unless one is given; yield its address and its process once it answers."""
+    if port is None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+    command = [sys.executable, "app.py", "--port", str(port), "--jobs", str(jobs_folder)]
+    command += ["--device", "cpu", "--mcp"]
     with log.open("w") as output:
         server = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, env=os.environ)
     try:
-        yield _answering(f"http://127.0.0.1:{port}/", server, log)
+        yield _answering(f"http://127.0.0.1:{port}/", server, log), server
     finally:
         server.terminate()
         server.wait(30)
+
+
+@pytest.fixture
+def serve():
+    """Return what starts a server of the test's own: jobs folder, log and port to address and process."""
+    return serving
+
+
+@pytest.fixture(scope="session")
+def address(tmp_path_factory, jobs_folder) -> Iterator[str]:
+    """Start app.py on a free port and return its address once it answers."""
+    with serving(jobs_folder, tmp_path_factory.mktemp("browser") / "app.log") as (address, _server):
+        yield address
 
 
 def _answering(address: str, server: subprocess.Popen, log: Path) -> str:
@@ -125,6 +130,20 @@ class Visits:
     def _note_error(self, text: str, kind: str) -> None:
         if kind == "error":
             self.errors.append(text)
+
+
+@pytest.fixture
+def visit_at(chromium) -> Iterator[Any]:
+    """Return what makes visits to an address, which may end while they last."""
+    opened: list[Visits] = []
+
+    def make(address: str) -> Visits:
+        opened.append(Visits(chromium, address))
+        return opened[-1]
+
+    yield make
+    for visits in opened:
+        visits.close()
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ def test_nothing_serious_is_found_on_the_page_before_a_run(visit, theme, size):
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("size", SIZES)
-def test_nothing_serious_is_found_with_a_run_its_menu_and_the_history(visit, theme, size):
+def test_nothing_serious_is_found_with_a_run_and_in_every_place(visit, theme, size):
     width, height = SIZES[size]
     page = visit(width, height, color_scheme=theme)
     page.locator("#field-target label", has_text="256").first.click()
@@ -46,4 +46,16 @@ def test_nothing_serious_is_found_with_a_run_its_menu_and_the_history(visit, the
     page.keyboard.press("Escape")
     page.click(".places button[data-place=history]")
     page.wait_for_selector(".history-grid li[data-state=done]")
+    assert findings(page) == []
+    page.click(".places button[data-place=studio]")
+    page.locator("#field-target label", has_text="512").first.click()
+    page.click("#run")
+    page.wait_for_function("document.querySelectorAll('.ladder .get[download]').length === 2")
+    page.click(".places button[data-place=compare]")
+    page.click(".cmp-last-two")
+    page.wait_for_function("document.querySelector('.cmp-figures dd')?.textContent.includes('dB')")
+    assert findings(page) == []
+    page.click(".places button[data-place=lab]")
+    page.locator(".lab-axis-text").first.fill("0.3, 0.4")
+    page.wait_for_selector(".lab-begin:enabled")
     assert findings(page) == []
