@@ -4,7 +4,7 @@ import pytest
 
 pytestmark = pytest.mark.browser
 
-STATE = "document.querySelector('#studio').dataset.state"
+STATE = "document.querySelector('#studio')?.dataset.state"
 
 
 def test_a_run_that_was_cut_off_keeps_its_stages_and_is_resumed(serve, visit_at, tmp_path) -> None:
