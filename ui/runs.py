@@ -116,20 +116,20 @@ class Runs:
         except GspnError as refusal:
             yield {"notice": notice(str(refusal), tone="error")} | buttons("done")
             return
-        yield {"job": job_id, "notice": notice()} | ({} if visitor else {"visitor": token})
-        yield from self.follow(job_id)
+        known = {"job": job_id} | ({} if visitor else {"visitor": token})
+        yield known | {"notice": notice()}
+        for patch in self.follow(job_id):
+            yield known | patch
 
     def follow(self, job_id: str | None, *, restored: bool = False) -> Iterator[Patch]:
         """Tell what changes while a run goes on, from its present state to its end."""
-        shown = None
         try:
             with closing(self._views(job_id)) as views:
                 for view in views:
-                    patch: Patch = {"screen": screen_props(view, self._card, restored=restored)}
-                    if shown != (view.state, view.stopping, view.stage, view.notices):
-                        shown = (view.state, view.stopping, view.stage, view.notices)
-                        patch |= buttons_of(view) | {"notice": _notice_of(view)}
-                    yield patch
+                    # Whole each time: of patches that come close together a browser applies the last alone,
+                    # and what did not change is not sent.
+                    shown = screen_props(view, self._card, restored=restored)
+                    yield {"screen": shown, "notice": _notice_of(view)} | buttons_of(view)
         except GspnError:
             yield self.lost() | {"notice": notice(words.LOST_RUN)}
 
@@ -155,8 +155,11 @@ class Runs:
             # A run that the address names was asked for; one that was merely remembered is let go in silence.
             yield self.lost() | {"notice": notice(words.LOST_RUN if asked_for else "")}
             return
-        yield {"job": job_id} | self._fields(view)
-        yield from self.follow(job_id, restored=True)
+        # The form is filled once, and not again over what is typed while the run goes on.
+        known = {"job": job_id} | self._fields(view)
+        for patch in self.follow(job_id, restored=True):
+            yield known | patch
+            known = {"job": job_id}
 
     def open(self, job_id: str, *, restored: bool = True, with_form: bool = True) -> Patch:
         """Show a run, with its settings in the form; the screen then asks to follow it."""

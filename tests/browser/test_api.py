@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -40,4 +41,6 @@ def test_an_agent_finds_the_three_tools_and_can_use_them(address) -> None:
             refused = await session.call_tool("run", {"prompt": ""})
             assert "prompt is empty" in str(refused.content)
 
-    asyncio.run(asyncio.wait_for(talk(), 120))
+    # In a thread of its own: the browser of other tests holds this one's loop.
+    with ThreadPoolExecutor(1) as apart:
+        apart.submit(lambda: asyncio.run(asyncio.wait_for(talk(), 120))).result()

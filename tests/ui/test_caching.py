@@ -1,10 +1,17 @@
 """Which answers a browser may keep."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from ui.caching import KeptFiles
+
+
+def answer(application: KeptFiles, scope: dict, send) -> None:
+    """Ask an application in a thread of its own: another test's browser may hold this one's loop."""
+    with ThreadPoolExecutor(1) as apart:
+        apart.submit(lambda: asyncio.run(application(scope, None, send))).result()
 
 
 def headers_of(path: str, *, query: bytes = b"", status: int = 200, kind: str = "http") -> dict[bytes, bytes]:
@@ -20,7 +27,7 @@ def headers_of(path: str, *, query: bytes = b"", status: int = 200, kind: str = 
         sent.append(message)
 
     scope = {"type": kind, "path": path, "query_string": query}
-    asyncio.run(KeptFiles(application)(scope, None, send))
+    answer(KeptFiles(application), scope, send)
     assert sent[1]["body"] == b"x"
     return dict(sent[0]["headers"])
 
@@ -75,5 +82,5 @@ def test_records_of_runs_are_not_served(path) -> None:
     async def send(message) -> None:
         sent.append(message)
 
-    asyncio.run(KeptFiles(application)({"type": "http", "path": path, "query_string": b""}, None, send))
+    answer(KeptFiles(application), {"type": "http", "path": path, "query_string": b""}, send)
     assert sent[0]["status"] == 404 and sent[1]["body"] == b""
