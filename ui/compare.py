@@ -16,7 +16,7 @@ from gspn_core.jobs.worker import Jobs
 from gspn_core.plan import LATER_STAGES_ONLY, ModelCard
 from gspn_core.settings import FIELD_NAMES, Settings
 from ui import words
-from ui.ladder import file_url, tiles_props
+from ui.ladder import file_url, picture_props
 from ui.part import html_part
 
 MOST_ITEMS = 4
@@ -163,14 +163,7 @@ def _item_props(letter: str, item: Item) -> dict[str, Any]:
         "title": words.size(stage.height, stage.width),
         "prompt": prompt,
         "created": item.job.created,
-        "card": {
-            "width": stage.width,
-            "height": stage.height,
-            "proxy": file_url(stage.proxy_path),
-            "tiles": tiles_props(stage),
-            "png": file_url(stage.png_path),
-            "alt": f"{letter}: {words.picture_alt(prompt, stage.height, stage.width)}",
-        },
+        "card": picture_props(stage, f"{letter}: {words.picture_alt(prompt, stage.height, stage.width)}"),
     }
 
 

@@ -1,7 +1,7 @@
 """The parameter lab: one or two settings over many values, a grid of runs. What assets/lab.js shows and asks.
 
 Each answer is told by its `kind`: "setup" (what the axes would make), "study" (one as it stands), "list" (the
-visitor's studies), "begun" (its id), "archive" (its address), "said" (a sentence).
+visitor's studies), "begun" (its id), "card" (a cell's picture), "archive" (its address), "said" (a sentence).
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ from gspn_core.jobs.study import Cell, Draft, StudyView
 from gspn_core.jobs.study_export import write_export
 from gspn_core.jobs.worker import Jobs
 from gspn_core.plan import ModelCard
-from gspn_core.settings import OVERRIDABLE, RANGES, Settings
+from gspn_core.settings import CHOICES, FIELD_NAMES, OVERRIDABLE, RANGES, Settings
 from ui import words
+from ui.compare import find_item
 from ui.form import Form, settings_from
-from ui.ladder import file_url
+from ui.ladder import file_url, picture_props
 from ui.part import html_part
 
 MOST_AXES = 2
@@ -34,7 +35,10 @@ _BASE = ("prompt", "target", "mixer", "num_inference_steps", "seed")
 
 def build_lab(card: ModelCard) -> gr.HTML:
     """Draw the place into the open gradio block; it is filled when it is first entered."""
-    names = [[name, words.LABELS[name], example(name, card), name in OVERRIDABLE] for name in AXIS_NAMES]
+    names = [
+        [name, words.LABELS[name], example(name, card), name in OVERRIDABLE, _hint(name, card)]
+        for name in AXIS_NAMES
+    ]
     return html_part("lab", {"kind": "none"}, names=names, stages=list(card.targets))
 
 
@@ -68,6 +72,9 @@ def wire_lab(
     def archive(event: gr.EventData) -> dict[str, Any]:
         return lab.archive(event._data or {})
 
+    def enlarge(event: gr.EventData) -> dict[str, Any]:
+        return lab.card(event._data or {})
+
     def studies_of(token: str | None) -> dict[str, Any]:
         return lab.listed(token or "")
 
@@ -78,6 +85,7 @@ def wire_lab(
     part.begin(begin, [visitor, *form.inputs], part, preprocess=False, **quiet)
     part.change_study(change, visitor, part, **quiet)
     part.archive(archive, None, part, **quiet)
+    part.enlarge(enlarge, None, part, **quiet)
     part.studies(studies_of, visitor, part, **quiet)
     part.watch(watch, visitor, part, trigger_mode="multiple", **following)
 
@@ -89,7 +97,10 @@ class Lab:
         self._studies, self._jobs, self._card = studies, jobs, card
 
     def price(self, asked: Mapping[str, Any], values: Sequence[Any]) -> dict[str, Any]:
-        """Return what the axes would make of the form: counts, cost, or what is wrong with which axis."""
+        """Return what the axes would make of the form: counts, cost, or what is wrong with which axis.
+
+        turn: comes back as it was asked with, so that an answer that comes late can be told.
+        """
         axes, told = self._axes(asked)
         shown: dict[str, Any] = {
             "kind": "setup",
@@ -98,9 +109,10 @@ class Lab:
             "cost": "",
             "base": [],
             "ready": False,
+            "turn": asked.get("turn"),
         }
         try:
-            base = settings_from(values)
+            base = _base_of(values, axes)
         except BadSetting as refusal:
             return {**shown, "error": str(refusal)}
         shown["base"] = _base_rows(base, axes)
@@ -119,10 +131,21 @@ class Lab:
             return shown
         axes, _ = self._axes(asked)
         try:
-            planned: Draft = self._studies.draft(settings_from(values), axes)
+            planned: Draft = self._studies.draft(_base_of(values, axes), axes)
             return {"kind": "begun", "id": self._studies.start(planned, visitor=visitor)}
         except GspnError as refusal:
             return {**shown, "error": str(refusal)}
+
+    def card(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a cell's picture as a viewer shows it, or the sentence why there is none."""
+        told = {"kind": "card", "ref": str(asked.get("ref")), "card": None, "error": ""}
+        try:
+            item = find_item(self._jobs, asked.get("ref"))
+        except GspnError as refusal:
+            return {**told, "error": str(refusal)}
+        prompt = str(item.job.settings.get("prompt", ""))
+        alt = words.picture_alt(prompt, item.stage.height, item.stage.width)
+        return {**told, "card": picture_props(item.stage, alt)}
 
     def watch(self, asked: Mapping[str, Any], visitor: str) -> Iterator[dict[str, Any]]:
         """Tell a study as it goes on, to its end."""
@@ -189,7 +212,7 @@ class Lab:
         columns = axes[-1].values if axes else ()
         return {
             "id": view.id,
-            "own": any(own.id == view.id for own in self._studies.list(visitor)) if visitor else False,
+            "own": self._studies.is_own(view.id, visitor),
             "state": view.state,
             "state_word": words.STUDY_STATES[view.state],
             "title": _title(axes),
@@ -200,7 +223,7 @@ class Lab:
             "rows": list(map(_shown, axes[0].values)) if len(axes) > 1 else [""],
             "across": _axis_label(axes[-1]) if axes else "",
             "down": _axis_label(axes[0]) if len(axes) > 1 else "",
-            "numbers": _numbers(axes[-1]) if axes else None,
+            "curve": _curve(axes),
             "cells": [self._cell(number, cell) for number, cell in enumerate(view.cells)],
         }
 
@@ -253,6 +276,15 @@ class Lab:
             return None
 
 
+def _base_of(values: Sequence[Any], axes: Sequence[Axis]) -> Settings:
+    """Return the form's settings; what an axis gives instead need not be right in the form."""
+    given = list(values)
+    for axis in axes:
+        if axis.stage_px is None:
+            given[FIELD_NAMES.index(axis.name)] = axis.values[0]
+    return settings_from(given)
+
+
 def _base_rows(base: Settings, axes: Sequence[Axis]) -> list[list[str]]:
     taken = {axis.name for axis in axes if axis.stage_px is None}
     values = base.to_dict()
@@ -272,9 +304,23 @@ def _axis_label(axis: Axis) -> str:
     return label if axis.stage_px is None else words.label_at(label, axis.stage_px)
 
 
-def _numbers(axis: Axis) -> list[float] | None:
-    """Return the values of an axis along which a curve means something."""
-    return list(axis.values) if axis.name in RANGES and axis.name != "seed" and len(axis.values) > 1 else None
+def _curve(axes: Sequence[Axis]) -> dict[str, Any] | None:
+    """Return the axis along which a curve means something, the one across before the other; None for none."""
+    for axis in reversed(axes):
+        if axis.name in RANGES and axis.name != "seed" and len(axis.values) > 1:
+            return {"across": axis is axes[-1], "label": _axis_label(axis), "numbers": list(axis.values)}
+    return None
+
+
+def _hint(name: str, card: ModelCard) -> str:
+    """Return how values of a setting are written."""
+    if name in ("prompt", "negative_prompt"):
+        return words.LAB_HINT_TEXTS
+    if name in CHOICES:
+        return words.lab_hint_choices(card.mixers if name == "mixer" else CHOICES[name])
+    if name in ("seed", "target", "aspect"):
+        return words.LAB_HINTS[name]
+    return words.LAB_HINT_NUMBERS
 
 
 def _shown(value: Any) -> str:

@@ -28,6 +28,18 @@ def tiles_props(stage: StageView) -> dict[str, Any] | None:
     return {"url": file_url(stage.tiles_path), **dataclasses.asdict(info)}
 
 
+def picture_props(stage: StageView, alt: str) -> dict[str, Any]:
+    """Return a finished stage as a card that a viewer of assets/viewer.js shows; alt: what it is called."""
+    return {
+        "width": stage.width,
+        "height": stage.height,
+        "proxy": file_url(stage.proxy_path),
+        "tiles": tiles_props(stage),
+        "png": file_url(stage.png_path),
+        "alt": alt,
+    }
+
+
 def ladder_props(view: JobView) -> dict[str, Any]:
     """Return the cards of a run, the stage to show unasked, the live preview and what is said over it."""
     prompt, seed = view.settings.get("prompt", ""), view.settings.get("seed")

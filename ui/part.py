@@ -19,6 +19,9 @@ SCRIPTS = (
     "layers.js",
     "viewer.js",
     "picture.js",
+    "axes.js",
+    "cells.js",
+    "large.js",
 )
 
 

@@ -219,6 +219,13 @@ _LAB: Mapping[str, str] = MappingProxyType(
         "lab_skip": "Skip",
         "lab_retry": "Try again",
         "lab_cell_more": "More",
+        "lab_base": "From the form in Studio",
+        "lab_enlarge": "Enlarge",
+        "lab_cell_title": "Select to compare; double-click or Enter enlarges",
+        "lab_gone": "its run was removed",
+        "lab_most": "Four cells are selected, the most that are compared; press one again to leave it out.",
+        "lab_before": "Previous cell",
+        "lab_after": "Next cell",
         "lab_empty_title": "One or two settings, every value",
         "lab_empty_text": "The other settings are those of the form in Studio. Each cell is a run; "
         "stages that cells share are made once.",
@@ -301,6 +308,12 @@ ROWS: Mapping[str, str] = MappingProxyType(
     }
 )
 
+LAB_TIME_UNKNOWN = "the time is known once these sizes have run"
+LAB_HINT_TEXTS = "One text a line."
+LAB_HINT_NUMBERS = "0.2, 0.4 or 0.2..0.6 by 0.1 or 5 from 0.2 to 0.6"
+LAB_HINTS: Mapping[str, str] = MappingProxyType(
+    {"seed": "7, 11 or 4 from 7", "target": "Pixels, such as 512, 1024", "aspect": "1:1, 3:2, 16:9"}
+)
 LAB_ARCHIVE = "The archive of this study"
 DRAWN_ONCE = "drawn once for all cells"
 STUDY_STATES: Mapping[str, str] = MappingProxyType(
@@ -571,10 +584,18 @@ def label_at(label: str, stage_px: int) -> str:
 def study_cost(cost: Cost) -> str:
     """Return what a study will take, before it runs."""
     cells = "1 cell" if cost.cells == 1 else f"{cost.cells} cells"
+    if cost.pictures < cost.cells:
+        cells += ", only 1 picture" if cost.pictures == 1 else f", only {cost.pictures} different pictures"
     stages = "1 stage to run" if cost.stages_to_run == 1 else f"{cost.stages_to_run} stages to run"
     shared = f", {cost.stages_shared} shared or there already" if cost.stages_shared else ""
     calls = "" if cost.calls is None else f"; {cost.calls} UNet calls"
-    return f"{cells}: {stages}{shared}{calls}; about {seconds(cost.seconds)}."
+    time = LAB_TIME_UNKNOWN if cost.seconds is None else f"about {seconds(cost.seconds)}"
+    return f"{cells}: {stages}{shared}{calls}; {time}."
+
+
+def lab_hint_choices(names: Sequence[str]) -> str:
+    """Return how values of a setting that is one of a few are written."""
+    return f"all, or some of {', '.join(names)}"
 
 
 def decibels_of(value: float | None) -> str:

@@ -108,10 +108,10 @@ def _values(name: str, text: str, card: ModelCard) -> list[Any]:
         offered = card.mixers if name == "mixer" else CHOICES[name]
         if [part.lower() for part in parts] == ["all"]:
             return list(offered)
-        wrong = next((part for part in parts if part not in offered), None)
+        wrong = next((part for part in parts if part.lower() not in offered), None)
         if wrong is not None:
             raise _refused(f"{name} has no {wrong[:40]!r}; it has {', '.join(offered)}.")
-        return parts
+        return [part.lower() for part in parts]
     if name == "aspect":
         return parts
     return [number for part in parts for number in _numbers(name, part)]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from gspn_core.errors import BadSetting
 from gspn_core.jobs.axis import Axis, cells_of
 from gspn_core.plan import CascadePlan, StagePlan
 from gspn_core.settings import Settings
@@ -90,11 +91,12 @@ class StudyView:
 class Cost:
     """What a study will take: stages that run, once each, and those that are there already or shared.
 
-    calls: evaluations of the UNet, None while the model is read. seconds: None until stages of these sizes
-    have been measured on this machine.
+    pictures: how many differ; cells that ask for the same draw it once. calls: evaluations of the UNet, None
+    while the model is read. seconds: None until stages of these sizes have been measured on this machine.
     """
 
     cells: int
+    pictures: int
     stages_to_run: int
     stages_shared: int
     calls: int | None = None
@@ -121,12 +123,23 @@ def draft(base: Settings, axes: Sequence[Axis], plan: Callable[[Settings], Casca
     seed = plan(base).settings.seed if base.seed is None else base.seed
     fixed = dataclasses.replace(base, seed=seed)
     told = cells_of(fixed, axes)
-    plans = tuple(plan(settings) for _, settings in told)
+    plans = tuple(_planned(plan, values, settings) for values, settings in told)
     cells = tuple(
         Cell(values=values, settings=made.settings.to_dict())
         for (values, _), made in zip(told, plans, strict=True)
     )
     return Draft(base=fixed, axes=tuple(axes), cells=cells, plans=plans, order=run_order(plans))
+
+
+def _planned(
+    plan: Callable[[Settings], CascadePlan], values: Sequence[Any], settings: Settings
+) -> CascadePlan:
+    try:
+        return plan(settings)
+    except BadSetting as refusal:
+        # Of many values, the one that is meant.
+        shown = ", ".join(text if len(text) <= 40 else f"{text[:39]}…" for text in map(str, values))
+        raise BadSetting(refusal.field, f"At {shown}: {refusal}") from None
 
 
 def run_order(plans: Sequence[CascadePlan]) -> tuple[int, ...]:
@@ -173,6 +186,7 @@ def cost(
             calls += count or 0
     return Cost(
         cells=len(plans),
+        pictures=len({plan.stages[-1].key for plan in plans}),
         stages_to_run=len(seen),
         stages_shared=shared,
         calls=calls if known else None,

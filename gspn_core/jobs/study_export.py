@@ -51,20 +51,21 @@ def page(study: StudyView, names: dict[int, str]) -> str:
     axes = list(study.axes)
     columns = axes[-1].values if axes else (None,)
     rows = axes[0].values if len(axes) > 1 else (None,)
-    head = "".join(f"<th scope=col>{_text(value)}</th>" for value in columns)
+    head = "".join(f"<th scope=col><div>{_text(value)}</div></th>" for value in columns)
     body = []
     for row, value in enumerate(rows):
         cells = "".join(
             _cell(study.cells[row * len(columns) + column], names.get(row * len(columns) + column))
             for column in range(len(columns))
         )
-        side = f"<th scope=row>{_text(value)}</th>" if len(axes) > 1 else ""
+        side = f"<th scope=row><div>{_text(value)}</div></th>" if len(axes) > 1 else ""
         body.append(f"<tr>{side}{cells}</tr>")
     named = " × ".join(_axis_name(axis.name, axis.stage_px) for axis in axes)
+    varied = {axis.name for axis in axes if axis.stage_px is None}
     base = "".join(
         f"<div><dt>{escape(name)}</dt><dd>{_text(value)}</dd></div>"
         for name, value in study.base.items()
-        if value not in (None, "", [])
+        if name not in varied and value not in (None, "", [])
     )
     corner = "<td></td>" if len(axes) > 1 else ""
     return (
@@ -121,7 +122,9 @@ body{margin:24px}h1{font-size:20px}h2{font-size:15px;margin-top:28px}
 .scroll{overflow:auto;max-height:85vh}table{border-collapse:separate;border-spacing:6px}
 thead th{position:sticky;top:0;background:Canvas}
 tbody th{position:sticky;left:0;background:Canvas;text-align:right}
-th{font-weight:600;max-width:260px;overflow-wrap:anywhere;padding:4px 8px}
+th{font-weight:600;max-width:260px;overflow-wrap:break-word;padding:4px 8px}
+thead th div{max-height:4.5em;overflow:auto}
+tbody th div{min-width:min(150px,22vw);max-height:15em;overflow:auto}
 td{text-align:center}td img{display:block;width:256px;max-width:40vw;border-radius:6px}
 td button{padding:0;border:0;background:none;cursor:zoom-in}small{display:block;opacity:.7}
 .none{min-width:120px;border:1px dashed var(--line);border-radius:6px;padding:12px;max-width:256px}

@@ -55,8 +55,44 @@ def test_a_study_is_stopped_resumed_compared_and_exported(visit, tmp_path) -> No
         assert all(row["picture"] in archive.namelist() for row in rows)
         assert "index.html" in archive.namelist()
 
+    # One stop of the Tab key for all cells; the arrow keys go between them, in the grid and enlarged.
+    assert page.locator(".lab-cell[tabindex='0']").count() == 1
+    page.locator(".lab-cell[tabindex='0']").focus()
+    page.keyboard.press("Home")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".lab-large[open] canvas")
+    first = page.locator(".lab-large-name").inner_text()
+    page.keyboard.press("ArrowDown")
+    page.wait_for_function(
+        "first => document.querySelector('.lab-large-name').textContent !== first", arg=first
+    )
+    page.keyboard.press("Escape")
+    page.wait_for_selector(".lab-large", state="hidden")
+    assert page.evaluate("document.activeElement.matches('.lab-grid tr:nth-child(2) td .lab-cell')")
+    assert page.locator(".lab-cell[aria-pressed=true]").count() == 0
+
     for number in (0, 4):
         page.locator(".lab-cell").nth(number).click()
     page.click(".lab-compare")
     page.wait_for_function("document.querySelectorAll('.cmp-items li').length === 2")
     assert "Guidance" in page.locator(".cmp-table").inner_text()
+
+
+def test_settings_are_chosen_by_key_and_a_study_that_is_not_there_is_said(visit) -> None:
+    page = visit(path="?place=lab&study=../../etc/passwd")
+    page.wait_for_selector(".lab-said:not([hidden])")
+    assert "There is no study" in page.locator(".lab-said").inner_text()
+    page.wait_for_function("!location.search.includes('study')")
+
+    page.locator(".lab-axis-text").fill("0.2, 0.6")
+    setting = page.locator(".lab-axis-name")
+    setting.focus()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    assert page.evaluate("document.activeElement.className") == "lab-axis-name"
+    assert setting.input_value() != "upscale_strength"
+    setting.select_option("upscale_strength")
+    assert page.locator(".lab-axis-text").input_value() == "0.2, 0.6"
+    page.locator(".lab-axis-text").fill("0.2, lots")
+    page.wait_for_function("document.querySelector('.lab-axis-count').textContent.includes('no number')")
+    assert page.locator(".lab-begin").is_disabled()

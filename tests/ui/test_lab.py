@@ -5,14 +5,14 @@ import dataclasses
 import pytest
 
 from gspn_core.errors import GspnError
-from gspn_core.jobs.axis import parse_axis
+from gspn_core.jobs.axis import AXIS_NAMES, parse_axis
 from gspn_core.jobs.studies import Studies
 from gspn_core.jobs.worker import Jobs
 from gspn_core.plan import make_plan
 from gspn_core.settings import FIELD_NAMES
 from ui import words
 from ui.form import initial_values
-from ui.lab import Lab
+from ui.lab import Lab, build_lab
 
 ANNA = "anna's token"
 
@@ -53,8 +53,55 @@ def asked(*axes: tuple) -> dict:
 def test_axes_are_counted_and_priced_before_anything_runs(lab, form, jobs):
     shown = lab.price(asked(("guidance_scale", "1, 2, 3"), ("seed", "2 from 1")), form)
     assert [axis["count"] for axis in shown["axes"]] == ["3 values", "2 values"]
-    assert shown["ready"] and shown["cost"] == "6 cells: 6 stages to run; 24 UNet calls; about —."
+    assert (
+        shown["ready"]
+        and shown["cost"] == f"6 cells: 6 stages to run; 24 UNet calls; {words.LAB_TIME_UNKNOWN}."
+    )
     assert not jobs.folder.exists()
+
+
+def test_cells_that_ask_for_the_same_picture_are_said(lab, form):
+    # The only stage of a target of 64 px reads no upscale strength.
+    shown = lab.price(asked(("upscale_strength", "0.2, 0.4, 0.6")), form)
+    assert shown["cost"].startswith("3 cells, only 1 picture: 1 stage to run, 2 shared")
+
+
+def test_what_an_axis_gives_need_not_be_in_the_form(lab, form):
+    form[FIELD_NAMES.index("prompt")] = ""
+    form[FIELD_NAMES.index("guidance_scale")] = "lots"
+    shown = lab.price(asked(("prompt", "a toy house\na toy boat"), ("guidance_scale", "1, 2")), form)
+    assert shown["ready"] and shown["cost"].startswith("4 cells:")
+
+
+def test_an_answer_tells_which_question_it_answers(lab, form):
+    assert lab.price({"turn": 7, **asked(("seed", "1"))}, form)["turn"] == 7
+
+
+def test_every_setting_says_how_its_values_are_written(card):
+    names = build_lab(card).props["names"]
+    assert [name for name, *_ in names] == list(AXIS_NAMES)
+    hints = {name: hint for name, *_, hint in names}
+    assert all(hints.values())
+    assert all(mixer in hints["mixer"] for mixer in card.mixers)
+
+
+def test_a_cell_is_enlarged_from_its_run(lab, form):
+    begun = lab.begin(asked(("seed", "1, 2")), form, ANNA)
+    *_, last = lab.watch({"study": begun["id"]}, ANNA)
+    cell = last["study"]["cells"][1]
+    told = lab.card({"ref": cell["ref"]})
+    assert (told["ref"], told["error"]) == (cell["ref"], "")
+    assert cell["job"] in told["card"]["proxy"] and told["card"]["width"] == 64
+    for ref in (None, "nobody", "../../etc/passwd.0", 3):
+        told = lab.card({"ref": ref})
+        assert told["card"] is None and "There is no" in told["error"]
+
+
+def test_a_curve_runs_along_the_other_axis_where_the_one_across_has_no_order(lab, form):
+    begun = lab.begin(asked(("guidance_scale", "1, 2"), ("seed", "1, 2")), form, ANNA)
+    *_, last = lab.watch({"study": begun["id"]}, ANNA)
+    curve = last["study"]["curve"]
+    assert (curve["across"], curve["numbers"]) == (False, [1.0, 2.0])
 
 
 def test_the_base_leaves_out_what_is_an_axis_and_says_an_open_seed(lab, form):
@@ -110,7 +157,7 @@ def test_numbers_make_a_curve_and_names_do_not(lab, studies, card, form):
         draft = studies.draft(dataclasses.replace(_settings(form), seed=1), [axis])
         study = studies.start(draft, visitor=ANNA)
         *_, last = lab.watch({"study": study}, ANNA)
-        assert last["study"]["numbers"] == numbers
+        assert (last["study"]["curve"] or {}).get("numbers") == numbers
 
 
 def _settings(form):

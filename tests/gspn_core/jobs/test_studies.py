@@ -98,7 +98,7 @@ def test_stages_that_cells_share_run_once(lab, make_engine):
     axes = [parse_axis("gaussian_sigma", "0, 1", one.card), parse_axis("seed", "2 from 5", one.card)]
     planned = one.studies.draft(BASE, axes)
     told = one.studies.cost(planned)
-    assert (told.cells, told.stages_to_run, told.stages_shared) == (4, 6, 2)
+    assert (told.cells, told.pictures, told.stages_to_run, told.stages_shared) == (4, 4, 6, 2)
     assert told.calls == 2 * 4 + 4 * 2 and told.seconds is None
     one.end(one.studies.start(planned, visitor="anna"))
     ran = sum(2 - len(finished) for finished in engine.finished)
@@ -322,7 +322,7 @@ def test_a_damaged_record_is_refused_in_a_sentence(lab, make_engine):
 
 def test_a_draft_refuses_what_no_run_could_do(lab, make_engine):
     one = lab(make_engine())
-    with pytest.raises(BadSetting, match="reaches a target of"):
+    with pytest.raises(BadSetting, match=r"^At 100: .*reaches a target of"):
         one.studies.draft(BASE, [parse_axis("target", "64, 100", one.card)])
 
 
@@ -341,6 +341,8 @@ def test_an_export_needs_nothing_else(lab, make_engine, tmp_path):
         page = archive.read("index.html").decode()
         assert "<script>alert" not in page and "http" not in page and "no &lt;memory&gt;." in page
         assert all(f"src='{name}'" in page for name in names[3:])
+        # What is varied is no common setting.
+        assert "<dt>seed" not in page and "<dt>target" in page
         rows = list(csv.DictReader(io.StringIO(archive.read("cells.csv").decode())))
         assert [row["state"] for row in rows] == ["done", "failed", "done", "failed"]
         assert rows[2]["gaussian_sigma"] == "1.0" and rows[0]["prompt"].startswith("'=")
