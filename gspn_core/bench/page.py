@@ -9,6 +9,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import psutil
+import torch
+
 from gspn_core.bench.startup import serving
 from gspn_core.bench.table import Table, median, spread
 from gspn_core.bench.visitor import Message, Visitor
@@ -154,12 +157,21 @@ def _told(followers: list[_Follower], *, going: bool) -> str:
 def _pairs(arguments: argparse.Namespace, visitor: Visitor) -> Table:
     engine = Engine(load_model(arguments.model))
     _drain(engine, Settings(**_settings(arguments, seed=1)))
-    alone, through = [], []
+    alone, through, shares = [], [], []
+    server = next(
+        child for child in psutil.Process().children() if any("app.py" in w for w in child.cmdline())
+    )
+
+    def by_the_page(values: dict[str, Any]) -> None:
+        before = _thread_seconds(server)
+        through.append(_seconds(visitor.run(values)))
+        shares.append(_page_share(before, _thread_seconds(server)))
+
     for number in range(arguments.repeats):
         settings = _settings(arguments, seed=2 + number)
         both = [
             lambda values=settings: alone.append(_drain(engine, Settings(**values))),
-            lambda values=settings: through.append(_seconds(visitor.run(values))),
+            lambda values=settings: by_the_page(values),
         ]
         # Who comes first changes from pair to pair, so that a machine that warms up favours neither.
         for one in both[:: -1 if number % 2 else 1]:
@@ -173,8 +185,28 @@ def _pairs(arguments: argparse.Namespace, visitor: Visitor) -> Table:
         ("Engine.run alone", f"{median(alone):.2f}", spread(alone)),
         ("through the page, followed, all files written", f"{median(through):.2f}", spread(through)),
         ("more, in percent", f"{median(more):.1f}", spread(more)),
+        ("processor time of page and files, in percent", f"{median(shares):.2f}", spread(shares)),
     ]
     return table
+
+
+def _thread_seconds(process: psutil.Process) -> dict[int, float]:
+    """Return the processor seconds of a process by its threads' ids, and of all together at 0."""
+    spent = {thread.id: thread.user_time + thread.system_time for thread in process.threads()}
+    spent[0] = sum(process.cpu_times()[:2])
+    return spent
+
+
+def _page_share(before: dict[int, float], after: dict[int, float]) -> float:
+    """Return what threads that do not compute took of a run's processor time, in percent.
+
+    The threads that grew most, as many as torch computes with, are the worker and its helpers; the others
+    serve the page and write the files. Threads of a single scan do not live to the end of the run.
+    """
+    grown = {key: spent - before.get(key, 0.0) for key, spent in after.items()}
+    total = grown.pop(0)
+    others = sorted(grown.values(), reverse=True)[torch.get_num_threads() :]
+    return 100 * sum(others) / max(total, 1e-9)
 
 
 def _drain(engine: Engine, settings: Settings) -> float:

@@ -38,7 +38,7 @@ def headers_of(path: str, *, query: bytes = b"", status: int = 200, kind: str = 
         ("/gradio_api/file=/jobs/a/stage-0-64x64.jpg", b""),
         ("/gradio_api/file=/jobs/a/stage-0-64x64.png", b""),
         ("/gradio_api/file=/jobs/a/stage-0-64x64.tiles/0/0_0.jpg", b"v=1"),
-        ("/below/a/root/gradio_api/file=/ui/assets/viewer.js", b"v=0123456789ab"),
+        ("/below/a/prefix/gradio_api/file=/ui/assets/viewer.js", b"v=0123456789ab"),
     ],
 )
 def test_pictures_and_files_with_a_version_are_kept_for_good(path, query) -> None:
@@ -70,7 +70,7 @@ def test_everything_else_is_asked_for_anew(path, options) -> None:
         "/gradio_api/file=/jobs/studies/b/study.json",
         "/gradio_api/file=/jobs/.in-use",
         "/gradio_api/file=/jobs/a/stage.png/",
-        "/below/a/root/gradio_api/file=/jobs/a/JOB.JSON",
+        "/below/a/prefix/gradio_api/file=/jobs/a/JOB.JSON",
     ],
 )
 def test_records_of_runs_are_not_served(path) -> None:

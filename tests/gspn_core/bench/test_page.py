@@ -9,6 +9,7 @@ import threading
 import pytest
 
 import gspn_core.bench.__main__ as command
+from gspn_core.bench.page import _page_share
 from gspn_core.bench.visitor import Visitor
 
 
@@ -48,6 +49,13 @@ def test_a_load_beyond_what_the_page_is_made_for_is_refused(capsys, option, numb
     assert "must be a whole number from 1 to" in capsys.readouterr().err
 
 
+def test_the_threads_that_compute_are_no_part_of_the_page(monkeypatch):
+    monkeypatch.setattr("torch.get_num_threads", lambda: 2)
+    before = {0: 10.0, 7: 4.0, 8: 1.0, 9: 5.0}
+    after = {0: 30.0, 7: 13.0, 8: 1.25, 9: 15.0, 11: 0.25}
+    assert _page_share(before, after) == pytest.approx(2.5)
+
+
 def test_a_small_load_is_answered_stopped_and_paired(tmp_path, capsys):
     path = tmp_path / "page.json"
     options = ["--followers", "2", "--queued", "3", "--repeats", "1", "--json", str(path)]
@@ -64,4 +72,5 @@ def test_a_small_load_is_answered_stopped_and_paired(tmp_path, capsys):
     # Both seconds are told to two places.
     rounding = 0.5 * (1 + page / own) / own
     assert seconds["more, in percent"] == pytest.approx((page / own - 1) * 100, abs=0.1 + 2 * rounding)
+    assert 0 < seconds["processor time of page and files, in percent"] < 100
     assert "1 run with 2 more followers, 3 runs waiting" in capsys.readouterr().out
