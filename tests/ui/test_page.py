@@ -1,6 +1,7 @@
 import re
 
 import pytest
+from gradio.queueing import Queue
 
 from gspn_core.jobs.studies import Studies
 from gspn_core.jobs.worker import Jobs
@@ -8,7 +9,7 @@ from gspn_core.plan import make_plan
 from gspn_core.settings import FIELD_NAMES
 from ui import words
 from ui.api import NAMES
-from ui.page import MAX_FOLLOWERS, PLACES, build_page, launch_arguments
+from ui.page import MAX_FOLLOWERS, PLACES, QUEUE_SLEEP_SECONDS, build_page, launch_arguments
 from ui.part import shared_scripts
 from ui.theme import ASSETS, studio_theme
 
@@ -83,6 +84,12 @@ def test_followers_share_one_limit_that_leaves_threads_for_stop(page, tmp_path) 
     assert len(followers) == 5
     assert {(fn.concurrency_id, fn.concurrency_limit) for fn in followers} == {("follow", MAX_FOLLOWERS)}
     assert launch_arguments(tmp_path)["max_threads"] >= MAX_FOLLOWERS + 16
+
+
+def test_the_queue_rests_between_two_looks(page) -> None:
+    # The attribute is Gradio's own: a release that renames it would only make runs slower, with no error.
+    assert hasattr(Queue(False, 1, 0.05, None, page), "sleep_when_free")
+    assert page._queue.sleep_when_free == QUEUE_SLEEP_SECONDS
 
 
 def test_templates_bring_nothing_in_unescaped() -> None:

@@ -72,5 +72,6 @@ def test_a_small_load_is_answered_stopped_and_paired(tmp_path, capsys):
     # Both seconds are told to two places.
     rounding = 0.5 * (1 + page / own) / own
     assert seconds["more, in percent"] == pytest.approx((page / own - 1) * 100, abs=0.1 + 2 * rounding)
-    assert 0 < seconds["processor time of page and files, in percent"] < 100
+    # The system counts a thread's time in steps of 10 ms, which the page of so short a run may not reach.
+    assert 0 <= seconds["processor time of page and files, in percent"] < 100
     assert "1 run with 2 more followers, 3 runs waiting" in capsys.readouterr().out
