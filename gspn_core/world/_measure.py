@@ -1,0 +1,189 @@
+"""The order in which the embedded model is measured: pictures first, then what they show."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from gspn_core.cascade.latents import Autoencoder, to_image, to_sample
+from gspn_core.cascade.model import Model
+from gspn_core.errors import BadSetting
+from gspn_core.measure.arrays import to_size
+from gspn_core.plan import Size
+from gspn_core.settings import Mixer
+from gspn_core.world._classifier import Classifier, look
+from gspn_core.world._crops import ENLARGED, cut, enlarge
+from gspn_core.world._figures import (
+    TRUTH,
+    Figures,
+    add_adherence,
+    add_frechet,
+    mean_structure,
+    peak_signal,
+    structure,
+)
+from gspn_core.world._frechet import Gaussian
+from gspn_core.world._gallery import Gallery, result_of
+from gspn_core.world._progress import Tell
+from gspn_core.world._prompts import Prompt, held_out_prompts
+from gspn_core.world._renders import Renders
+
+RECONSTRUCTED = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasureConfig:
+    """How much is measured.
+
+    pictures: base pictures per mixer; cascades: how many of them are taken up to `target` px; crops: squares
+    cut of each larger picture; references: renders of other scenes at each size. steps: None for the card's.
+    """
+
+    mixers: tuple[Mixer, ...] = ("attention", "gspn")
+    pictures: int = 256
+    cascades: int = 64
+    target: int = 1024
+    crops: int = 4
+    references: int = 512
+    steps: int | None = None
+    batch: int = 8
+    processes: int = 2
+    seed: int = 0
+
+
+class Evaluation:
+    """Measures one model; `figures` fills up as it goes."""
+
+    def __init__(
+        self, model: Model, classifier: Classifier, work: Path, config: MeasureConfig, tell: Tell
+    ) -> None:
+        card = model.card
+        sides = [px for px in card.targets if px <= config.target]
+        if config.target not in sides:
+            offered = ", ".join(map(str, card.targets))
+            raise BadSetting("target", f"{card.title} reaches {offered} px, got {config.target}; name one.")
+        self.model, self.classifier, self.config, self.tell = model, classifier, config, tell
+        self.base_px, self.larger = sides[0], tuple(sides[1:])
+        self.mixers = tuple(mixer for mixer in config.mixers if mixer in card.mixers)
+        # What a user gets unless they choose is what plain enlargement is held against.
+        self.enlarged_mixer = next((mixer for mixer in card.mixers if mixer in self.mixers), None)
+        if self.enlarged_mixer is None:
+            raise BadSetting("mixers", f"{card.title} has none of {', '.join(config.mixers)}; name others.")
+        self.prompts = held_out_prompts(config.pictures, seed=config.seed)
+        self.few = self.prompts[: config.cascades]
+        self.gallery = Gallery(work / "pictures", model, steps=config.steps, batch=config.batch, tell=tell)
+        self.renders = Renders(
+            work, crop_px=self.base_px, processes=config.processes, seed=config.seed, tell=tell
+        )
+        self.figures: Figures = {}
+
+    def run(self) -> Iterator[str]:
+        """Measure part by part; yields the name of each part that is done."""
+        self._measure_base()
+        yield "base pictures"
+        self._measure_autoencoder(self.base_px)
+        yield "autoencoder"
+        for mixer in self.mixers if self.larger else ():
+            self.gallery.draw_cascades(self.few, mixer, self.larger[-1])
+        for px in self.larger:
+            self._measure_larger(px)
+            self._measure_autoencoder(px)
+            yield f"pictures of {px} px"
+
+    def measure_files(self, folder: Path) -> None:
+        """Add the size in MB of all files of the model's folder."""
+        size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        self.figures["megabytes", "model", self.base_px] = size / 1e6
+
+    def picture(self, source: str, prompt: Prompt, px: int) -> Image.Image:
+        """Return a prompt's picture of a source: a mixer, an enlargement or the renders."""
+        if source == TRUTH:
+            return self.renders.view(prompt, px)
+        if source in ENLARGED:
+            return enlarge(self.picture(self.enlarged_mixer, prompt, self.base_px), px, source)
+        return self.gallery.picture(prompt, source, px)
+
+    def sheet_rows(self, count: int) -> tuple[list[str], list[tuple[str, list[Image.Image]]]]:
+        """Return the labels and rows of a contact sheet: bases, the same crop of all, renders."""
+        px = min(self.larger[-1], 4 * self.base_px) if self.larger else None
+        shown = self.few if px else self.prompts
+        labels = [f"{source}, {self.base_px} px" for source in (*self.mixers, TRUTH)]
+        if px:
+            labels += [f"{source}, of {px} px" for source in (*self.mixers, "bicubic", TRUTH)]
+        rows = []
+        for prompt in shown[:count]:
+            row = [self.picture(source, prompt, self.base_px) for source in (*self.mixers, TRUTH)]
+            if px:
+                row += [
+                    Image.fromarray(next(self._crops(source, (prompt,), px)))
+                    for source in (*self.mixers, "bicubic", TRUTH)
+                ]
+            rows.append((prompt.text, row))
+        return labels, rows
+
+    def _measure_base(self) -> None:
+        px = self.base_px
+        self.renders.draw_references(self.config.references, px)
+        self.renders.draw_views(self.prompts, px)
+        for mixer in self.mixers:
+            self.gallery.draw_bases(self.prompts, mixer)
+        references = self._references(px)
+        for source in (*self.mixers, TRUTH):
+            seen = look(self.classifier, (np.asarray(self.picture(source, p, px)) for p in self.prompts))
+            add_adherence(self.figures, source, px, self.prompts, seen)
+            add_frechet(self.figures, source, px, seen, references)
+
+    def _measure_larger(self, px: int) -> None:
+        self.renders.draw_references(self.config.references, px)
+        self.renders.draw_views(self.few, px)
+        references = self._references(px)
+        for source in (*self.mixers, *ENLARGED, TRUTH):
+            seen = look(self.classifier, self._crops(source, self.few, px))
+            add_frechet(self.figures, source, px, seen, references)
+            shrunk = (to_size(self.picture(source, p, px), self.base_px, self.base_px) for p in self.few)
+            seen = look(self.classifier, map(np.asarray, shrunk))
+            add_adherence(self.figures, source, px, self.few, seen)
+            for name, value in mean_structure(self._structures(source, px)).items():
+                self.figures[name, source, px] = value
+
+    def _structures(self, source: str, px: int) -> Iterator[dict[str, float]]:
+        tile_px = self.model.card.vae_tile_px
+        for done, prompt in enumerate(self.few):
+            self.tell(f"structure of {source} {px}", done, len(self.few))
+            base = self.picture(self._base_of(source), prompt, self.base_px)
+            yield structure(self.picture(source, prompt, px), base, tile_px if px > tile_px else None)
+
+    def _base_of(self, source: str) -> str:
+        return self.enlarged_mixer if source in ENLARGED else source
+
+    def _crops(self, source: str, prompts: Sequence[Prompt], px: int) -> Iterator[np.ndarray]:
+        for prompt in prompts:
+            yield from cut(self.picture(source, prompt, px), prompt.number, self.base_px, self.config.crops)
+
+    def _references(self, px: int) -> Gaussian:
+        pictures = self.renders.references(self.config.references, px)
+        return Gaussian.fit(look(self.classifier, pictures).features)
+
+    def _measure_autoencoder(self, px: int) -> None:
+        """Add the PSNR of reference renders of `base_px` out of views of `px`, encoded and decoded."""
+        count = min(RECONSTRUCTED, self.config.references)
+        again = partial(_reconstruct, self.model)
+        found = []
+        for done, picture in zip(
+            range(count), self.renders.references(self.config.references, px), strict=False
+        ):
+            self.tell(f"autoencoder {px}", done, count)
+            found.append(peak_signal(again(picture), picture))
+        self.figures["psnr", "vae", px] = float(np.mean(found))
+
+
+@torch.inference_mode()
+def _reconstruct(model: Model, picture: np.ndarray) -> np.ndarray:
+    """Return a picture, uint8 (H, W, 3), as it comes back from the model's autoencoder."""
+    autoencoder = Autoencoder(model.pipeline.vae, None)
+    sample = to_sample(Image.fromarray(picture), Size(*picture.shape[:2]))
+    return np.asarray(to_image(result_of(autoencoder.decode(result_of(autoencoder.encode(sample))))))

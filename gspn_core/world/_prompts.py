@@ -1,0 +1,81 @@
+"""Captions that no training saw, each with the scene that it tells and the attributes that it names."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+
+import numpy as np
+
+from gspn_core.world import captions
+from gspn_core.world.scene import ATTRIBUTES, Scene, sample_scene
+
+# Training draws its scenes from (seed, number); a third number keeps these apart from all of them.
+_PROMPTS, _REFERENCES = 1, 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompt:
+    """A caption, the scene behind it and the names of the attributes that the caption tells.
+
+    number: its place, which is also the seed of what is generated for it.
+    """
+
+    number: int
+    text: str
+    scene: Scene
+    told: frozenset[str]
+
+
+def held_out_prompts(count: int, *, seed: int = 0) -> tuple[Prompt, ...]:
+    """Return the first `count` prompts; a longer list begins with the shorter one."""
+    return tuple(_prompt(number, seed) for number in range(count))
+
+
+def reference_scene(number: int, *, seed: int = 0) -> Scene:
+    """Return a scene that is neither trained on nor behind a prompt."""
+    return sample_scene(np.random.default_rng((seed, number, _REFERENCES)))
+
+
+def _prompt(number: int, seed: int) -> Prompt:
+    rng = np.random.default_rng((seed, number, _PROMPTS))
+    scene = sample_scene(rng)
+    text, told = _tell(scene, rng)
+    return Prompt(number=number, text=text, scene=scene, told=told)
+
+
+def _tell(scene: Scene, rng: np.random.Generator) -> tuple[str, frozenset[str]]:
+    """Return a caption and the attributes that it tells."""
+    if hasattr(captions, "tell"):
+        return captions.tell(scene, rng)
+    # The captions' own first draws, repeated on a copy of their source.
+    copy = deepcopy(rng)
+    said = {name for name in scene.attributes() if copy.random() < (0.45 if name == "celestial" else 0.82)}
+    if scene.celestial != "none" and copy.random() < 0.6:
+        said.add("celestial")
+    if not said & {"terrain", "cover", "foreground"} and copy.random() < 0.85:
+        said.add("terrain")
+    return captions.caption(scene, rng), frozenset(said or {"time"})
+
+
+def adherence(
+    prompts: Sequence[Prompt], values: Mapping[str, Sequence[str]]
+) -> tuple[dict[str, float], float]:
+    """Return how often pictures show what their prompts tell: per attribute, and the mean over attributes.
+
+    values: per attribute what each prompt's picture was seen to show. An attribute counts only where the
+    prompt tells it; one that no prompt tells is left out.
+    """
+    right, asked = Counter(), Counter()
+    for place, prompt in enumerate(prompts):
+        shown = prompt.scene.attributes()
+        for name in prompt.told:
+            asked[name] += 1
+            right[name] += values[name][place] == shown[name]
+    shares = {name: right[name] / asked[name] for name in ATTRIBUTES if asked[name]}
+    return shares, _mean(shares.values())
+
+
+def _mean(values: Iterable[float]) -> float:
+    found = [*values]
+    return sum(found) / len(found) if found else float("nan")
