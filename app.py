@@ -10,6 +10,7 @@ import errno
 import importlib
 import importlib.util
 import os
+import shlex
 import socket
 import sys
 import threading
@@ -29,6 +30,7 @@ from gspn_core.jobs.studies import Studies
 from gspn_core.jobs.worker import Jobs
 from gspn_core.models.catalog import find_card
 from gspn_core.plan import CascadePlan, ModelCard, StagePlan, make_plan
+from gspn_core.runtime.lent import run_on_lent
 from gspn_core.settings import Settings
 from ui import words
 from ui.page import build_page, launch_arguments
@@ -44,19 +46,26 @@ class LateEngine:
     """An engine that is read in the background, so that the page answers before the model is there.
 
     load: returns the engine and a few words for the machine it runs on; raises GspnError.
+    lend: ZeroGPU's decorator, for runs on a GPU that is lent for one call; None where there is no such thing.
     """
 
-    def __init__(self, card: ModelCard, load: Callable[[], tuple[Any, str]]) -> None:
+    def __init__(
+        self, card: ModelCard, load: Callable[[], tuple[Any, str]], *, lend: Callable[..., Any] | None = None
+    ) -> None:
         self._card = card
         self._load = load
+        self._lend = lend
+        self._run: Callable[..., Iterator[Event]] | None = None
+        self.planned_seconds: Callable[[Settings], float | None] = lambda _: None
         self._settled = threading.Event()
         self._engine: Any = None
         self._machine = ""
         self.error: GspnError | None = None
 
     def start(self) -> None:
-        """Begin to read the model."""
-        threading.Thread(target=self._read, name="gspn-loader", daemon=True).start()
+        """Begin to read the model, unless `read` has done so."""
+        if not self._settled.is_set():
+            threading.Thread(target=self.read, name="gspn-loader", daemon=True).start()
 
     def machine(self) -> str | None:
         """Return what the model runs on, None while it is being read."""
@@ -85,11 +94,17 @@ class LateEngine:
                 raise Stopped("The run was stopped while the model was being read.")
         if self.error is not None:
             raise self.error
-        yield from self._engine.run(settings, should_stop, **options)
+        yield from self._run(settings, should_stop, **options)
 
-    def _read(self) -> None:
+    def read(self) -> None:
+        """Read the model and return when it is there or has failed to be."""
         try:
             self._engine, self._machine = self._load()
+            self._run = self._engine.run
+            if self._lend is not None:
+                self._run = run_on_lent(
+                    self._run, self._lend, lambda settings: self.planned_seconds(settings)
+                )
         except GspnError as error:
             self.error = error
         except Exception as error:
@@ -106,9 +121,24 @@ def load_engine(arguments: argparse.Namespace) -> tuple[Any, str]:
     from gspn_core.runtime.device import describe_machine
 
     model = load_model(arguments.model, device=arguments.device, dtype=arguments.dtype)
-    for adapter in model.adapters.values():
+    # A server whose GPU is lent has none of its own to warm up on.
+    for adapter in model.adapters.values() if lent_gpu() is None else ():
         adapter.warm_up()
     return Engine(model), describe_machine(model.pipeline.device)
+
+
+def planned_seconds(jobs: Jobs, engine: LateEngine, settings: Settings) -> float | None:
+    """Return what a run takes as measured here before; None while one of its stages has not been."""
+    plan = engine.plan(settings)
+    seconds = [jobs.stage_seconds(plan, stage, engine.model_calls(stage) or 0) for stage in plan.stages]
+    return None if None in seconds else sum(seconds)
+
+
+def lent_gpu() -> Callable[..., Any] | None:
+    """Return ZeroGPU's decorator on a Space whose GPU is lent for one call, None everywhere else."""
+    if os.environ.get("SPACES_ZERO_GPU", "").lower() not in ("1", "t", "true"):
+        return None
+    return importlib.import_module("spaces").GPU
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -156,10 +186,12 @@ def main(
     forever: Callable[[], Any] | None = None,
 ) -> int:
     """Serve until interrupted and return the exit code. load and forever are there for tests."""
+    if argv is None:
+        # A Space has no command line of its own, only variables.
+        argv = [*shlex.split(os.environ.get("GSPN_ARGS", "")), *sys.argv[1:]]
     arguments = build_parser().parse_args(argv)
-    # ZeroGPU's package changes torch and must come before it; elsewhere it is not installed.
-    if importlib.util.find_spec("spaces"):
-        importlib.import_module("spaces")
+    # ZeroGPU's package changes torch and must come before it; elsewhere it is not asked for.
+    lend = lent_gpu()
     try:
         card = find_card(arguments.model, device=arguments.device, dtype=arguments.dtype)
     except ModelUnavailable as error:
@@ -169,7 +201,7 @@ def main(
     taken = why_not_listen(arguments.host, arguments.port)
     if taken:
         return _refuse(taken, USAGE)
-    engine = LateEngine(card, lambda: load(arguments))
+    engine = LateEngine(card, lambda: load(arguments), lend=lend)
     jobs = Jobs(
         engine.run,
         arguments.jobs,
@@ -177,12 +209,23 @@ def main(
         max_queued=arguments.max_queued,
         keep_bytes=int(arguments.quota_gb * 1e9),
     )
+    engine.planned_seconds = lambda settings: planned_seconds(jobs, engine, settings)
     try:
         jobs.claim()
     except GspnError as error:
         return _refuse(str(error), USAGE)
+    if lend is not None:
+        # It moves to the lender what lies on the GPU at the page's launch, and forks afterwards.
+        engine.read()
     studies = Studies(jobs, calls_of=engine.model_calls)
-    page = build_page(jobs, card, studies=studies, weights=engine.weights, machine=engine.machine)
+    page = build_page(
+        jobs,
+        card,
+        studies=studies,
+        weights=engine.weights,
+        machine=engine.machine,
+        in_space=bool(os.environ.get("SPACE_ID")),
+    )
     try:
         return _serve(page, jobs, engine, arguments, forever or threading.Event().wait)
     finally:

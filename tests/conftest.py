@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import string
 
 import pytest
@@ -117,3 +118,11 @@ def tiny_model(tiny_pipeline, tiny_card):
     for adapter in adapters.values():
         adapter.trained = True
     return Model(card=tiny_card, pipeline=tiny_pipeline, adapters=adapters)
+
+
+@pytest.fixture
+def free_port() -> int:
+    """Return a port of this machine that nothing listens on."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        return server.getsockname()[1]

@@ -43,13 +43,6 @@ def taken_port():
         yield server.getsockname()[1]
 
 
-@pytest.fixture
-def free_port() -> int:
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return server.getsockname()[1]
-
-
 def test_help_names_every_option(capsys) -> None:
     with pytest.raises(SystemExit) as end:
         app.main(["--help"])

@@ -45,6 +45,31 @@ def test_the_space_runs_the_gradio_that_is_pinned():
     assert re.search(r"^app_file: app.py$", front_matter, re.MULTILINE)
 
 
+def test_a_space_knows_every_key_of_the_front_matter():
+    keys = dict(line.split(": ", 1) for line in README.split("---")[1].strip().splitlines())
+    known = {
+        *(
+            "title",
+            "emoji",
+            "colorFrom",
+            "colorTo",
+            "sdk",
+            "sdk_version",
+            "python_version",
+            "app_file",
+            "license",
+        ),
+        *("short_description", "pinned", "models", "datasets", "tags", "thumbnail", "suggested_hardware"),
+        *("preload_from_hub", "startup_duration_timeout", "fullWidth", "header", "disable_embedding"),
+    }
+    assert set(keys) <= known
+    assert len(keys["short_description"]) <= 60
+    colours = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
+    assert {keys["colorFrom"], keys["colorTo"]} <= colours
+    assert keys["sdk"] == "gradio"
+    assert (ROOT / keys["app_file"]).is_file()
+
+
 def test_the_python_example_runs_as_it_stands(tmp_path, monkeypatch, capsys):
     (example,) = re.findall(r"```python\n(from gspn_core.*?)```", README, re.DOTALL)
     lines = [line for line in example.splitlines() if line.strip()]

@@ -60,12 +60,19 @@ PLACES: Mapping[str, tuple[Build, Wire]] = {
 
 
 def build_page(
-    jobs: Jobs, card: ModelCard, *, studies: Studies, weights: Weights, machine: Callable[[], str | None]
+    jobs: Jobs,
+    card: ModelCard,
+    *,
+    studies: Studies,
+    weights: Weights,
+    machine: Callable[[], str | None],
+    in_space: bool = False,
 ) -> gr.Blocks:
     """Return the page of a model's runs.
 
     weights: returns what each step of each stage would mix; machine: in a few words what the model runs on;
-    both return None while it is still being read.
+    both return None while it is still being read. in_space: on a Hugging Face Space, which visitors may
+    duplicate on hardware of their own.
     """
     runs = Runs(jobs, card, machine=machine)
     with gr.Blocks(title=words.TITLE, analytics_enabled=False, fill_width=True) as page:
@@ -99,6 +106,10 @@ def build_page(
                     with gr.Row(elem_id="run-bar"):
                         parts["run"] = gr.Button(words.RUN, variant="primary", elem_id="run")
                         parts["stop"] = gr.Button(words.STOP, interactive=False, elem_id="stop")
+                    if in_space:
+                        with gr.Column(elem_id="space"):
+                            gr.Markdown(words.SPACE_HARDWARE)
+                            gr.DuplicateButton(words.DUPLICATE, size="sm")
             parts["screen"] = html_part(
                 "screen",
                 runs.outline_of(initial_values(card)),

@@ -10,6 +10,10 @@ from gspn_core.jobs.job import StageView
 from gspn_core.jobs.study import Cost
 
 TITLE = "GSPN Studio"
+SPACE_HARDWARE = (
+    "On a CPU this page draws with its embedded model. SDXL needs a GPU of 24 GB: duplicate and choose one."
+)
+DUPLICATE = "Duplicate this Space"
 RUN = "Run"
 RUNNING = "Running"
 QUEUED = "Queued"

@@ -36,6 +36,21 @@ def test_the_page_holds_every_setting_and_every_part(page) -> None:
     assert expected <= set(components(page))
 
 
+@pytest.mark.parametrize("in_space", [True, False])
+def test_only_a_space_can_be_duplicated(card, tmp_path, in_space) -> None:
+    jobs = Jobs(lambda *_: iter(()), tmp_path, plan=lambda settings: make_plan(settings, card))
+    page = build_page(
+        jobs, card, studies=Studies(jobs), weights=lambda _: None, machine=lambda: None, in_space=in_space
+    )
+    jobs.close()
+    labels = {
+        part["props"].get("value")
+        for part in page.get_config_file()["components"]
+        if part["type"] == "button"
+    }
+    assert (words.DUPLICATE in labels) == in_space
+
+
 def test_run_sends_every_setting(page) -> None:
     ids = {part["id"]: part["props"].get("elem_id") for part in page.get_config_file()["components"]}
     run = next(part["id"] for part in page.get_config_file()["components"] if ids[part["id"]] == "run")
