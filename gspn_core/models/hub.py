@@ -1,0 +1,229 @@
+"""Files of public models: whether they are here, and fetching them with progress. Knows no torch.
+
+A file is asked for by its name at a fixed revision; what is not listed here is never fetched.
+"""
+
+from __future__ import annotations
+
+import errno
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from gspn_core.errors import ModelUnavailable, Stopped
+
+# (bytes here, bytes in all); raises Stopped to leave.
+Told = Callable[[int, int], None]
+
+_SDXL_TEXT = (
+    "tokenizer/tokenizer_config.json",
+    "tokenizer/vocab.json",
+    "tokenizer/merges.txt",
+    "tokenizer/special_tokens_map.json",
+    "tokenizer_2/tokenizer_config.json",
+    "tokenizer_2/vocab.json",
+    "tokenizer_2/merges.txt",
+    "tokenizer_2/special_tokens_map.json",
+)
+_SPARE_BYTES = 200_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """Files of a repository at one revision. gigabytes: about how much they are."""
+
+    name: str
+    repo: str
+    revision: str
+    files: tuple[str, ...]
+    gigabytes: float
+
+    @property
+    def signature(self) -> str:
+        """Return what tells this snapshot from any other."""
+        return f"{self.repo}@{self.revision}"
+
+
+SDXL = Snapshot(
+    name="sdxl",
+    repo="stabilityai/stable-diffusion-xl-base-1.0",
+    revision="462165984030d82259a11f4367a4eed129e94a7b",
+    files=(
+        "model_index.json",
+        "scheduler/scheduler_config.json",
+        *_SDXL_TEXT,
+        "text_encoder/config.json",
+        "text_encoder/model.fp16.safetensors",
+        "text_encoder_2/config.json",
+        "text_encoder_2/model.fp16.safetensors",
+        "unet/config.json",
+        "unet/diffusion_pytorch_model.fp16.safetensors",
+        "vae/config.json",
+        "vae/diffusion_pytorch_model.fp16.safetensors",
+    ),
+    gigabytes=6.9,
+)
+SDXL_TOKENIZERS = Snapshot(
+    name="sdxl tokenizers", repo=SDXL.repo, revision=SDXL.revision, files=_SDXL_TEXT, gigabytes=0.004
+)
+_MODEL_FILES = ("config.json", "diffusion_pytorch_model.safetensors")
+# What goes beside a model, by the name that it is asked for with.
+EXTRAS: Mapping[str, Snapshot] = MappingProxyType(
+    {
+        snapshot.name: snapshot
+        for snapshot in (
+            Snapshot(
+                name="sdxl-vae-fp16-fix",
+                repo="madebyollin/sdxl-vae-fp16-fix",
+                revision="207b116dae70ace3637169f1ddd2434b91b3a8cd",
+                files=_MODEL_FILES,
+                gigabytes=0.34,
+            ),
+            Snapshot(
+                name="sdxl-refiner",
+                repo="stabilityai/stable-diffusion-xl-refiner-1.0",
+                revision="5d4cfe854c9a9a87939ff3653551c2b3c99a4356",
+                files=("unet/config.json", "unet/diffusion_pytorch_model.fp16.safetensors"),
+                gigabytes=4.5,
+            ),
+            # No fixed revision of these two is known to this project.
+            Snapshot(
+                name="taesdxl",
+                repo="madebyollin/taesdxl",
+                revision="main",
+                files=_MODEL_FILES,
+                gigabytes=0.01,
+            ),
+            Snapshot(
+                name="linfusion-xl",
+                repo="Yuanshi/LinFusion-XL",
+                revision="main",
+                files=_MODEL_FILES,
+                gigabytes=0.3,
+            ),
+        )
+    }
+)
+
+
+def cached_folder(snapshot: Snapshot, *, cache: Path | None = None) -> Path | None:
+    """Return the folder of a snapshot that is wholly here, None otherwise. cache: the Hub's own by default."""
+    from huggingface_hub import try_to_load_from_cache
+
+    first: Path | None = None
+    for name in snapshot.files:
+        found = try_to_load_from_cache(snapshot.repo, name, cache_dir=cache, revision=snapshot.revision)
+        if not isinstance(found, str) or not Path(found).is_file():
+            return None
+        first = first or Path(found).parents[len(Path(name).parts) - 1]
+    return first
+
+
+def fetch(
+    snapshot: Snapshot, told: Told = lambda _done, _total: None, *, cache: Path | None = None, endpoint: str = ""
+) -> Path:
+    """Return the folder of a snapshot, fetching what is not here; raise ModelUnavailable with the reason.
+
+    told: called as bytes come. endpoint: the Hub's own by default.
+    """
+    found = cached_folder(snapshot, cache=cache)
+    if found is not None:
+        return found
+    from huggingface_hub import HfApi
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    where = cache or Path(HF_HUB_CACHE)
+    try:
+        api = HfApi(endpoint=endpoint or None)
+        listed = api.get_paths_info(snapshot.repo, list(snapshot.files), revision=snapshot.revision)
+        sizes = {entry.path: entry.size for entry in listed}
+        missing = [name for name in snapshot.files if name not in sizes]
+        if missing:
+            raise ModelUnavailable(
+                f"{snapshot.repo} has no {missing[0]} at {snapshot.revision[:12]}; give a local folder instead."
+            )
+        _leave_room(snapshot, where, sum(sizes.values()))
+        bar = _bar(told, sum(sizes.values()))
+        for name in snapshot.files:
+            api.hf_hub_download(
+                snapshot.repo, name, revision=snapshot.revision, cache_dir=where, tqdm_class=bar
+            )
+            bar.ended(sizes[name])
+    except (ModelUnavailable, Stopped):
+        raise
+    except Exception as error:
+        raise ModelUnavailable(_why_not(snapshot, where, error)) from error
+    folder = cached_folder(snapshot, cache=cache)
+    if folder is None:
+        raise ModelUnavailable(
+            f"{snapshot.repo} was fetched and is not whole in {where}; remove its folder there and try again."
+        )
+    return folder
+
+
+def _leave_room(snapshot: Snapshot, where: Path, wanted: int) -> None:
+    there = next(path for path in (where, *where.absolute().parents) if path.exists())
+    free = shutil.disk_usage(there).free
+    if free < wanted + _SPARE_BYTES:
+        raise ModelUnavailable(
+            f"{snapshot.name} needs {wanted / 1e9:.1f} GB and the disk of {where} has {free / 1e9:.1f} GB "
+            "free; make room, or set HF_HOME to a folder on a larger disk."
+        )
+
+
+def _bar(told: Told, total: int) -> Any:
+    """Return a class that stands where a progress bar's does and tells the bytes of all files."""
+
+    class Bar:
+        whole = 0
+        part = 0
+
+        def __init__(self, *_: Any, initial: int = 0, **__: Any) -> None:
+            Bar.part = initial
+
+        @classmethod
+        def ended(cls, size: int) -> None:
+            cls.whole, cls.part = cls.whole + size, 0
+            told(min(cls.whole, total), total)
+
+        def update(self, count: float | None = 1) -> None:
+            Bar.part += int(count or 0)
+            told(min(Bar.whole + Bar.part, total), total)
+
+        def __enter__(self) -> Any:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def __getattr__(self, _name: str) -> Callable[..., None]:
+            return lambda *_, **__: None
+
+    return Bar
+
+
+def _why_not(snapshot: Snapshot, where: Path, error: Exception) -> str:
+    """Return in one sentence why a snapshot could not be fetched, and what to do."""
+    from huggingface_hub.errors import GatedRepoError, RevisionNotFoundError
+
+    repo, rest = snapshot.repo, "or give a local SDXL folder with --model"
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    number = getattr(error, "errno", None)
+    if isinstance(error, GatedRepoError) or status == 403:
+        return f"{repo} is gated: accept its terms on its page and log in with `hf auth login`, {rest}."
+    if status == 401:
+        return f"the Hub refused {repo} (401): the token is wrong or revoked; log in with `hf auth login`, {rest}."
+    if isinstance(error, RevisionNotFoundError) or status == 404:
+        return f"{repo} has no revision {snapshot.revision[:12]}, or is gone; {rest[3:]}."
+    if number == errno.ENOSPC:
+        return f"the disk of {where} is full; make room, or set HF_HOME to a folder on a larger disk."
+    if number in (errno.EACCES, errno.EROFS):
+        return f"{where} cannot be written; set HF_HOME to a folder of yours."
+    kind = f"{status}" if status else type(error).__name__
+    return (
+        f"{repo} ({snapshot.gigabytes:g} GB) is not on this machine and cannot be fetched ({kind}); "
+        f"connect to the network, {rest}."
+    )

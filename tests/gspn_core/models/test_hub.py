@@ -1,0 +1,140 @@
+"""Against a small Hub of our own on this machine."""
+
+import errno
+import http.server
+import json
+import shutil
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from gspn_core.errors import ModelUnavailable, Stopped
+from gspn_core.models.hub import EXTRAS, SDXL, Snapshot, cached_folder, fetch
+
+COMMIT = "a" * 40
+FILES = {"config.json": b"{}", "unet/weights.safetensors": bytes(3_000_000)}
+SNAPSHOT = Snapshot(name="toy", repo="me/toy", revision=COMMIT, files=tuple(FILES), gigabytes=0.003)
+
+
+class Hub(http.server.BaseHTTPRequestHandler):
+    """Answers what the Hub answers for a repository of two files; status: what it answers instead."""
+
+    status = 200
+    headers_of_refusal: dict[str, str] = {}
+
+    def _answer(self, body: bytes, headers: dict[str, str] | None = None) -> None:
+        if self.status != 200:
+            self.send_response(self.status)
+            for name, value in self.headers_of_refusal.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        self.send_response(200)
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        told = [{"type": "file", "path": p, "size": len(b), "oid": "1" * 40} for p, b in FILES.items()]
+        self._answer(json.dumps(told).encode(), {"Content-Type": "application/json"})
+
+    def do_GET(self) -> None:
+        name = self.path.partition(f"/resolve/{COMMIT}/")[2]
+        self._answer(FILES[name], {"X-Repo-Commit": COMMIT, "ETag": f'"{len(name):040x}"'})
+
+    do_HEAD = do_GET
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def hub():
+    """Return the handler's class and the address of a server that uses it."""
+    handler = type("OneHub", (Hub,), {})
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield SimpleNamespace(handler=handler, address=f"http://127.0.0.1:{server.server_port}")
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_snapshot_is_fetched_once_and_tells_its_bytes(hub, tmp_path):
+    told = []
+    assert cached_folder(SNAPSHOT, cache=tmp_path) is None
+    folder = fetch(SNAPSHOT, lambda *bytes_: told.append(bytes_), cache=tmp_path, endpoint=hub.address)
+    assert {name: (folder / name).read_bytes() for name in FILES} == FILES
+    total = sum(map(len, FILES.values()))
+    assert told[-1] == (total, total)
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+    hub.handler.status = 500
+    assert fetch(SNAPSHOT, cache=tmp_path, endpoint=hub.address) == folder
+
+
+def test_a_snapshot_that_is_not_whole_is_not_here(hub, tmp_path):
+    folder = fetch(SNAPSHOT, cache=tmp_path, endpoint=hub.address)
+    (folder / "config.json").unlink()
+    assert cached_folder(SNAPSHOT, cache=tmp_path) is None
+
+
+def test_fetching_can_be_left(hub, tmp_path):
+    def leave(_done: int, _total: int) -> None:
+        raise Stopped("left")
+
+    with pytest.raises(Stopped):
+        fetch(SNAPSHOT, leave, cache=tmp_path, endpoint=hub.address)
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "said"),
+    [
+        (401, {}, "token is wrong or revoked"),
+        (403, {"X-Error-Code": "GatedRepo"}, "accept its terms"),
+        (404, {"X-Error-Code": "RevisionNotFound"}, "has no revision aaaaaaaaaaaa"),
+        (404, {"X-Error-Code": "RepoNotFound"}, "is gone"),
+        (503, {}, "cannot be fetched"),
+    ],
+)
+def test_a_refusal_of_the_hub_is_one_sentence(hub, tmp_path, monkeypatch, status, headers, said):
+    monkeypatch.setattr("time.sleep", lambda _seconds: None)
+    hub.handler.status, hub.handler.headers_of_refusal = status, headers
+    with pytest.raises(ModelUnavailable, match=said) as caught:
+        fetch(SNAPSHOT, cache=tmp_path, endpoint=hub.address)
+    assert "\n" not in str(caught.value) and "me/toy" in str(caught.value)
+
+
+def test_without_a_network_the_way_out_is_said(tmp_path):
+    with pytest.raises(ModelUnavailable, match="connect to the network, or give a local SDXL folder"):
+        fetch(SNAPSHOT, cache=tmp_path, endpoint="http://127.0.0.1:9")
+
+
+def test_too_small_a_disk_is_said_before_anything_is_fetched(hub, tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: SimpleNamespace(free=1_000_000))
+    with pytest.raises(ModelUnavailable, match="needs 0.0 GB and the disk of .* has 0.0 GB free"):
+        fetch(SNAPSHOT, cache=tmp_path / "new" / "cache", endpoint=hub.address)
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(("number", "said"), [(errno.ENOSPC, "is full"), (errno.EACCES, "cannot be written")])
+def test_a_disk_that_takes_no_more_is_said(hub, tmp_path, monkeypatch, number, said):
+    from huggingface_hub import HfApi
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(number, "no")
+
+    monkeypatch.setattr(HfApi, "hf_hub_download", fail)
+    with pytest.raises(ModelUnavailable, match=said):
+        fetch(SNAPSHOT, cache=tmp_path, endpoint=hub.address)
+
+
+def test_only_safetensors_are_ever_asked_for():
+    for snapshot in (SDXL, *EXTRAS.values()):
+        assert snapshot.files
+        assert {Path(name).suffix for name in snapshot.files} <= {".json", ".txt", ".safetensors"}
