@@ -124,4 +124,17 @@ class Calibrated:
     memory_kind: MemoryKind
 
 
+@dataclass(frozen=True, kw_only=True)
+class ModelProgress:
+    """How far the reading of a model is, outside of any run.
+
+    doing "fetch": part is the name of what comes from the Hub; "read": a part of the model from disk.
+    """
+
+    doing: Literal["fetch", "read"]
+    part: str
+    done_bytes: int
+    total_bytes: int
+
+
 Event = PlanReady | StageStarted | StepDone | TileDone | StageDone | CascadeDone

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from diffusers import StableDiffusionXLPipeline
+from diffusers import AutoencoderTiny, StableDiffusionXLPipeline, UNet2DConditionModel
 
 from gspn_core.attention.adapter import MixerAdapter
 from gspn_core.plan import ModelCard
@@ -16,9 +16,12 @@ from gspn_core.settings import Mixer
 class Model:
     """A loaded SDXL: the pipeline lends its parts and is itself never called.
 
-    adapters: by the name of the mixer, what this UNet has beside its own attention; ejected.
+    adapters: by the name of the mixer, what this UNet has beside its own attention; ejected. refiner: SDXL's
+    second UNet, which reads the second text encoder alone. preview: a small decoder of the same latents.
     """
 
     card: ModelCard
     pipeline: StableDiffusionXLPipeline
     adapters: Mapping[Mixer, MixerAdapter] = field(default_factory=dict)
+    refiner: UNet2DConditionModel | None = None
+    preview: AutoencoderTiny | None = None

@@ -1,4 +1,4 @@
-"""The models that go by a name, and the card of any SDXL folder. Reads configs, loads no weights."""
+"""The models that go by a name, and the card of any SDXL folder or file. Reads configs, loads no weights."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from types import MappingProxyType
 
 from gspn_core.errors import ModelUnavailable
+from gspn_core.models.hub import EXTRAS, SDXL, Snapshot, cached_folder
+from gspn_core.models.weights import PICKLED, read_header, refuse_pickled
 from gspn_core.plan import ModelCard
 from gspn_core.settings import Mixer
 from gspn_core.world import captions
@@ -18,7 +21,11 @@ from gspn_core.world import captions
 WORLD_FOLDER = Path(__file__).parents[2] / "assets" / "world"
 # Where a model's folder keeps the mixers that it has beside its own attention.
 ADAPTER_FOLDERS: Mapping[Mixer, str] = MappingProxyType({"gspn": "gspn_adapter", "linear": "linfusion"})
+SINGLE_FILE = ".safetensors"
+_MIXERS: tuple[Mixer, ...] = ("gspn", "attention", "neighborhood", "linear")
 _COMPUTING = ("torch", "diffusers", "transformers", "numba")
+# A tensor by which an SDXL checkpoint in one file is known: the second text encoder's own place in it.
+_SDXL_MARK = "conditioner.embedders.1.model.ln_final.weight"
 
 WORLD = ModelCard(
     name="world",
@@ -36,33 +43,140 @@ WORLD = ModelCard(
     examples=captions.EXAMPLES,
     read_words=captions.read_words,
 )
+SDXL_CARD = ModelCard(
+    name="sdxl",
+    title="SDXL base 1.0",
+    description="Stability AI's Stable Diffusion XL, which draws what a prompt says",
+    base_px=1024,
+    size_multiple=32,
+    max_target_px=8192,
+    default_target_px=1024,
+    num_inference_steps=50,
+    guidance_scale=7.0,
+    upscale_strength=0.35,
+    mixers=("attention", "neighborhood"),
+    examples=(
+        "a lighthouse on a cliff above a stormy sea, oil painting",
+        "a street in an old town after rain, photograph, evening light",
+        "a red fox in deep snow, close-up, soft light",
+        "a glass greenhouse full of ferns, morning mist",
+    ),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extras:
+    """What goes beside a model, each a folder or a name in `gspn_core.models.hub.EXTRAS`; None for nothing.
+
+    vae: in place of the model's own, run in the dtype of the rest. adapter: trained mixers. preview: a small
+    decoder for the pictures while steps run. refiner: SDXL's second UNet.
+    """
+
+    vae: str | None = None
+    adapter: str | None = None
+    preview: str | None = None
+    refiner: str | None = None
+
+
+NO_EXTRAS = Extras()
 
 
 def model_folder(name_or_path: str) -> Path:
-    """Return the folder of a model by name ("world") or by path."""
-    return WORLD_FOLDER if name_or_path == WORLD.name else Path(name_or_path).expanduser()
+    """Return the folder or file of a model by name ("world", "sdxl" where it is here) or by path."""
+    if name_or_path == WORLD.name:
+        return WORLD_FOLDER
+    if name_or_path == SDXL.name and not Path(name_or_path).exists():
+        return cached_folder(SDXL) or Path(name_or_path)
+    return Path(name_or_path).expanduser()
 
 
-def find_card(name_or_path: str, *, device: str = "auto", dtype: str = "auto") -> ModelCard:
-    """Return the card of a model by name or of a local SDXL folder.
+def extra_source(name_or_path: str) -> Snapshot | Path:
+    """Return where an extra comes from; raise ModelUnavailable where there is no such name or folder."""
+    path = Path(name_or_path).expanduser()
+    if name_or_path in EXTRAS and not path.exists():
+        return EXTRAS[name_or_path]
+    refuse_pickled(path)
+    if not path.is_dir():
+        raise ModelUnavailable(
+            f"{name_or_path} is no folder here and none of {', '.join(EXTRAS)}; give one of these."
+        )
+    return path
 
-    device and dtype, as they will be asked for at loading, are told apart by the card's fingerprint: a
-    picture made on another device or in another dtype is not the same picture.
 
-    Raises ModelUnavailable when there is no such folder or it holds another kind of model.
+def adapter_mixer(folder: Path) -> Mixer:
+    """Return the mixer whose trained weights a folder holds; raise ModelUnavailable where it is neither."""
+    if (folder / "adapter.json").is_file():
+        return "gspn"
+    if (folder / "config.json").is_file() and "modules_list" in read_json(
+        folder / "config.json", str(folder)
+    ):
+        return "linear"
+    raise ModelUnavailable(
+        f"{folder} holds neither a GSPN adapter (adapter.json) nor LinFusion's weights (config.json); "
+        "distil one with `python -m gspn_core.world.distill` or give linfusion-xl."
+    )
+
+
+def find_card(
+    name_or_path: str, *, device: str = "auto", dtype: str = "auto", extras: Extras = NO_EXTRAS
+) -> ModelCard:
+    """Return the card of a model by name, of a local SDXL folder, or of an SDXL checkpoint in one file.
+
+    device, dtype and extras, as they will be asked for at loading, are told apart by the card's fingerprint:
+    a picture made on another device or in another dtype is not the same picture.
+
+    Raises ModelUnavailable when there is no such model or it is of another kind.
     """
-    folder = model_folder(name_or_path)
-    index = _read_json(folder / "model_index.json", name_or_path)
+    if name_or_path == SDXL.name and not Path(name_or_path).exists():
+        card, told = SDXL_CARD, [SDXL.signature]
+    else:
+        path = model_folder(name_or_path)
+        if path.suffix.lower() in PICKLED:
+            refuse_pickled(path)
+        card = _file_card(path) if path.is_file() else _folder_card(path, name_or_path)
+        told = _stats(path)
+    mixers, extra_told = _with_adapter(card, extras), []
+    for name, value in dataclasses.asdict(extras).items():
+        if value is not None:
+            source = extra_source(value)
+            extra_told.append((name, _stats(source) if isinstance(source, Path) else source.signature))
+    record = [
+        told,
+        [(package, metadata.version(package)) for package in _COMPUTING],
+        device,
+        dtype,
+        extra_told,
+    ]
+    fingerprint = hashlib.sha256(json.dumps(record).encode()).hexdigest()[:16]
+    return dataclasses.replace(card, mixers=mixers, fingerprint=fingerprint)
+
+
+def local_models(folder: Path) -> tuple[str, ...]:
+    """Return the paths of the SDXL folders and files that lie directly in a folder, by name."""
+    if not folder.is_dir():
+        return ()
+    found = []
+    for path in sorted(folder.iterdir()):
+        try:
+            if path.suffix == SINGLE_FILE or (path / "model_index.json").is_file():
+                find_card(str(path))
+                found.append(str(path))
+        except (ModelUnavailable, OSError):
+            continue
+    return tuple(found)
+
+
+def _folder_card(folder: Path, name_or_path: str) -> ModelCard:
+    index = read_json(folder / "model_index.json", name_or_path)
     if index.get("_class_name") != "StableDiffusionXLPipeline":
         kind = index.get("_class_name", "no pipeline")
         raise ModelUnavailable(
             f"model {name_or_path} holds {kind}, not a StableDiffusionXLPipeline; use an SDXL folder."
         )
-    fingerprint = _fingerprint(folder, device, dtype)
     if name_or_path == WORLD.name:
-        return dataclasses.replace(WORLD, fingerprint=fingerprint)
-    unet = _read_json(folder / "unet" / "config.json", name_or_path)
-    vae = _read_json(folder / "vae" / "config.json", name_or_path)
+        return WORLD
+    unet = read_json(folder / "unet" / "config.json", name_or_path)
+    vae = read_json(folder / "vae" / "config.json", name_or_path)
     try:
         factor = 2 ** (len(vae["block_out_channels"]) - 1)
         base_px = int(unet["sample_size"]) * factor
@@ -72,7 +186,6 @@ def find_card(name_or_path: str, *, device: str = "auto", dtype: str = "auto") -
             f"model {name_or_path} has a config without {error}; write the folder again with save_pretrained."
         ) from error
     there = {mixer: (folder / name).is_dir() for mixer, name in ADAPTER_FOLDERS.items()}
-    mixers = ("gspn", "attention", "neighborhood", "linear")
     return ModelCard(
         name=folder.name,
         title=folder.name,
@@ -84,22 +197,47 @@ def find_card(name_or_path: str, *, device: str = "auto", dtype: str = "auto") -
         num_inference_steps=50,
         guidance_scale=7.0,
         upscale_strength=0.35,
-        mixers=tuple(mixer for mixer in mixers if there.get(mixer, True)),
-        fingerprint=fingerprint,
+        mixers=tuple(mixer for mixer in _MIXERS if there.get(mixer, True)),
     )
 
 
-def _fingerprint(folder: Path, device: str, dtype: str) -> str:
-    """Return a signature of the names, sizes and times of a model's files and of what computes with them."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    stats = [(path.relative_to(folder).as_posix(), path.stat()) for path in files]
-    record = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
-    record += [(package, metadata.version(package)) for package in _COMPUTING]
-    record += [device, dtype]
-    return hashlib.sha256(json.dumps(record).encode()).hexdigest()[:16]
+def _file_card(path: Path) -> ModelCard:
+    """Return the card of a checkpoint in one file; a folder of its name beside it may tell its layout."""
+    if path.suffix.lower() != SINGLE_FILE:
+        raise ModelUnavailable(f"{path} is no .safetensors file; give one, or an SDXL folder.")
+    if _SDXL_MARK not in read_header(path):
+        raise ModelUnavailable(f"{path} holds no SDXL checkpoint; give one, or an SDXL folder.")
+    beside = path.with_suffix("")
+    name = path.stem
+    if (beside / "model_index.json").is_file():
+        card = _folder_card(beside, str(beside))
+    else:
+        card = dataclasses.replace(SDXL_CARD, examples=())
+    description = "an SDXL checkpoint of yours"
+    return dataclasses.replace(card, name=name, title=name, description=description)
 
 
-def _read_json(path: Path, name: str) -> dict:
+def _with_adapter(card: ModelCard, extras: Extras) -> tuple[Mixer, ...]:
+    if extras.adapter is None:
+        return card.mixers
+    source = extra_source(extras.adapter)
+    mixer = adapter_mixer(source) if isinstance(source, Path) else "linear"
+    return tuple(name for name in _MIXERS if name == mixer or name in card.mixers)
+
+
+def _stats(path: Path) -> list[tuple[str, int, int]]:
+    """Return the names, sizes and times of a model's files."""
+    if path.is_file():
+        beside = path.with_suffix("")
+        there = _stats(beside) if beside.is_dir() else []
+        return [(path.name, path.stat().st_size, path.stat().st_mtime_ns), *there]
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    stats = [(file.relative_to(path).as_posix(), file.stat()) for file in files]
+    return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
+
+
+def read_json(path: Path, name: str) -> dict:
+    """Return a configuration of the model `name`; raise ModelUnavailable where it cannot be read."""
     if not path.is_file():
         raise ModelUnavailable(
             f"model {name} has no {path.name} in {path.parent}; use “world” or a folder in diffusers' layout."

@@ -110,7 +110,7 @@ EXTRAS: Mapping[str, Snapshot] = MappingProxyType(
 
 
 def cached_folder(snapshot: Snapshot, *, cache: Path | None = None) -> Path | None:
-    """Return the folder of a snapshot that is wholly here, None otherwise. cache: the Hub's own by default."""
+    """Return the folder of a snapshot that is wholly here, else None. cache: the Hub's own by default."""
     from huggingface_hub import try_to_load_from_cache
 
     first: Path | None = None
@@ -123,7 +123,11 @@ def cached_folder(snapshot: Snapshot, *, cache: Path | None = None) -> Path | No
 
 
 def fetch(
-    snapshot: Snapshot, told: Told = lambda _done, _total: None, *, cache: Path | None = None, endpoint: str = ""
+    snapshot: Snapshot,
+    told: Told = lambda _done, _total: None,
+    *,
+    cache: Path | None = None,
+    endpoint: str = "",
 ) -> Path:
     """Return the folder of a snapshot, fetching what is not here; raise ModelUnavailable with the reason.
 
@@ -143,7 +147,7 @@ def fetch(
         missing = [name for name in snapshot.files if name not in sizes]
         if missing:
             raise ModelUnavailable(
-                f"{snapshot.repo} has no {missing[0]} at {snapshot.revision[:12]}; give a local folder instead."
+                f"{snapshot.repo} has no {missing[0]} at {snapshot.revision[:12]}; give a local folder."
             )
         _leave_room(snapshot, where, sum(sizes.values()))
         bar = _bar(told, sum(sizes.values()))
@@ -215,7 +219,7 @@ def _why_not(snapshot: Snapshot, where: Path, error: Exception) -> str:
     if isinstance(error, GatedRepoError) or status == 403:
         return f"{repo} is gated: accept its terms on its page and log in with `hf auth login`, {rest}."
     if status == 401:
-        return f"the Hub refused {repo} (401): the token is wrong or revoked; log in with `hf auth login`, {rest}."
+        return f"the Hub refused {repo} (401): its token is wrong or revoked; use `hf auth login`, {rest}."
     if isinstance(error, RevisionNotFoundError) or status == 404:
         return f"{repo} has no revision {snapshot.revision[:12]}, or is gone; {rest[3:]}."
     if number == errno.ENOSPC:

@@ -1,79 +1,250 @@
-"""Load a model from safetensors on disk; nothing is downloaded and nothing is unpickled."""
+"""Load a model from safetensors, part by part with progress; nothing is ever unpickled."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import diffusers.utils.logging as diffusers_logging
+import psutil
 import torch
 import transformers.utils.logging as transformers_logging
-from diffusers import StableDiffusionXLPipeline
+from diffusers import (
+    AutoencoderKL,
+    AutoencoderTiny,
+    EulerDiscreteScheduler,
+    StableDiffusionXLPipeline,
+    UNet2DConditionModel,
+)
 from safetensors import SafetensorError
+from torch import nn
+from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from gspn_core.attention.gspn_adapter import GSPNAdapter
 from gspn_core.attention.linear_adapter import LinearAdapter
 from gspn_core.cascade.model import Model
 from gspn_core.errors import GspnError, ModelUnavailable
-from gspn_core.models.catalog import ADAPTER_FOLDERS, find_card, model_folder
+from gspn_core.events import ModelProgress
+from gspn_core.models.catalog import (
+    ADAPTER_FOLDERS,
+    NO_EXTRAS,
+    WORLD,
+    Extras,
+    adapter_mixer,
+    extra_source,
+    find_card,
+    model_folder,
+    read_json,
+)
+from gspn_core.models.hub import SDXL, Snapshot, fetch
+from gspn_core.models.weights import PartWeights, part_weights
 from gspn_core.runtime.device import pick_device, pick_dtype
 
+Told = Callable[[ModelProgress], None]
 
-def load_model(name_or_path: str = "world", *, device: str = "auto", dtype: str = "auto") -> Model:
-    """Return the model of that name or folder on the device, ready to run.
+_PARTS: dict[str, type] = {
+    "text_encoder": CLIPTextModel,
+    "text_encoder_2": CLIPTextModelWithProjection,
+    "unet": UNet2DConditionModel,
+    "vae": AutoencoderKL,
+}
+_ADAPTERS = {"gspn": GSPNAdapter, "linear": LinearAdapter}
+# What reading takes beside the weights themselves.
+_SPARE_SHARE = 0.1
 
-    The VAE runs in float32 whatever the dtype of the rest (SDXL's own overflows in float16). Raises
+
+def load_model(
+    name_or_path: str = "world",
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    extras: Extras = NO_EXTRAS,
+    told: Told = lambda _progress: None,
+) -> Model:
+    """Return the model of that name, folder or file on the device, ready to run; fetch it where it is named.
+
+    The VAE runs in float32 whatever the dtype of the rest (SDXL's own overflows in float16), unless another
+    one is given. told: called as bytes are fetched and read; what it raises ends the loading. Raises
     ModelUnavailable in one sentence when files are missing, cut off or of another layout.
     """
-    card, folder = find_card(name_or_path, device=device, dtype=dtype), model_folder(name_or_path)
+    card = find_card(name_or_path, device=device, dtype=dtype, extras=extras)
     where = pick_device(device)
     kind = pick_dtype(dtype, where)
-    kinds = {"gspn": GSPNAdapter, "linear": LinearAdapter}
+    folder = model_folder(name_or_path)
     try:
         with _quiet_libraries():
-            pipeline = _load_pipeline(folder).to(where, kind)
-            pipeline.vae.to(dtype=pick_dtype("float32", where))
-            for part in (pipeline.unet, pipeline.vae):
-                part.to(memory_format=torch.channels_last)
-        adapters = {
-            mixer: kinds[mixer].load(folder / name, pipeline.unet).to(device=where, dtype=kind)
-            for mixer, name in ADAPTER_FOLDERS.items()
-            if mixer in card.mixers
-        }
+            if name_or_path == SDXL.name and not folder.exists():
+                folder = _fetched(SDXL, told)
+            loader = _Loader(folder, where, kind, told)
+            pipeline = loader.pipeline(vae_folder=_extra_folder(extras.vae, told))
+            adapters = {}
+            for mixer, name in ADAPTER_FOLDERS.items():
+                if mixer in card.mixers and (folder / name).is_dir():
+                    adapters[mixer] = _ADAPTERS[mixer].load(folder / name, pipeline.unet)
+            given = _extra_folder(extras.adapter, told)
+            if given is not None:
+                mixer = adapter_mixer(given)
+                adapters[mixer] = _ADAPTERS[mixer].load(given, pipeline.unet)
+            for adapter in adapters.values():
+                adapter.to(device=where, dtype=kind)
+            refiner, preview = _extra_folder(extras.refiner, told), _extra_folder(extras.preview, told)
+            return Model(
+                card=card,
+                pipeline=pipeline,
+                adapters=adapters,
+                refiner=None if refiner is None else loader.refiner(refiner, pipeline),
+                preview=None if preview is None else loader.part("preview", preview, AutoencoderTiny),
+            )
     except GspnError:
         raise
     except (OSError, SafetensorError, RuntimeError, ValueError, KeyError, TypeError) as error:
-        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-        raise ModelUnavailable(
-            f"model {name_or_path} cannot be loaded from {folder}: {reason}; copy the folder again."
-        ) from error
-    return Model(card=card, pipeline=pipeline, adapters=adapters)
+        raise ModelUnavailable(_why_not(name_or_path, folder, error)) from error
 
 
-def _load_pipeline(folder: Path) -> StableDiffusionXLPipeline:
-    pipeline = StableDiffusionXLPipeline.from_pretrained(
-        folder, use_safetensors=True, local_files_only=True, add_watermarker=False
-    )
-    pipeline.set_progress_bar_config(disable=True)
-    for model, tokenizer in (
-        (pipeline.text_encoder, pipeline.tokenizer),
-        (pipeline.text_encoder_2, pipeline.tokenizer_2),
-    ):
-        if len(tokenizer) != model.config.vocab_size:
+class _Loader:
+    """Reads parts in one dtype and moves each to the device as soon as it is read."""
+
+    def __init__(self, folder: Path, where: torch.device, kind: torch.dtype, told: Told) -> None:
+        self.folder, self.where, self.kind, self.told = folder, where, kind, told
+        self.done_bytes = self.total_bytes = 0
+
+    def pipeline(self, vae_folder: Path | None) -> StableDiffusionXLPipeline:
+        """Return the whole pipeline, its VAE from another folder where one is given."""
+        folders = {name: self.folder / name for name in _PARTS}
+        if vae_folder is not None:
+            folders["vae"] = vae_folder
+        half = self.kind != torch.float32
+        weights = {name: part_weights(folder, prefer_half=half) for name, folder in folders.items()}
+        self._check_memory(weights)
+        self.total_bytes = sum(part.file_bytes for part in weights.values())
+        dtypes = dict.fromkeys(_PARTS, self.kind)
+        if vae_folder is None:
+            dtypes["vae"] = torch.float32
+        parts = {
+            name: self.part(name, folders[name], kind, weights[name], dtypes[name])
+            for name, kind in _PARTS.items()
+        }
+        index = read_json(self.folder / "model_index.json", str(self.folder))
+        pipeline = StableDiffusionXLPipeline(
+            **parts,
+            tokenizer=self._tokenizer("tokenizer", parts["text_encoder"]),
+            tokenizer_2=self._tokenizer("tokenizer_2", parts["text_encoder_2"]),
+            scheduler=EulerDiscreteScheduler.from_pretrained(
+                self.folder / "scheduler", local_files_only=True
+            ),
+            force_zeros_for_empty_prompt=bool(index.get("force_zeros_for_empty_prompt", True)),
+            add_watermarker=False,
+        )
+        pipeline.set_progress_bar_config(disable=True)
+        return pipeline
+
+    def part(
+        self,
+        name: str,
+        folder: Path,
+        cls: type,
+        weights: PartWeights | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> nn.Module:
+        """Return one part from its folder on the device; raise ModelUnavailable where weights do not fit."""
+        if weights is None:
+            weights = part_weights(folder, prefer_half=self.kind != torch.float32)
+            self.total_bytes += weights.file_bytes
+        self._tell(name)
+        module, report = cls.from_pretrained(
+            folder,
+            dtype=dtype or self.kind,
+            variant=weights.variant,
+            use_safetensors=True,
+            local_files_only=True,
+            output_loading_info=True,
+        )
+        missing = sorted(report["missing_keys"]) + sorted(str(key) for key in report["mismatched_keys"])
+        if missing:
             raise ModelUnavailable(
-                f"a tokenizer in {folder} has {len(tokenizer)} words where its text encoder has "
-                f"{model.config.vocab_size}; copy the folder again."
+                f"{folder} lacks {missing[0]} and {len(missing) - 1} more of what its config asks for; "
+                "copy the whole model again."
             )
-    for part in (pipeline.vae, pipeline.unet, pipeline.text_encoder, pipeline.text_encoder_2):
-        part.eval().requires_grad_(False)
-    return pipeline
+        self.done_bytes += weights.file_bytes
+        self._tell(name)
+        module = module.to(self.where).eval().requires_grad_(False)
+        convolves = isinstance(module, (UNet2DConditionModel, AutoencoderKL))
+        return module.to(memory_format=torch.channels_last) if convolves else module
+
+    def refiner(self, folder: Path, pipeline: StableDiffusionXLPipeline) -> UNet2DConditionModel:
+        """Return a refiner's UNet; it reads what the model's second text encoder writes."""
+        unet = self.part("refiner", folder / "unet", UNet2DConditionModel)
+        config, reads = unet.config, pipeline.text_encoder_2.config.hidden_size
+        pooled = pipeline.text_encoder_2.config.projection_dim
+        wanted = pooled + 5 * (config.addition_time_embed_dim or 0)
+        if config.cross_attention_dim != reads or config.projection_class_embeddings_input_dim != wanted:
+            raise ModelUnavailable(
+                f"{folder} holds no refiner of this model: it reads {config.cross_attention_dim} channels of "
+                f"text and the second text encoder writes {reads}; give SDXL's refiner with SDXL."
+            )
+        return unet
+
+    def _tokenizer(self, name: str, encoder: nn.Module) -> CLIPTokenizer:
+        tokenizer = CLIPTokenizer.from_pretrained(self.folder / name, local_files_only=True)
+        if len(tokenizer) != encoder.config.vocab_size:
+            raise ModelUnavailable(
+                f"a tokenizer in {self.folder} has {len(tokenizer)} words where its text encoder has "
+                f"{encoder.config.vocab_size}; copy the folder again."
+            )
+        return tokenizer
+
+    def _tell(self, part: str) -> None:
+        self.told(
+            ModelProgress(doing="read", part=part, done_bytes=self.done_bytes, total_bytes=self.total_bytes)
+        )
+
+    def _check_memory(self, weights: dict[str, PartWeights]) -> None:
+        """Raise ModelUnavailable where the weights cannot lie in this machine's memory."""
+        item = torch.empty(0, dtype=self.kind).element_size()
+        needs = {name: part.count * (4 if name == "vae" else item) for name, part in weights.items()}
+        # A GPU gets part after part; what is in this machine's own memory at a time is the largest.
+        on_cpu = self.where.type == "cpu"
+        need = (sum(needs.values()) if on_cpu else max(needs.values())) * (1 + _SPARE_SHARE)
+        free = psutil.virtual_memory().available
+        if need > free:
+            dtype = str(self.kind).removeprefix("torch.")
+            hint = (
+                "--dtype bfloat16 halves that" if self.kind == torch.float32 else "--model world needs less"
+            )
+            raise ModelUnavailable(
+                f"{self.folder} needs {need / 1e9:.1f} GB of memory in {dtype} and {free / 1e9:.1f} GB are "
+                f"free; close other programs, or {hint}."
+            )
+
+
+def _fetched(snapshot: Snapshot, told: Told) -> Path:
+    def progress(done: int, total: int) -> None:
+        told(ModelProgress(doing="fetch", part=snapshot.name, done_bytes=done, total_bytes=total))
+
+    return fetch(snapshot, progress)
+
+
+def _extra_folder(name_or_path: str | None, told: Told) -> Path | None:
+    if name_or_path is None:
+        return None
+    source = extra_source(name_or_path)
+    return source if isinstance(source, Path) else _fetched(source, told)
+
+
+def _why_not(name: str, folder: Path, error: Exception) -> str:
+    remedy = "copy the folder again" if name != WORLD.name else "get the repository again"
+    if not folder.exists():
+        return f"model {name} is no longer at {folder}; put it back, or choose another with --model."
+    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    return f"model {name} cannot be loaded from {folder}: {reason}; {remedy}."
 
 
 @contextmanager
 def _quiet_libraries() -> Iterator[None]:
     """Keep both libraries' progress bars and advice out of the terminal; leave them as they were."""
-    libraries = (diffusers_logging, transformers_logging)
+    libraries: tuple[Any, ...] = (diffusers_logging, transformers_logging)
     levels = [library.get_verbosity() for library in libraries]
     bars = [library.is_progress_bar_enabled() for library in libraries]
     try:

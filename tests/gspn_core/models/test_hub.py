@@ -49,7 +49,7 @@ class Hub(http.server.BaseHTTPRequestHandler):
         name = self.path.partition(f"/resolve/{COMMIT}/")[2]
         self._answer(FILES[name], {"X-Repo-Commit": COMMIT, "ETag": f'"{len(name):040x}"'})
 
-    do_HEAD = do_GET
+    do_HEAD = do_GET  # noqa: N815
 
     def log_message(self, *_: object) -> None:
         pass
@@ -95,7 +95,7 @@ def test_fetching_can_be_left(hub, tmp_path):
 @pytest.mark.parametrize(
     ("status", "headers", "said"),
     [
-        (401, {}, "token is wrong or revoked"),
+        (401, {}, "its token is wrong or revoked"),
         (403, {"X-Error-Code": "GatedRepo"}, "accept its terms"),
         (404, {"X-Error-Code": "RevisionNotFound"}, "has no revision aaaaaaaaaaaa"),
         (404, {"X-Error-Code": "RepoNotFound"}, "is gone"),

@@ -1,12 +1,16 @@
 import json
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
-from gspn_core.errors import GspnError, ModelUnavailable
-from gspn_core.models.catalog import ADAPTER_FOLDERS, find_card
+from gspn_core.errors import GspnError, ModelUnavailable, Stopped
+from gspn_core.models.catalog import ADAPTER_FOLDERS, Extras, find_card
 from gspn_core.models.loading import load_model
+from gspn_core.models.random_weights import write_random_model, write_random_refiner
+from gspn_core.models.weights import part_weights
 
 
 @pytest.fixture(scope="module")
@@ -121,3 +125,167 @@ def test_a_missing_folder_says_what_to_give_instead(tmp_path):
 def test_an_unknown_device_or_dtype_is_refused(folder, device, dtype, words):
     with pytest.raises(ModelUnavailable, match=words):
         load_model(str(folder), device=device, dtype=dtype)
+
+
+def test_loading_tells_its_parts_and_ends_with_all_bytes_read(folder):
+    told = []
+    load_model(str(folder), device="cpu", told=told.append)
+    assert [progress.part for progress in told[::2]] == ["text_encoder", "text_encoder_2", "unet", "vae"]
+    assert {progress.doing for progress in told} == {"read"}
+    done = [progress.done_bytes for progress in told]
+    assert done == sorted(done) and done[0] == 0
+    assert done[-1] == told[-1].total_bytes > 0
+
+
+def test_a_loading_that_is_left_stays_left(folder):
+    def leave(_progress):
+        raise Stopped("left")
+
+    with pytest.raises(Stopped):
+        load_model(str(folder), device="cpu", told=leave)
+
+
+def _lose_a_tensor(folder):
+    path = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    tensors = load_file(path)
+    tensors.pop("conv_out.weight")
+    save_file(tensors, path, metadata={"format": "pt"})
+
+
+def _lose_a_shard(folder):
+    path = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    path.rename(path.with_name("diffusion_pytorch_model-00001-of-00002.safetensors"))
+
+
+def _lose_a_part(folder):
+    shutil.rmtree(folder / "text_encoder_2")
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (_cut_off, "of its .* bytes"),
+        (_remove_weights, "holds no .safetensors weights"),
+        (_pickle_instead, "diffusion_pytorch_model.bin is a pickled file, .* never loaded"),
+        (_lose_a_tensor, "lacks conv_out.weight"),
+        (_lose_a_shard, "1 of 2 weight files"),
+        (_lose_a_part, "text_encoder_2 is not there"),
+    ],
+)
+def test_each_damage_is_called_by_its_name(folder, damage, said):
+    damage(folder)
+    with pytest.raises(ModelUnavailable, match=said):
+        load_model(str(folder), device="cpu")
+
+
+def test_a_folder_that_vanishes_while_it_is_read_is_said(folder):
+    with pytest.raises(ModelUnavailable, match="is no longer at"):
+        load_model(
+            str(folder), device="cpu", told=lambda _progress: shutil.rmtree(folder, ignore_errors=True)
+        )
+
+
+def test_too_little_memory_is_said_before_weights_are_read(folder, monkeypatch):
+    told = []
+    free = SimpleNamespace(available=100_000)
+    monkeypatch.setattr("gspn_core.models.loading.psutil.virtual_memory", lambda: free)
+    with pytest.raises(
+        ModelUnavailable, match="GB of memory in float32 and 0.0 GB are free.*bfloat16 halves"
+    ):
+        load_model(str(folder), device="cpu", dtype="float32", told=told.append)
+    assert told == []
+
+
+@pytest.mark.parametrize("name", ["weights.ckpt", "weights.bin"])
+def test_a_pickled_checkpoint_is_never_opened(tmp_path, name):
+    path = tmp_path / name
+    path.write_bytes(b"whatever")
+    path.chmod(0)
+    with pytest.raises(
+        ModelUnavailable, match="is a pickled file, which can hold a program and is never loaded"
+    ):
+        load_model(str(path), device="cpu")
+
+
+def test_the_half_precision_files_are_taken_where_half_is_asked_for(folder):
+    path = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    assert part_weights(folder / "unet").variant is None
+    half = {name: tensor.half() for name, tensor in load_file(path).items()}
+    save_file(half, path.with_name("diffusion_pytorch_model.fp16.safetensors"), metadata={"format": "pt"})
+    assert part_weights(folder / "unet", prefer_half=True).variant == "fp16"
+    assert part_weights(folder / "unet").variant is None
+    path.unlink()
+    assert part_weights(folder / "unet").variant == "fp16"
+    assert load_model(str(folder), device="cpu", dtype="float32").pipeline.unet.dtype == torch.float32
+
+
+def test_weights_in_several_files_load_as_one(folder, tiny_pipeline):
+    shutil.rmtree(folder / "unet")
+    tiny_pipeline.unet.save_pretrained(folder / "unet", max_shard_size="200KB")
+    assert len(part_weights(folder / "unet").files) > 1
+    model = load_model(str(folder), device="cpu", dtype="float32")
+    before, after = tiny_pipeline.unet.state_dict(), model.pipeline.unet.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_another_vae_takes_the_place_of_the_models_own_in_the_dtype_of_the_rest(
+    folder, tiny_pipeline, tmp_path
+):
+    shutil.copytree(folder / "vae", tmp_path / "vae")
+    weights = tmp_path / "vae" / "diffusion_pytorch_model.safetensors"
+    save_file(
+        {name: tensor * 0.5 for name, tensor in load_file(weights).items()},
+        weights,
+        metadata={"format": "pt"},
+    )
+    extras = Extras(vae=str(tmp_path / "vae"))
+    model = load_model(str(folder), device="cpu", dtype="bfloat16", extras=extras)
+    assert model.pipeline.vae.dtype == torch.bfloat16
+    own = tiny_pipeline.vae.decoder.conv_in.weight
+    assert torch.allclose(model.pipeline.vae.decoder.conv_in.weight.float(), own * 0.5, atol=1e-2)
+    assert model.card.fingerprint != find_card(str(folder), device="cpu", dtype="bfloat16").fingerprint
+
+
+@pytest.mark.parametrize("mixer", ["gspn", "linear"])
+def test_an_adapter_from_elsewhere_offers_its_mixer(folder, tiny_model, tmp_path, mixer):
+    tiny_model.adapters[mixer].save(tmp_path / "adapter")
+    model = load_model(str(folder), device="cpu", extras=Extras(adapter=str(tmp_path / "adapter")))
+    assert mixer in model.card.mixers and set(model.adapters) == {mixer}
+
+
+def test_a_folder_that_is_no_adapter_is_refused(folder, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ModelUnavailable, match="holds neither a GSPN adapter"):
+        find_card(str(folder), extras=Extras(adapter=str(tmp_path / "empty")))
+
+
+def test_an_extra_that_is_nowhere_names_what_there_is(folder):
+    with pytest.raises(ModelUnavailable, match="no folder here and none of sdxl-vae-fp16-fix"):
+        find_card(str(folder), extras=Extras(vae="nowhere"))
+
+
+def test_a_refiner_loads_with_its_model_and_another_models_does_not(tmp_path, folder):
+    write_random_model(tmp_path / "model", "small")
+    write_random_refiner(tmp_path / "refiner", "small")
+    extras = Extras(refiner=str(tmp_path / "refiner"))
+    model = load_model(str(tmp_path / "model"), device="cpu", extras=extras)
+    assert model.refiner.config.cross_attention_dim == 16
+    config = tmp_path / "refiner" / "unet" / "config.json"
+    changed = json.loads(config.read_text()) | {"addition_time_embed_dim": 16}
+    config.write_text(json.dumps(changed))
+    with pytest.raises(ModelUnavailable, match="holds no refiner of this model"):
+        load_model(str(tmp_path / "model"), device="cpu", extras=extras)
+
+
+def test_sdxl_has_a_card_before_it_is_here_and_says_how_to_get_it(monkeypatch):
+    monkeypatch.setattr("gspn_core.models.catalog.cached_folder", lambda _snapshot: None)
+    monkeypatch.setattr("gspn_core.models.hub.cached_folder", lambda _snapshot, **_: None)
+    card = find_card("sdxl")
+    assert (card.base_px, card.targets[-1], card.mixers[0]) == (1024, 8192, "attention")
+
+    def refuse(*_, **__):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr("huggingface_hub.HfApi.get_paths_info", refuse)
+    with pytest.raises(ModelUnavailable, match="connect to the network, or give a local SDXL folder"):
+        load_model("sdxl", device="cpu")

@@ -1,0 +1,237 @@
+"""What SDXL's parts are made of, in full size and small, and the folder of configurations they load from.
+
+Knows no torch and holds no weights. The numbers of the full size are those of SDXL's public configurations.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal
+
+from gspn_core.models.catalog import WORLD_FOLDER
+
+SizeName = Literal["full", "small"]
+MAX_TOKENS = 77
+_WORD_BREAKS = ("<|startoftext|>", "<|endoftext|>")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """The configurations of a model's parts by their names, without what every SDXL shares.
+
+    refiner: the UNet of the refiner that goes with it, which reads the second text encoder alone.
+    """
+
+    unet: Mapping[str, Any]
+    vae: Mapping[str, Any]
+    text_encoder: Mapping[str, Any]
+    text_encoder_2: Mapping[str, Any]
+    refiner: Mapping[str, Any]
+
+
+_DOWN = ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D")
+_UP = ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D")
+_UNET = {
+    "_class_name": "UNet2DConditionModel",
+    "addition_embed_type": "text_time",
+    "use_linear_projection": True,
+    "down_block_types": _DOWN,
+    "up_block_types": _UP,
+}
+_VAE = {
+    "_class_name": "AutoencoderKL",
+    "down_block_types": ("DownEncoderBlock2D",) * 4,
+    "up_block_types": ("UpDecoderBlock2D",) * 4,
+    "latent_channels": 4,
+    "scaling_factor": 0.13025,
+}
+_SCHEDULER = {
+    "_class_name": "EulerDiscreteScheduler",
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "num_train_timesteps": 1000,
+    "prediction_type": "epsilon",
+    "interpolation_type": "linear",
+    "timestep_spacing": "leading",
+    "steps_offset": 1,
+    "use_karras_sigmas": False,
+}
+
+LAYOUTS: Mapping[SizeName, Layout] = MappingProxyType(
+    {
+        "full": Layout(
+            unet={
+                **_UNET,
+                "sample_size": 128,
+                "block_out_channels": (320, 640, 1280),
+                "layers_per_block": 2,
+                "transformer_layers_per_block": (1, 2, 10),
+                "attention_head_dim": (5, 10, 20),
+                "cross_attention_dim": 2048,
+                "addition_time_embed_dim": 256,
+                "projection_class_embeddings_input_dim": 1280 + 6 * 256,
+            },
+            vae={
+                **_VAE,
+                "block_out_channels": (128, 256, 512, 512),
+                "layers_per_block": 2,
+                "sample_size": 1024,
+                "force_upcast": True,
+            },
+            text_encoder={
+                "vocab_size": 49408,
+                "hidden_size": 768,
+                "intermediate_size": 3072,
+                "num_hidden_layers": 12,
+                "num_attention_heads": 12,
+                "projection_dim": 768,
+                "hidden_act": "quick_gelu",
+            },
+            text_encoder_2={
+                "vocab_size": 49408,
+                "hidden_size": 1280,
+                "intermediate_size": 5120,
+                "num_hidden_layers": 32,
+                "num_attention_heads": 20,
+                "projection_dim": 1280,
+                "hidden_act": "gelu",
+            },
+            refiner={
+                **_UNET,
+                "sample_size": 128,
+                "block_out_channels": (384, 768, 1536, 1536),
+                "down_block_types": (*_DOWN, "DownBlock2D"),
+                "up_block_types": ("UpBlock2D", *_UP),
+                "layers_per_block": 2,
+                "transformer_layers_per_block": 4,
+                "attention_head_dim": (6, 12, 24, 24),
+                "cross_attention_dim": 1280,
+                "addition_time_embed_dim": 256,
+                "projection_class_embeddings_input_dim": 1280 + 5 * 256,
+            },
+        ),
+        "small": Layout(
+            unet={
+                **_UNET,
+                "sample_size": 8,
+                "block_out_channels": (16, 32, 32),
+                "layers_per_block": 1,
+                "transformer_layers_per_block": (1, 1, 2),
+                "norm_num_groups": 8,
+                "attention_head_dim": (2, 4, 4),
+                "cross_attention_dim": 32,
+                "addition_time_embed_dim": 8,
+                "projection_class_embeddings_input_dim": 16 + 6 * 8,
+            },
+            vae={
+                **_VAE,
+                "block_out_channels": (8, 8, 16, 16),
+                "layers_per_block": 1,
+                "norm_num_groups": 4,
+                "sample_size": 64,
+                "force_upcast": False,
+            },
+            text_encoder={
+                "hidden_size": 16,
+                "intermediate_size": 32,
+                "num_hidden_layers": 2,
+                "num_attention_heads": 2,
+                "projection_dim": 16,
+                "hidden_act": "quick_gelu",
+            },
+            text_encoder_2={
+                "hidden_size": 16,
+                "intermediate_size": 32,
+                "num_hidden_layers": 2,
+                "num_attention_heads": 2,
+                "projection_dim": 16,
+                "hidden_act": "gelu",
+            },
+            refiner={
+                **_UNET,
+                "sample_size": 8,
+                "block_out_channels": (16, 32, 32),
+                "layers_per_block": 1,
+                "transformer_layers_per_block": (1, 1, 1),
+                "norm_num_groups": 8,
+                "attention_head_dim": (2, 4, 4),
+                "cross_attention_dim": 16,
+                "addition_time_embed_dim": 8,
+                "projection_class_embeddings_input_dim": 16 + 5 * 8,
+            },
+        ),
+    }
+)
+
+
+def text_config(config: Mapping[str, Any], *, words: int) -> dict[str, Any]:
+    """Return a text encoder's configuration for a tokenizer whose last two words are its breaks."""
+    return {
+        "vocab_size": words,
+        "max_position_embeddings": MAX_TOKENS,
+        "bos_token_id": words - 2,
+        "eos_token_id": words - 1,
+        "pad_token_id": words - 1,
+        **config,
+    }
+
+
+def write_configs(folder: Path, layout: Layout) -> None:
+    """Write everything of an SDXL folder but its weights and tokenizers."""
+    _write_json(folder / "model_index.json", _index())
+    _write_json(folder / "scheduler" / "scheduler_config.json", _SCHEDULER)
+    _write_json(folder / "unet" / "config.json", layout.unet)
+    _write_json(folder / "vae" / "config.json", layout.vae)
+    words = layout.text_encoder.get("vocab_size") or len(_embedded_tokenizer()["model"]["vocab"])
+    for name, kind in (("text_encoder", "CLIPTextModel"), ("text_encoder_2", "CLIPTextModelWithProjection")):
+        config = text_config(getattr(layout, name), words=words)
+        told = {"architectures": [kind], "model_type": "clip_text_model", **config}
+        _write_json(folder / name / "config.json", told)
+
+
+def write_tokenizers(folder: Path, layout: Layout) -> None:
+    """Write the embedded model's tokenizer as both, filled up to as many words as the layout's text encoders.
+
+    What is filled in never occurs in a prompt; the two breaks keep the last two ids, as in CLIP's own.
+    """
+    told = _embedded_tokenizer()
+    words = layout.text_encoder.get("vocab_size") or len(told["model"]["vocab"])
+    vocab = {word: i for word, i in told["model"]["vocab"].items() if word not in _WORD_BREAKS}
+    vocab |= {f"<|unused-{i}|>": i for i in range(len(vocab), words - len(_WORD_BREAKS))}
+    vocab |= {word: words - len(_WORD_BREAKS) + i for i, word in enumerate(_WORD_BREAKS)}
+    told["model"]["vocab"] = vocab
+    for token in told["added_tokens"]:
+        token["id"] = vocab[token["content"]]
+    start, end = _WORD_BREAKS
+    told["post_processor"] |= {"cls": [start, vocab[start]], "sep": [end, vocab[end]]}
+    config = json.loads((WORLD_FOLDER / "tokenizer" / "tokenizer_config.json").read_text(encoding="utf-8"))
+    for name in ("tokenizer", "tokenizer_2"):
+        _write_json(folder / name / "tokenizer.json", told)
+        _write_json(folder / name / "tokenizer_config.json", config)
+
+
+def _index() -> dict[str, Any]:
+    parts = {
+        "scheduler": ("diffusers", "EulerDiscreteScheduler"),
+        "text_encoder": ("transformers", "CLIPTextModel"),
+        "text_encoder_2": ("transformers", "CLIPTextModelWithProjection"),
+        "tokenizer": ("transformers", "CLIPTokenizer"),
+        "tokenizer_2": ("transformers", "CLIPTokenizer"),
+        "unet": ("diffusers", "UNet2DConditionModel"),
+        "vae": ("diffusers", "AutoencoderKL"),
+    }
+    return {"_class_name": "StableDiffusionXLPipeline", "force_zeros_for_empty_prompt": True, **parts}
+
+
+def _embedded_tokenizer() -> dict[str, Any]:
+    return json.loads((WORLD_FOLDER / "tokenizer" / "tokenizer.json").read_text(encoding="utf-8"))
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
