@@ -17,7 +17,16 @@ from typing import Any, Literal, get_args
 from gspn_core.errors import BadSetting, UnsupportedSize
 
 Mixer = Literal["gspn", "attention", "neighborhood", "linear"]
-SchedulerName = Literal["euler", "dpm++2m", "dpm++2m-karras", "unipc", "ddim"]
+SchedulerName = Literal[
+    "euler",
+    "euler-karras",
+    "dpm++2m",
+    "dpm++2m-karras",
+    "dpm++2m-sde",
+    "dpm++2m-sde-karras",
+    "unipc",
+    "ddim",
+]
 DilationScope = Literal["down", "all"]
 
 MAX_PROMPT_CHARACTERS = 2000

@@ -18,11 +18,17 @@ from diffusers import (
 from gspn_core.events import StepWeights
 from gspn_core.settings import SchedulerName, Settings
 
+_KARRAS = {"use_karras_sigmas": True}
 _DPM = {"algorithm_type": "dpmsolver++"}
+_SDE = {"algorithm_type": "sde-dpmsolver++"}
+_STOCHASTIC = ("sde-dpmsolver++", "sde-dpmsolver")
 _CLASSES: Mapping[SchedulerName, tuple[type[SchedulerMixin], Mapping[str, Any]]] = {
     "euler": (EulerDiscreteScheduler, {}),
+    "euler-karras": (EulerDiscreteScheduler, _KARRAS),
     "dpm++2m": (DPMSolverMultistepScheduler, _DPM),
-    "dpm++2m-karras": (DPMSolverMultistepScheduler, {**_DPM, "use_karras_sigmas": True}),
+    "dpm++2m-karras": (DPMSolverMultistepScheduler, {**_DPM, **_KARRAS}),
+    "dpm++2m-sde": (DPMSolverMultistepScheduler, _SDE),
+    "dpm++2m-sde-karras": (DPMSolverMultistepScheduler, {**_SDE, **_KARRAS}),
     "unipc": (UniPCMultistepScheduler, {}),
     "ddim": (DDIMScheduler, {"set_alpha_to_one": True, "clip_sample": False}),
 }
@@ -40,6 +46,11 @@ def make_scheduler(
     if sample_is_mixed and cls is UniPCMultistepScheduler:
         options = {**options, "disable_corrector": list(range(config["num_train_timesteps"]))}
     return cls.from_config(dict(config), **options)
+
+
+def step_options(scheduler: SchedulerMixin, generator: torch.Generator) -> dict[str, Any]:
+    """Return what a step is given besides the sample: the source of noise where it adds some."""
+    return {"generator": generator} if scheduler.config.get("algorithm_type") in _STOCHASTIC else {}
 
 
 def set_last_timesteps(

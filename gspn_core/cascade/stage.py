@@ -24,7 +24,13 @@ from gspn_core.cascade.guidance import (
     match_statistics,
 )
 from gspn_core.cascade.model import Model
-from gspn_core.cascade.schedule import cosine_weights, denoised, make_scheduler, set_last_timesteps
+from gspn_core.cascade.schedule import (
+    cosine_weights,
+    denoised,
+    make_scheduler,
+    set_last_timesteps,
+    step_options,
+)
 from gspn_core.events import StepWeights
 from gspn_core.plan import StagePlan
 
@@ -62,7 +68,9 @@ class StageSampler:
 
         z_ref: the encoded picture of the stage before, at this stage's size; None in the base stage.
         """
-        noise = self._noise()
+        generator = stage_generator(self.settings.seed, self.stage.index)
+        noise = self._noise(generator)
+        options = step_options(self.scheduler, generator)
         if z_ref is None:
             x = noise * self.scheduler.init_noise_sigma
         else:
@@ -76,7 +84,7 @@ class StageSampler:
             if z_ref is not None and self.weights[i].dilated:
                 noise_pred = self._mix_dilated(x, noise_pred, t, self.weights[i])
             estimate = denoised(self.scheduler, model_input, noise_pred, float(t))
-            x = self.scheduler.step(noise_pred, t, x, return_dict=False)[0]
+            x = self.scheduler.step(noise_pred, t, x, return_dict=False, **options)[0]
             yield Step(number=i + 1, denoised=estimate)
         return x if z_ref is None else match_statistics(x, z_ref)
 
@@ -93,12 +101,11 @@ class StageSampler:
             dilated = self._predict(self.scheduler.scale_model_input(blurred, t), t)
         return (1 - weights.c2) * noise_pred + weights.c2 * dilated
 
-    def _noise(self) -> torch.Tensor:
+    def _noise(self, generator: torch.Generator) -> torch.Tensor:
         unet = self.model.pipeline.unet
         factor = self.model.pipeline.vae_scale_factor
         size = self.stage.size
         shape = (1, unet.config.in_channels, size.height // factor, size.width // factor)
-        generator = stage_generator(self.settings.seed, self.stage.index)
         return torch.randn(shape, generator=generator).to(unet.device)
 
 

@@ -31,8 +31,11 @@ _BAND_PX = 512
 _PACKAGES = ("torch", "diffusers", "transformers", "pillow")
 SAMPLERS = {
     "euler": "Euler",
+    "euler-karras": "Euler Karras",
     "dpm++2m": "DPM++ 2M",
     "dpm++2m-karras": "DPM++ 2M Karras",
+    "dpm++2m-sde": "DPM++ 2M SDE",
+    "dpm++2m-sde-karras": "DPM++ 2M SDE Karras",
     "unipc": "UniPC",
     "ddim": "DDIM",
 }

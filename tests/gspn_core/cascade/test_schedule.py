@@ -3,7 +3,13 @@ import math
 import pytest
 import torch
 
-from gspn_core.cascade.schedule import cosine_weights, denoised, make_scheduler, set_last_timesteps
+from gspn_core.cascade.schedule import (
+    cosine_weights,
+    denoised,
+    make_scheduler,
+    set_last_timesteps,
+    step_options,
+)
 from gspn_core.settings import CHOICES, Settings
 
 SCHEDULERS = CHOICES["scheduler"]
@@ -18,7 +24,10 @@ def test_a_stage_runs_the_last_timesteps_of_the_whole_schedule(name, tiny_pipeli
     assert torch.all(last[:-1] > last[1:])
 
 
-@pytest.mark.parametrize("name", SCHEDULERS)
+STOCHASTIC = [name for name in SCHEDULERS if "sde" in name]
+
+
+@pytest.mark.parametrize("name", [name for name in SCHEDULERS if name not in STOCHASTIC])
 def test_steps_with_the_true_noise_lead_back_to_the_latents(name, tiny_pipeline):
     scheduler = make_scheduler(name, tiny_pipeline.scheduler.config)
     generator = torch.Generator().manual_seed(0)
@@ -31,6 +40,26 @@ def test_steps_with_the_true_noise_lead_back_to_the_latents(name, tiny_pipeline)
         torch.testing.assert_close(denoised(scheduler, model_input, noise, float(t)), z, atol=0.02, rtol=0.02)
         x = scheduler.step(noise, t, x, return_dict=False)[0]
     torch.testing.assert_close(x, z, atol=0.05, rtol=0.02)
+
+
+@pytest.mark.parametrize("name", STOCHASTIC)
+def test_steps_that_add_noise_lead_back_too_where_it_is_seen(name, tiny_pipeline):
+    scheduler = make_scheduler(name, tiny_pipeline.scheduler.config)
+    generator = torch.Generator().manual_seed(0)
+    z = torch.randn(1, 4, 8, 8, generator=generator)
+    timesteps = set_last_timesteps(scheduler, 20, 8, torch.device("cpu"))
+    x = scheduler.add_noise(z, torch.randn(z.shape, generator=generator), timesteps[:1])
+    for index, t in enumerate(timesteps, start=12):
+        alpha, sigma = scheduler._sigma_to_alpha_sigma_t(scheduler.sigmas[index])
+        seen = (x - alpha * z) / sigma
+        x = scheduler.step(seen, t, x, return_dict=False, **step_options(scheduler, generator))[0]
+    torch.testing.assert_close(x, z, atol=0.02, rtol=0.02)
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_only_a_stochastic_scheduler_is_given_a_source_of_noise(name, tiny_pipeline):
+    scheduler = make_scheduler(name, tiny_pipeline.scheduler.config)
+    assert bool(step_options(scheduler, torch.Generator())) is (name in STOCHASTIC)
 
 
 def test_weights_follow_the_formula():

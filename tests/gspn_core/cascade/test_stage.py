@@ -1,6 +1,7 @@
 """One test for each defect of the published cascade that this one mends, and for what each setting does."""
 
 import dataclasses
+import itertools
 
 import pytest
 import torch
@@ -105,14 +106,21 @@ def test_the_dilated_branch_is_skipped_below_its_least_weight(sampler, z_ref):
     assert len(_unet_inputs(made, z_ref)) == made.model_calls == STAGE.steps + wanted
 
 
-def test_noise_comes_from_seed_and_stage_alone(sampler, z_ref):
+@pytest.mark.parametrize("name", ["euler", "dpm++2m-sde", "dpm++2m-sde-karras"])
+def test_noise_comes_from_seed_and_stage_alone(name, sampler, z_ref):
     torch.manual_seed(1)
-    first = _run(sampler(), z_ref)
+    first = _run(sampler(scheduler=name), z_ref)
     torch.manual_seed(2)
     state = torch.get_rng_state()
-    assert torch.equal(_run(sampler(), z_ref), first)
+    assert torch.equal(_run(sampler(scheduler=name), z_ref), first)
     assert torch.equal(torch.get_rng_state(), state)
-    assert not torch.equal(_run(sampler(seed=8), z_ref), first)
+    assert not torch.equal(_run(sampler(scheduler=name, seed=8), z_ref), first)
+
+
+def test_no_two_schedulers_give_the_same_latents(sampler, z_ref):
+    found = {name: _run(sampler(scheduler=name), z_ref) for name in CHOICES["scheduler"]}
+    for one, other in itertools.combinations(found, 2):
+        assert not torch.equal(found[one], found[other]), (one, other)
 
 
 def test_stages_of_one_seed_draw_different_noise():
@@ -144,10 +152,7 @@ def test_the_base_stage_starts_from_noise_and_takes_any_aspect(sampler):
         {"dilated_min_weight": 0.1},
         {"dilation_scope": "all"},
         {"guidance_scale": 6.0},
-        {"scheduler": "ddim"},
-        {"scheduler": "unipc"},
-        {"scheduler": "dpm++2m"},
-        {"scheduler": "dpm++2m-karras"},
+        *({"scheduler": name} for name in CHOICES["scheduler"] if name != "euler"),
     ],
     ids=str,
 )
@@ -170,4 +175,4 @@ def test_the_skip_residual_reaches_the_latents_under_every_scheduler(name, sampl
         monkeypatch.setattr(made, "_predict", lambda model_input, _t: torch.zeros_like(model_input))
         return torch.corrcoef(torch.stack([_run(made, z_ref).flatten(), z_ref.flatten()]))[0, 1]
 
-    assert likeness(0.1) > likeness(10.0) + 0.05
+    assert likeness(0.1) > likeness(10.0) + 0.03
