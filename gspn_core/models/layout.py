@@ -124,9 +124,9 @@ LAYOUTS: Mapping[SizeName, Layout] = MappingProxyType(
                 "transformer_layers_per_block": (1, 1, 2),
                 "norm_num_groups": 8,
                 "attention_head_dim": (2, 4, 4),
-                "cross_attention_dim": 32,
+                "cross_attention_dim": 16 + 24,
                 "addition_time_embed_dim": 8,
-                "projection_class_embeddings_input_dim": 16 + 6 * 8,
+                "projection_class_embeddings_input_dim": 24 + 6 * 8,
             },
             vae={
                 **_VAE,
@@ -145,11 +145,11 @@ LAYOUTS: Mapping[SizeName, Layout] = MappingProxyType(
                 "hidden_act": "quick_gelu",
             },
             text_encoder_2={
-                "hidden_size": 16,
-                "intermediate_size": 32,
+                "hidden_size": 24,
+                "intermediate_size": 48,
                 "num_hidden_layers": 2,
                 "num_attention_heads": 2,
-                "projection_dim": 16,
+                "projection_dim": 24,
                 "hidden_act": "gelu",
             },
             refiner={
@@ -160,9 +160,9 @@ LAYOUTS: Mapping[SizeName, Layout] = MappingProxyType(
                 "transformer_layers_per_block": (1, 1, 1),
                 "norm_num_groups": 8,
                 "attention_head_dim": (2, 4, 4),
-                "cross_attention_dim": 16,
+                "cross_attention_dim": 24,
                 "addition_time_embed_dim": 8,
-                "projection_class_embeddings_input_dim": 16 + 5 * 8,
+                "projection_class_embeddings_input_dim": 24 + 5 * 8,
             },
         ),
     }

@@ -38,8 +38,9 @@ from gspn_core.models.catalog import (
     model_folder,
     read_json,
 )
-from gspn_core.models.hub import SDXL, Snapshot, fetch
-from gspn_core.models.weights import PartWeights, part_weights
+from gspn_core.models.hub import SDXL, SDXL_TOKENIZERS, Snapshot, fetch
+from gspn_core.models.single_file import config_folder, read_single_file
+from gspn_core.models.weights import PartWeights, count_of, part_weights, read_header
 from gspn_core.runtime.device import pick_device, pick_dtype
 
 Told = Callable[[ModelProgress], None]
@@ -78,7 +79,8 @@ def load_model(
             if name_or_path == SDXL.name and not folder.exists():
                 folder = _fetched(SDXL, told)
             loader = _Loader(folder, where, kind, told)
-            pipeline = loader.pipeline(vae_folder=_extra_folder(extras.vae, told))
+            vae_folder = _extra_folder(extras.vae, told)
+            pipeline = loader.file(vae_folder) if folder.is_file() else loader.pipeline(vae_folder)
             adapters = {}
             for mixer, name in ADAPTER_FOLDERS.items():
                 if mixer in card.mixers and (folder / name).is_dir():
@@ -126,18 +128,20 @@ class _Loader:
             name: self.part(name, folders[name], kind, weights[name], dtypes[name])
             for name, kind in _PARTS.items()
         }
-        index = read_json(self.folder / "model_index.json", str(self.folder))
-        pipeline = StableDiffusionXLPipeline(
-            **parts,
-            tokenizer=self._tokenizer("tokenizer", parts["text_encoder"]),
-            tokenizer_2=self._tokenizer("tokenizer_2", parts["text_encoder_2"]),
-            scheduler=EulerDiscreteScheduler.from_pretrained(
-                self.folder / "scheduler", local_files_only=True
-            ),
-            force_zeros_for_empty_prompt=bool(index.get("force_zeros_for_empty_prompt", True)),
-            add_watermarker=False,
-        )
-        pipeline.set_progress_bar_config(disable=True)
+        return self._joined(self.folder, parts)
+
+    def file(self, vae_folder: Path | None) -> StableDiffusionXLPipeline:
+        """Return the pipeline of a checkpoint in one file, its VAE from a folder where one is given."""
+        count, self.total_bytes = count_of(read_header(self.folder)), self.folder.stat().st_size
+        weights = PartWeights(variant=None, files=(self.folder,), count=count)
+        self._check_memory({"checkpoint": weights})
+        vae = None if vae_folder is None else self.part("vae", vae_folder, AutoencoderKL)
+        self._tell("checkpoint")
+        with config_folder(self.folder, lambda: _fetched(SDXL_TOKENIZERS, self.told)) as configs:
+            parts = read_single_file(self.folder, configs, self.kind, vae)
+            pipeline = self._joined(configs, {name: self._ready(part) for name, part in parts.items()})
+        self.done_bytes += weights.file_bytes
+        self._tell("checkpoint")
         return pipeline
 
     def part(
@@ -169,9 +173,7 @@ class _Loader:
             )
         self.done_bytes += weights.file_bytes
         self._tell(name)
-        module = module.to(self.where).eval().requires_grad_(False)
-        convolves = isinstance(module, (UNet2DConditionModel, AutoencoderKL))
-        return module.to(memory_format=torch.channels_last) if convolves else module
+        return self._ready(module)
 
     def refiner(self, folder: Path, pipeline: StableDiffusionXLPipeline) -> UNet2DConditionModel:
         """Return a refiner's UNet; it reads what the model's second text encoder writes."""
@@ -186,8 +188,28 @@ class _Loader:
             )
         return unet
 
-    def _tokenizer(self, name: str, encoder: nn.Module) -> CLIPTokenizer:
-        tokenizer = CLIPTokenizer.from_pretrained(self.folder / name, local_files_only=True)
+    def _ready(self, module: nn.Module) -> nn.Module:
+        """Return a part on the device, wanting no gradient."""
+        module = module.to(self.where).eval().requires_grad_(False)
+        convolves = isinstance(module, (UNet2DConditionModel, AutoencoderKL))
+        return module.to(memory_format=torch.channels_last) if convolves else module
+
+    def _joined(self, configs: Path, parts: dict[str, nn.Module]) -> StableDiffusionXLPipeline:
+        """Return the pipeline of ready parts, with the tokenizers and the scheduler of a folder."""
+        index = read_json(configs / "model_index.json", str(configs))
+        pipeline = StableDiffusionXLPipeline(
+            **parts,
+            tokenizer=self._tokenizer(configs / "tokenizer", parts["text_encoder"]),
+            tokenizer_2=self._tokenizer(configs / "tokenizer_2", parts["text_encoder_2"]),
+            scheduler=EulerDiscreteScheduler.from_pretrained(configs / "scheduler"),
+            force_zeros_for_empty_prompt=bool(index.get("force_zeros_for_empty_prompt", True)),
+            add_watermarker=False,
+        )
+        pipeline.set_progress_bar_config(disable=True)
+        return pipeline
+
+    def _tokenizer(self, folder: Path, encoder: nn.Module) -> CLIPTokenizer:
+        tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
         if len(tokenizer) != encoder.config.vocab_size:
             raise ModelUnavailable(
                 f"a tokenizer in {self.folder} has {len(tokenizer)} words where its text encoder has "

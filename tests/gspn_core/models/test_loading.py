@@ -273,7 +273,7 @@ def test_a_refiner_loads_with_its_model_and_another_models_does_not(tmp_path):
     write_random_refiner(tmp_path / "refiner", "small")
     extras = Extras(refiner=str(tmp_path / "refiner"))
     model = load_model(str(tmp_path / "model"), device="cpu", extras=extras)
-    assert model.refiner.config.cross_attention_dim == 16
+    assert model.refiner.config.cross_attention_dim == 24
     config = tmp_path / "refiner" / "unet" / "config.json"
     changed = json.loads(config.read_text()) | {"addition_time_embed_dim": 16}
     config.write_text(json.dumps(changed))

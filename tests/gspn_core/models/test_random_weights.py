@@ -43,9 +43,9 @@ def test_what_is_written_is_told_and_is_all_there(tmp_path):
 def test_a_random_folder_loads_and_predicts_noise_of_unit_size(small):
     unet = load_model(str(small), device="cpu", dtype="float32").pipeline.unet
     sample = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
-    embeds = {"text_embeds": torch.zeros(1, 16), "time_ids": torch.full((1, 6), 64.0)}
+    embeds = {"text_embeds": torch.zeros(1, 24), "time_ids": torch.full((1, 6), 64.0)}
     with torch.inference_mode():
-        predicted = unet(sample, 500, torch.zeros(1, 77, 32), added_cond_kwargs=embeds).sample
+        predicted = unet(sample, 500, torch.zeros(1, 77, 40), added_cond_kwargs=embeds).sample
     assert 0.1 < predicted.std() < 10
 
 

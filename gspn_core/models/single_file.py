@@ -1,0 +1,78 @@
+"""An SDXL checkpoint in one .safetensors file, in the layout that other tools write.
+
+Such a file holds the weights alone. What its parts are made of comes from a folder of its name beside it
+where there is one, else from SDXL's own configurations; so do the tokenizers.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, StableDiffusionXLPipeline
+from torch import nn
+
+from gspn_core.errors import ModelUnavailable
+from gspn_core.models.layout import LAYOUTS, write_configs
+
+_TOKENIZERS = ("tokenizer", "tokenizer_2")
+
+
+@contextmanager
+def config_folder(path: Path, sdxls_tokenizers: Callable[[], Path]) -> Iterator[Path]:
+    """Yield a folder of the checkpoint's configurations and tokenizers.
+
+    sdxls_tokenizers: returns the folder of SDXL's own; raises ModelUnavailable where they are not to be had.
+    """
+    beside = path.with_suffix("")
+    if (beside / "model_index.json").is_file() and all((beside / name).is_dir() for name in _TOKENIZERS):
+        yield beside
+        return
+    try:
+        there = beside if (beside / "tokenizer").is_dir() else sdxls_tokenizers()
+    except ModelUnavailable as error:
+        raise ModelUnavailable(
+            f"{path.name} holds no tokenizers, as such files do: put the folders tokenizer and "
+            f"tokenizer_2 of any SDXL into {beside}, or go online once."
+        ) from error
+    with tempfile.TemporaryDirectory(prefix="gspn-configs-") as name:
+        folder = Path(name)
+        write_configs(folder, LAYOUTS["full"])
+        for tokenizer in _TOKENIZERS:
+            found = there / tokenizer if (there / tokenizer).is_dir() else there / "tokenizer"
+            shutil.copytree(found, folder / tokenizer)
+        yield folder
+
+
+def read_single_file(
+    path: Path, configs: Path, dtype: torch.dtype, vae: AutoencoderKL | None
+) -> dict[str, nn.Module]:
+    """Return the parts of a checkpoint by their names in a pipeline, the VAE in float32 unless it is given.
+
+    Raises ModelUnavailable where the file lacks weights that its configuration asks for.
+    """
+    if vae is None:
+        vae = AutoencoderKL.from_single_file(
+            str(path), config=str(configs), subfolder="vae", torch_dtype=torch.float32, local_files_only=True
+        )
+    pipeline = StableDiffusionXLPipeline.from_single_file(
+        str(path),
+        config=str(configs),
+        vae=vae,
+        torch_dtype=dtype,
+        local_files_only=True,
+        add_watermarker=False,
+    )
+    parts = {name: getattr(pipeline, name) for name in ("text_encoder", "text_encoder_2", "unet", "vae")}
+    for name, part in parts.items():
+        missing = [key for key, tensor in part.state_dict().items() if tensor.is_meta]
+        if missing:
+            raise ModelUnavailable(
+                f"{path} lacks {missing[0]} and {len(missing) - 1} more of its {name}; copy it again, or put "
+                f"its configuration into {path.with_suffix('')}."
+            )
+    return parts
