@@ -24,12 +24,23 @@ from gspn_core.settings import Settings
 class Engine:
     """Run settings on one loaded model; one run at a time, the caller sees to that."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, *, memory_bytes: int | None = None) -> None:
+        """Take a loaded model. memory_bytes: the most that a stage may take; None for what there is."""
         self.model = model
+        self._memory_bytes = memory_bytes
+        self._paces: dict[tuple[Mixer, Size], Pace] = {}
+        self._machine = self._read_machine()
+
+    @property
+    def machine(self) -> Machine | None:
+        """Return what plans are made for, with all that was measured on it; None for a model of no shapes."""
+        if self._machine is None:
+            return None
+        return dataclasses.replace(self._machine, paces=tuple(self._paces.values()))
 
     def plan(self, settings: Settings) -> CascadePlan:
         """Return what a run of these settings would do; raise BadSetting with the reason if it cannot."""
-        plan = make_plan(settings, self.model.card)
+        plan = make_plan(settings, self.model.card, self.machine, self.model_calls)
         notice = truncation_notice(self.model.pipeline, settings.prompt)
         return plan if notice is None else dataclasses.replace(plan, notices=(*plan.notices, notice))
 
@@ -40,8 +51,13 @@ class Engine:
 
     def model_calls(self, stage: StagePlan) -> int:
         """Return how many times a stage evaluates the UNet on the guidance pair."""
-        weights = stage_weights(self.model.pipeline.scheduler.config, stage)
-        return stage.steps + sum(step.dilated for step in weights)
+        if stage.is_base:
+            return stage.steps
+        own = stage.settings
+        return _count_calls(
+            self._schedule, own.scheduler, stage.num_inference_steps, stage.steps, own.cosine_scale_2,
+            own.dilated_min_weight,
+        )  # fmt: skip
 
     @torch.inference_mode()
     def run(

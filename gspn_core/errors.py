@@ -22,6 +22,10 @@ class UnsupportedSize(BadSetting):
     """A target or aspect ratio that the model cannot reach."""
 
 
+class OverBudget(BadSetting):
+    """A run that does not fit into the memory there is, told before it starts."""
+
+
 class BadTensor(GspnError, ValueError):
     """A tensor of the wrong shape, dtype or device."""
 

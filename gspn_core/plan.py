@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from gspn_core.errors import BadSetting, UnsupportedSize
+from gspn_core.plan_fit import Choices, Machine, Prediction, Work, fit, least, tile_px
+from gspn_core.plan_shapes import Shapes
 from gspn_core.settings import MAX_SEED, OVERRIDABLE, Mixer, Override, Settings, aspect_ratio
 
 # To be raised by whoever changes what the same settings draw: the sampling loop, a mixer, the scan, a blur.
@@ -33,6 +35,10 @@ LATER_STAGES_ONLY = frozenset(
         "dilation_scope",
     }
 )
+
+# What a stage's record says of how it is computed and what that takes; `choices` that change the picture's
+# bytes are told apart in its key all the same.
+_NOT_IN_THE_PICTURE = frozenset({"choices", "calls", "peak_bytes", "seconds", "fits"})
 
 Value = TypeVar("Value")
 
@@ -64,7 +70,8 @@ class ModelCard:
     base_px: side of the square that the model was trained at; size_multiple: what both sides of its base
     size must be a multiple of; max_target_px: the largest target offered; mixers: the first is the default.
     read_words: returns a prompt's words that the model knows and those that it cannot know; None where it
-    takes any words. fingerprint: changes with the model's files and with what computes with them.
+    takes any words. fingerprint: changes with the model's files and with what computes with them. shapes: the
+    model in numbers, None where they are not known and nothing can be predicted.
     """
 
     name: str
@@ -83,6 +90,7 @@ class ModelCard:
     examples: tuple[str, ...] = ()
     read_words: Callable[[str], tuple[tuple[str, ...], tuple[str, ...]]] | None = None
     fingerprint: str = ""
+    shapes: Shapes | None = None
 
     @property
     def targets(self) -> tuple[int, ...]:
@@ -99,6 +107,8 @@ class StagePlan:
     settings: the run's settings as this stage reads them, with its own overrides in place.
     key: signature of everything that this stage's picture depends on, the stages before it included: equal
     keys on one machine mean equal bytes.
+    choices: how it is computed; calls: how often the UNet is evaluated on the guidance pair. peak_bytes,
+    seconds: what it will take, None where that cannot be told; fits: whether that is within the budget.
     """
 
     index: int
@@ -109,6 +119,11 @@ class StagePlan:
     vae_tile_px: int | None
     settings: Settings
     key: str = ""
+    choices: Choices = Choices()
+    calls: int | None = None
+    peak_bytes: int | None = None
+    seconds: float | None = None
+    fits: bool = True
 
     @property
     def is_base(self) -> bool:
@@ -118,23 +133,40 @@ class StagePlan:
 
 @dataclass(frozen=True, kw_only=True)
 class CascadePlan:
-    """Everything that a run will do; `settings` has no None left in it."""
+    """Everything that a run will do; `settings` has no None left in it.
+
+    budget_bytes: the memory that it was planned for, None where nothing was predicted.
+    """
 
     model: str
     settings: Settings
     stages: tuple[StagePlan, ...]
     notices: tuple[str, ...] = ()
+    budget_bytes: int | None = None
 
     @property
     def size(self) -> Size:
         """Return the last stage's size."""
         return self.stages[-1].size
 
+    @property
+    def too_large(self) -> StagePlan | None:
+        """Return the first stage that does not fit into the budget, None where all do."""
+        return next((stage for stage in self.stages if not stage.fits), None)
 
-def make_plan(settings: Settings, card: ModelCard) -> CascadePlan:
+
+Calls = Callable[[StagePlan], int]
+
+
+def make_plan(
+    settings: Settings, card: ModelCard, machine: Machine | None = None, calls: Calls | None = None
+) -> CascadePlan:
     """Return the plan of a run, or raise BadSetting with the reason why there is none.
 
     A seed of None is drawn here, so the plan (and what is written beside the picture) can repeat the run.
+    machine: where it will run; with it every stage's bytes and seconds are predicted, and it is computed in
+    the fastest way that fits. A stage that fits in no way says so: see `CascadePlan.too_large`. calls: tells
+    how often a stage evaluates the UNet; None takes one evaluation a step.
     """
     mixer = _or_default(settings.mixer, card.mixers[0])
     if mixer not in card.mixers:
@@ -174,11 +206,49 @@ def make_plan(settings: Settings, card: ModelCard) -> CascadePlan:
             vae_tile_px=card.vae_tile_px if max(size.height, size.width) > card.vae_tile_px else None,
             settings=own,
         )
+        if machine is not None and card.shapes is not None:
+            stage = _fitted(stage, card.shapes, machine, calls)
         before = stages[-1].key if stages else f"{MATHS_VERSION} {card.name} {card.fingerprint}"
         stages.append(dataclasses.replace(stage, key=_stage_key(before, stage)))
     return CascadePlan(
-        model=card.name, settings=resolved, stages=tuple(stages), notices=_notices(settings, card)
+        model=card.name,
+        settings=resolved,
+        stages=tuple(stages),
+        notices=_notices(settings, card),
+        budget_bytes=None if machine is None or card.shapes is None else machine.budget_bytes,
     )
+
+
+def work_of(stage: StagePlan, calls: Calls | None = None) -> Work:
+    """Return a stage as work to be fitted into a memory. The autoencoder's tiles are the model's own."""
+    return Work(
+        height=stage.size.height,
+        width=stage.size.width,
+        mixer=stage.settings.mixer,
+        calls=stage.steps if calls is None else calls(stage),
+        rows=1 if stage.settings.guidance_scale == 1.0 else 2,
+        has_reference=not stage.is_base,
+        tile_px=stage.vae_tile_px,
+    )
+
+
+def with_choices(stage: StagePlan, work: Work, way: Prediction, budget_bytes: int) -> StagePlan:
+    """Return a stage computed in some way, with what is predicted of it; its key is the caller's to make."""
+    return dataclasses.replace(
+        stage,
+        choices=way.choices,
+        vae_tile_px=tile_px(work, way.choices),
+        calls=work.calls,
+        peak_bytes=way.peak_bytes,
+        seconds=way.seconds,
+        fits=way.peak_bytes <= budget_bytes,
+    )
+
+
+def _fitted(stage: StagePlan, shapes: Shapes, machine: Machine, calls: Calls | None) -> StagePlan:
+    work = work_of(stage, calls)
+    way = fit(work, shapes, machine) or least(work, shapes, machine)
+    return with_choices(stage, work, way, machine.budget_bytes)
 
 
 def redo(
@@ -238,7 +308,11 @@ def _or_default(value: Value | None, default: Value) -> Value:
 def _stage_key(before: str, stage: StagePlan) -> str:
     """Return the signature of a stage after the stages with the signature `before`."""
     left_out = _IN_THE_STAGE | (LATER_STAGES_ONLY if stage.is_base else frozenset())
-    record = dataclasses.asdict(stage)
+    record = {
+        name: value for name, value in dataclasses.asdict(stage).items() if name not in _NOT_IN_THE_PICTURE
+    }
+    if stage.choices.float8_storage:
+        record["float8_storage"] = True
     told = {name: value for name, value in record.pop("settings").items() if name not in left_out}
     record = json.dumps([before, record, told], sort_keys=True)
     return hashlib.sha256(record.encode()).hexdigest()

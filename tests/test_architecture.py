@@ -10,13 +10,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-DATA = {"errors", "settings", "plan", "events"}
+DATA = {"errors", "settings", "plan_shapes", "plan_fit", "plan", "events"}
 
 # What each part of the project may import of the others.
 MAY_IMPORT = {
     "errors": set(),
     "settings": {"errors"},
-    "plan": {"errors", "settings"},
+    "plan_shapes": {"settings"},
+    "plan_fit": {"settings", "plan_shapes"},
+    "plan": {"errors", "settings", "plan_shapes", "plan_fit"},
     "events": {"errors", "settings", "plan"},
     "ops": {"errors"},
     "attention": {"errors", "settings", "ops"},

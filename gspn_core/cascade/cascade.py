@@ -16,6 +16,7 @@ from gspn_core.cascade.stage import StageSampler, Step
 from gspn_core.errors import Stopped
 from gspn_core.events import CascadeDone, Event, PlanReady, StageDone, StageStarted, StepDone, TileDone
 from gspn_core.plan import CascadePlan
+from gspn_core.runtime.machine import give_back
 from gspn_core.runtime.meter import Meter
 
 
@@ -79,13 +80,16 @@ def _run_stage(
         return lambda piece: TileDone(phase=phase, tile=piece[0], tiles=piece[1], **figures())
 
     try:
+        give_back(meter.device)
         meter.start()
         yield StageStarted(stage=stage, weights=sampler.weights)
         z_ref = None
         if image is not None:
             encoding = autoencoder.encode(to_sample(image, stage.size))
             z_ref = yield from told(encoding, tile_done("encode"))
+            give_back(meter.device)
         latents = yield from told(sampler.sample(z_ref), step_done)
+        give_back(meter.device)
         sample = yield from told(autoencoder.decode(latents), tile_done("decode"))
         image = to_image(sample)
         yield StageDone(stage=stage, image=image, seconds=meter.seconds, memory=meter.sample())

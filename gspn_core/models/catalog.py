@@ -13,6 +13,7 @@ from types import MappingProxyType
 
 from gspn_core.errors import ModelUnavailable
 from gspn_core.models.hub import EXTRAS, SDXL, Snapshot, cached_folder
+from gspn_core.models.shapes import SDXL_SHAPES, read_shapes
 from gspn_core.models.weights import PICKLED, read_header, refuse_pickled
 from gspn_core.plan import ModelCard
 from gspn_core.settings import Mixer
@@ -128,13 +129,15 @@ def find_card(
     Raises ModelUnavailable when there is no such model or it is of another kind.
     """
     if name_or_path == SDXL.name and not Path(name_or_path).exists():
-        card, told = SDXL_CARD, [SDXL.signature]
+        card, told, shapes = SDXL_CARD, [SDXL.signature], SDXL_SHAPES
     else:
         path = model_folder(name_or_path)
         if path.suffix.lower() in PICKLED:
             refuse_pickled(path)
         card = _file_card(path) if path.is_file() else _folder_card(path, name_or_path)
         told = _stats(path)
+        there = {mixer: name for mixer, name in ADAPTER_FOLDERS.items() if (path / name).is_dir()}
+        shapes = SDXL_SHAPES if path.is_file() else read_shapes(path, there)
     mixers, extra_told = _with_adapter(card, extras), []
     for name, value in dataclasses.asdict(extras).items():
         if value is not None:
@@ -148,7 +151,7 @@ def find_card(
         extra_told,
     ]
     fingerprint = hashlib.sha256(json.dumps(record).encode()).hexdigest()[:16]
-    return dataclasses.replace(card, mixers=mixers, fingerprint=fingerprint)
+    return dataclasses.replace(card, mixers=mixers, fingerprint=fingerprint, shapes=shapes)
 
 
 def local_models(folder: Path) -> tuple[str, ...]:

@@ -1,0 +1,116 @@
+"""A model's numbers from its folder: configs and headers of safetensors. Loads no weights and no torch."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from gspn_core.plan_shapes import Shapes, UNetShapes, VAEShapes
+from gspn_core.settings import Mixer
+
+# SDXL 1.0 (arXiv 2307.01952) as Stability AI published it, with its two text encoders.
+SDXL_SHAPES = Shapes(
+    unet=UNetShapes(
+        channels=(320, 640, 1280),
+        resnets=(2, 2, 2),
+        down=(0, 2, 10),
+        middle=10,
+        up=(10, 2, 0),
+        text_tokens=77,
+        text_channels=2048,
+        sample_side=128,
+        parameters=2_567_463_684,
+    ),
+    vae=VAEShapes(channels=(128, 256, 512, 512), resnets=2, middle_attention=True, parameters=83_653_863),
+    text_parameters=123_060_480 + 694_659_840,
+)
+_LONGEST_HEADER = 64 * 2**20
+
+
+def read_shapes(folder: Path, adapters: Mapping[Mixer, str]) -> Shapes | None:
+    """Return the numbers of the SDXL in a folder, None where its files do not tell them.
+
+    adapters: the folders of its mixers within it, those that are there.
+    """
+    try:
+        unet, vae = (_config(folder / part) for part in ("unet", "vae"))
+        return Shapes(
+            unet=unet_shapes(unet, parameters=count_parameters(folder / "unet")),
+            vae=vae_shapes(vae, parameters=count_parameters(folder / "vae")),
+            text_parameters=sum(
+                count_parameters(folder / part) for part in ("text_encoder", "text_encoder_2")
+            ),
+            adapter_parameters=tuple(
+                (mixer, count_parameters(folder / name)) for mixer, name in adapters.items()
+            ),
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def unet_shapes(config: Mapping[str, Any], *, parameters: int) -> UNetShapes:
+    """Return the numbers of a UNet2DConditionModel's config; raise KeyError or TypeError where one misses."""
+    channels = tuple(config["block_out_channels"])
+    layers = _per_block(config["transformer_layers_per_block"], len(channels))
+    down = tuple(
+        count if kind.startswith("CrossAttn") else 0
+        for count, kind in zip(layers, config["down_block_types"], strict=True)
+    )
+    up = tuple(
+        count if kind.startswith("CrossAttn") else 0
+        for count, kind in zip(reversed(layers), config["up_block_types"], strict=True)
+    )
+    sample = config["sample_size"]
+    return UNetShapes(
+        channels=channels,
+        resnets=_per_block(config["layers_per_block"], len(channels)),
+        down=down,
+        middle=layers[-1],
+        up=up,
+        text_tokens=77,
+        text_channels=int(config["cross_attention_dim"]),
+        sample_side=int(sample if isinstance(sample, int) else max(sample)),
+        parameters=parameters,
+        latent_channels=int(config["in_channels"]),
+    )
+
+
+def vae_shapes(config: Mapping[str, Any], *, parameters: int) -> VAEShapes:
+    """Return the numbers of an AutoencoderKL's config; raise KeyError or TypeError where one misses."""
+    return VAEShapes(
+        channels=tuple(config["block_out_channels"]),
+        resnets=int(config["layers_per_block"]),
+        middle_attention=bool(config.get("mid_block_add_attention", True)),
+        parameters=parameters,
+        latent_channels=int(config["latent_channels"]),
+    )
+
+
+def count_parameters(folder: Path) -> int:
+    """Return how many numbers the safetensors files of a folder hold; a part written twice counts once.
+
+    Raises OSError or ValueError where a file is none.
+    """
+    files = sorted(folder.glob("*.safetensors"))
+    whole = [path for path in files if ".fp16" not in path.name] or files
+    return sum(_count(path) for path in whole)
+
+
+def _count(path: Path) -> int:
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if length > _LONGEST_HEADER:
+            raise ValueError(f"{path} is no safetensors file")
+        header = json.loads(file.read(length))
+    return sum(math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "config.json").read_text(encoding="utf-8"))
+
+
+def _per_block(value: int | Sequence[int], blocks: int) -> tuple[int, ...]:
+    return (value,) * blocks if isinstance(value, int) else tuple(value)

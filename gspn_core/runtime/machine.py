@@ -1,0 +1,97 @@
+"""What a planner must know of the machine: how much memory there is, and what this process holds of it."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+from functools import lru_cache
+from pathlib import Path
+
+import psutil
+import torch
+
+from gspn_core.plan_fit import Machine
+from gspn_core.plan_shapes import Shapes
+
+# cuDNN's workspaces and what the caching allocator cannot hand out again.
+_DEVICE_RESERVE_BYTES = 512 * 2**20
+# What oneDNN's convolutions keep for themselves while they work.
+_HOST_SCRATCH_BYTES = 64 * 2**20
+# Left to the rest of a machine whose memory is the device's.
+_HOST_RESERVE_BYTES = 256 * 2**20
+_CGROUPS = (
+    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+)
+
+
+def read_machine(
+    shapes: Shapes, device: torch.device, dtype: torch.dtype, *, memory_bytes: int | None = None
+) -> Machine:
+    """Return the machine as it is now, with a model of these shapes loaded in this process.
+
+    memory_bytes: the most that a stage may take; None for all that is free, and what the model holds.
+    """
+    element = torch.finfo(dtype).bits // 8
+    if device.type == "cuda":
+        free, _total = torch.cuda.mem_get_info(device)
+        budget = free + torch.cuda.memory_reserved(device)
+        return Machine(
+            device="cuda",
+            budget_bytes=budget if memory_bytes is None else memory_bytes,
+            base_bytes=_DEVICE_RESERVE_BYTES,
+            host_bytes=free_host_bytes(),
+            element_bytes=element,
+        )
+    held = psutil.Process().memory_info().rss
+    budget = held + max(0, free_host_bytes() - _HOST_RESERVE_BYTES)
+    adapters = sum(count for _, count in shapes.adapter_parameters)
+    weights = element * (shapes.unet.parameters + adapters + shapes.text_parameters)
+    weights += 4 * shapes.vae.parameters
+    return Machine(
+        device="cpu",
+        budget_bytes=budget if memory_bytes is None else memory_bytes,
+        base_bytes=max(0, held - weights) + _HOST_SCRATCH_BYTES,
+        element_bytes=element,
+    )
+
+
+def give_back(device: torch.device) -> None:
+    """Hand memory that nothing uses back: the caching allocator's on a GPU, the C library's on a CPU.
+
+    To be called between the parts of a stage, never within a step.
+    """
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        return
+    trim = _malloc_trim()
+    if trim is not None:
+        trim(0)
+
+
+def collect(device: torch.device) -> None:
+    """Free what an error's frames held, and hand it back."""
+    gc.collect()
+    give_back(device)
+
+
+@lru_cache(maxsize=1)
+def _malloc_trim():
+    """Return glibc's malloc_trim, None where the C library has none."""
+    try:
+        return ctypes.CDLL(None).malloc_trim
+    except (OSError, AttributeError, TypeError):
+        return None
+
+
+def free_host_bytes() -> int:
+    """Return how many bytes the host can still give: what is available, or less where a container says so."""
+    free = psutil.virtual_memory().available
+    for limit_file, used_file in _CGROUPS:
+        try:
+            limit = int(Path(limit_file).read_text(encoding="ascii"))
+            used = int(Path(used_file).read_text(encoding="ascii"))
+        except (OSError, ValueError):
+            continue
+        free = min(free, max(0, limit - used))
+    return free
