@@ -14,11 +14,14 @@ from gspn_core.cascade.cascade import run_cascade
 from gspn_core.cascade.conditioning import truncation_notice
 from gspn_core.cascade.latents import Preview
 from gspn_core.cascade.model import Model
+from gspn_core.cascade.pace import PaceKeeper
 from gspn_core.cascade.stage import stage_weights
 from gspn_core.errors import OutOfMemory
 from gspn_core.events import Calibrated, Event, StepWeights
-from gspn_core.plan import CascadePlan, StagePlan, make_plan
-from gspn_core.settings import Settings
+from gspn_core.plan import CascadePlan, Size, StagePlan, make_plan
+from gspn_core.plan_fit import Machine, Pace
+from gspn_core.runtime.machine import give_back, read_machine
+from gspn_core.settings import Mixer, Settings
 
 
 class Engine:
@@ -28,6 +31,7 @@ class Engine:
         """Take a loaded model. memory_bytes: the most that a stage may take; None for what there is."""
         self.model = model
         self._memory_bytes = memory_bytes
+        self._calls: dict[tuple, int] = {}
         self._paces: dict[tuple[Mixer, Size], Pace] = {}
         self._machine = self._read_machine()
 
@@ -51,13 +55,19 @@ class Engine:
 
     def model_calls(self, stage: StagePlan) -> int:
         """Return how many times a stage evaluates the UNet on the guidance pair."""
-        if stage.is_base:
-            return stage.steps
         own = stage.settings
-        return _count_calls(
-            self._schedule, own.scheduler, stage.num_inference_steps, stage.steps, own.cosine_scale_2,
+        told = (
+            stage.is_base,
+            own.scheduler,
+            stage.num_inference_steps,
+            stage.steps,
+            own.cosine_scale_2,
             own.dilated_min_weight,
-        )  # fmt: skip
+        )
+        if told not in self._calls:
+            weights = stage_weights(self.model.pipeline.scheduler.config, stage)
+            self._calls[told] = stage.steps + sum(step.dilated for step in weights)
+        return self._calls[told]
 
     @torch.inference_mode()
     def run(
@@ -80,7 +90,10 @@ class Engine:
         plan = self.plan(settings)
         try:
             preview = self._preview if previews else None
-            yield from run_cascade(self.model, plan, should_stop, preview, finished)
+            keeper = PaceKeeper()
+            for event in run_cascade(self.model, plan, should_stop, preview, finished):
+                self._learn(keeper.follow(event))
+                yield event
         except (RuntimeError, MemoryError) as error:
             if not _is_out_of_memory(error):
                 raise
@@ -91,8 +104,8 @@ class Engine:
                 "try the next smaller target."
             ) from None
         finally:
-            if self.model.pipeline.device.type == "cuda":
-                torch.cuda.empty_cache()
+            give_back(self.model.pipeline.device)
+            self._machine = self._read_machine()
 
     @torch.inference_mode()
     def calibrate(
@@ -103,7 +116,31 @@ class Engine:
         It must not go on beside a run. `should_stop` is asked before each piece of work, and none is begun
         that is expected to take longer than limit_seconds.
         """
-        yield from calibrate(self.model, should_stop, limit_seconds=limit_seconds)
+        try:
+            for measured in calibrate(self.model, should_stop, limit_seconds=limit_seconds):
+                pace = Pace(
+                    mixer=measured.mixer,
+                    height=measured.size.height,
+                    width=measured.size.width,
+                    head_seconds=measured.head_seconds,
+                    call_seconds=measured.call_seconds,
+                    tail_seconds=measured.tail_seconds,
+                )
+                self._learn(pace)
+                yield measured
+        finally:
+            give_back(self.model.pipeline.device)
+            self._machine = self._read_machine()
+
+    def _learn(self, pace: Pace | None) -> None:
+        if pace is not None:
+            self._paces[pace.mixer, Size(pace.height, pace.width)] = pace
+
+    def _read_machine(self) -> Machine | None:
+        shapes, unet = self.model.card.shapes, self.model.pipeline.unet
+        if shapes is None:
+            return None
+        return read_machine(shapes, unet.device, unet.dtype, memory_bytes=self._memory_bytes)
 
     @cached_property
     def _preview(self) -> Preview:

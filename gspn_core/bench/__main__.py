@@ -10,11 +10,18 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from gspn_core.bench import card, cascade, page, scan, startup
+from gspn_core.bench import card, cascade, page, plan, scan, startup
 from gspn_core.bench.table import Table, machine_line
 from gspn_core.errors import GspnError
 
-BENCHES = {"scan": scan, "cascade": cascade, "startup": startup, "page": page, "card": card}
+BENCHES = {
+    "scan": scan,
+    "cascade": cascade,
+    "plan": plan,
+    "startup": startup,
+    "page": page,
+    "card": card,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,0 +1,44 @@
+"""What a run teaches of the machine's pace: a stage's events in, its seconds in three parts out."""
+
+from __future__ import annotations
+
+from gspn_core.events import Event, StageDone, StageStarted, StepDone
+from gspn_core.plan_fit import Choices, Pace
+
+
+class PaceKeeper:
+    """Follow a run's events; `follow` returns a stage's pace when it ends, None at all other events.
+
+    A stage of one step, and one that was computed in a slower way than the fastest, teaches nothing.
+    """
+
+    def __init__(self) -> None:
+        self._started: StageStarted | None = None
+        self._first = self._last = 0.0
+
+    def follow(self, event: Event) -> Pace | None:
+        """Take in an event."""
+        if isinstance(event, StageStarted):
+            self._started, self._first, self._last = event, 0.0, 0.0
+        elif isinstance(event, StepDone):
+            self._first = self._first or event.seconds
+            self._last = event.seconds
+        elif isinstance(event, StageDone):
+            return self._pace(event)
+        return None
+
+    def _pace(self, done: StageDone) -> Pace | None:
+        started, stage = self._started, done.stage
+        if started is None or stage.steps < 2 or stage.choices != Choices():
+            return None
+        dilated = [weights.dilated for weights in started.weights] or [False] * stage.steps
+        first_calls, calls = 1 + dilated[0], stage.steps + sum(dilated)
+        call = (self._last - self._first) / (calls - first_calls)
+        return Pace(
+            mixer=stage.settings.mixer,
+            height=stage.size.height,
+            width=stage.size.width,
+            head_seconds=max(0.0, self._first - call * first_calls),
+            call_seconds=call / (1.0 if stage.settings.guidance_scale != 1.0 else 0.55),
+            tail_seconds=max(0.0, done.seconds - self._last),
+        )
