@@ -7,13 +7,16 @@ process's thread count alone.
 
 from __future__ import annotations
 
+import ctypes
 import math
+import mmap
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from gspn_core.ops import _cpu_gradients
 from gspn_core.ops import _cpu_kernels as kernels
 
 # A smaller piece of work costs less than the thread that would do it (about 50 microseconds).
@@ -21,6 +24,8 @@ _PIXELS_PER_THREAD = 1 << 17
 # Lines per block; a block of columns is as wide as the cache allows, for memory is read along the rows.
 _BLOCK = 16
 _COLUMN_CELLS = 1 << 14
+# From this size on glibc takes fresh pages from the system for every tensor, and gives them back after.
+_FRESH_BYTES = 32 << 20
 
 
 def forward(
@@ -34,10 +39,11 @@ def forward(
 ) -> Tensor:
     """Scan x (B, C, H, W) and return the states in dtype; arguments as `line_scan` checked them."""
     inputs = _arrays(x, gate, logits)
-    state = torch.empty(x.shape, dtype=_carry(x))
+    state = _empty(x.shape, _carry(x))
     out = state.numpy().reshape(inputs[0].shape)
-    settings = _settings(out, direction, chunk_size, gating)
-    _share_out(out.shape, lambda _, *part: kernels.forward(*inputs, out, *part, *settings))
+    columns, *settings = _settings(out, direction, chunk_size, gating)
+    scan = kernels.columns if columns else kernels.rows
+    _share_out(out.shape, lambda _, *part: scan(*inputs, out, *part, *settings))
     return state.to(dtype)
 
 
@@ -55,20 +61,34 @@ def backward(
     inputs = _arrays(x, gate, logits)
     maps = inputs[0].shape
     state, grad = (_array(tensor).reshape(maps) for tensor in (state, grad))
-    grad_x, grad_gate = (torch.empty(x.shape, dtype=_carry(x)) for _ in range(2))
+    grad_x, grad_gate = (_empty(x.shape, _carry(x)) for _ in range(2))
     # Channels that share logits and are done by several threads each leave their own sum.
-    sums = torch.empty((_channel_parts(maps), *logits.shape), dtype=_carry(x))
+    sums = _empty((_channel_parts(maps), *logits.shape), _carry(x))
     outputs = grad_x.numpy().reshape(maps), grad_gate.numpy().reshape(maps)
     partial = sums.numpy().reshape(len(sums), maps[0], 3, *maps[2:])
     settings = _settings(state, direction, chunk_size, gating)
-    _share_out(
-        maps, lambda k, *part: kernels.backward(*inputs, state, grad, *outputs, partial[k], *part, *settings)
-    )
+    scan = _cpu_gradients.backward
+    _share_out(maps, lambda k, *part: scan(*inputs, state, grad, *outputs, partial[k], *part, *settings))
     return grad_x, grad_gate, sums[0] if len(sums) == 1 else sums.sum(0)
 
 
 def _carry(x: Tensor) -> torch.dtype:
     return torch.float64 if x.dtype == torch.float64 else torch.float32
+
+
+def _empty(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """Return an unwritten tensor, whose fresh pages are 2 MiB each where the system has such.
+
+    The first write to each page of 4 KiB would cost more than the scan that writes it.
+    """
+    tensor = torch.empty(shape, dtype=dtype)
+    advice = getattr(mmap, "MADV_HUGEPAGE", None)
+    if tensor.nbytes >= _FRESH_BYTES and advice is not None:
+        first = -(-tensor.data_ptr() // mmap.PAGESIZE) * mmap.PAGESIZE
+        size = tensor.data_ptr() + tensor.nbytes - first
+        # Advice that the system does not take changes nothing.
+        ctypes.CDLL(None).madvise(ctypes.c_void_p(first), ctypes.c_size_t(size), advice)
+    return tensor
 
 
 def _array(tensor: Tensor) -> np.ndarray:

@@ -1,269 +1,249 @@
-"""The kernels of the line scan for numba: how lines lie in memory, and the arithmetic of a line.
+"""The forward kernels of the line scan for numba: how lines lie in memory, and the arithmetic of a line.
 
-Lines are taken in blocks, copied into a scratch that fits the cache, so that columns (right, left) are read
-along the rows of a map and no transposed copy of it ever exists. Importing this module compiles nothing.
+Rows (down, up) are read where they lie. Columns (right, left) are turned, a block of them at a time, into
+lines of a scratch that fits the cache, and their states are turned back: memory is read along the rows of a
+map, and no transposed copy of it ever exists. Importing this module compiles nothing.
 """
 
 from __future__ import annotations
-
-import math
 
 import numpy as np
 from numba import njit, types
 from numba.extending import overload
 
+from gspn_core.ops import _cpu_vectors as vectors
+from gspn_core.ops._cpu_vectors import exp, reciprocal, turn_in, turn_out, wide_vectors
 
-def _exp(x):
-    return math.exp(x)
-
-
-_LOG2E = np.float32(1.4426950408889634)
-# ln 2 in two parts: the first has few enough bits that k·_LN2_HIGH is exact.
-_LN2_HIGH = np.float32(0.693359375)
-_LN2_LOW = np.float32(-2.12194440e-4)
-# Adding 1.5·2^23 rounds a float32 to a whole number and leaves that number in the low bits.
-_ROUND = np.float32(12582912.0)
-_LOWEST = np.float32(-87.0)
-_TAYLOR = tuple(np.float32(1 / math.factorial(n)) for n in range(8))
+inline = njit(forceinline=True, fastmath=set(vectors.MATHS), error_model="numpy")
+compiled = njit(cache=True, nogil=True, fastmath=set(vectors.MATHS), error_model="numpy")
 
 
-@overload(_exp)
-def _exp_of_its_type(x):
-    """Choose math.exp for float64; for float32 a polynomial, which LLVM turns into vector code."""
-    if x != types.float32:
-        return lambda x: math.exp(x)
-
-    c1, c2, c3, c4, c5, c6, c7 = _TAYLOR[1:]
-
-    def exp32(x):
-        x = _LOWEST if x < _LOWEST else x
-        shifted = np.float32(x * _LOG2E + _ROUND)
-        k = shifted - _ROUND
-        r = (x - k * _LN2_HIGH) - k * _LN2_LOW
-        p = c1 + r * (c1 + r * (c2 + r * (c3 + r * (c4 + r * (c5 + r * (c6 + r * c7))))))
-        power = np.int32((shifted.view(np.int32) - np.int32(0x4B400000 - 127)) << np.int32(23))
-        return p * power.view(np.float32)
-
-    return exp32
+def numbers(like):
+    """Return 0, 1, and exponents: of a sum in which 1 is lost, of the largest term, of the smallest."""
+    raise NotImplementedError(like)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _load(block, source, first, count, columns, pad):
-    """Copy `count` lines of source (H, W) from line `first` on into block (lines, pad + length + pad)."""
-    H, W = source.shape
-    if columns:
-        for j in range(H):
-            for t in range(count):
-                block[t, j + pad] = source[j, first + t]
-    else:
-        for t in range(count):
-            for j in range(W):
-                block[t, j + pad] = source[first + t, j]
+@overload(numbers, inline="always")
+def _numbers_of_its_type(like):
+    kind, exponents = (np.float32, (20, 40, -87)) if like == types.float32 else (np.float64, (40, 80, -700))
+    zero, one, lost, most, least = (kind(n) for n in (0, 1, *exponents))
+    return lambda like: (zero, one, lost, most, least)  # noqa: ARG005
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _store(block, target, first, count, columns, pad):
-    """Copy lines out of a block into target (H, W): the inverse of `_load`."""
-    H, W = target.shape
-    if columns:
-        for j in range(H):
-            for t in range(count):
-                target[j, first + t] = block[t, j + pad]
-    else:
-        for t in range(count):
-            for j in range(W):
-                target[first + t, j] = block[t, j + pad]
+@inline
+def inverse_odds(a, b, c):
+    """Return E for three logits, of which sigmoid(l) is proportional to 1 / (1 + E).
 
-
-@njit(cache=True, forceinline=True, error_model="numpy")
-def _inverse_sigmoids(a, b, c, most):
-    """Return A with sigmoid(l) proportional to 1/A for three logits, of which at least one A is near one.
-
-    A = e^s + e^(s - l) with s = min(max of the logits, 0); e^most stands for all larger e^(s - l), whose
-    share of the weights the carry's precision cannot show, so that products of two A are finite.
+    E = e^(s - l) with s = 0, but far below zero, where the 1 is lost and the logits' differences count, s
+    puts the least E just above that. Larger E than a product of two can hold stand for weights that the
+    carry's precision cannot show.
     """
-    zero = most - most
+    zero, _, lost, most, least = numbers(a)
     s = a if a > b else b
-    s = s if s > c else c
-    s = s if s < zero else zero
-    base = _exp(s)
+    s = (s if s > c else c) + lost
+    s = zero if s > zero else s
     a, b, c = s - a, s - b, s - c
-    a = base + _exp(a if a < most else most)
-    b = base + _exp(b if b < most else most)
-    c = base + _exp(c if c < most else most)
-    return a, b, c
+    # Compared so that NaN stays NaN.
+    a = most if a > most else a
+    b = most if b > most else b
+    c = most if c > most else c
+    a = least if a < least else a
+    b = least if b < least else b
+    c = least if c < least else c
+    return exp(a), exp(b), exp(c)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _weigh(logits, length):
-    """Turn three padded rows of logits into neighbour weights, in place."""
-    prev, same, following = logits
-    zero, one, most = prev.dtype.type(0), prev.dtype.type(1), prev.dtype.type(40)
-    _, b0, c0 = _inverse_sigmoids(same[1], same[1], following[1], most)
-    a1, b1, _ = _inverse_sigmoids(prev[length], same[length], same[length], most)
-    for j in range(1, length + 1):
-        a, b, c = _inverse_sigmoids(prev[j], same[j], following[j], most)
-        r = one / (b * c + a * c + a * b)
-        prev[j] = b * c * r
-        same[j] = a * c * r
-        following[j] = a * b * r
-    # The ends have two neighbours, or one where the line is a single cell.
-    prev[1], same[1], following[1] = zero, c0 / (b0 + c0), b0 / (b0 + c0)
-    prev[length], same[length], following[length] = b1 / (a1 + b1), a1 / (a1 + b1), zero
-    if length == 1:
-        prev[1], same[1] = zero, one
+@inline
+def unscaled_weights(a, b, c, before, after):
+    """Return a cell's weights times their sum; before and after are 1, or 0 where no neighbour is there.
+
+    The logit of a neighbour that is not there has no say.
+    """
+    zero, one, _, _, _ = numbers(b)
+    a, b, c = inverse_odds(a if before > zero else b, b, c if after > zero else b)
+    a, b, c = one + a, one + b, one + c
+    return before * b * c, a * c, after * a * b
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _slope(logits, slopes):
-    """Write 1 - sigmoid(logits) into slopes: what the gradient needs of the logits beside their weights."""
-    one, most = logits.dtype.type(1), logits.dtype.type(80)
-    for j in range(1, len(logits) - 1):
-        logit = logits[j]
-        slopes[j] = one / (one + _exp(logit if logit < most else most))
+@compiled
+def neighbours(length, states):
+    """Return (2, length) in the type of states: for a line's cells, 1 where there is one before, and after.
+
+    An array, for of a condition on the place LLVM makes a loop of its own for the last cell, and of the rest
+    one whose length no vector divides.
+    """
+    there = np.ones((2, length), states.dtype)
+    there[0, 0] = there[1, length - 1] = 0
+    return there
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _mix(weights, before, mean):
-    """Write the weighted mean of the three neighbours in the line before; all rows are padded."""
-    prev, same, following = weights
-    for j in range(1, len(mean) - 1):
-        mean[j] = prev[j] * before[j - 1] + same[j] * before[j] + following[j] * before[j + 1]
+@compiled
+def scan_alone(logits, x, gate, out, m, k, first, count, done, backwards, chunk, convex, states, there):
+    """Scan `count` lines from line `first` of map m, k on, where no other map shares the logits.
+
+    `done` lines came before in the direction of travel. The states of a line and of the line before it take
+    turns in states (2, length + 2), whose outer cells, the neighbours that do not exist, stay zero.
+    """
+    wide_vectors()
+    length = x.shape[3]
+    _, one, _, _, _ = numbers(convex)
+    for s in range(count):
+        i = first + (count - 1 - s if backwards else s)
+        now, then = (done + s) % 2, 1 - (done + s) % 2
+        if (done + s) % chunk == 0:
+            for j in range(length):
+                state = gate[m, k, i, j] * x[m, k, i, j]
+                states[now, j + 1] = state
+                out[m, k, i, j] = state
+        else:
+            for j in range(length):
+                prev, same, following = logits[m, 0, i, j], logits[m, 1, i, j], logits[m, 2, i, j]
+                a, b, c = unscaled_weights(prev, same, following, there[0, j], there[1, j])
+                mean = a * states[then, j] + b * states[then, j + 1] + c * states[then, j + 2]
+                g = gate[m, k, i, j]
+                state = (one - convex * g) * reciprocal(a + b + c) * mean + g * x[m, k, i, j]
+                states[now, j + 1] = state
+                out[m, k, i, j] = state
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def forward(x, gate, logits, out, m0, m1, c0, c1, columns, backwards, size, chunk, convex):
+@compiled
+def weigh(logits, m, first, count, weights, there):
+    """Write the weights (3, lines, length) of `count` lines of a map m from line `first` on."""
+    wide_vectors()
+    length = logits.shape[3]
+    _, one, _, _, _ = numbers(weights[0, 0, 0])
+    for t in range(count):
+        i = first + t
+        for j in range(length):
+            prev, same, following = logits[m, 0, i, j], logits[m, 1, i, j], logits[m, 2, i, j]
+            a, b, c = unscaled_weights(prev, same, following, there[0, j], there[1, j])
+            r = reciprocal(a + b + c)
+            weights[0, t, j], weights[1, t, j], weights[2, t, j] = a * r, b * r, c * r
+
+
+@compiled
+def scan_weighed(weights, x, gate, out, m, k, first, count, done, backwards, chunk, convex, states):
+    """Scan as `scan_alone` does, with the weights that `weigh` made for all maps that share them."""
+    wide_vectors()
+    length = x.shape[3]
+    _, one, _, _, _ = numbers(convex)
+    for s in range(count):
+        t = count - 1 - s if backwards else s
+        i, now, then = first + t, (done + s) % 2, 1 - (done + s) % 2
+        if (done + s) % chunk == 0:
+            for j in range(length):
+                state = gate[m, k, i, j] * x[m, k, i, j]
+                states[now, j + 1] = state
+                out[m, k, i, j] = state
+        else:
+            for j in range(length):
+                a, b, c = weights[0, t, j], weights[1, t, j], weights[2, t, j]
+                mean = a * states[then, j] + b * states[then, j + 1] + c * states[then, j + 2]
+                g = gate[m, k, i, j]
+                state = (one - convex * g) * mean + g * x[m, k, i, j]
+                states[now, j + 1] = state
+                out[m, k, i, j] = state
+
+
+@compiled
+def rows(x, gate, logits, out, m0, m1, k0, k1, backwards, size, chunk, convex):
+    """Scan maps m0 … m1 - 1, k0 … k1 - 1 of x (M, K, H, W) along their rows, `size` rows at a time."""
     H, W = out.shape[2:]
-    lines, length = (W, H) if columns else (H, W)
-    one = out.dtype.type(1)
-    weights = np.zeros((3, size, length + 2), out.dtype)
-    inputs = np.empty((size, length + 2), out.dtype)
-    gates = np.empty((size, length + 2), out.dtype)
-    # The outer cells of a padded state are the neighbours that do not exist, and stay zero.
-    states = np.zeros((size, length + 2), out.dtype)
-    carried = np.zeros((c1 - c0, length + 2), out.dtype)
+    states = np.zeros((out.shape[1], 2, W + 2), out.dtype)
+    there = neighbours(W, states)
+    weights = np.empty((3, size, W), out.dtype)
     for m in range(m0, m1):
-        for done in range(0, lines, size):
-            count = min(size, lines - done)
-            first = lines - done - count if backwards else done
-            for k in range(3):
-                _load(weights[k], logits[m, k], first, count, columns, 1)
+        if out.shape[1] == 1:
+            scan_alone(logits, x, gate, out, m, 0, 0, H, 0, backwards, chunk, convex, states[0], there)
+            continue
+        for done in range(0, H, size):
+            count = min(size, H - done)
+            first = H - done - count if backwards else done
+            weigh(logits, m, first, count, weights, there)
+            for k in range(k0, k1):
+                state = states[k]
+                scan_weighed(weights, x, gate, out, m, k, first, count, done, backwards, chunk, convex, state)
+
+
+@compiled
+def gather(source, m, k, first, count, block, n):
+    """Turn `count` columns from column `first` of map m, k on into the lines of block[0, n] (lines, H)."""
+    H, W = source.shape[2:]
+    K, lines = source.shape[1], block.shape[2]
+    start, target = (m * K + k) * H * W + first, n * lines * H
+    if H < vectors.ROWS or count < vectors.COLUMNS:
+        for t in range(count):
+            for j in range(H):
+                block[0, n, t, j] = source[m, k, j, first + t]
+        return
+    # The last block may overlap the one before it.
+    for row in range(0, H, vectors.ROWS):
+        j = min(row, H - vectors.ROWS)
+        for column in range(0, count, vectors.COLUMNS):
+            t = min(column, count - vectors.COLUMNS)
+            turn_in(source, start + j * W + t, W, block, target + t * H + j, H)
+
+
+@compiled
+def scatter(block, n, target, m, k, first, count):
+    """Turn the lines of block[0, n] back into columns: the inverse of `gather`."""
+    H, W = target.shape[2:]
+    K, lines = target.shape[1], block.shape[2]
+    start, source = (m * K + k) * H * W + first, n * lines * H
+    if H < vectors.ROWS or count < vectors.COLUMNS:
+        for j in range(H):
             for t in range(count):
-                _weigh((weights[0, t], weights[1, t], weights[2, t]), length)
-            for c in range(c0, c1):
-                _load(inputs, x[m, c], first, count, columns, 1)
-                _load(gates, gate[m, c], first, count, columns, 1)
-                state = carried[c - c0]
-                for s in range(count):
-                    t = count - 1 - s if backwards else s
-                    before, state, g, v = state, states[t], gates[t], inputs[t]
-                    if (done + s) % chunk == 0:
-                        for j in range(1, length + 1):
-                            state[j] = g[j] * v[j]
-                    else:
-                        _mix((weights[0, t], weights[1, t], weights[2, t]), before, state)
-                        for j in range(1, length + 1):
-                            state[j] = (one - convex * g[j]) * state[j] + g[j] * v[j]
-                _store(states, out[m, c], first, count, columns, 1)
-                carried[c - c0] = state
+                target[m, k, j, first + t] = block[0, n, t, j]
+        return
+    for row in range(0, H, vectors.ROWS):
+        j = min(row, H - vectors.ROWS)
+        for column in range(0, count, vectors.COLUMNS):
+            t = min(column, count - vectors.COLUMNS)
+            turn_out(block, source + t * H + j, H, target, start + j * W + t, W)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _flow_back(weights, later, total):
-    """Add to a line's gradient what flows back from the line after it: the transpose of `_mix`."""
-    prev, same, following = weights
-    for j in range(1, len(total) - 1):
-        total[j] += prev[j + 1] * later[j + 1] + same[j] * later[j] + following[j - 1] * later[j - 1]
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _add_slopes(sums, flow, before, mean):
-    """Add flow·(neighbour - mean): the gradient of a logit but for its weight·(1 - sigmoid)."""
-    prev, same, following = sums
-    for j in range(1, len(mean) - 1):
-        prev[j] += flow[j] * (before[j - 1] - mean[j])
-    for j in range(1, len(mean) - 1):
-        same[j] += flow[j] * (before[j] - mean[j])
-    for j in range(1, len(mean) - 1):
-        following[j] += flow[j] * (before[j + 1] - mean[j])
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _differentiate_inputs(inputs, gates, total, mean, convex):
-    """Turn a line of x and of gate into their gradients, in place."""
-    for j in range(1, len(mean) - 1):
-        v, g = inputs[j], gates[j]
-        inputs[j] = total[j] * g
-        gates[j] = total[j] * (v - convex * mean[j])
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def backward(
-    x, gate, logits, states, grad, grad_x, grad_gate, grad_logits,
-    m0, m1, c0, c1, columns, backwards, size, chunk, convex,
-):  # fmt: skip
-    H, W = states.shape[2:]
-    lines, length = (W, H) if columns else (H, W)
-    zero, one = states.dtype.type(0), states.dtype.type(1)
-    weights = np.zeros((3, size, length + 2), states.dtype)
-    slopes = np.empty((3, size, length + 2), states.dtype)
-    sums = np.empty((3, size, length + 2), states.dtype)
-    inputs = np.empty((size, length + 2), states.dtype)
-    gates = np.empty((size, length + 2), states.dtype)
-    grads = np.empty((size, length + 2), states.dtype)
-    block = np.zeros((size, length + 2), states.dtype)
-    flows = np.zeros((size, length + 2), states.dtype)
-    mean = np.zeros(length + 2, states.dtype)
-    # What a block needs of its neighbours in travel order: the state of the line before it, and the weights
-    # and the gradient of the mean (`flow`) of the line after it.
-    border = np.zeros((1, length + 2), states.dtype)
-    later_weights = np.zeros((3, length + 2), states.dtype)
-    carried = np.zeros((c1 - c0, length + 2), states.dtype)
+@compiled
+def columns(x, gate, logits, out, m0, m1, k0, k1, backwards, size, chunk, convex):
+    """Scan maps m0 … m1 - 1, k0 … k1 - 1 of x (M, K, H, W) along their columns, `size` columns at a time."""
+    H, W = out.shape[2:]
+    states = np.zeros((out.shape[1], 2, H + 2), out.dtype)
+    there = neighbours(H, states)
+    weights = np.empty((3, size, H), out.dtype)
+    turned = np.empty((1, 3, size, H), out.dtype)
+    inputs = np.empty((1, 1, size, H), out.dtype)
+    gates = np.empty((1, 1, size, H), out.dtype)
+    block = np.empty((1, 1, size, H), out.dtype)
     for m in range(m0, m1):
-        carried[:] = zero
-        later_weights[:] = zero
-        for done in range((lines - 1) // size * size, -1, -size):
-            count = min(size, lines - done)
-            first = lines - done - count if backwards else done
-            for k in range(3):
-                _load(weights[k], logits[m, k], first, count, columns, 1)
-            for t in range(count):
-                for k in range(3):
-                    _slope(weights[k, t], slopes[k, t])
-                _weigh((weights[0, t], weights[1, t], weights[2, t]), length)
-            sums[:] = zero
-            for c in range(c0, c1):
-                _load(inputs, x[m, c], first, count, columns, 1)
-                _load(gates, gate[m, c], first, count, columns, 1)
-                _load(grads, grad[m, c], first, count, columns, 1)
-                _load(block, states[m, c], first, count, columns, 1)
-                if done > 0:
-                    _load(border, states[m, c], first + count if backwards else first - 1, 1, columns, 1)
-                later = carried[c - c0]
-                prev, same, following = later_weights[0], later_weights[1], later_weights[2]
-                for s in range(count - 1, -1, -1):
-                    t = count - 1 - s if backwards else s
-                    total, flow = grads[t], flows[t]
-                    _flow_back((prev, same, following), later, total)
-                    prev, same, following = weights[0, t], weights[1, t], weights[2, t]
-                    if (done + s) % chunk == 0:
-                        flow[:] = zero
-                        mean[:] = zero
-                    else:
-                        before = border[0] if s == 0 else block[t + 1 if backwards else t - 1]
-                        _mix((prev, same, following), before, mean)
-                        for j in range(1, length + 1):
-                            flow[j] = (one - convex * gates[t, j]) * total[j]
-                        _add_slopes((sums[0, t], sums[1, t], sums[2, t]), flow, before, mean)
-                    _differentiate_inputs(inputs[t], gates[t], total, mean, convex)
-                    later = flow
-                _store(inputs, grad_x[m, c], first, count, columns, 1)
-                _store(gates, grad_gate[m, c], first, count, columns, 1)
-                carried[c - c0] = later
-            start = count - 1 if backwards else 0
-            for k in range(3):
-                later_weights[k] = weights[k, start]
-                for t in range(count):
-                    for j in range(1, length + 1):
-                        sums[k, t, j] *= weights[k, t, j] * slopes[k, t, j]
-                _store(sums[k], grad_logits[m, k], first, count, columns, 1)
+        for done in range(0, W, size):
+            count = min(size, W - done)
+            first = W - done - count if backwards else done
+            for n in range(3):
+                gather(logits, m, n, first, count, turned, n)
+            if out.shape[1] > 1:
+                weigh(turned, 0, 0, count, weights, there)
+            for k in range(k0, k1):
+                gather(x, m, k, first, count, inputs, 0)
+                gather(gate, m, k, first, count, gates, 0)
+                state = states[k]
+                if out.shape[1] == 1:
+                    scan_alone(
+                        turned,
+                        inputs,
+                        gates,
+                        block,
+                        0,
+                        0,
+                        0,
+                        count,
+                        done,
+                        backwards,
+                        chunk,
+                        convex,
+                        state,
+                        there,
+                    )
+                else:
+                    scan_weighed(
+                        weights, inputs, gates, block, 0, 0, 0, count, done, backwards, chunk, convex, state
+                    )
+                scatter(block, 0, out, m, k, first, count)

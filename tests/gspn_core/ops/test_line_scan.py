@@ -128,8 +128,9 @@ def test_backend_agrees_with_naive_in_every_dtype(backend, dtype):
 
 @pytest.mark.parametrize("backend", FAST)
 @pytest.mark.parametrize("direction", ["right", "left"])
-def test_columns_of_a_tall_map_are_joined_across_blocks(backend, direction):
-    inputs = make_inputs((1, 2, 1031, 37), shared=True)
+@pytest.mark.parametrize("shape", [(1, 2, 1031, 37), (2, 1, 33, 21), (1, 1, 16, 1100)])
+def test_columns_are_joined_across_blocks(backend, direction, shape):
+    inputs = make_inputs(shape, shared=True)
     wanted = with_gradients(inputs, direction=direction, backend="naive")
     got = with_gradients(inputs, direction=direction, backend=backend)
     for name in wanted:
@@ -238,6 +239,17 @@ def test_logits_of_mixed_extremes_agree_with_naive(backend):
     got = with_gradients((x, gate, logits), direction="down", backend=backend)
     for name in wanted:
         assert relative_error(got[name], wanted[name]) < TOLERANCE[torch.float32], name
+
+
+@pytest.mark.parametrize("backend", FAST)
+@pytest.mark.parametrize("direction", ["down", "left"])
+def test_what_is_not_a_number_is_seen_where_the_formula_shows_it(backend, direction):
+    for place, channels in ((0, 1), (1, 2), (2, 1)):
+        inputs = make_inputs((1, channels, 20, 18), shared=True)
+        inputs[place][..., 3, 15] = math.nan
+        got, wanted = (line_scan(*inputs, direction=direction, backend=name) for name in (backend, "naive"))
+        assert torch.equal(got.isnan(), wanted.isnan())
+        assert wanted.isnan().any()
 
 
 @pytest.mark.parametrize("backend", ["naive", *FAST])
