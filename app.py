@@ -1,12 +1,14 @@
 """GSPN Studio: put the engine, the jobs and the page together and serve them. The only file that knows all.
 
-Exit codes: 0 stopped on purpose, 2 a bad argument or a port that is taken, 3 no such model.
+Exit codes: 0 stopped on purpose, 2 a bad argument or a port that is taken, 3 no model that could be served.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import errno
+import gc
 import importlib
 import importlib.util
 import os
@@ -14,6 +16,7 @@ import shlex
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,10 +28,12 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 from gspn_core.errors import GspnError, ModelUnavailable, Stopped
-from gspn_core.events import Event, StepWeights
+from gspn_core.events import Event, ModelProgress, StepWeights
 from gspn_core.jobs.studies import Studies
 from gspn_core.jobs.worker import Jobs
-from gspn_core.models.catalog import find_card
+from gspn_core.models.catalog import WORLD, Extras, find_card
+from gspn_core.models.options import add_model_options, extras_of
+from gspn_core.models.shelf import Shelf
 from gspn_core.plan import CascadePlan, ModelCard, StagePlan, make_plan
 from gspn_core.runtime.lent import run_on_lent
 from gspn_core.settings import Settings
@@ -37,20 +42,27 @@ from ui.page import build_page, launch_arguments
 
 DONE, USAGE, NO_MODEL = 0, 2, 3
 _STOP_POLL_SECONDS = 0.2
+_LAST_ANSWER_SECONDS = 0.5
 _NO_MCP = "--mcp needs the package mcp, which is not installed; add it with: pip install 'gradio[mcp]'."
 
-Load = Callable[[argparse.Namespace], tuple[Any, str]]
+Told = Callable[[ModelProgress], None]
+Load = Callable[[argparse.Namespace, Told], tuple[Any, str]]
 
 
 class LateEngine:
     """An engine that is read in the background, so that the page answers before the model is there.
 
-    load: returns the engine and a few words for the machine it runs on; raises GspnError.
+    load: returns the engine and a few words for the machine it runs on, and tells as it goes on; raises
+    GspnError.
     lend: ZeroGPU's decorator, for runs on a GPU that is lent for one call; None where there is no such thing.
     """
 
     def __init__(
-        self, card: ModelCard, load: Callable[[], tuple[Any, str]], *, lend: Callable[..., Any] | None = None
+        self,
+        card: ModelCard,
+        load: Callable[[Told], tuple[Any, str]],
+        *,
+        lend: Callable[..., Any] | None = None,
     ) -> None:
         self._card = card
         self._load = load
@@ -60,7 +72,14 @@ class LateEngine:
         self._settled = threading.Event()
         self._engine: Any = None
         self._machine = ""
+        self._dropped = False
         self.error: GspnError | None = None
+        self.progress: ModelProgress | None = None
+
+    def drop(self) -> None:
+        """Let go of the model; leave off reading it."""
+        self._dropped = True
+        self._engine = self._run = None
 
     def start(self) -> None:
         """Begin to read the model, unless `read` has done so."""
@@ -99,7 +118,7 @@ class LateEngine:
     def read(self) -> None:
         """Read the model and return when it is there or has failed to be."""
         try:
-            self._engine, self._machine = self._load()
+            self._engine, self._machine = self._load(self._take)
             self._run = self._engine.run
             if self._lend is not None:
                 self._run = run_on_lent(
@@ -111,16 +130,29 @@ class LateEngine:
             self.error = ModelUnavailable(f"the model could not be read ({type(error).__name__}: {error}).")
         finally:
             self._settled.set()
+            if self._dropped:
+                self.drop()
+
+    def _take(self, progress: ModelProgress) -> None:
+        if self._dropped:
+            raise Stopped("Another model was chosen.")
+        self.progress = progress
 
 
-def load_engine(arguments: argparse.Namespace) -> tuple[Any, str]:
+def load_engine(arguments: argparse.Namespace, told: Told) -> tuple[Any, str]:
     """Return the engine of the model that was asked for, and the machine it runs on in words."""
     # These bring in torch, which takes seconds: the page is up before.
     from gspn_core.engine import Engine
     from gspn_core.models.loading import load_model
     from gspn_core.runtime.device import describe_machine
 
-    model = load_model(arguments.model, device=arguments.device, dtype=arguments.dtype)
+    model = load_model(
+        arguments.model,
+        device=arguments.device,
+        dtype=arguments.dtype,
+        extras=extras_of(arguments),
+        told=told,
+    )
     # A server whose GPU is lent has none of its own to warm up on.
     for adapter in model.adapters.values() if lent_gpu() is None else ():
         adapter.warm_up()
@@ -148,6 +180,14 @@ def build_parser() -> argparse.ArgumentParser:
     port = environment.get("PORT") or environment.get("GRADIO_SERVER_PORT") or "7860"
     parser = argparse.ArgumentParser(prog="app.py", description="Serve GSPN Studio.")
     parser.add_argument("--model", default="world", metavar="NAME|PATH", help="model (default: world)")
+    add_model_options(parser)
+    parser.add_argument(
+        "--models",
+        type=Path,
+        default=Path(__file__).resolve().parent / "models",
+        metavar="DIR",
+        help="folder of SDXL folders and .safetensors files to choose from (default: models beside app.py)",
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
     parser.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16 (default: auto)")
     parser.add_argument("--host", default=host, help="address to listen on (default: HOST or 127.0.0.1)")
@@ -192,16 +232,50 @@ def main(
     arguments = build_parser().parse_args(argv)
     # ZeroGPU's package changes torch and must come before it; elsewhere it is not asked for.
     lend = lent_gpu()
-    try:
-        card = find_card(arguments.model, device=arguments.device, dtype=arguments.dtype)
-    except ModelUnavailable as error:
-        return _refuse(str(error), NO_MODEL)
     if arguments.mcp and not importlib.util.find_spec("mcp"):
         return _refuse(_NO_MCP, USAGE)
     taken = why_not_listen(arguments.host, arguments.port)
     if taken:
         return _refuse(taken, USAGE)
-    engine = LateEngine(card, lambda: load(arguments), lend=lend)
+    asked, name, trouble = arguments.model, arguments.model, ""
+    while True:
+        told = _arguments_for(arguments, asked, name)
+        try:
+            card = find_card(name, device=told.device, dtype=told.dtype, extras=extras_of(told))
+        except ModelUnavailable as error:
+            _refuse(str(error), NO_MODEL)
+            if name == WORLD.name:
+                return NO_MODEL
+            # The page opens all the same: with the model that is always here, and it says why.
+            name, trouble = WORLD.name, words.fell_back(str(error), WORLD.title)
+            continue
+        code, chosen = _serve_model(told, asked, card, trouble, load=load, lend=lend, forever=forever)
+        if chosen is None:
+            return code
+        name, trouble = chosen, ""
+
+
+def _arguments_for(arguments: argparse.Namespace, asked: str, name: str) -> argparse.Namespace:
+    """Return the arguments with another model in place; what goes beside a model belongs to its own."""
+    told = argparse.Namespace(**{**vars(arguments), "model": name})
+    if name != asked:
+        for extra in dataclasses.fields(Extras):
+            setattr(told, f"with_{extra.name}", None)
+    return told
+
+
+def _serve_model(
+    arguments: argparse.Namespace,
+    asked: str,
+    card: ModelCard,
+    trouble: str,
+    *,
+    load: Load,
+    lend: Callable[..., Any] | None,
+    forever: Callable[[], Any] | None,
+) -> tuple[int, str | None]:
+    """Serve one model until interrupted or until another is chosen; return the exit code and that other."""
+    engine = LateEngine(card, lambda told: load(arguments, told), lend=lend)
     jobs = Jobs(
         engine.run,
         arguments.jobs,
@@ -213,28 +287,46 @@ def main(
     try:
         jobs.claim()
     except GspnError as error:
-        return _refuse(str(error), USAGE)
+        return _refuse(str(error), USAGE), None
     if lend is not None:
         # It moves to the lender what lies on the GPU at the page's launch, and forks afterwards.
         engine.read()
     studies = Studies(jobs, calls_of=engine.model_calls)
+    # A lent GPU and a public address are bound to this launch, so the model stays.
+    shelf = Shelf(
+        arguments.model,
+        asked=asked,
+        folder=arguments.models,
+        is_busy=lambda: jobs.is_busy,
+        is_fixed=lend is not None or arguments.share or arguments.mcp,
+    )
     page = build_page(
         jobs,
         card,
         studies=studies,
         weights=engine.weights,
         machine=engine.machine,
+        reading=lambda: engine.progress,
+        trouble=lambda: trouble if engine.error is None else str(engine.error),
+        shelf=shelf,
         in_space=bool(os.environ.get("SPACE_ID")),
     )
     try:
-        return _serve(page, jobs, engine, arguments, forever or threading.Event().wait)
+        code = _serve(page, jobs, engine, shelf, arguments, forever or shelf.wait)
+        # What the choice is answered with still has to reach the page.
+        time.sleep(_LAST_ANSWER_SECONDS if shelf.chosen else 0)
+        return code, shelf.chosen
     finally:
         page.close(verbose=False)
         studies.close()
         jobs.close()
+        engine.drop()
+        gc.collect()
 
 
-def _serve(page: Any, jobs: Jobs, engine: LateEngine, arguments: argparse.Namespace, forever: Any) -> int:
+def _serve(
+    page: Any, jobs: Jobs, engine: LateEngine, shelf: Shelf, arguments: argparse.Namespace, forever: Any
+) -> int:
     try:
         _, local, public = page.launch(
             server_name=arguments.host,
@@ -250,10 +342,15 @@ def _serve(page: Any, jobs: Jobs, engine: LateEngine, arguments: argparse.Namesp
     print(f"{words.TITLE}: {local}" + (f" and {public}" if public else ""), flush=True)
     engine.start()
     try:
-        engine.wait()
-        if engine.error is not None:
-            return _refuse(str(engine.error), NO_MODEL)
-        print(f"The model is ready on {engine.machine()}.", flush=True)
+        while not engine.wait(_STOP_POLL_SECONDS):
+            if shelf.chosen:
+                return DONE
+        if engine.error is None:
+            print(f"The model is ready on {engine.machine()}.", flush=True)
+        else:
+            _refuse(str(engine.error), NO_MODEL)
+            if len(shelf.choices()) < 2:
+                return NO_MODEL
         forever()
     except KeyboardInterrupt:
         print("Stopped.", flush=True)

@@ -22,13 +22,15 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from gspn_core.errors import AdapterMismatch, BadSetting, GspnError, ModelUnavailable, OutOfMemory, Stopped
-from gspn_core.events import Event, PlanReady, StageDone, StepDone
+from gspn_core.events import Event, ModelProgress, PlanReady, StageDone, StepDone
 from gspn_core.jobs.files import write_failure
 from gspn_core.jobs.fold import fold
 from gspn_core.jobs.images import picture_info, versions, write_png, write_proxy, write_sidecar
 from gspn_core.jobs.job import Ended, JobView
 from gspn_core.jobs.png_text import read_png
 from gspn_core.jobs.terminal import Progress
+from gspn_core.models.catalog import Extras, find_card
+from gspn_core.models.options import add_model_options, extras_of
 from gspn_core.plan import CascadePlan
 from gspn_core.settings import CHOICES, FIELD_NAMES, RANGES, Settings
 
@@ -52,13 +54,20 @@ class CannotWrite(GspnError):
 
 
 def main(argv: Sequence[str] | None = None, load: Load | None = None) -> int:
-    """Run the command and return its exit code. load: (model, device, dtype) -> engine; for tests."""
+    """Run the command and return its exit code. load: in place of `load_engine`; for tests."""
     arguments = build_parser().parse_args(argv)
     try:
         given = {name: value for name, value in vars(arguments).items() if name in FIELD_NAMES}
         settings = Settings.from_dict({**_told_by(arguments.again), **given})
         output = Output(arguments, settings.prompt)
-        engine = (load or load_engine)(arguments.model, device=arguments.device, dtype=arguments.dtype)
+        engine = (load or load_engine)(
+            arguments.model,
+            device=arguments.device,
+            dtype=arguments.dtype,
+            extras=extras_of(arguments),
+            told=output.progress.model,
+        )
+        output.progress.end()
         return _run(engine, settings, output)
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -88,6 +97,7 @@ def build_parser() -> argparse.ArgumentParser:
             group.add_argument(_flag(name), **_option(name, hints[name], defaults[name]))
     parser.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="folder (default: this one)")
     parser.add_argument("--model", default="world", metavar="NAME|PATH", help="model (default: world)")
+    add_model_options(parser)
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
     parser.add_argument("--dtype", default="auto", help="torch dtype of the weights (default: auto)")
     parser.add_argument(
@@ -144,18 +154,18 @@ def _told_by(picture: Path | None) -> dict[str, Any]:
     return info["settings"]
 
 
-def load_engine(model: str, *, device: str, dtype: str) -> Runner:
+def load_engine(
+    model: str, *, device: str, dtype: str, extras: Extras, told: Callable[[ModelProgress], None]
+) -> Runner:
     """Return an engine with its model loaded; raise ModelUnavailable with the reason why it is not."""
-    from gspn_core.models.catalog import find_card
-
     # A model that is not there is told at once, before torch is imported.
-    find_card(model)
+    find_card(model, extras=extras)
     # Advice of transformers about packages that this project does not use would stand among the progress.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     from gspn_core.engine import Engine
     from gspn_core.models.loading import load_model
 
-    return Engine(load_model(model, device=device, dtype=dtype))
+    return Engine(load_model(model, device=device, dtype=dtype, extras=extras, told=told))
 
 
 class Output:

@@ -2,11 +2,15 @@ import argparse
 import re
 import socket
 import threading
+from pathlib import Path
 
+import httpx
 import pytest
 
 import app
 from gspn_core.errors import ModelUnavailable, Stopped
+from gspn_core.events import ModelProgress
+from gspn_core.models.layout import LAYOUTS, write_configs
 from gspn_core.plan import ModelCard, make_plan
 from gspn_core.settings import Settings
 
@@ -51,7 +55,8 @@ def test_help_names_every_option(capsys) -> None:
     options = {option for action in app.build_parser()._actions for option in action.option_strings}
     expected = re.findall(
         "--[a-z-]+",
-        "--model --host --port --jobs --share --auth --mcp --max-queued --quota-gb --device --dtype",
+        "--model --models --vae --adapter --preview --refiner-model "
+        "--host --port --jobs --share --auth --mcp --max-queued --quota-gb --device --dtype",
     )
     assert set(expected) <= options
     assert all(option in told for option in options)
@@ -67,20 +72,91 @@ def test_a_taken_port_ends_with_one_sentence(capsys, taken_port, tmp_path) -> No
     )
 
 
-def test_a_missing_model_ends_with_its_sentence(capsys, tmp_path) -> None:
-    code = app.main(["--model", str(tmp_path / "none"), "--jobs", str(tmp_path)])
-    assert code == app.NO_MODEL
+def test_the_page_opens_with_the_embedded_model_where_the_one_asked_for_is_missing(
+    capsys, free_port, tmp_path
+) -> None:
+    asked, shown = [], []
+
+    def load(arguments, _told):
+        asked.append((arguments.model, arguments.with_vae))
+        return Engine(), "a machine"
+
+    def look() -> None:
+        config = httpx.get(f"http://127.0.0.1:{free_port}/config", timeout=60, trust_env=False).json()
+        values = [part["props"].get("value") for part in config["components"]]
+        shown.extend(value["trouble"] for value in values if isinstance(value, dict) and "trouble" in value)
+
+    arguments = ["--model", str(tmp_path / "none"), "--vae", str(tmp_path / "vae"), "--jobs", str(tmp_path)]
+    assert app.main([*arguments, "--port", str(free_port)], load=load, forever=look) == app.DONE
+    assert asked == [("world", None)]
     error = capsys.readouterr().err
     assert error.startswith("error: ") and error.count("\n") == 1 and "model_index.json" in error
+    assert "model_index.json" in shown[0] and shown[0].endswith("The embedded model runs in its place.")
+
+
+def test_another_model_is_served_at_the_same_address_once_it_is_chosen(free_port, tmp_path) -> None:
+    write_configs(tmp_path / "models" / "mine", LAYOUTS["small"])
+    served, visits = [], []
+
+    def load(arguments, _told):
+        served.append(Path(arguments.model).name)
+        return Engine(), "a machine"
+
+    shelves = []
+    wait = app.Shelf.wait
+
+    def choose(shelf, timeout_seconds=None) -> bool:
+        shelves.append(shelf)
+        visits.append(httpx.get(f"http://127.0.0.1:{free_port}/", timeout=60, trust_env=False).status_code)
+        if len(shelves) == 1:
+            shelf.choose(str(tmp_path / "models" / "mine"))
+            return wait(shelf, timeout_seconds)
+        raise KeyboardInterrupt
+
+    app.Shelf.wait = choose
+    try:
+        flags = [
+            "--port",
+            str(free_port),
+            "--jobs",
+            str(tmp_path / "jobs"),
+            "--models",
+            str(tmp_path / "models"),
+        ]
+        assert app.main(flags, load=load) == app.DONE
+    finally:
+        app.Shelf.wait = wait
+    assert (served, visits) == (["world", "mine"], [200, 200])
+
+
+def test_a_model_that_is_dropped_leaves_off_being_read() -> None:
+    begun, go, ended = threading.Event(), threading.Event(), []
+
+    def load(told):
+        begun.set()
+        go.wait(30)
+        try:
+            told(ModelProgress(doing="read", part="unet", done_bytes=1, total_bytes=2))
+        finally:
+            ended.append(True)
+
+    engine = app.LateEngine(CARD, load)
+    engine.start()
+    assert begun.wait(30)
+    engine.drop()
+    go.set()
+    assert engine.wait(30) and ended == [True]
+    assert isinstance(engine.error, Stopped)
+    assert engine.weights(Settings(prompt="a toy")) is None
 
 
 @pytest.mark.usefixtures("known_model")
-def test_a_model_that_cannot_be_read_ends_the_server_with_its_sentence(
+def test_the_only_model_that_cannot_be_read_ends_the_server_with_its_sentence(
     capsys,
     free_port,
     tmp_path,
 ) -> None:
-    def load(_arguments):
+    def load(_arguments, _told):
         raise ModelUnavailable("model toy cannot be loaded; copy the folder again.")
 
     code = app.main(["--port", str(free_port), "--jobs", str(tmp_path)], load=load)
@@ -91,11 +167,9 @@ def test_a_model_that_cannot_be_read_ends_the_server_with_its_sentence(
 
 @pytest.mark.usefixtures("known_model")
 def test_the_page_answers_while_the_model_is_being_read(free_port, tmp_path) -> None:
-    import httpx
-
     loading, answered, statuses = threading.Event(), threading.Event(), []
 
-    def load(_arguments):
+    def load(_arguments, _told):
         loading.set()
         assert answered.wait(60)
         return Engine(), "a machine"
@@ -160,7 +234,7 @@ def test_a_user_and_a_password_are_split_at_the_first_colon() -> None:
 def test_a_run_waits_for_the_model() -> None:
     go = threading.Event()
 
-    def load():
+    def load(_told):
         go.wait(30)
         return Engine(), "a machine"
 
@@ -180,7 +254,7 @@ def test_a_run_can_be_stopped_while_the_model_is_being_read() -> None:
 
 @pytest.mark.parametrize("error", [ModelUnavailable("no weights."), RuntimeError("bad magic")])
 def test_a_run_on_a_model_that_could_not_be_read_says_so(error) -> None:
-    def load():
+    def load(_told):
         raise error
 
     engine = app.LateEngine(CARD, load)
@@ -199,7 +273,7 @@ def test_a_plan_needs_no_model() -> None:
 def test_what_was_asked_for_reaches_the_loader(free_port, tmp_path) -> None:
     asked = []
 
-    def load(arguments: argparse.Namespace):
+    def load(arguments: argparse.Namespace, _told):
         asked.append((arguments.model, arguments.device, arguments.dtype))
         return Engine(), "a machine"
 

@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 from starlette.middleware import Middleware
 
+from gspn_core.events import ModelProgress
 from gspn_core.jobs.studies import Studies
 from gspn_core.jobs.worker import Jobs
 from gspn_core.plan import ModelCard
@@ -22,6 +23,7 @@ from ui.drop import build_drop, wire_drop
 from ui.form import Form, build_form, initial_values, next_example
 from ui.history import build_history, wire_history
 from ui.lab import build_lab, wire_lab
+from ui.models import Shelf, model_choices, wire_models
 from ui.part import html_part, style_sheets
 from ui.runs import Patch, Runs, notice
 from ui.theme import ASSETS, studio_theme
@@ -66,15 +68,19 @@ def build_page(
     studies: Studies,
     weights: Weights,
     machine: Callable[[], str | None],
+    reading: Callable[[], ModelProgress | None] = lambda: None,
+    trouble: Callable[[], str] = lambda: "",
+    shelf: Shelf | None = None,
     in_space: bool = False,
 ) -> gr.Blocks:
     """Return the page of a model's runs.
 
     weights: returns what each step of each stage would mix; machine: in a few words what the model runs on;
-    both return None while it is still being read. in_space: on a Hugging Face Space, which visitors may
-    duplicate on hardware of their own.
+    both return None while it is still being read, and reading tells how far that is. trouble: what is wrong
+    with the model; shelf: the models that may take its place. in_space: on a Hugging Face Space, which
+    visitors may duplicate on hardware of their own.
     """
-    runs = Runs(jobs, card, machine=machine)
+    runs = Runs(jobs, card, machine=machine, reading=reading, trouble=trouble)
     with gr.Blocks(title=words.TITLE, analytics_enabled=False, fill_width=True) as page:
         parts: dict[str, Any] = {
             "job": gr.BrowserState(None, storage_key=_STORAGE_KEY, secret=_STORAGE_SECRET),
@@ -91,6 +97,7 @@ def build_page(
                     if name in {"studio", "lab", *PLACES}
                 ],
                 keys=[list(row) for row in words.KEYS],
+                models=model_choices(shelf),
             )
             with gr.Column(elem_id="settings"):
                 with gr.Column(elem_id="fields"):
@@ -124,6 +131,7 @@ def build_page(
         _wire_actions(parts, form, runs, followers)
         _wire_form(parts, form, runs, card)
         _wire_loading(parts, timer, runs, machine)
+        wire_models(parts, shelf, runs.masthead)
         wire_drop(parts, form, jobs, card)
         wire_curves(parts, form, card, weights)
         wire_api(jobs, _FOLLOWING)

@@ -13,6 +13,7 @@ from typing import Any
 import gradio as gr
 
 from gspn_core.errors import BadSetting, GspnError
+from gspn_core.events import ModelProgress
 from gspn_core.jobs.finished import Reuse
 from gspn_core.jobs.job import JobView, Stopping
 from gspn_core.jobs.worker import Jobs
@@ -22,6 +23,7 @@ from ui import words
 from ui.actions import action_props
 from ui.form import initial_values, settings_from, values_of
 from ui.ladder import ladder_props, planned_props
+from ui.models import masthead_props
 from ui.panel import idle_props, panel_props
 
 Patch = dict[str, Any]
@@ -95,12 +97,24 @@ def buttons_of(view: JobView) -> Patch:
 
 
 class Runs:
-    """The handlers of one page. machine: returns what the model runs on, None while it is being read."""
+    """The handlers of one page.
 
-    def __init__(self, jobs: Jobs, card: ModelCard, *, machine: Callable[[], str | None]) -> None:
+    machine: returns what the model runs on, None while it is being read; reading: how far that is; trouble:
+    what is wrong with the model, "" for nothing.
+    """
+
+    def __init__(
+        self,
+        jobs: Jobs,
+        card: ModelCard,
+        *,
+        machine: Callable[[], str | None],
+        reading: Callable[[], ModelProgress | None] = lambda: None,
+        trouble: Callable[[], str] = lambda: "",
+    ) -> None:
         self._jobs = jobs
         self._card = card
-        self._machine = machine
+        self._machine, self._reading, self._trouble = machine, reading, trouble
 
     def start(self, values: Sequence[Any], visitor: str | None = None) -> Iterator[Patch]:
         """Submit what the form holds and follow it; a refusal changes nothing but the notice.
@@ -248,9 +262,8 @@ class Runs:
             return ()
 
     def masthead(self) -> dict[str, Any]:
-        """Return what changes at the top: what the model runs on, or that it is still being read."""
-        machine = self._machine()
-        return {"machine": machine or "", "status": words.LOADING_MODEL if machine is None else ""}
+        """Return what changes at the top: what the model runs on, or how far its reading is."""
+        return masthead_props(self._machine(), self._reading(), self._trouble())
 
 
 def new_visitor() -> str:

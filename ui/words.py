@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from gspn_core.events import MemoryKind
+from gspn_core.events import MemoryKind, ModelProgress
 from gspn_core.jobs.job import StageView
 from gspn_core.jobs.study import Cost
 
@@ -265,6 +265,8 @@ SCREEN: Mapping[str, str] = MappingProxyType(
         "explain": "Explain the settings",
         "theme": "Light or dark",
         "places": "Places",
+        "models": "Choose the model",
+        "trouble_close": "Close this message",
         "chip": "The run",
         "keys_title": "Keys",
         "close": "Close",
@@ -366,6 +368,31 @@ REUSED = "reused"
 LOST_RUN = "That run is no longer kept here; start a new one."
 STOPPED_NOTICE = "Stopped; the stages that were done are kept."
 NO_SEED_YET = "No run yet whose seed could be used again."
+
+
+def loading(reading: ModelProgress | None) -> str:
+    """Return how far the reading of the model is."""
+    if reading is None or not reading.total_bytes:
+        return LOADING_MODEL
+    done, total = bytes_(reading.done_bytes), bytes_(reading.total_bytes)
+    if reading.doing == "fetch":
+        return f"fetching {reading.part}, {done} of {total} …"
+    return f"loading the model, {done} of {total} …"
+
+
+def changing_to(title: str) -> str:
+    """Return that another model comes."""
+    return f"changing to {title} …"
+
+
+def fell_back(sentence: str, title: str) -> str:
+    """Return that the model that was asked for is not served, and which is."""
+    return f"{sentence} {title} runs in its place."
+
+
+def model_choice(title: str, current: bool) -> str:
+    """Return a model in the menu at the top."""
+    return f"{title} · in use" if current else title
 
 
 def bytes_(count: int | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from gspn_core.events import ModelProgress
 from gspn_core.jobs.job import JobView
 
 BAR_COLUMNS = 60
@@ -38,6 +39,16 @@ class Progress:
         self._told = len(done)
         if self._live and view.stage is not None:
             sys.stderr.write("\r" + bar(view).ljust(BAR_COLUMNS))
+            sys.stderr.flush()
+            self._open = True
+
+    def model(self, progress: ModelProgress) -> None:
+        """Tell how far the reading of a model is, where the line can be drawn over."""
+        if self._live and progress.total_bytes:
+            verb = {"fetch": "fetching", "read": "reading"}[progress.doing]
+            done, total = progress.done_bytes / 1e9, progress.total_bytes / 1e9
+            text = f"{verb} {progress.part}: {done:.1f} of {total:.1f} GB"
+            sys.stderr.write("\r" + text[:BAR_COLUMNS].ljust(BAR_COLUMNS))
             sys.stderr.flush()
             self._open = True
 

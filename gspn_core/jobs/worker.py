@@ -84,6 +84,12 @@ class Jobs:
         """Return the absolute folder under which every picture lies."""
         return self._store.folder
 
+    @property
+    def is_busy(self) -> bool:
+        """Tell whether a run waits or goes on."""
+        with self._lock:
+            return any(not job.settled for job in self._jobs.values())
+
     def claim(self) -> None:
         """Keep other servers off the folder until `close`; raise GspnError where one has it already."""
         self._claim.take()

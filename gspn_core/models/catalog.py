@@ -201,6 +201,7 @@ def _folder_card(folder: Path, name_or_path: str) -> ModelCard:
         guidance_scale=7.0,
         upscale_strength=0.35,
         mixers=tuple(mixer for mixer in _MIXERS if there.get(mixer, True)),
+        examples=SDXL_CARD.examples,
     )
 
 
@@ -212,10 +213,8 @@ def _file_card(path: Path) -> ModelCard:
         raise ModelUnavailable(f"{path} holds no SDXL checkpoint; give one, or an SDXL folder.")
     beside = path.with_suffix("")
     name = path.stem
-    if (beside / "model_index.json").is_file():
-        card = _folder_card(beside, str(beside))
-    else:
-        card = dataclasses.replace(SDXL_CARD, examples=())
+    is_told = (beside / "model_index.json").is_file()
+    card = _folder_card(beside, str(beside)) if is_told else SDXL_CARD
     description = "an SDXL checkpoint of yours"
     return dataclasses.replace(card, name=name, title=name, description=description)
 

@@ -4,6 +4,7 @@ const find = (selector) => element.querySelector(selector);
 const status = find(".status");
 const machine = find(".machine");
 const chip = find(".chip");
+const trouble = find(".trouble");
 const dialog = find(".keys-dialog");
 let heard = 0;
 
@@ -12,6 +13,48 @@ function showStatus() {
   status.textContent = value.status || "";
   machine.textContent = value.machine ? ` · ${value.machine}` : "";
   status.classList.toggle("busy", Boolean(status.textContent));
+  showTrouble(value.trouble || "");
+  if (value.changing) awaitChange();
+}
+
+/* What is wrong with the model stays until it is read; the same sentence does not come back. */
+let dismissed = "";
+function showTrouble(text) {
+  trouble.hidden = !text || text === dismissed;
+  trouble.querySelector("p").textContent = text;
+}
+trouble.querySelector("button").addEventListener("click", () => {
+  dismissed = trouble.querySelector("p").textContent;
+  trouble.hidden = true;
+});
+
+/* Another model is another page under this address: load it once its server answers. */
+let waiting = null;
+function awaitChange() {
+  if (waiting) return;
+  const before = window.gradio_config && window.gradio_config.app_id;
+  waiting = setInterval(async () => {
+    try {
+      const answer = await fetch(new URL("config", document.baseURI), { cache: "no-store" });
+      if (answer.ok && (await answer.json()).app_id !== before) window.location.reload();
+    } catch {
+      /* It is not back yet. */
+    }
+  }, 700);
+}
+
+const choose = find(".choose");
+const models = props.models || [];
+if (models.length > 1) {
+  choose.hidden = false;
+  choose.append(find(".model b"));
+  choose.addEventListener("click", () => {
+    const items = models.map(({ name, label, current }) => ({
+      label,
+      act: () => current || trigger("choose", { name }),
+    }));
+    window.studio.menu(choose, items);
+  });
 }
 
 function setTheme(dark) {

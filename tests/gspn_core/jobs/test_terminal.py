@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from gspn_core.events import ModelProgress
 from gspn_core.jobs.fold import fold
 from gspn_core.jobs.job import JobView
 from gspn_core.jobs.terminal import BAR_COLUMNS, Progress, bar
@@ -46,6 +47,19 @@ def test_a_terminal_gets_one_line_that_is_drawn_over_and_wiped(views, capsys, mo
     assert written.count("\n") == 3
     assert "\r1/3 64×64 [####............] 1/4" in written
     assert written.endswith("MiB\n")
+
+
+def test_the_reading_of_a_model_is_told_on_a_terminal_alone(capsys, monkeypatch):
+    told = ModelProgress(doing="fetch", part="sdxl", done_bytes=1_200_000_000, total_bytes=6_900_000_000)
+    Progress(quiet=False).model(told)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    progress = Progress(quiet=False)
+    progress.model(told)
+    progress.end()
+    written = capsys.readouterr().err
+    assert "\rfetching sdxl: 1.2 of 6.9 GB" in written
+    assert written.endswith(" " * BAR_COLUMNS + "\r")
 
 
 def test_quiet_says_nothing(views, capsys):

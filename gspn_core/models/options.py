@@ -1,0 +1,27 @@
+"""The options by which a command line names what goes beside a model."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+
+from gspn_core.models.catalog import Extras
+
+_HELP = {
+    "vae": "autoencoder in place of the model's own, run in its dtype (sdxl-vae-fp16-fix or a folder)",
+    "adapter": "trained mixers: a folder with a GSPN adapter or LinFusion's weights, or linfusion-xl",
+    "preview": "small decoder for the pictures while steps run (taesdxl or a folder)",
+    "refiner": "SDXL's second UNet, for the setting refiner (sdxl-refiner or a folder)",
+}
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Add an option for each field of Extras."""
+    for field in dataclasses.fields(Extras):
+        flag = "--refiner-model" if field.name == "refiner" else f"--{field.name}"
+        parser.add_argument(flag, dest=f"with_{field.name}", metavar="NAME|DIR", help=_HELP[field.name])
+
+
+def extras_of(arguments: argparse.Namespace) -> Extras:
+    """Return what the options ask for."""
+    return Extras(**{f.name: getattr(arguments, f"with_{f.name}") for f in dataclasses.fields(Extras)})
