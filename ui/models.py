@@ -70,7 +70,7 @@ def wire_models(parts: dict[str, Any], shelf: Shelf | None, masthead: Callable[[
 
 def chosen(shelf: Shelf | None, asked: Any, shown: dict[str, Any]) -> dict[str, Any]:
     """Return the masthead after another model was asked for: that it comes, or why it does not."""
-    name = str(asked.get("name")) if isinstance(asked, dict) else ""
+    name = str(asked.get("name", "")) if isinstance(asked, dict) else ""
     if shelf is None:
         return shown
     try:

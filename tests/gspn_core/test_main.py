@@ -167,7 +167,7 @@ def test_a_bad_setting_is_refused_before_the_model_is_loaded(arguments, capsys, 
 
 
 def test_a_model_that_is_not_there_has_its_code(capsys, tmp_path):
-    def load(name: str, *, device: str, dtype: str):
+    def load(name: str, *, device: str, dtype: str, **_options):
         raise ModelUnavailable(f"There is no model {name} ({device}, {dtype}).")
 
     code = command.main(["a", "--model", "x", "--device", "cpu", "--out", str(tmp_path)], load=load)
