@@ -23,14 +23,15 @@ from gspn_core.world._loop import Loop, LoopConfig
 from gspn_core.world.scene import ATTRIBUTES
 
 CHANNELS = (32, 64, 128)
-FEATURES = 64
+FEATURES = 32
 GROUPS = 4
 BATCH = 24
 SHIFT_PX = 12
 # A generated picture has gone through an autoencoder: what it shows must be told where it is soft too.
-SOFT_SHARE = 0.4
-SOFTEST = 2.0
-# How much detail a pixel holds is asked as well, so that the features do not forget the texture.
+SOFTEST = 4.0
+# How soft a picture is and how much detail a pixel holds are asked as well: without that the features would
+# forget the texture, and a distance in them would not tell a sharp picture from an enlarged one.
+SOFTNESS_WEIGHT = 1.0
 DETAIL_WEIGHT = 0.5
 SMOOTHING = 0.05
 
@@ -38,8 +39,9 @@ SMOOTHING = 0.05
 class Classifier(nn.Module):
     """A convolutional network from samples (B, 3, H, W) to features (B, F) and logits per attribute.
 
-    choices: the values of each attribute, in the order of their logits. The head `detail` tells the scale of
-    the view that a picture was cut from; it only shapes the features.
+    choices: the values of each attribute, in the order of their logits. Two more heads only shape the
+    features: `detail` tells the scale of the view that a picture was cut from, `softness` by what power of
+    two it was made small and large again.
     """
 
     def __init__(
@@ -55,19 +57,24 @@ class Classifier(nn.Module):
         for before, after in zip(channels, channels[1:], strict=False):
             steps += [_Down(before, after), _Residual(after)]
         self.body = nn.Sequential(*steps, _Down(channels[-1], channels[-1]))
-        self.embed = nn.Linear(channels[0] + 2 * channels[-1], features)
+        self.embed = nn.Linear(2 * channels[0] + 2 * channels[-1], features)
         self.heads = nn.ModuleDict({name: nn.Linear(features, len(v)) for name, v in self.choices.items()})
         self.detail = nn.Linear(features, len(VIEW_SCALES))
+        self.softness = nn.Linear(features, 1)
 
     def features(self, sample: torch.Tensor) -> torch.Tensor:
-        """Return features (B, F): the means and maxima of the last maps, through one layer.
+        """Return features (B, F), float32: the last maps' means and maxima and more, through one layer.
 
-        The first maps' means stand beside them: normalising takes away how bright a picture is.
+        The first maps' means and deviations stand beside them, as normalising takes away how bright a picture
+        is and how strong its texture.
         """
         first = self.conv_in(sample)
-        last = self.body(first)
-        pooled = torch.cat([first.mean((2, 3)), last.mean((2, 3)), last.amax((2, 3))], dim=1)
-        return functional.silu(self.embed(pooled))
+        last = self.body(first).float()
+        first = first.float()
+        strength = (first.var((2, 3)) + 1e-6).log()
+        pooled = [first.mean((2, 3)), strength, last.mean((2, 3)), last.amax((2, 3))]
+        with torch.autocast(sample.device.type, enabled=False):
+            return functional.silu(self.embed(torch.cat(pooled, dim=1)))
 
     def logits(self, features: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return (B, choices) per attribute."""
@@ -112,7 +119,6 @@ def look(classifier: Classifier, pictures: Iterable[np.ndarray], batch: int = 32
         sample = torch.from_numpy(to_sample(np.stack(part))).to(device, memory_format=torch.channels_last)
         with torch.autocast(device.type, torch.bfloat16):
             found = classifier.features(sample)
-        found = found.float()
         features.append(found.double().cpu().numpy())
         for name, logits in classifier.logits(found).items():
             values[name] += [classifier.choices[name][place] for place in logits.argmax(dim=1).tolist()]
@@ -146,21 +152,22 @@ def train_classifier(
         rng = np.random.default_rng((seed, number))
         numbers = rng.choice(cache.train_numbers(), size=batch)
         sample = torch.from_numpy(to_sample(cache.images[numbers])).to(device)
-        sample, soft = _disturbed(sample, rng)
+        sample, softness = _disturbed(sample, rng)
         truth, scales = _labels(cache, numbers, device)
         with torch.autocast(torch.device(device).type, torch.bfloat16):
             found = classifier.features(sample.contiguous(memory_format=torch.channels_last))
-        found = found.float()
-        losses = {
-            name: functional.cross_entropy(logits, truth[name], label_smoothing=SMOOTHING)
-            for name, logits in classifier.logits(found).items()
-        }
-        loss = torch.stack([*losses.values()]).mean()
-        if soft:
-            return loss, {}
-        detail = functional.cross_entropy(classifier.detail(found), scales)
-        told = {"attributes": float(loss.detach()), "detail": float(detail.detach())}
-        return loss + DETAIL_WEIGHT * detail, told
+        attributes = torch.stack(
+            [
+                functional.cross_entropy(logits, truth[name], label_smoothing=SMOOTHING)
+                for name, logits in classifier.logits(found).items()
+            ]
+        ).mean()
+        whole = softness == 0
+        detail = functional.cross_entropy(classifier.detail(found[whole]), scales[whole])
+        soft = functional.mse_loss(classifier.softness(found)[:, 0], softness)
+        told = {"attributes": attributes, "detail": detail, "softness": soft}
+        loss = attributes + DETAIL_WEIGHT * detail + SOFTNESS_WEIGHT * soft
+        return loss, {name: float(value.detach()) for name, value in told.items()}
 
     def on_save() -> None:
         log(step=loop.step, **held_out_accuracy(loop.averages["classifier"], cache)["all"])
@@ -220,18 +227,25 @@ def _labels(
     return truth, scales
 
 
-def _disturbed(sample: torch.Tensor, rng: np.random.Generator) -> tuple[torch.Tensor, bool]:
-    """Move a batch (B, 3, H, W) by some px and soften it now and then; tells whether it did."""
+def _disturbed(sample: torch.Tensor, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """Move a batch (B, 3, H, W) by some px and soften its later half.
+
+    Returns: the batch, and by what power of two each picture was made small and large again, (B,).
+    """
     height, width = sample.shape[2:]
     reach = min(SHIFT_PX, height - 1, width - 1)
     top, left = (int(offset) for offset in rng.integers(0, 2 * reach + 1, size=2))
     sample = functional.pad(sample, (reach,) * 4, mode="reflect")[
         :, :, top : top + height, left : left + width
     ]
-    if rng.random() >= SOFT_SHARE:
-        return sample, False
-    factor = rng.uniform(1.1, SOFTEST)
+    power, first = rng.uniform(0, np.log2(SOFTEST)), (len(sample) + 1) // 2
     small = functional.interpolate(
-        sample, size=(round(height / factor), round(width / factor)), mode="bilinear", antialias=True
+        sample[first:],
+        size=[round(side / 2**power) for side in (height, width)],
+        mode="bilinear",
+        antialias=True,
     )
-    return functional.interpolate(small, size=(height, width), mode="bilinear"), True
+    soft = functional.interpolate(small, size=(height, width), mode="bicubic").clamp(-1, 1)
+    softness = torch.zeros(len(sample), device=sample.device)
+    softness[first:] = power
+    return torch.cat([sample[:first], soft]), softness

@@ -66,7 +66,7 @@ def test_it_learns_an_attribute_that_its_pictures_show(tmp_path):
         scene = view_of(number, seed=0, base_px=32).scene
         cache.images[number] = 80 * ATTRIBUTES["time"].index(scene.time)
     cache._done[:] = 1
-    loop = LoopConfig(minutes=5, max_steps=80, learning_rate=5e-3, warmup_steps=5, average_decay=0.9)
+    loop = LoopConfig(minutes=5, max_steps=160, learning_rate=5e-3, warmup_steps=5, average_decay=0.9)
     trained = train_classifier(cache, tmp_path, loop, batch=16)
     assert held_out_accuracy(trained, cache)["all"]["time"] == 1.0
 
