@@ -25,6 +25,7 @@ from gspn_core.world.scene import ATTRIBUTES
 CHANNELS = (32, 64, 128)
 FEATURES = 32
 GROUPS = 4
+BANDS = 4
 BATCH = 24
 SHIFT_PX = 12
 # A generated picture has gone through an autoencoder: what it shows must be told where it is soft too.
@@ -57,7 +58,7 @@ class Classifier(nn.Module):
         for before, after in zip(channels, channels[1:], strict=False):
             steps += [_Down(before, after), _Residual(after)]
         self.body = nn.Sequential(*steps, _Down(channels[-1], channels[-1]))
-        self.embed = nn.Linear(2 * channels[0] + 2 * channels[-1], features)
+        self.embed = nn.Linear(channels[0] + 3 * BANDS + 2 * channels[-1], features)
         self.heads = nn.ModuleDict({name: nn.Linear(features, len(v)) for name, v in self.choices.items()})
         self.detail = nn.Linear(features, len(VIEW_SCALES))
         self.softness = nn.Linear(features, 1)
@@ -65,14 +66,12 @@ class Classifier(nn.Module):
     def features(self, sample: torch.Tensor) -> torch.Tensor:
         """Return features (B, F), float32: the last maps' means and maxima and more, through one layer.
 
-        The first maps' means and deviations stand beside them, as normalising takes away how bright a picture
-        is and how strong its texture.
+        The first maps' means and the strength of the picture's bands stand beside them, as normalising takes
+        away how bright a picture is and how strong its texture.
         """
         first = self.conv_in(sample)
         last = self.body(first).float()
-        first = first.float()
-        strength = (first.var((2, 3)) + 1e-6).log()
-        pooled = [first.mean((2, 3)), strength, last.mean((2, 3)), last.amax((2, 3))]
+        pooled = [first.float().mean((2, 3)), _band_strengths(sample), last.mean((2, 3)), last.amax((2, 3))]
         with torch.autocast(sample.device.type, enabled=False):
             return functional.silu(self.embed(torch.cat(pooled, dim=1)))
 
@@ -85,6 +84,20 @@ class Classifier(nn.Module):
         """Return a name for what it was built to tell, equal for equal attributes, values and widths."""
         shapes = {name: tuple(weight.shape) for name, weight in self.named_parameters()}
         return hashlib.sha256(json.dumps([self.choices, shapes]).encode()).hexdigest()[:12]
+
+
+def _band_strengths(sample: torch.Tensor) -> torch.Tensor:
+    """Return how strong each channel's Laplacian bands are, finest first, (B, 3·BANDS), about in [-2, 2].
+
+    The log of a band's mean absolute value, which is some hundredths in a render.
+    """
+    strengths = []
+    for _ in range(BANDS):
+        small = functional.avg_pool2d(sample, 2)
+        band = sample - functional.interpolate(small, size=sample.shape[2:], mode="bilinear")
+        strengths.append(0.5 * (band.abs().mean((2, 3)) + 1e-3).log() + 1.5)
+        sample = small
+    return torch.cat(strengths, dim=1)
 
 
 class _Down(nn.Sequential):

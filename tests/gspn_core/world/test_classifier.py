@@ -64,9 +64,10 @@ def test_it_learns_an_attribute_that_its_pictures_show(tmp_path):
     cache = RenderCache.create(tmp_path / "data", count=48, base_px=32, seed=0)
     for number in range(cache.count):
         scene = view_of(number, seed=0, base_px=32).scene
-        cache.images[number] = 80 * ATTRIBUTES["time"].index(scene.time)
+        brightness = 70 * ATTRIBUTES["time"].index(scene.time)
+        cache.images[number] = brightness + pictures(1)[0] // 8
     cache._done[:] = 1
-    loop = LoopConfig(minutes=5, max_steps=160, learning_rate=5e-3, warmup_steps=5, average_decay=0.9)
+    loop = LoopConfig(minutes=5, max_steps=200, learning_rate=5e-3, warmup_steps=5, average_decay=0.9)
     trained = train_classifier(cache, tmp_path, loop, batch=16)
     assert held_out_accuracy(trained, cache)["all"]["time"] == 1.0
 
