@@ -22,7 +22,7 @@ from gspn_core.measure.structure import (
     spectrum_slope,
 )
 from gspn_core.world._classifier import Seen
-from gspn_core.world._frechet import Gaussian, frechet_distance
+from gspn_core.world._frechet import Gaussian, extrapolated_distance, frechet_distance
 from gspn_core.world._prompts import Prompt, adherence
 
 TRUTH = "renders"
@@ -65,9 +65,16 @@ def add_adherence(figures: Figures, source: str, px: int, prompts: Sequence[Prom
         figures[f"adherence {name}", source, px] = share
 
 
-def add_frechet(figures: Figures, source: str, px: int, seen: Seen, references: Gaussian) -> None:
-    """Add the distance of a source's pictures from the reference renders."""
-    figures["frechet", source, px] = frechet_distance(Gaussian.fit(seen.features), references)
+def add_frechet(
+    figures: Figures, source: str, px: int, seen: Seen, references: np.ndarray, *, group: int = 1
+) -> None:
+    """Add the distance of a source's pictures from reference renders, as it is and extrapolated.
+
+    references: their features (M, F); group: how many crops in turn were cut out of one picture.
+    """
+    fitted = Gaussian.fit(seen.features), Gaussian.fit(references)
+    figures["frechet as it is", source, px] = frechet_distance(*fitted)
+    figures["frechet", source, px] = extrapolated_distance(seen.features, references, group=group)
 
 
 def peak_signal(one: np.ndarray, other: np.ndarray) -> float:

@@ -26,7 +26,6 @@ from gspn_core.world._figures import (
     peak_signal,
     structure,
 )
-from gspn_core.world._frechet import Gaussian
 from gspn_core.world._gallery import Gallery, result_of
 from gspn_core.world._progress import Tell
 from gspn_core.world._prompts import Prompt, held_out_prompts
@@ -143,7 +142,7 @@ class Evaluation:
         references = self._references(px)
         for source in (*self.mixers, *ENLARGED, TRUTH):
             seen = look(self.classifier, self._crops(source, self.few, px))
-            add_frechet(self.figures, source, px, seen, references)
+            add_frechet(self.figures, source, px, seen, references, group=self.config.crops)
             shrunk = (to_size(self.picture(source, p, px), self.base_px, self.base_px) for p in self.few)
             seen = look(self.classifier, map(np.asarray, shrunk))
             add_adherence(self.figures, source, px, self.few, seen)
@@ -164,9 +163,9 @@ class Evaluation:
         for prompt in prompts:
             yield from cut(self.picture(source, prompt, px), prompt.number, self.base_px, self.config.crops)
 
-    def _references(self, px: int) -> Gaussian:
+    def _references(self, px: int) -> np.ndarray:
         pictures = self.renders.references(self.config.references, px)
-        return Gaussian.fit(look(self.classifier, pictures).features)
+        return look(self.classifier, pictures).features
 
     def _measure_autoencoder(self, px: int) -> None:
         """Add the PSNR of reference renders of `base_px` out of views of `px`, encoded and decoded."""

@@ -28,7 +28,11 @@ def markdown(figures: Figures, judged: Sequence[Bar], notes: Sequence[str]) -> s
     """Return the bars, then the tables of all figures, then the notes."""
     parts = ["# The embedded model, measured", "## Bars", _bars(judged)]
     parts += ["## Adherence to prompts, % of what they tell", _adherence(figures)]
-    parts += ["## Fréchet distance from renders of other scenes", _by_size(figures, "frechet", 3)]
+    parts += [
+        "## Fréchet distance from renders of other scenes, extrapolated",
+        _by_size(figures, "frechet", 3),
+    ]
+    parts += ["## The same, of the sets as they are", _by_size(figures, "frechet as it is", 3)]
     for px in sorted({px for name, _, px in figures if name == "consistency"}):
         parts += [f"## Structure at {px} px, means over pictures", _structure(figures, px)]
     parts += ["## Autoencoder, PSNR of reconstructed renders, dB", _by_size(figures, "psnr", 2)]

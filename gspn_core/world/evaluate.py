@@ -84,7 +84,8 @@ def _notes(config: MeasureConfig, card_steps: int) -> tuple[str, ...]:
         f"{config.pictures} held-out captions at the base size, {config.cascades} of them in the cascades, "
         f"{config.steps or card_steps} steps; {config.crops} crops of each larger picture.",
         f"The Fréchet distance is taken in the classifier's features against {config.references} renders of "
-        f"other scenes; the line “{TRUTH}” is what true renders of the prompts have: the floor.",
+        f"other scenes; the line “{TRUTH}” is what true renders of the prompts have: the floor. Small "
+        "sets are too far apart by chance; the extrapolated distance, which the bars take, is free of that.",
         f"The adherence of “{TRUTH}” is what the classifier itself tells right: the ceiling. At larger sizes "
         "the picture is shrunk to the base size first.",
         "bicubic and lanczos enlarge the base pictures of the card's first mixer.",

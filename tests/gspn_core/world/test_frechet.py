@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gspn_core.world._frechet import Gaussian, frechet_distance
+from gspn_core.world._frechet import Gaussian, extrapolated_distance, frechet_distance
 
 
 def gaussian(mean, covariance):
@@ -47,3 +47,30 @@ def test_a_fit_has_the_sample_mean_and_covariance():
 def test_one_picture_has_no_covariance():
     with pytest.raises(ValueError, match="at least 2 pictures, got 1"):
         Gaussian.fit(np.ones((1, 3)))
+
+
+@pytest.mark.parametrize("group", [1, 4])
+def test_sets_drawn_alike_are_hardly_apart_when_extrapolated(group):
+    rng = np.random.default_rng(2)
+    raw, extrapolated = [], []
+    for _ in range(6):
+        pictures = rng.normal(size=(160 // group, 1, 16)) + rng.normal(size=(160 // group, group, 16))
+        features = pictures.reshape(160, 16)
+        references = rng.normal(size=(320, 16)) * 2**0.5
+        raw.append(frechet_distance(Gaussian.fit(features), Gaussian.fit(references)))
+        extrapolated.append(extrapolated_distance(features, references, group=group))
+    assert min(raw) > 0.5
+    assert abs(np.mean(extrapolated)) < 0.25 * np.mean(raw)
+
+
+def test_a_true_distance_survives_the_extrapolation():
+    rng = np.random.default_rng(3)
+    features, references = rng.normal(size=(300, 8)) + 1.0, rng.normal(size=(300, 8))
+    assert extrapolated_distance(features, references) == pytest.approx(8.0, rel=0.15)
+
+
+def test_a_few_pictures_are_measured_as_they_are():
+    rng = np.random.default_rng(4)
+    features, references = rng.normal(size=(4, 3)), rng.normal(size=(20, 3))
+    want = frechet_distance(Gaussian.fit(features), Gaussian.fit(references))
+    assert extrapolated_distance(features, references) == want
