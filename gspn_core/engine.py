@@ -12,13 +12,14 @@ from PIL.Image import Image
 from gspn_core.cascade.calibrate import calibrate
 from gspn_core.cascade.cascade import run_cascade
 from gspn_core.cascade.conditioning import truncation_notice
+from gspn_core.cascade.ladder import is_out_of_memory
 from gspn_core.cascade.latents import Preview
 from gspn_core.cascade.model import Model
 from gspn_core.cascade.pace import PaceKeeper
 from gspn_core.cascade.stage import stage_weights
 from gspn_core.errors import OutOfMemory
 from gspn_core.events import Calibrated, Event, StepWeights
-from gspn_core.plan import CascadePlan, Size, StagePlan, make_plan
+from gspn_core.plan import CascadePlan, Size, StagePlan, check_fits, make_plan
 from gspn_core.plan_fit import Machine, Pace
 from gspn_core.runtime.machine import give_back, read_machine
 from gspn_core.settings import Mixer, Settings
@@ -88,14 +89,15 @@ class Engine:
         yielded by then.
         """
         plan = self.plan(settings)
+        check_fits(plan)
         try:
             preview = self._preview if previews else None
             keeper = PaceKeeper()
-            for event in run_cascade(self.model, plan, should_stop, preview, finished):
+            for event in run_cascade(self.model, plan, should_stop, preview, finished, self.machine):
                 self._learn(keeper.follow(event))
                 yield event
         except (RuntimeError, MemoryError) as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             # The traceback holds the stage's tensors; without it they are freed before the cache is emptied.
             error.__traceback__ = None
@@ -145,8 +147,3 @@ class Engine:
     @cached_property
     def _preview(self) -> Preview:
         return Preview(self.model.pipeline.vae)
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether memory ran out: torch's CPU allocator says so in a plain RuntimeError."""
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "DefaultCPUAllocator" in str(error)

@@ -11,6 +11,7 @@ from typing import Literal
 from PIL.Image import Image
 
 from gspn_core.plan import CascadePlan, Size, StagePlan
+from gspn_core.plan_fit import Phase
 from gspn_core.settings import Mixer
 
 MemoryKind = Literal["device", "process"]
@@ -101,6 +102,20 @@ class StageDone:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Retried:
+    """Memory ran out in a phase of a stage, which begins again in a way that needs less.
+
+    choice: the field of `gspn_core.plan_fit.Choices` that changed. plan: the run's plan from here on; the
+    finished stages are as they were.
+    """
+
+    stage: int
+    phase: Phase
+    choice: str
+    plan: CascadePlan
+
+
+@dataclass(frozen=True, kw_only=True)
 class CascadeDone:
     """The last event of a run that reached its target."""
 
@@ -137,4 +152,4 @@ class ModelProgress:
     total_bytes: int
 
 
-Event = PlanReady | StageStarted | StepDone | TileDone | StageDone | CascadeDone
+Event = PlanReady | StageStarted | StepDone | TileDone | StageDone | Retried | CascadeDone

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from gspn_core.errors import BadSetting, UnsupportedSize
-from gspn_core.plan_fit import Choices, Machine, Prediction, Work, fit, least, tile_px
+from gspn_core.errors import BadSetting, OverBudget, UnsupportedSize
+from gspn_core.plan_fit import Choices, Machine, Prediction, Work, fit, least, merged, predict, tile_px
 from gspn_core.plan_shapes import Shapes
 from gspn_core.settings import MAX_SEED, OVERRIDABLE, Mixer, Override, Settings, aspect_ratio
 
@@ -39,6 +39,7 @@ LATER_STAGES_ONLY = frozenset(
 # What a stage's record says of how it is computed and what that takes; `choices` that change the picture's
 # bytes are told apart in its key all the same.
 _NOT_IN_THE_PICTURE = frozenset({"choices", "calls", "peak_bytes", "seconds", "fits"})
+_IN_THE_LAST_BITS = ("serial_guidance", "small_blocks", "chunked_feed_forward", "float8_storage")
 
 Value = TypeVar("Value")
 
@@ -219,6 +220,22 @@ def make_plan(
     )
 
 
+def check_fits(plan: CascadePlan) -> None:
+    """Raise OverBudget, with what is needed, what there is and what fits, where a stage does not fit."""
+    stage = plan.too_large
+    if stage is None:
+        return
+    remedy = "free memory or choose a smaller model"
+    if stage.index:
+        last = plan.stages[stage.index - 1]
+        remedy = f"try a target of {plan.settings.target * last.scale // plan.stages[-1].scale}"
+    raise OverBudget(
+        "target",
+        f"{stage.size} px needs {stage.peak_bytes / 1e9:.1f} GB of memory at least and there are "
+        f"{plan.budget_bytes / 1e9:.1f} GB; {remedy}.",
+    )
+
+
 def work_of(stage: StagePlan, calls: Calls | None = None) -> Work:
     """Return a stage as work to be fitted into a memory. The autoencoder's tiles are the model's own."""
     return Work(
@@ -243,6 +260,29 @@ def with_choices(stage: StagePlan, work: Work, way: Prediction, budget_bytes: in
         seconds=way.seconds,
         fits=way.peak_bytes <= budget_bytes,
     )
+
+
+def replanned(
+    plan: CascadePlan, card: ModelCard, index: int, choices: Choices, machine: Machine | None
+) -> CascadePlan:
+    """Return a plan whose stage `index` is computed with other choices, and later ones at least as sparingly.
+
+    Keys follow where the choices change the picture's bytes.
+    """
+    stages = list(plan.stages)
+    for at in range(index, len(stages)):
+        stage = stages[at]
+        size = stage.size
+        own = card.vae_tile_px if max(size.height, size.width) > card.vae_tile_px else None
+        work = dataclasses.replace(work_of(stage), calls=stage.calls or stage.steps, tile_px=own)
+        wanted = choices if at == index else merged(stage.choices, choices)
+        changed = dataclasses.replace(stage, choices=wanted, vae_tile_px=tile_px(work, wanted), key="")
+        if machine is not None and card.shapes is not None:
+            way = predict(work, wanted, card.shapes, machine)
+            changed = dataclasses.replace(changed, peak_bytes=way.peak_bytes, seconds=way.seconds)
+        before = stages[at - 1].key if at else f"{MATHS_VERSION} {card.name} {card.fingerprint}"
+        stages[at] = dataclasses.replace(changed, key=_stage_key(before, changed))
+    return dataclasses.replace(plan, stages=tuple(stages))
 
 
 def _fitted(stage: StagePlan, shapes: Shapes, machine: Machine, calls: Calls | None) -> StagePlan:
@@ -311,8 +351,7 @@ def _stage_key(before: str, stage: StagePlan) -> str:
     record = {
         name: value for name, value in dataclasses.asdict(stage).items() if name not in _NOT_IN_THE_PICTURE
     }
-    if stage.choices.float8_storage:
-        record["float8_storage"] = True
+    record |= {name: True for name in _IN_THE_LAST_BITS if getattr(stage.choices, name)}
     told = {name: value for name, value in record.pop("settings").items() if name not in left_out}
     record = json.dumps([before, record, told], sort_keys=True)
     return hashlib.sha256(record.encode()).hexdigest()

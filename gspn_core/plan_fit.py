@@ -27,7 +27,7 @@ Residency = Literal["device", "model", "group"]
 
 SMALLEST_TILE_PX = 256
 # How much longer an evaluation of the UNet takes with each choice, where transfers are not told apart.
-SERIAL_FACTOR, CHUNKED_FACTOR, SMALL_BLOCKS_FACTOR, FLOAT8_FACTOR = 1.05, 1.01, 1.03, 1.1
+SERIAL_FACTOR, CHUNKED_FACTOR, SMALL_BLOCKS_FACTOR, FLOAT8_FACTOR = 1.02, 1.03, 1.03, 1.1
 # Smaller tiles overlap more of each other's rims.
 SMALL_TILES_FACTOR = 1.1
 # Latents, noise, estimates and the scheduler's history: float32 maps of the latents' size that live at once.
@@ -36,7 +36,10 @@ _LATENT_MAPS = 12
 
 @dataclass(frozen=True, kw_only=True)
 class Choices:
-    """How a stage is computed; the defaults are the fastest, and all but the last two leave its bytes alone.
+    """How a stage is computed; the defaults are the fastest.
+
+    All but the last two leave the picture alone. Where weights and skip tensors lie leaves even its bytes
+    alone; halves, blocks and chunks may be rounded elsewhere, in its last bits.
 
     residency: "device" all weights stay there, "model" only the part that works is there, "group" each layer
     comes when it is its turn. small_tiles: how many times the autoencoder's tiles were halved.
@@ -125,6 +128,59 @@ def least(work: Work, shapes: Shapes, machine: Machine) -> Prediction:
     """Return the way that needs the least memory, whatever its cost."""
     *_, last = _alternatives(work, machine, shapes)
     return min((predict(work, c, shapes, machine) for c in last), key=lambda way: way.peak_bytes)
+
+
+Phase = Literal["encode", "steps", "decode"]
+
+
+def cheaper(
+    choices: Choices, work: Work, shapes: Shapes, machine: Machine, phase: Phase
+) -> tuple[Choices, str] | None:
+    """Return choices with one more that saves memory in a phase, and its name; None where there is none.
+
+    It is the ladder that a stage goes down when memory runs out in spite of its plan. What leaves the picture
+    alone comes first, and what does not help in that phase is left out.
+    """
+    offload = _may_offload(machine, shapes)
+    steps: list[tuple[str, object, bool]] = []
+    if phase == "steps":
+        blocks = work.mixer in ("gspn", "neighborhood")
+        steps = [
+            ("serial_guidance", True, work.rows == 2),
+            ("small_blocks", True, blocks),
+            ("skips_on_host", True, offload),
+            ("chunked_feed_forward", True, True),
+        ]
+    elif not offload or choices.residency != "device":
+        steps = [("small_tiles", choices.small_tiles + 1, _can_halve(work, choices.small_tiles))]
+    steps += [
+        ("residency", "model", offload and choices.residency == "device"),
+        ("residency", "group", offload and phase == "steps" and choices.residency != "group"),
+        ("float8_storage", True, not offload),
+    ]
+    for name, value, possible in steps:
+        if possible and getattr(choices, name) != value:
+            return dataclasses.replace(choices, **{name: value}), name
+    return None
+
+
+def merged(one: Choices, other: Choices) -> Choices:
+    """Return the choices that save what either saves."""
+    order = ("device", "model", "group")
+    return Choices(
+        residency=max(one.residency, other.residency, key=order.index),
+        small_tiles=max(one.small_tiles, other.small_tiles),
+        **{
+            name: getattr(one, name) or getattr(other, name)
+            for name in (
+                "serial_guidance",
+                "chunked_feed_forward",
+                "small_blocks",
+                "skips_on_host",
+                "float8_storage",
+            )
+        },
+    )
 
 
 def tile_px(work: Work, choices: Choices) -> int | None:

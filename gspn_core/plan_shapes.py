@@ -170,9 +170,9 @@ def _area(size: tuple[int, int]) -> int:
 
 
 def _skip(tape: _Tape, elements: int, call: Call) -> None:
-    """Keep a block's result for the way up; on the host only the newest is still on the device."""
+    """Keep a block's result for the way up; on the host only the first and the newest stay on the device."""
     tape.skips.append(elements)
-    if call.skips_on_host:
+    if call.skips_on_host and len(tape.skips) > 2:
         tape.drop(tape.skips[-2])
 
 
@@ -195,11 +195,13 @@ def _climb(tape: _Tape, shapes: UNetShapes, call: Call, channels: int, sizes: li
         area, size = _area(sizes[level]), sizes[level]
         wide = shapes.channels[level]
         entered, held = B * channels * area, 0
+        if call.skips_on_host:
+            # All that the block reads come back together; the newest and the very first never left.
+            back = tape.skips[-shapes.resnets[level] - 1 :]
+            tape.take(sum(back) - (back[-1] if not i else 0) - (back[0] if not level else 0))
         for n in range(shapes.resnets[level] + 1):
             skip = tape.skips.pop()
             held += skip
-            if call.skips_on_host:
-                tape.take(skip)
             joined = channels + skip // (B * area)
             tape.take(B * joined * area)
             if n:
@@ -209,9 +211,6 @@ def _climb(tape: _Tape, shapes: UNetShapes, call: Call, channels: int, sizes: li
             channels = wide
             if layers:
                 _transformer(tape, shapes, call, channels, layers, size, level)
-            if call.skips_on_host:
-                tape.drop(skip)
-                held -= skip
         if level:
             larger = _area(sizes[level - 1])
             tape.swap(B * channels * larger, B * channels * area)
@@ -311,7 +310,7 @@ def _mixer(
     if call.mixer == "gspn":
         values = channels // 2
         limit = SMALL_MIXER_BLOCK_BYTES if call.small_blocks else MIXER_BLOCK_BYTES[call.device]
-        block = min(values, max(32, limit // (4 * N))) * N
+        block = min(values, 32 if call.small_blocks else max(32, limit // (4 * N))) * N
         most = own // 8 + own // 2 + max(6 * block, own // 2 + own)
         tape.matrix(N, channels, channels // 8 + values)
         tape.matrix(N, channels // 8, 9 * values)

@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "plan_shapes": {"settings"},
     "plan_fit": {"settings", "plan_shapes"},
     "plan": {"errors", "settings", "plan_shapes", "plan_fit"},
-    "events": {"errors", "settings", "plan"},
+    "events": {"errors", "settings", "plan_fit", "plan"},
     "ops": {"errors"},
     "attention": {"errors", "settings", "ops"},
     "runtime": DATA,

@@ -10,13 +10,16 @@ from PIL import Image
 
 from gspn_core.attention.registry import use_mixer
 from gspn_core.cascade.conditioning import Conditioning, encode_text
+from gspn_core.cascade.ladder import MemoryRanOut, is_out_of_memory, step_down
 from gspn_core.cascade.latents import Autoencoder, Preview, to_image, to_sample
 from gspn_core.cascade.model import Model
 from gspn_core.cascade.stage import StageSampler, Step
+from gspn_core.cascade.ways import coding_as, sampling_as, stored_as
 from gspn_core.errors import Stopped
 from gspn_core.events import CascadeDone, Event, PlanReady, StageDone, StageStarted, StepDone, TileDone
 from gspn_core.plan import CascadePlan
-from gspn_core.runtime.machine import give_back
+from gspn_core.plan_fit import Machine, Phase
+from gspn_core.runtime.machine import collect, give_back
 from gspn_core.runtime.meter import Meter
 
 
@@ -26,10 +29,13 @@ def run_cascade(
     should_stop: Callable[[], bool],
     preview: Preview | None,
     finished: Sequence[Image.Image] = (),
+    machine: Machine | None = None,
 ) -> Iterator[Event]:
     """Yield PlanReady and the events of every stage; raise Stopped within a step of `should_stop()`.
 
     finished: pictures of the first stages, made before with equal keys; those stages are not run again.
+    machine: where this runs, as far as it is known. Where memory runs out in a stage, it begins again in a
+    way that needs less, and a Retried says so; OutOfMemory where there is no such way left.
     """
     began = time.perf_counter()
     texts: dict[tuple[str, str], Conditioning] = {}
@@ -40,11 +46,28 @@ def run_cascade(
             texts[said] = encode_text(model.pipeline, *said)
         samplers.append(StageSampler(model, stage, texts[said].at_size(stage.size)))
     yield PlanReady(plan=plan, model_calls=tuple(sampler.model_calls for sampler in samplers))
-    image = finished[-1] if finished else None
-    for sampler in samplers[len(finished) :]:
+    image, index = (finished[-1] if finished else None), len(finished)
+    while index < len(samplers):
         _leave_if(should_stop())
-        with use_mixer(model.pipeline.unet, sampler.settings.mixer, model.adapters):
-            image = yield from _run_stage(model, sampler, image, should_stop, preview)
+        sampler = samplers[index]
+        if sampler.stage != plan.stages[index]:
+            sampler = StageSampler(model, plan.stages[index], sampler.conditioning)
+        try:
+            with (
+                use_mixer(model.pipeline.unet, sampler.settings.mixer, model.adapters),
+                stored_as(model, sampler.stage.choices),
+            ):
+                image = yield from _run_stage(model, sampler, image, should_stop, preview)
+            index += 1
+            continue
+        except MemoryRanOut as ran_out:
+            phase = ran_out.phase
+        # Outside of the handler, where nothing holds the stage's tensors any more.
+        del sampler
+        retried = step_down(plan, model.card, index, phase, machine)
+        collect(model.pipeline.unet.device)
+        plan = retried.plan
+        yield retried
     yield CascadeDone(seconds=time.perf_counter() - began)
 
 
@@ -55,7 +78,7 @@ def _run_stage(
     should_stop: Callable[[], bool],
     preview: Preview | None,
 ) -> Iterator[Event]:
-    """Yield the events of one stage and return its picture."""
+    """Yield the events of one stage and return its picture; raise MemoryRanOut where memory did."""
     stage, meter = sampler.stage, Meter(model.pipeline.unet.device)
     autoencoder = Autoencoder(model.pipeline.vae, stage.vae_tile_px)
 
@@ -79,21 +102,33 @@ def _run_stage(
     def tile_done(phase: Literal["encode", "decode"]) -> Callable[[tuple[int, int]], TileDone]:
         return lambda piece: TileDone(phase=phase, tile=piece[0], tiles=piece[1], **figures())
 
+    phase: Phase = "encode"
     try:
         give_back(meter.device)
         meter.start()
         yield StageStarted(stage=stage, weights=sampler.weights)
         z_ref = None
         if image is not None:
-            encoding = autoencoder.encode(to_sample(image, stage.size))
-            z_ref = yield from told(encoding, tile_done("encode"))
+            with coding_as(model, stage.choices):
+                encoding = autoencoder.encode(to_sample(image, stage.size))
+                z_ref = yield from told(encoding, tile_done("encode"))
             give_back(meter.device)
-        latents = yield from told(sampler.sample(z_ref), step_done)
+        phase = "steps"
+        with sampling_as(model, stage.choices):
+            latents = yield from told(sampler.sample(z_ref), step_done)
         give_back(meter.device)
-        sample = yield from told(autoencoder.decode(latents), tile_done("decode"))
+        phase = "decode"
+        with coding_as(model, stage.choices):
+            sample = yield from told(autoencoder.decode(latents), tile_done("decode"))
         image = to_image(sample)
         yield StageDone(stage=stage, image=image, seconds=meter.seconds, memory=meter.sample())
         return image
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        # Its traceback holds the stage's tensors.
+        error.__traceback__ = None
+        raise MemoryRanOut(phase) from None
     finally:
         meter.stop()
 

@@ -30,6 +30,14 @@ class Conditioning:
             add_time_ids=self.add_time_ids[1:],
         )
 
+    def negative_only(self) -> Conditioning:
+        """Return the unconditional row alone."""
+        return Conditioning(
+            prompt_embeds=self.prompt_embeds[:1],
+            pooled_prompt_embeds=self.pooled_prompt_embeds[:1],
+            add_time_ids=self.add_time_ids[:1],
+        )
+
     def at_size(self, size: Size) -> Conditioning:
         """Return the same text, told that a whole picture of a stage's size is wanted."""
         told = (size.height, size.width, 0, 0, size.height, size.width)

@@ -90,7 +90,8 @@ class StageSampler:
 
     def _predict(self, model_input: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
         unet, guidance_scale = self.model.pipeline.unet, self.settings.guidance_scale
-        return guided_noise_pred(unet, model_input, t, self.conditioning, guidance_scale)
+        serial = self.stage.choices.serial_guidance
+        return guided_noise_pred(unet, model_input, t, self.conditioning, guidance_scale, serial=serial)
 
     def _mix_dilated(
         self, x: torch.Tensor, noise_pred: torch.Tensor, t: torch.Tensor, weights: StepWeights

@@ -42,6 +42,7 @@ class Measured(Protocol):
     first_calls: int
     first_step_seconds: float
     last_step_seconds: float
+    predicted_seconds: float | None
 
 
 def measured_rate(stage: Measured) -> Rate | None:
@@ -98,7 +99,7 @@ def _stage_left(
     own = measured_rate(stage)
     if own is None:
         if known is None or not stage.model_calls:
-            return None
+            return stage.predicted_seconds
         return known.head_seconds + stage.model_calls * known.call_seconds + known.tail_seconds
     if stage.phase == "decode" and stage.tile:
         return _decode_tile_seconds(stage) * (stage.tiles - stage.tile)

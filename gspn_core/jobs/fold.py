@@ -11,6 +11,7 @@ from gspn_core.events import (
     Event,
     MemorySample,
     PlanReady,
+    Retried,
     StageDone,
     StageStarted,
     StepDone,
@@ -66,7 +67,15 @@ def _left(view: JobView, rates: Mapping[RateKey, Rate]) -> float | None:
 def planned(view: JobView, plan: CascadePlan) -> JobView:
     """Return the view with the plan's resolved settings, notices and waiting stages."""
     stages = tuple(
-        StageView(index=s.index, height=s.size.height, width=s.size.width, steps=s.steps, key=s.key)
+        StageView(
+            index=s.index,
+            height=s.size.height,
+            width=s.size.width,
+            steps=s.steps,
+            key=s.key,
+            predicted_bytes=s.peak_bytes,
+            predicted_seconds=s.seconds,
+        )
         for s in plan.stages
     )
     settings = plan.settings.to_dict()
@@ -91,6 +100,9 @@ def _on_stage_started(view: JobView, event: StageStarted) -> JobView:
         steps=plan.steps,
         key=plan.key,
         model_calls=view.stages[plan.index].model_calls,
+        retries=view.stages[plan.index].retries,
+        predicted_bytes=plan.peak_bytes,
+        predicted_seconds=plan.seconds,
         phase="steps" if plan.is_base else "encode",
     )
     view = dataclasses.replace(view, stage=plan.index, weights=event.weights or view.weights)
@@ -141,6 +153,27 @@ def _on_stage_done(view: JobView, event: StageDone) -> JobView:
     )
     view = dataclasses.replace(view, stage=None, preview=None)
     return _with_stage(_remember(view, event.memory), stage)
+
+
+def _on_retried(view: JobView, event: Retried) -> JobView:
+    """The stage begins again, later ones are computed as sparingly; keys follow the plan's."""
+    stages = tuple(
+        dataclasses.replace(
+            stage, key=plan.key, predicted_bytes=plan.peak_bytes, predicted_seconds=plan.seconds
+        )
+        for stage, plan in zip(view.stages, event.plan.stages, strict=True)
+    )
+    again = dataclasses.replace(
+        stages[event.stage],
+        state="running",
+        step=0,
+        phase=event.phase,
+        tile=0,
+        tiles=0,
+        calls_done=0,
+        retries=(*stages[event.stage].retries, event.choice),
+    )
+    return _with_stage(dataclasses.replace(view, stages=stages, preview=None), again)
 
 
 def _on_cascade_done(view: JobView, _event: CascadeDone) -> JobView:
@@ -196,6 +229,7 @@ _HANDLERS: Mapping[type, Any] = {
     StepDone: _on_step,
     TileDone: _on_tile,
     StageDone: _on_stage_done,
+    Retried: _on_retried,
     CascadeDone: _on_cascade_done,
     QueueMoved: _on_queue_moved,
     StopAsked: _on_stop_asked,

@@ -32,7 +32,9 @@ class StageView:
     calls_done of model_calls evaluations of the UNet are behind it. The fields after them are kept for the
     estimate of the time left; their seconds count from the stage's start. key: the plan's; reused: an earlier
     run with the same key lent the picture; nothing is measured, and saved_seconds is what it took then.
-    digest: of the picture's pixels (see `gspn_core.jobs.images.digest`), with its PNG.
+    digest: of the picture's pixels (see `gspn_core.jobs.images.digest`), with its PNG. retries: each way of
+    saving memory (a field of `gspn_core.plan_fit.Choices`) with which the stage began again. predicted_bytes,
+    predicted_seconds: what the plan told of it before it ran, where it could.
     """
 
     index: int
@@ -60,6 +62,9 @@ class StageView:
     reused: bool = False
     saved_seconds: float | None = None
     digest: str | None = None
+    retries: tuple[str, ...] = ()
+    predicted_bytes: int | None = None
+    predicted_seconds: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,12 +115,16 @@ class JobView:
             **{
                 **values,
                 "notices": tuple(values["notices"]),
-                "stages": tuple(StageView(**stage) for stage in values["stages"]),
+                "stages": tuple(map(_read_stage, values["stages"])),
                 "memory": None if memory is None else MemorySample(**memory),
                 "history": tuple((seconds, count) for seconds, count in values["history"]),
                 "weights": tuple(StepWeights(**weights) for weights in values["weights"]),
             }
         )
+
+
+def _read_stage(values: Mapping[str, Any]) -> StageView:
+    return StageView(**{**values, "retries": tuple(values.get("retries", ()))})
 
 
 @dataclass(frozen=True, kw_only=True)

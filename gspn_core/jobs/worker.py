@@ -14,7 +14,7 @@ from contextlib import closing
 from pathlib import Path
 
 from gspn_core.errors import Busy, GspnError, Stopped
-from gspn_core.events import CascadeDone, Event, PlanReady, StageDone
+from gspn_core.events import CascadeDone, Event, PlanReady, Retried, StageDone
 from gspn_core.jobs.archive import Archive, RunSummary, owner_of
 from gspn_core.jobs.estimate import Rate, measured_rate
 from gspn_core.jobs.files import FolderClaim
@@ -25,7 +25,7 @@ from gspn_core.jobs.live import LiveJob
 from gspn_core.jobs.pairs import PairFigures, Pairs
 from gspn_core.jobs.recorder import Recorder
 from gspn_core.jobs.store import Store
-from gspn_core.plan import CascadePlan, StagePlan, redo
+from gspn_core.plan import CascadePlan, StagePlan, check_fits, redo
 from gspn_core.settings import Settings
 
 Run = Callable[..., Generator[Event, None, None]]
@@ -97,6 +97,7 @@ class Jobs:
     def submit(self, settings: Settings, *, visitor: str = "") -> str:
         """Queue a run and return its id; raise BadSetting for what cannot be, Busy when the queue is full."""
         plan = self.plan(settings)
+        check_fits(plan)
         blank = JobView(id=secrets.token_urlsafe(16), created=time.time(), seed_drawn=settings.seed is None)
         job = LiveJob(
             plan=plan,
@@ -346,7 +347,7 @@ class Jobs:
     def _take(self, job: LiveJob, event: Event) -> None:
         if job.write_error is not None:
             raise GspnError(job.write_error)
-        if isinstance(event, PlanReady):
+        if isinstance(event, (PlanReady, Retried)):
             job.plan = event.plan
         if not isinstance(event, StageDone):
             self._change(job, event)
