@@ -7,7 +7,13 @@ from typing import get_args
 import pytest
 from PIL import Image
 
-from gspn_core.events import Event
+from gspn_core.events import Event, Retried
+
+
+@pytest.fixture
+def events(events, plan):
+    """Return a cascade's events and the one that only a lack of memory brings."""
+    return [*events, Retried(stage=1, phase="steps", choice="serial_guidance", plan=plan)]
 
 
 def plain(value) -> bool:

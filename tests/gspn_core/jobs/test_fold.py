@@ -6,7 +6,16 @@ from typing import get_args
 
 import pytest
 
-from gspn_core.events import CascadeDone, Event, PlanReady, StageDone, StageStarted, StepDone, TileDone
+from gspn_core.events import (
+    CascadeDone,
+    Event,
+    PlanReady,
+    Retried,
+    StageDone,
+    StageStarted,
+    StepDone,
+    TileDone,
+)
 from gspn_core.jobs.estimate import Rate
 from gspn_core.jobs.fold import fold, planned
 from gspn_core.jobs.job import (
@@ -145,10 +154,26 @@ def test_every_kind_of_event_is_folded(plan, events):
         StageReused(stage=0),
         FileWritten(stage=0, kind="proxy", path="p"),
         Ended(state="stopped"),
+        Retried(stage=1, phase="steps", choice="serial_guidance", plan=plan),
     ]
     for event in [*events, *extra]:
         assert fold(view, event).version == view.version + 1
     assert {type(event) for event in [*events, *extra]} == {*get_args(Event), *get_args(JobEvent)}
+
+
+def test_a_stage_that_begins_again_says_with_what_and_takes_the_new_plans_keys(plan, events):
+    view = new_view()
+    for event in events[:4]:
+        view = fold(view, event)
+    stages = tuple(dataclasses.replace(stage, key=f"new {stage.index}") for stage in plan.stages)
+    again = dataclasses.replace(plan, stages=stages)
+    for choice in ("serial_guidance", "float8_storage"):
+        view = fold(view, Retried(stage=0, phase="steps", choice=choice, plan=again))
+    view = fold(view, dataclasses.replace(events[1], stage=stages[0]))
+    assert view.stages[0].retries == ("serial_guidance", "float8_storage")
+    assert (view.stages[0].step, view.stages[0].calls_done) == (0, 0)
+    assert [stage.key for stage in view.stages] == ["new 0", "new 1", "new 2"]
+    assert JobView.from_dict(json.loads(json.dumps(view.to_dict()))).stages == view.stages
 
 
 @pytest.mark.parametrize("event", [None, "done", object(), 3])
