@@ -96,7 +96,8 @@ class LateEngine:
 
     def plan(self, settings: Settings) -> CascadePlan:
         """Return what a run would do; the card is enough for that."""
-        return make_plan(settings, self._card)
+        engine = self._engine
+        return make_plan(settings, self._card) if engine is None else engine.plan(settings)
 
     def weights(self, settings: Settings) -> tuple[tuple[StepWeights, ...], ...] | None:
         """Return what each step of each stage would mix; None while the model is being read."""
@@ -156,7 +157,8 @@ def load_engine(arguments: argparse.Namespace, told: Told) -> tuple[Any, str]:
     # A server whose GPU is lent has none of its own to warm up on.
     for adapter in model.adapters.values() if lent_gpu() is None else ():
         adapter.warm_up()
-    return Engine(model), describe_machine(model.pipeline.device)
+    memory_bytes = None if arguments.memory is None else int(arguments.memory * 1e9)
+    return Engine(model, memory_bytes=memory_bytes), describe_machine(model.pipeline.device)
 
 
 def planned_seconds(jobs: Jobs, engine: LateEngine, settings: Settings) -> float | None:
@@ -212,6 +214,12 @@ def build_parser() -> argparse.ArgumentParser:
         default=20.0,
         metavar="GB",
         help="the oldest runs beyond this are removed (default: 20)",
+    )
+    parser.add_argument(
+        "--memory",
+        type=_positive,
+        metavar="GB",
+        help="the most that a stage may take; a run that does not fit is refused (default: what is free)",
     )
     parser.add_argument(
         "--max-queued", type=_whole(1, 10_000), default=20, help="runs that may wait (default: 20)"

@@ -142,7 +142,11 @@ class Engine:
         shapes, unet = self.model.card.shapes, self.model.pipeline.unet
         if shapes is None:
             return None
-        return read_machine(shapes, unet.device, unet.dtype, memory_bytes=self._memory_bytes)
+        try:
+            return read_machine(shapes, unet.device, unet.dtype, memory_bytes=self._memory_bytes)
+        except (RuntimeError, AssertionError):
+            # A GPU that is lent for single calls tells nothing of itself outside of them.
+            return None
 
     @cached_property
     def _preview(self) -> Preview:

@@ -30,6 +30,9 @@ CARD = ModelCard(
 
 
 class Engine:
+    def plan(self, settings):
+        return make_plan(settings, CARD)
+
     def run(self, settings, should_stop):
         yield from (settings, should_stop())
 

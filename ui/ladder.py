@@ -11,7 +11,7 @@ from urllib.parse import quote
 from gspn_core.jobs.finished import Reuse
 from gspn_core.jobs.job import RESUMABLE_STATES, JobView, StageView
 from gspn_core.jobs.tiles import tiles_info
-from gspn_core.plan import CascadePlan
+from gspn_core.plan import CascadePlan, StagePlan
 from ui import words
 
 
@@ -69,8 +69,14 @@ def planned_props(plan: CascadePlan | None, reuse: Sequence[Reuse] = ()) -> dict
             "height": stage.size.height,
             "width": stage.size.width,
             "title": words.size(stage.size.height, stage.size.width),
-            "label": words.size(stage.size.height, stage.size.width),
-            "lines": told.get(stage.index, []),
+            "label": " ".join(
+                (
+                    words.size(stage.size.height, stage.size.width),
+                    *(told.get(stage.index) or _foretold(stage, plan.budget_bytes)),
+                )
+            ),
+            "lines": told.get(stage.index) or _foretold(stage, plan.budget_bytes),
+            "over": not stage.fits and stage.index not in told,
         }
         for stage in stages
     ]
@@ -82,6 +88,15 @@ def planned_props(plan: CascadePlan | None, reuse: Sequence[Reuse] = ()) -> dict
         "veil": "",
         "announce": "",
     }
+
+
+def _foretold(stage: StagePlan, budget_bytes: int | None) -> list[str]:
+    """Return what a stage is predicted to take, and how it is made to fit or why it does not."""
+    if stage.peak_bytes is None:
+        return []
+    if not stage.fits:
+        return words.too_large(stage.peak_bytes, budget_bytes)
+    return words.foretold(stage.seconds, stage.peak_bytes, stage.choices.taken)
 
 
 def _card(stage: StageView, prompt: str, seed: int | None) -> dict[str, Any]:
@@ -107,9 +122,11 @@ def _lines(stage: StageView) -> list[str]:
     if stage.reused:
         return words.reused(stage.saved_seconds)
     if stage.state == "done":
-        return [words.seconds(stage.seconds), words.bytes_(stage.peak_bytes)]
+        return [words.seconds(stage.seconds), words.bytes_(stage.peak_bytes), *words.retried(stage.retries)]
     if stage.state == "running":
-        return [words.stage_progress(stage)]
+        return [words.stage_progress(stage), *words.retried(stage.retries)]
+    if stage.state == "waiting" and stage.predicted_bytes is not None:
+        return words.foretold(stage.predicted_seconds, stage.predicted_bytes, ())
     return [words.STAGE_STATES[stage.state]]
 
 

@@ -17,7 +17,7 @@ from gspn_core.events import ModelProgress
 from gspn_core.jobs.finished import Reuse
 from gspn_core.jobs.job import JobView, Stopping
 from gspn_core.jobs.worker import Jobs
-from gspn_core.plan import CascadePlan, ModelCard, make_plan
+from gspn_core.plan import CascadePlan, ModelCard
 from gspn_core.settings import FIELD_NAMES, Settings
 from ui import words
 from ui.actions import action_props
@@ -249,7 +249,7 @@ class Runs:
         prompt = self._card.examples[0] if self._card.examples else words.PLACEHOLDERS["prompt"]
         outlined = {**values, "prompt": prompt, "negative_prompt": "", "seed": None}
         try:
-            return make_plan(Settings.from_dict(outlined), self._card)
+            return self._jobs.plan(Settings.from_dict(outlined))
         except BadSetting:
             return None
 
@@ -257,7 +257,7 @@ class Runs:
         """Return the stages that a run of form values would reuse; with an open seed there is none."""
         try:
             settings = settings_from([values[name] for name in FIELD_NAMES])
-            return () if settings.seed is None else self._jobs.reusable(make_plan(settings, self._card))
+            return () if settings.seed is None else self._jobs.reusable(self._jobs.plan(settings))
         except BadSetting:
             return ()
 

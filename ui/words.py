@@ -477,6 +477,36 @@ def stage_label(number: int, height: int, width: int, state: str, lines: Sequenc
     return f"Stage {number}, {shown}" + ("" if said in lines else f", {said}")
 
 
+# How a stage is computed where memory is short: a field of `gspn_core.plan_fit.Choices`, as a card says it.
+SAVINGS: Mapping[str, str] = MappingProxyType(
+    {
+        "residency": "weights offloaded",
+        "serial_guidance": "guidance in turn",
+        "chunked_feed_forward": "in chunks",
+        "small_blocks": "small blocks",
+        "skips_on_host": "maps on the host",
+        "small_tiles": "smaller tiles",
+        "float8_storage": "8-bit weights",
+    }
+)
+
+
+def foretold(value: float | None, peak_bytes: int, savings: Sequence[str]) -> list[str]:
+    """Return what a stage is predicted to take, and with which savings it fits."""
+    took = [] if value is None else [f"about {seconds(value)}"]
+    return [*took, f"about {bytes_(peak_bytes)}", *(SAVINGS[name] for name in savings)]
+
+
+def too_large(peak_bytes: int, budget_bytes: int) -> list[str]:
+    """Return why a stage cannot run here."""
+    return [f"needs {bytes_(peak_bytes)}", f"there are {bytes_(budget_bytes)}"]
+
+
+def retried(savings: Sequence[str]) -> list[str]:
+    """Return with what a stage began again when memory ran out; nothing where it did not."""
+    return [f"memory ran out: {', '.join(SAVINGS[name] for name in savings)}"] if savings else []
+
+
 def continue_to(target: int) -> str:
     """Return the name of the action that takes a run to a higher target."""
     return f"Continue to {target}"

@@ -4,6 +4,7 @@ import json
 from gspn_core.jobs.fold import fold
 from gspn_core.jobs.job import Ended, FileWritten, QueueMoved, StageReused
 from gspn_core.plan import make_plan
+from gspn_core.plan_fit import Choices
 from gspn_core.settings import Settings
 from ui import words
 from ui.ladder import file_url, ladder_props, planned_props
@@ -120,3 +121,35 @@ def test_a_tile_of_the_autoencoder_is_told(folded) -> None:
     stage = dataclasses.replace(view.stages[0], phase="decode", tile=2, tiles=9)
     view = dataclasses.replace(view, stages=(stage, *view.stages[1:]))
     assert ladder_props(view)["stages"][0]["lines"] == ["decoding 2 / 9"]
+
+
+def foretold_cards(card, **changes):
+    plan = make_plan(Settings(prompt="a toy"), card)
+    stages = tuple(
+        dataclasses.replace(stage, peak_bytes=2 * 10**9, seconds=12.4, **changes) for stage in plan.stages
+    )
+    return planned_props(dataclasses.replace(plan, stages=stages, budget_bytes=10**9))["stages"]
+
+
+def test_a_planned_stage_tells_what_it_is_predicted_to_take(card) -> None:
+    told = foretold_cards(card, choices=Choices(serial_guidance=True))[1]
+    assert told["lines"] == ["about 12 s", "about 2.0 GB", "guidance in turn"]
+    assert not told["over"]
+    assert told["label"].endswith("about 12 s about 2.0 GB guidance in turn")
+
+
+def test_a_stage_that_does_not_fit_says_what_it_needs_and_what_there_is(card) -> None:
+    told = foretold_cards(card, fits=False)[0]
+    assert told["lines"] == ["needs 2.0 GB", "there are 1.0 GB"]
+    assert told["over"]
+
+
+def test_a_stage_that_began_again_says_with_what_it_saves_memory(folded) -> None:
+    view = folded(FIRST_STAGE)
+    first = dataclasses.replace(view.stages[0], retries=("serial_guidance", "small_tiles"))
+    card = ladder_props(dataclasses.replace(view, stages=(first, *view.stages[1:])))["stages"][0]
+    assert card["lines"][-1] == "memory ran out: guidance in turn, smaller tiles"
+
+
+def test_every_way_of_saving_memory_has_a_word() -> None:
+    assert set(words.SAVINGS) == {field.name for field in dataclasses.fields(Choices)}

@@ -68,6 +68,7 @@ function card(stage, index) {
   const now = target();
   const button = item.querySelector(".card");
   item.className = stage.state;
+  item.classList.toggle("over", Boolean(stage.over));
   item.classList.toggle("shown", Boolean(now && now.stage === stage));
   attribute(button, "aria-label", stage.label);
   attribute(button, "aria-pressed", String(Boolean(now && now.stage === stage)));
