@@ -1,4 +1,4 @@
-"""The line scan compiled by numba: forward and hand-written backward for tensors on the CPU.
+"""The line scan compiled by numba: forward, merge and hand-written backward for tensors on the CPU.
 
 Shares the maps out over threads; `_cpu_kernels` computes them. Threads are Python's own and the kernels
 release the interpreter lock: unlike numba's parallel loops this is safe from any thread, and it leaves the
@@ -38,13 +38,38 @@ def forward(
     dtype: torch.dtype,
 ) -> Tensor:
     """Scan x (B, C, H, W) and return the states in dtype; arguments as `line_scan` checked them."""
-    inputs = _arrays(x, gate, logits)
-    state = _empty(x.shape, _carry(x))
-    out = state.numpy().reshape(inputs[0].shape)
-    columns, *settings = _settings(out, direction, chunk_size, gating)
-    scan = kernels.columns if columns else kernels.rows
-    _share_out(out.shape, lambda _, *part: scan(*inputs, out, *part, *settings))
+    kept = _kept(dtype)
+    state = _empty(x.shape, kept)
+    _scan(state, None, *(t.to(kept) for t in (x, gate, logits)), direction, chunk_size, gating)
     return state.to(dtype)
+
+
+def merge(
+    y: Tensor,
+    share: Tensor,
+    x: Tensor,
+    gate: Tensor,
+    logits: Tensor,
+    direction: str,
+    chunk_size: int | None,
+    gating: str,
+) -> None:
+    """Add share·h to y (B, C, H, W), h being the scan of x with what `merge_line_scan` makes of gate."""
+    kept = _kept(y.dtype)
+    total = y.to(kept)
+    _scan(total, share.to(kept), *(t.to(kept) for t in (x, gate, logits)), direction, chunk_size, gating)
+    if total is not y:
+        y.copy_(total)
+
+
+def _scan(out, share, x, gate, logits, direction, chunk_size, gating) -> None:
+    """Scan into out, or add share times the states to it; all of one dtype that the kernels know."""
+    inputs = _arrays(x, gate, logits)
+    maps = inputs[0].shape
+    outputs = _array(out).reshape(maps), None if share is None else _array(share).reshape(maps)
+    columns, *settings = _settings(maps, _carry(out), direction, chunk_size, gating)
+    scan = kernels.columns if columns else kernels.rows
+    _share_out(maps, lambda _, *part: scan(*inputs, *outputs, *part, *settings))
 
 
 def backward(
@@ -58,15 +83,16 @@ def backward(
     gating: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the gradients of x, gate and logits in the dtype of the carry, given that of the state."""
-    inputs = _arrays(x, gate, logits)
+    carry = _carry(x)
+    inputs = _arrays(*(tensor.to(carry) for tensor in (x, gate, logits)))
     maps = inputs[0].shape
-    state, grad = (_array(tensor).reshape(maps) for tensor in (state, grad))
-    grad_x, grad_gate = (_empty(x.shape, _carry(x)) for _ in range(2))
+    state, grad = (_array(tensor.to(carry)).reshape(maps) for tensor in (state, grad))
+    grad_x, grad_gate = (_empty(x.shape, carry) for _ in range(2))
     # Channels that share logits and are done by several threads each leave their own sum.
-    sums = _empty((_channel_parts(maps), *logits.shape), _carry(x))
+    sums = _empty((_channel_parts(maps), *logits.shape), carry)
     outputs = grad_x.numpy().reshape(maps), grad_gate.numpy().reshape(maps)
     partial = sums.numpy().reshape(len(sums), maps[0], 3, *maps[2:])
-    settings = _settings(state, direction, chunk_size, gating)
+    settings = _settings(maps, carry, direction, chunk_size, gating)
     scan = _cpu_gradients.backward
     _share_out(maps, lambda k, *part: scan(*inputs, state, grad, *outputs, partial[k], *part, *settings))
     return grad_x, grad_gate, sums[0] if len(sums) == 1 else sums.sum(0)
@@ -91,8 +117,17 @@ def _empty(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     return tensor
 
 
+def _kept(dtype: torch.dtype) -> torch.dtype:
+    """Return the dtype in which the kernels read and write what is asked for in dtype."""
+    return torch.float32 if dtype == torch.float16 else dtype
+
+
 def _array(tensor: Tensor) -> np.ndarray:
-    return tensor.detach().to(_carry(tensor)).contiguous().numpy()
+    """Return a tensor's memory if it is contiguous, a copy's if not; bfloat16 as the bits, in uint16."""
+    tensor = tensor.detach().contiguous()
+    if tensor.dtype == torch.bfloat16:
+        return tensor.view(torch.int16).numpy().view(np.uint16)
+    return tensor.numpy()
 
 
 def _arrays(x: Tensor, gate: Tensor, logits: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -104,13 +139,14 @@ def _arrays(x: Tensor, gate: Tensor, logits: Tensor) -> tuple[np.ndarray, np.nda
     return _array(x).reshape(shape), _array(gate).reshape(shape), _array(logits).reshape(M, 3, H, W)
 
 
-def _settings(state: np.ndarray, direction: str, chunk_size: int | None, gating: str):
+def _settings(maps: tuple[int, ...], carry: torch.dtype, direction: str, chunk_size: int | None, gating: str):
     """Return what the kernels want: columns?, backwards?, lines per block and chunk, and 1. for convex."""
-    H, W = state.shape[2:]
+    H, W = maps[2:]
     columns = direction in ("right", "left")
     size = min(W, max(_BLOCK, _COLUMN_CELLS // H)) if columns else min(H, _BLOCK)
     chunk = chunk_size or max(H, W)
-    return columns, direction in ("left", "up"), size, chunk, state.dtype.type(gating == "convex")
+    number = np.float64 if carry == torch.float64 else np.float32
+    return columns, direction in ("left", "up"), size, chunk, number(gating == "convex")
 
 
 def _threads(maps: tuple[int, ...]) -> int:

@@ -12,9 +12,18 @@ from numba import njit, types
 from numba.extending import overload
 
 from gspn_core.ops import _cpu_vectors as vectors
-from gspn_core.ops._cpu_vectors import exp, reciprocal, turn_in, turn_out, wide_vectors
+from gspn_core.ops._cpu_vectors import (
+    exp,
+    narrow,
+    prefetch,
+    reciprocal,
+    turn_in,
+    turn_out,
+    wide_vectors,
+    widen,
+)  # fmt: skip
 
-inline = njit(forceinline=True, fastmath=set(vectors.MATHS), error_model="numpy")
+inline = njit(**vectors.INLINED)
 compiled = njit(cache=True, nogil=True, fastmath=set(vectors.MATHS), error_model="numpy")
 
 
@@ -23,7 +32,7 @@ def numbers(like):
     raise NotImplementedError(like)
 
 
-@overload(numbers, inline="always")
+@overload(numbers, jit_options=vectors.INLINED)
 def _numbers_of_its_type(like):
     kind, exponents = (np.float32, (20, 40, -87)) if like == types.float32 else (np.float64, (40, 80, -700))
     zero, one, lost, most, least = (kind(n) for n in (0, 1, *exponents))
@@ -65,8 +74,48 @@ def unscaled_weights(a, b, c, before, after):
     return before * b * c, a * c, after * a * b
 
 
+def opened(raw, share, convex):
+    """Return a gate as the scan uses it: for a merge in the convex form, the sigmoid of what is stored."""
+    raise NotImplementedError(raw, share, convex)
+
+
+@overload(opened, jit_options=vectors.INLINED)
+def _opened_for_its_use(raw, share, convex):  # noqa: ARG001
+    if isinstance(share, types.NoneType):
+        return lambda raw, share, convex: raw  # noqa: ARG005
+    return lambda raw, share, convex: _sigmoid(raw) if convex else raw  # noqa: ARG005
+
+
+@inline
+def _sigmoid(x):
+    zero, one, _, most, least = numbers(x)
+    x = zero - x
+    x = most + most if x > most + most else x
+    return reciprocal(one + exp(least if x < least else x))
+
+
+def leave(state, out, share, m, k, i, j):
+    """Write a state into out, or add share times it."""
+    raise NotImplementedError(state, out, share, m, k, i, j)
+
+
+@overload(leave, jit_options=vectors.INLINED)
+def _leave_for_its_use(state, out, share, m, k, i, j):  # noqa: ARG001
+    if isinstance(share, types.NoneType):
+
+        def leave_state(state, out, share, m, k, i, j):  # noqa: ARG001
+            out[m, k, i, j] = narrow(state, out)
+
+        return leave_state
+
+    def leave_sum(state, out, share, m, k, i, j):
+        out[m, k, i, j] = narrow(widen(out[m, k, i, j]) + widen(share[m, k, i, j]) * state, out)
+
+    return leave_sum
+
+
 @compiled
-def neighbours(length, states):
+def _there(length, states):
     """Return (2, length) in the type of states: for a line's cells, 1 where there is one before, and after.
 
     An array, for of a condition on the place LLVM makes a loop of its own for the last cell, and of the rest
@@ -77,92 +126,107 @@ def neighbours(length, states):
     return there
 
 
+@inline
+def _start(x, gate, out, share, m, k, i, now, convex, states):
+    """Start line i anew: its states are gate·x, or x where a merge opens the gate."""
+    for j in range(x.shape[3]):
+        state = widen(x[m, k, i, j])
+        if share is None or not convex:
+            state = widen(gate[m, k, i, j]) * state
+        states[now, j + 1] = state
+        leave(state, out, share, m, k, i, j)
+
+
 @compiled
-def scan_alone(logits, x, gate, out, m, k, first, count, done, backwards, chunk, convex, states, there):
+def scan_alone(
+    logits, x, gate, out, share, m, k, first, count, done, backwards, chunk, convex, states, there
+):
     """Scan `count` lines from line `first` of map m, k on, where no other map shares the logits.
 
     `done` lines came before in the direction of travel. The states of a line and of the line before it take
     turns in states (2, length + 2), whose outer cells, the neighbours that do not exist, stay zero.
     """
     wide_vectors()
-    length = x.shape[3]
     _, one, _, _, _ = numbers(convex)
     for s in range(count):
         i = first + (count - 1 - s if backwards else s)
         now, then = (done + s) % 2, 1 - (done + s) % 2
         if (done + s) % chunk == 0:
-            for j in range(length):
-                state = gate[m, k, i, j] * x[m, k, i, j]
-                states[now, j + 1] = state
-                out[m, k, i, j] = state
-        else:
-            for j in range(length):
-                prev, same, following = logits[m, 0, i, j], logits[m, 1, i, j], logits[m, 2, i, j]
-                a, b, c = unscaled_weights(prev, same, following, there[0, j], there[1, j])
-                mean = a * states[then, j] + b * states[then, j + 1] + c * states[then, j + 2]
-                g = gate[m, k, i, j]
-                state = (one - convex * g) * reciprocal(a + b + c) * mean + g * x[m, k, i, j]
-                states[now, j + 1] = state
-                out[m, k, i, j] = state
+            _start(x, gate, out, share, m, k, i, now, convex, states)
+            continue
+        for j in range(x.shape[3]):
+            prev, same, following = logits[m, 0, i, j], logits[m, 1, i, j], logits[m, 2, i, j]
+            a, b, c = unscaled_weights(widen(prev), widen(same), widen(following), there[0, j], there[1, j])
+            mean = a * states[then, j] + b * states[then, j + 1] + c * states[then, j + 2]
+            g = opened(widen(gate[m, k, i, j]), share, convex)
+            state = (one - convex * g) * reciprocal(a + b + c) * mean + g * widen(x[m, k, i, j])
+            states[now, j + 1] = state
+            leave(state, out, share, m, k, i, j)
 
 
 @compiled
 def weigh(logits, m, first, count, weights, there):
     """Write the weights (3, lines, length) of `count` lines of a map m from line `first` on."""
     wide_vectors()
-    length = logits.shape[3]
-    _, one, _, _, _ = numbers(weights[0, 0, 0])
     for t in range(count):
         i = first + t
-        for j in range(length):
+        for j in range(logits.shape[3]):
             prev, same, following = logits[m, 0, i, j], logits[m, 1, i, j], logits[m, 2, i, j]
-            a, b, c = unscaled_weights(prev, same, following, there[0, j], there[1, j])
+            a, b, c = unscaled_weights(widen(prev), widen(same), widen(following), there[0, j], there[1, j])
             r = reciprocal(a + b + c)
             weights[0, t, j], weights[1, t, j], weights[2, t, j] = a * r, b * r, c * r
 
 
 @compiled
-def scan_weighed(weights, x, gate, out, m, k, first, count, done, backwards, chunk, convex, states):
+def scan_weighed(weights, x, gate, out, share, m, k, first, count, done, backwards, chunk, convex, states):
     """Scan as `scan_alone` does, with the weights that `weigh` made for all maps that share them."""
     wide_vectors()
-    length = x.shape[3]
     _, one, _, _, _ = numbers(convex)
     for s in range(count):
         t = count - 1 - s if backwards else s
         i, now, then = first + t, (done + s) % 2, 1 - (done + s) % 2
         if (done + s) % chunk == 0:
-            for j in range(length):
-                state = gate[m, k, i, j] * x[m, k, i, j]
-                states[now, j + 1] = state
-                out[m, k, i, j] = state
-        else:
-            for j in range(length):
-                a, b, c = weights[0, t, j], weights[1, t, j], weights[2, t, j]
-                mean = a * states[then, j] + b * states[then, j + 1] + c * states[then, j + 2]
-                g = gate[m, k, i, j]
-                state = (one - convex * g) * mean + g * x[m, k, i, j]
-                states[now, j + 1] = state
-                out[m, k, i, j] = state
+            _start(x, gate, out, share, m, k, i, now, convex, states)
+            continue
+        for j in range(x.shape[3]):
+            a, b, c = weights[0, t, j], weights[1, t, j], weights[2, t, j]
+            mean = a * states[then, j] + b * states[then, j + 1] + c * states[then, j + 2]
+            g = opened(widen(gate[m, k, i, j]), share, convex)
+            state = (one - convex * g) * mean + g * widen(x[m, k, i, j])
+            states[now, j + 1] = state
+            leave(state, out, share, m, k, i, j)
 
 
 @compiled
-def rows(x, gate, logits, out, m0, m1, k0, k1, backwards, size, chunk, convex):
+def rows(x, gate, logits, out, share, m0, m1, k0, k1, backwards, size, chunk, convex):
     """Scan maps m0 … m1 - 1, k0 … k1 - 1 of x (M, K, H, W) along their rows, `size` rows at a time."""
-    H, W = out.shape[2:]
-    states = np.zeros((out.shape[1], 2, W + 2), out.dtype)
-    there = neighbours(W, states)
-    weights = np.empty((3, size, W), out.dtype)
+    K, H, W = out.shape[1:]
+    states = np.full((K, 2, W + 2), convex - convex)
+    there = _there(W, states)
+    weights = np.empty((3, size, W), states.dtype)
     for m in range(m0, m1):
-        if out.shape[1] == 1:
-            scan_alone(logits, x, gate, out, m, 0, 0, H, 0, backwards, chunk, convex, states[0], there)
+        if K == 1:
+            scan_alone(logits, x, gate, out, share, m, 0, 0, H, 0, backwards, chunk, convex, states[0], there)
             continue
         for done in range(0, H, size):
             count = min(size, H - done)
             first = H - done - count if backwards else done
             weigh(logits, m, first, count, weights, there)
             for k in range(k0, k1):
-                state = states[k]
-                scan_weighed(weights, x, gate, out, m, k, first, count, done, backwards, chunk, convex, state)
+                how = (m, k, first, count, done, backwards, chunk, convex, states[k])
+                scan_weighed(weights, x, gate, out, share, *how)
+
+
+def _scratch_for(share, block):
+    """Return a scratch like block for share's lines, None for None."""
+    raise NotImplementedError(share, block)
+
+
+@overload(_scratch_for, jit_options=vectors.INLINED)
+def _scratch_for_its_use(share, block):  # noqa: ARG001
+    if isinstance(share, types.NoneType):
+        return lambda share, block: None  # noqa: ARG005
+    return lambda share, block: np.empty_like(block)  # noqa: ARG005
 
 
 @compiled
@@ -174,13 +238,17 @@ def gather(source, m, k, first, count, block, n):
     if H < vectors.ROWS or count < vectors.COLUMNS:
         for t in range(count):
             for j in range(H):
-                block[0, n, t, j] = source[m, k, j, first + t]
+                block[0, n, t, j] = widen(source[m, k, j, first + t])
         return
     # The last block may overlap the one before it.
     for row in range(0, H, vectors.ROWS):
         j = min(row, H - vectors.ROWS)
         for column in range(0, count, vectors.COLUMNS):
             t = min(column, count - vectors.COLUMNS)
+            # Over the blocks of a cache line's columns, all rows of the block after the next.
+            ahead = start + (j + 2 * vectors.ROWS + column % vectors.ROWS) * W + t
+            for r in range(vectors.COLUMNS):
+                prefetch(source, ahead + r * W)
             turn_in(source, start + j * W + t, W, block, target + t * H + j, H)
 
 
@@ -193,7 +261,7 @@ def scatter(block, n, target, m, k, first, count):
     if H < vectors.ROWS or count < vectors.COLUMNS:
         for j in range(H):
             for t in range(count):
-                target[m, k, j, first + t] = block[0, n, t, j]
+                target[m, k, j, first + t] = narrow(block[0, n, t, j], target)
         return
     for row in range(0, H, vectors.ROWS):
         j = min(row, H - vectors.ROWS)
@@ -203,47 +271,34 @@ def scatter(block, n, target, m, k, first, count):
 
 
 @compiled
-def columns(x, gate, logits, out, m0, m1, k0, k1, backwards, size, chunk, convex):
+def columns(x, gate, logits, out, share, m0, m1, k0, k1, backwards, size, chunk, convex):
     """Scan maps m0 … m1 - 1, k0 … k1 - 1 of x (M, K, H, W) along their columns, `size` columns at a time."""
-    H, W = out.shape[2:]
-    states = np.zeros((out.shape[1], 2, H + 2), out.dtype)
-    there = neighbours(H, states)
-    weights = np.empty((3, size, H), out.dtype)
-    turned = np.empty((1, 3, size, H), out.dtype)
-    inputs = np.empty((1, 1, size, H), out.dtype)
-    gates = np.empty((1, 1, size, H), out.dtype)
-    block = np.empty((1, 1, size, H), out.dtype)
+    K, H, W = out.shape[1:]
+    states = np.full((K, 2, H + 2), convex - convex)
+    there = _there(H, states)
+    weights = np.empty((3, size, H), states.dtype)
+    turned = np.empty((1, 3, size, H), states.dtype)
+    inputs = np.empty((1, 1, size, H), states.dtype)
+    gates = np.empty((1, 1, size, H), states.dtype)
+    block = np.empty((1, 1, size, H), states.dtype)
+    shares = _scratch_for(share, block)
     for m in range(m0, m1):
         for done in range(0, W, size):
             count = min(size, W - done)
             first = W - done - count if backwards else done
             for n in range(3):
                 gather(logits, m, n, first, count, turned, n)
-            if out.shape[1] > 1:
+            if K > 1:
                 weigh(turned, 0, 0, count, weights, there)
             for k in range(k0, k1):
                 gather(x, m, k, first, count, inputs, 0)
                 gather(gate, m, k, first, count, gates, 0)
-                state = states[k]
-                if out.shape[1] == 1:
-                    scan_alone(
-                        turned,
-                        inputs,
-                        gates,
-                        block,
-                        0,
-                        0,
-                        0,
-                        count,
-                        done,
-                        backwards,
-                        chunk,
-                        convex,
-                        state,
-                        there,
-                    )
+                if share is not None:
+                    gather(share, m, k, first, count, shares, 0)
+                    gather(out, m, k, first, count, block, 0)
+                how = (0, 0, 0, count, done, backwards, chunk, convex, states[k])
+                if K == 1:
+                    scan_alone(turned, inputs, gates, block, shares, *how, there)
                 else:
-                    scan_weighed(
-                        weights, inputs, gates, block, 0, 0, 0, count, done, backwards, chunk, convex, state
-                    )
+                    scan_weighed(weights, inputs, gates, block, shares, *how)
                 scatter(block, 0, out, m, k, first, count)

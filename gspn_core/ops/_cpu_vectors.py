@@ -14,6 +14,8 @@ from numba.extending import intrinsic, overload
 
 # Products and sums may be fused and zeros lose their sign; infinities and NaN keep their meaning.
 MATHS = frozenset({"contract", "nsz"})
+# Numba's own inlining, before LLVM's, makes compiling many times longer.
+INLINED = {"forceinline": True, "fastmath": set(MATHS), "error_model": "numpy"}
 # Rows and columns of the block that `turn_in` and `turn_out` move at once.
 ROWS, COLUMNS = 16, 4
 
@@ -32,7 +34,7 @@ def exp(x):
     return math.exp(x)
 
 
-@overload(exp, inline="always")
+@overload(exp, jit_options=INLINED)
 def _exp_of_its_type(x):
     if x != types.float32:
         return lambda x: math.exp(x)
@@ -52,7 +54,7 @@ def reciprocal(x):
     return 1 / x
 
 
-@overload(reciprocal, inline="always")
+@overload(reciprocal, jit_options=INLINED)
 def _reciprocal_of_its_type(x):
     if x != types.float32:
         return lambda x: 1 / x
@@ -66,6 +68,53 @@ def _reciprocal_of_its_type(x):
         return y + y * (one - x * y)
 
     return reciprocal32
+
+
+def widen(value):
+    """Return a number from an array as the carry has it; 16 bits are a bfloat16's."""
+    return value
+
+
+@overload(widen, jit_options=INLINED)
+def _widen_from_its_type(value):
+    if value == types.uint16:
+        return lambda value: np.int32(np.int32(value) << np.int32(16)).view(np.float32)
+    return lambda value: value
+
+
+def narrow(value, array):
+    """Return a number of the carry as the array keeps it, rounded to the nearest bfloat16 for 16 bits."""
+    return value.astype(array.dtype)
+
+
+@overload(narrow, jit_options=INLINED)
+def _narrow_to_its_type(value, array):  # noqa: ARG001
+    if array.dtype != types.uint16:
+        return lambda value, array: value  # noqa: ARG005
+
+    def round16(value, array):  # noqa: ARG001
+        bits = np.float32(value).view(np.uint32)
+        odd = (bits >> np.uint32(16)) & np.uint32(1)
+        rounded = np.uint32(bits + np.uint32(0x7FFF) + odd)
+        # Rounding could carry a NaN over into a number.
+        return np.uint16((rounded if value == value else np.uint32(0x7FC00000)) >> np.uint32(16))
+
+    return round16
+
+
+@intrinsic
+def prefetch(_typing, array, offset):  # noqa: ARG001
+    """Ask for the cache line of the array's element `offset`, counted through all; past its end is safe."""
+
+    def generate(context, builder, signature, arguments):
+        byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
+        place = builder.bitcast(_place(context, builder, signature.args[0], *arguments), byte)
+        kind = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
+        ask = builder.module.declare_intrinsic("llvm.prefetch", [byte], kind)
+        builder.call(ask, [place, word(0), word(2), word(1)])
+        return context.get_dummy_value()
+
+    return types.none(array, types.intp), generate
 
 
 @intrinsic
@@ -98,7 +147,7 @@ def turn_in(_typing, source, start, stride, target, target_start, target_stride)
             for n in range(ROWS)
         ]
         # Lane q of vector r is row 4q + r, so that lanes need turning only within themselves.
-        lanes = [_join(builder, rows[r::4]) for r in range(4)]
+        lanes = [_widen(builder, _join(builder, rows[r::4])) for r in range(4)]
         for n, line in enumerate(_turn_lanes(builder, lanes)):
             place = _step(builder, target_start, target_stride, n)
             _store(context, builder, target_kind, target, place, line)
@@ -118,7 +167,8 @@ def turn_out(_typing, source, start, stride, target, target_start, target_stride
             _load(context, builder, kind, source, _step(builder, start, stride, n), ROWS)
             for n in range(COLUMNS)
         ]
-        for r, lane in enumerate(_turn_lanes(builder, lines)):
+        narrow = _narrow if target_kind.dtype == types.uint16 else lambda _builder, vector: vector
+        for r, lane in enumerate(narrow(builder, turned) for turned in _turn_lanes(builder, lines)):
             for q in range(4):
                 row = builder.shuffle_vector(lane, lane, _constant(range(4 * q, 4 * q + 4)))
                 place = _step(builder, target_start, target_stride, 4 * q + r)
@@ -149,6 +199,32 @@ def _store(context, builder, kind, array, offset, vector):
     place = _place(context, builder, kind, array, offset)
     stored = builder.store(vector, builder.bitcast(place, vector.type.as_pointer()))
     stored.align = kind.dtype.bitwidth // 8
+
+
+def _widen(builder, vector):
+    """Return a vector of bfloat16's bits as float32, any other as it is."""
+    if vector.type.element != ir.IntType(16):
+        return vector
+    words = builder.zext(vector, ir.VectorType(ir.IntType(32), vector.type.count))
+    return builder.bitcast(builder.shl(words, _splat(words, 16)), _floats(vector))
+
+
+def _narrow(builder, vector):
+    """Return a vector of float32 as the bits of the nearest bfloat16."""
+    bits = builder.bitcast(vector, ir.VectorType(ir.IntType(32), vector.type.count))
+    odd = builder.and_(builder.lshr(bits, _splat(bits, 16)), _splat(bits, 1))
+    rounded = builder.add(builder.add(bits, _splat(bits, 0x7FFF)), odd)
+    number = builder.fcmp_ordered("==", vector, vector)
+    kept = builder.lshr(builder.select(number, rounded, _splat(bits, 0x7FC00000)), _splat(bits, 16))
+    return builder.trunc(kept, ir.VectorType(ir.IntType(16), vector.type.count))
+
+
+def _splat(vector, number):
+    return ir.Constant(vector.type, [number] * vector.type.count)
+
+
+def _floats(vector):
+    return ir.VectorType(ir.FloatType(), vector.type.count)
 
 
 def _join(builder, vectors):
