@@ -92,8 +92,8 @@ def backward(
     sums = _empty((_channel_parts(maps), *logits.shape), carry)
     outputs = grad_x.numpy().reshape(maps), grad_gate.numpy().reshape(maps)
     partial = sums.numpy().reshape(len(sums), maps[0], 3, *maps[2:])
-    settings = _settings(maps, carry, direction, chunk_size, gating)
-    scan = _cpu_gradients.backward
+    columns, *settings = _settings(maps, carry, direction, chunk_size, gating)
+    scan = _cpu_gradients.columns if columns else _cpu_gradients.rows
     _share_out(maps, lambda k, *part: scan(*inputs, state, grad, *outputs, partial[k], *part, *settings))
     return grad_x, grad_gate, sums[0] if len(sums) == 1 else sums.sum(0)
 

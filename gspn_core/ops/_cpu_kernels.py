@@ -115,7 +115,7 @@ def _leave_for_its_use(state, out, share, m, k, i, j):  # noqa: ARG001
 
 
 @compiled
-def _there(length, states):
+def neighbours(length, states):
     """Return (2, length) in the type of states: for a line's cells, 1 where there is one before, and after.
 
     An array, for of a condition on the place LLVM makes a loop of its own for the last cell, and of the rest
@@ -202,7 +202,7 @@ def rows(x, gate, logits, out, share, m0, m1, k0, k1, backwards, size, chunk, co
     """Scan maps m0 … m1 - 1, k0 … k1 - 1 of x (M, K, H, W) along their rows, `size` rows at a time."""
     K, H, W = out.shape[1:]
     states = np.full((K, 2, W + 2), convex - convex)
-    there = _there(W, states)
+    there = neighbours(W, states)
     weights = np.empty((3, size, W), states.dtype)
     for m in range(m0, m1):
         if K == 1:
@@ -275,7 +275,7 @@ def columns(x, gate, logits, out, share, m0, m1, k0, k1, backwards, size, chunk,
     """Scan maps m0 … m1 - 1, k0 … k1 - 1 of x (M, K, H, W) along their columns, `size` columns at a time."""
     K, H, W = out.shape[1:]
     states = np.full((K, 2, H + 2), convex - convex)
-    there = _there(H, states)
+    there = neighbours(H, states)
     weights = np.empty((3, size, H), states.dtype)
     turned = np.empty((1, 3, size, H), states.dtype)
     inputs = np.empty((1, 1, size, H), states.dtype)

@@ -128,7 +128,7 @@ def test_backend_agrees_with_naive_in_every_dtype(backend, dtype):
 
 @pytest.mark.parametrize("backend", FAST)
 @pytest.mark.parametrize("direction", ["right", "left"])
-@pytest.mark.parametrize("shape", [(1, 2, 1031, 37), (2, 1, 33, 21), (1, 1, 16, 1100)])
+@pytest.mark.parametrize("shape", [(1, 2, 1031, 37), (2, 1, 33, 21), (1, 1, 64, 300)])
 def test_columns_are_joined_across_blocks(backend, direction, shape):
     inputs = make_inputs(shape, shared=True)
     wanted = with_gradients(inputs, direction=direction, backend="naive")
