@@ -13,7 +13,7 @@ from gspn_core.cascade.calibrate import calibrate
 from gspn_core.cascade.cascade import run_cascade
 from gspn_core.cascade.conditioning import truncation_notice
 from gspn_core.cascade.ladder import is_out_of_memory
-from gspn_core.cascade.latents import Preview
+from gspn_core.cascade.latents import DecodedPreview, Preview
 from gspn_core.cascade.model import Model
 from gspn_core.cascade.pace import PaceKeeper
 from gspn_core.cascade.stage import stage_weights
@@ -149,5 +149,7 @@ class Engine:
             return None
 
     @cached_property
-    def _preview(self) -> Preview:
+    def _preview(self) -> Preview | DecodedPreview:
+        if self.model.preview is not None:
+            return DecodedPreview(self.model.preview)
         return Preview(self.model.pipeline.vae)

@@ -36,6 +36,8 @@ LATER_STAGES_ONLY = frozenset(
     }
 )
 
+FIRST_STAGE_ONLY = frozenset({"refiner", "refiner_start", "aesthetic_score", "negative_aesthetic_score"})
+
 # What a stage's record says of how it is computed and what that takes; `choices` that change the picture's
 # bytes are told apart in its key all the same.
 _NOT_IN_THE_PICTURE = frozenset({"choices", "calls", "peak_bytes", "seconds", "fits"})
@@ -71,8 +73,9 @@ class ModelCard:
     base_px: side of the square that the model was trained at; size_multiple: what both sides of its base
     size must be a multiple of; max_target_px: the largest target offered; mixers: the first is the default.
     read_words: returns a prompt's words that the model knows and those that it cannot know; None where it
-    takes any words. fingerprint: changes with the model's files and with what computes with them. shapes: the
-    model in numbers, None where they are not known and nothing can be predicted.
+    takes any words. has_refiner: SDXL's second UNet is there. fingerprint: changes with the model's files and
+    with what computes with them. shapes: the model in numbers, None where they are not known and nothing can
+    be predicted.
     """
 
     name: str
@@ -90,6 +93,7 @@ class ModelCard:
     vocabulary_hint: str = ""
     examples: tuple[str, ...] = ()
     read_words: Callable[[str], tuple[tuple[str, ...], tuple[str, ...]]] | None = None
+    has_refiner: bool = False
     fingerprint: str = ""
     shapes: Shapes | None = None
 
@@ -104,6 +108,7 @@ class ModelCard:
 class StagePlan:
     """One stage: `steps` of the `num_inference_steps` timesteps at `size`.
 
+    refiner_steps: the last of the steps that run again with the refiner, after the picture is whole.
     scale: how many times the base's side; vae_tile_px: None where the picture is decoded whole.
     settings: the run's settings as this stage reads them, with its own overrides in place.
     key: signature of everything that this stage's picture depends on, the stages before it included: equal
@@ -119,6 +124,7 @@ class StagePlan:
     steps: int
     vae_tile_px: int | None
     settings: Settings
+    refiner_steps: int = 0
     key: str = ""
     choices: Choices = Choices()
     calls: int | None = None
@@ -173,6 +179,11 @@ def make_plan(
     if mixer not in card.mixers:
         have = " and ".join(card.mixers)
         raise BadSetting("mixer", f"{card.title} has no {mixer} mixer here; it has {have}.")
+    if settings.refiner != "none" and not card.has_refiner:
+        raise BadSetting(
+            "refiner",
+            f"{card.title} has no refiner here; choose none, or start with --refiner-model sdxl-refiner.",
+        )
     target = _or_default(settings.target, card.default_target_px)
     if target not in card.targets:
         nearest = min(card.targets, key=lambda px: abs(px - target))
@@ -198,12 +209,14 @@ def make_plan(
         size = base.scaled(2**index)
         own = resolved.at_stage(card.targets[index])
         steps = own.num_inference_steps
+        refining = stage_steps(steps, 1 - own.refiner_start) if index == 0 and own.refiner == "image" else 0
         stage = StagePlan(
             index=index,
             size=size,
             scale=2**index,
             num_inference_steps=steps,
-            steps=steps if index == 0 else stage_steps(steps, own.upscale_strength),
+            steps=steps + refining if index == 0 else stage_steps(steps, own.upscale_strength),
+            refiner_steps=refining,
             vae_tile_px=card.vae_tile_px if max(size.height, size.width) > card.vae_tile_px else None,
             settings=own,
         )
@@ -317,7 +330,7 @@ def redo(
     for stage in made.stages[:first]:
         for name in OVERRIDABLE:
             value = getattr(stage.settings, name)
-            told = not (stage.is_base and name in LATER_STAGES_ONLY)
+            told = name not in (LATER_STAGES_ONLY if stage.is_base else FIRST_STAGE_ONLY)
             if told and value != getattr(wanted, name):
                 kept.append(Override(stage_px=stage_px[stage.index], name=name, value=value))
     return dataclasses.replace(wanted, overrides=tuple(kept))
@@ -336,6 +349,11 @@ def _check_overrides(settings: Settings, card: ModelCard) -> None:
                 "overrides",
                 f"overrides: the first stage, {override.stage_px} px, has no {override.name}; name another.",
             )
+        if override.stage_px != card.targets[0] and override.name in FIRST_STAGE_ONLY:
+            raise BadSetting(
+                "overrides",
+                f"overrides: only the first stage, {card.targets[0]} px, has {override.name}; name that one.",
+            )
         if override.name == "mixer" and override.value not in card.mixers:
             have = " and ".join(card.mixers)
             raise BadSetting("overrides", f"{card.title} has no {override.value} mixer here; it has {have}.")
@@ -347,7 +365,7 @@ def _or_default(value: Value | None, default: Value) -> Value:
 
 def _stage_key(before: str, stage: StagePlan) -> str:
     """Return the signature of a stage after the stages with the signature `before`."""
-    left_out = _IN_THE_STAGE | (LATER_STAGES_ONLY if stage.is_base else frozenset())
+    left_out = _IN_THE_STAGE | (LATER_STAGES_ONLY if stage.is_base else FIRST_STAGE_ONLY)
     record = {
         name: value for name, value in dataclasses.asdict(stage).items() if name not in _NOT_IN_THE_PICTURE
     }

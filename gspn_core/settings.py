@@ -28,6 +28,7 @@ SchedulerName = Literal[
     "ddim",
 ]
 DilationScope = Literal["down", "all"]
+RefinerUse = Literal["none", "ensemble", "image"]
 
 MAX_PROMPT_CHARACTERS = 2000
 MAX_SEED = 2**32 - 1
@@ -66,6 +67,11 @@ class Settings:
     gaussian_sigma: blur of the dilated branch's input, in latent pixels.
     cosine_scale_1..3: exponents of the skip residual's, the dilated branch's and the blur's decay.
     dilated_min_weight: the dilated branch is not evaluated where its weight is below this.
+    original_scale, target_scale: the sizes that the model is told, as parts of the picture's own; crop_top,
+    crop_left: the crop that it is told, in px (SDXL's size conditioning).
+    refiner: how SDXL's second UNet takes part in the first stage: "ensemble" takes the schedule over where
+    refiner_start of it is done, "image" draws the finished picture's last part again. aesthetic_score and
+    negative_aesthetic_score: what the refiner is told of the picture wanted and of the one not wanted.
     overrides: single stages' own values, sorted; given as Overrides, as mappings of their fields, or as text
     (see `parse_overrides`). Any setting but target and aspect may be overridden.
 
@@ -87,6 +93,14 @@ class Settings:
     dilated_min_weight: float = _ranged(0.05, 0.0, 1.0, 0.01)
     dilation_scope: DilationScope = "down"
     scheduler: SchedulerName = "euler"
+    original_scale: float = _ranged(1.0, 0.1, 4.0, 0.05)
+    target_scale: float = _ranged(1.0, 0.1, 4.0, 0.05)
+    crop_top: int = _ranged(0, 0, 2048, 8)
+    crop_left: int = _ranged(0, 0, 2048, 8)
+    refiner: RefinerUse = "none"
+    refiner_start: float = _ranged(0.8, 0.05, 0.98, 0.01)
+    aesthetic_score: float = _ranged(6.0, 0.0, 10.0, 0.1)
+    negative_aesthetic_score: float = _ranged(2.5, 0.0, 10.0, 0.1)
     seed: int | None = _ranged(None, 0, MAX_SEED, 1)
     overrides: tuple[Override, ...] = ()
 
@@ -99,7 +113,7 @@ class Settings:
                 got = str(value)[:40]
                 raise BadSetting(name, f"{name} must be one of {', '.join(choices)}, got {got!r}.")
         for name, bounds in RANGES.items():
-            object.__setattr__(self, name, _number(name, getattr(self, name), bounds, name in _INTEGERS))
+            object.__setattr__(self, name, _number(name, getattr(self, name), bounds, name in INTEGERS))
         aspect_ratio(self.aspect)
         object.__setattr__(self, "overrides", self._checked_overrides())
 
@@ -156,9 +170,10 @@ CHOICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "mixer": get_args(Mixer),
         "scheduler": get_args(SchedulerName),
         "dilation_scope": get_args(DilationScope),
+        "refiner": get_args(RefinerUse),
     }
 )
-_INTEGERS = frozenset({"target", "num_inference_steps", "seed"})
+INTEGERS = frozenset({"target", "num_inference_steps", "seed", "crop_top", "crop_left"})
 _OPTIONAL = frozenset(f.name for f in dataclasses.fields(Settings) if f.default is None)
 OVERRIDABLE: tuple[str, ...] = tuple(n for n in FIELD_NAMES if n not in ("target", "aspect", "overrides"))
 
@@ -213,7 +228,7 @@ def _read_value(name: str, text: str) -> Any:
         number = float(text)
     except ValueError:
         return text
-    return int(number) if name in _INTEGERS and number.is_integer() else number
+    return int(number) if name in INTEGERS and number.is_integer() else number
 
 
 def _read_overrides(given: Any) -> tuple[Override, ...]:

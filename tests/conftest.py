@@ -98,11 +98,35 @@ def tiny_card():
         guidance_scale=3.0,
         upscale_strength=0.5,
         mixers=("gspn", "attention", "neighborhood", "linear"),
+        has_refiner=True,
     )
 
 
+@pytest.fixture(scope="session")
+def tiny_refiner():
+    """Return a refiner of random weights that reads the tiny pipeline's second text encoder."""
+    import torch
+    from diffusers import UNet2DConditionModel
+
+    torch.manual_seed(2)
+    unet = UNet2DConditionModel(
+        sample_size=8,
+        block_out_channels=(16, 32),
+        layers_per_block=1,
+        norm_num_groups=8,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        attention_head_dim=4,
+        cross_attention_dim=16,
+        addition_embed_type="text_time",
+        addition_time_embed_dim=8,
+        projection_class_embeddings_input_dim=16 + 5 * 8,
+    )
+    return unet.eval().requires_grad_(False)
+
+
 @pytest.fixture
-def tiny_model(tiny_pipeline, tiny_card):
+def tiny_model(tiny_pipeline, tiny_card, tiny_refiner):
     """Return the tiny pipeline as a Model with adapters of random weights, passed off as trained."""
     import torch
 
@@ -117,7 +141,7 @@ def tiny_model(tiny_pipeline, tiny_card):
     }
     for adapter in adapters.values():
         adapter.trained = True
-    return Model(card=tiny_card, pipeline=tiny_pipeline, adapters=adapters)
+    return Model(card=tiny_card, pipeline=tiny_pipeline, adapters=adapters, refiner=tiny_refiner)
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ SHOWN = (
     "cosine_scale_3",
 )
 SEED = "seed"
+REFINER = ("refiner", "refiner_start", "aesthetic_score", "negative_aesthetic_score")
 FOLDED = tuple(name for name in FIELD_NAMES if name not in SHOWN and name != SEED)
 ASPECTS = ("1:1", "4:3", "3:2", "16:9", "21:9", "3:4", "2:3", "9:16")
 
@@ -75,6 +76,8 @@ def _control(name: str, value: Any, card: ModelCard) -> Any:
         "elem_id": f"field-{name}",
         "elem_classes": ["field"],
         "interactive": True,
+        # Without a refiner they would do nothing.
+        "visible": card.has_refiner or name not in REFINER,
     }
     if name == "target":
         return gr.Radio([(str(px), px) for px in card.targets], **common)

@@ -21,6 +21,7 @@ from gspn_core.plan import CascadePlan
 from gspn_core.plan_fit import Machine, Phase
 from gspn_core.runtime.machine import collect, give_back
 from gspn_core.runtime.meter import Meter
+from gspn_core.settings import Settings
 
 
 def run_cascade(
@@ -38,13 +39,7 @@ def run_cascade(
     way that needs less, and a Retried says so; OutOfMemory where there is no such way left.
     """
     began = time.perf_counter()
-    texts: dict[tuple[str, str], Conditioning] = {}
-    samplers = []
-    for stage in plan.stages:
-        said = stage.settings.prompt, stage.settings.negative_prompt
-        if said not in texts:
-            texts[said] = encode_text(model.pipeline, *said)
-        samplers.append(StageSampler(model, stage, texts[said].at_size(stage.size)))
+    samplers = _samplers(model, plan)
     yield PlanReady(plan=plan, model_calls=tuple(sampler.model_calls for sampler in samplers))
     image, index = (finished[-1] if finished else None), len(finished)
     while index < len(samplers):
@@ -69,6 +64,28 @@ def run_cascade(
         plan = retried.plan
         yield retried
     yield CascadeDone(seconds=time.perf_counter() - began)
+
+
+def _samplers(model: Model, plan: CascadePlan) -> list[StageSampler]:
+    """Return the stages ready to run, each text encoded once."""
+    texts: dict[tuple[str, str, bool], Conditioning] = {}
+
+    def encoded(own: Settings, may_be_nought: bool) -> Conditioning:
+        said = own.prompt, own.negative_prompt, may_be_nought
+        if said not in texts:
+            texts[said] = encode_text(model.pipeline, *said[:2], may_be_nought=may_be_nought)
+        return texts[said]
+
+    samplers = []
+    for stage in plan.stages:
+        own, refined = stage.settings, None
+        if stage.is_base and own.refiner != "none":
+            # The refiner was trained with the empty text encoded, never with noughts in its place.
+            channels = model.refiner.config.cross_attention_dim
+            refined = encoded(own, False).for_refiner(stage.size, own, channels)
+        text = encoded(own, True).at_size(stage.size, own)
+        samplers.append(StageSampler(model, stage, text, refined))
+    return samplers
 
 
 def _run_stage(

@@ -8,6 +8,7 @@ import torch
 from diffusers import StableDiffusionXLPipeline
 
 from gspn_core.plan import Size
+from gspn_core.settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,19 +39,44 @@ class Conditioning:
             add_time_ids=self.add_time_ids[:1],
         )
 
-    def at_size(self, size: Size) -> Conditioning:
-        """Return the same text, told that a whole picture of a stage's size is wanted."""
-        told = (size.height, size.width, 0, 0, size.height, size.width)
-        row = self.add_time_ids.new_tensor(told)
+    def at_size(self, size: Size, settings: Settings | None = None) -> Conditioning:
+        """Return the same text, told which size, crop and original a stage's settings want it to have.
+
+        Without settings it is told that a whole picture of the stage's size is wanted.
+        """
+        original = target = (size.height, size.width)
+        crop = (0, 0)
+        if settings is not None:
+            original, target = (_told_size(size, s) for s in (settings.original_scale, settings.target_scale))
+            crop = (settings.crop_top, settings.crop_left)
+        row = self.add_time_ids.new_tensor((*original, *crop, *target))
         return replace(self, add_time_ids=row.expand(len(self.prompt_embeds), -1))
 
+    def for_refiner(self, size: Size, settings: Settings, channels: int) -> Conditioning:
+        """Return the text as the refiner reads it: the second encoder's `channels`, and scores."""
+        crop = (*_told_size(size, settings.original_scale), settings.crop_top, settings.crop_left)
+        scores = (settings.negative_aesthetic_score, settings.aesthetic_score)
+        rows = [self.add_time_ids.new_tensor((*crop, score)) for score in scores]
+        return replace(
+            self, prompt_embeds=self.prompt_embeds[..., -channels:], add_time_ids=torch.stack(rows)
+        )
 
-def encode_text(pipeline: StableDiffusionXLPipeline, prompt: str, negative_prompt: str) -> Conditioning:
-    """Return both prompts encoded by both text encoders, in the UNet's dtype; sizes are set per stage."""
+
+def _told_size(size: Size, scale: float) -> tuple[int, int]:
+    return max(1, round(size.height * scale)), max(1, round(size.width * scale))
+
+
+def encode_text(
+    pipeline: StableDiffusionXLPipeline, prompt: str, negative_prompt: str, *, may_be_nought: bool = True
+) -> Conditioning:
+    """Return both prompts encoded by both text encoders, in the UNet's dtype; sizes are set per stage.
+
+    may_be_nought: a model that was trained so gets noughts in place of an empty negative prompt.
+    """
     device, dtype = pipeline.unet.device, pipeline.unet.dtype
     embeds, negative, pooled, negative_pooled = pipeline.encode_prompt(
         prompt=prompt,
-        negative_prompt=negative_prompt or None,
+        negative_prompt=(negative_prompt or None) if may_be_nought else negative_prompt,
         device=device,
         num_images_per_prompt=1,
         do_classifier_free_guidance=True,

@@ -7,7 +7,7 @@ from itertools import product
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderKL, AutoencoderTiny
 from PIL import Image
 from torch.nn import functional
 
@@ -15,6 +15,7 @@ from gspn_core.plan import Size
 
 OVERLAP = 0.25
 PREVIEW_PX = 256
+DECODED_PREVIEW_PX = 512
 Progress = Iterator[tuple[int, int]]
 
 
@@ -128,6 +129,23 @@ class Preview:
         flat = latents[0].flatten(1).float()
         rgb = self.weight[:, :-1] @ flat + self.weight[:, -1:]
         return to_image(rgb.view(1, 3, *latents.shape[2:]))
+
+
+class DecodedPreview:
+    """A preview by a small decoder of the same latents, such as TAESD's: it shows detail and costs more."""
+
+    def __init__(self, decoder: AutoencoderTiny) -> None:
+        self.decoder = decoder
+        self.factor = 2 ** (len(decoder.config.decoder_block_out_channels) - 1)
+
+    def image(self, latents: torch.Tensor) -> Image.Image:
+        """Return a picture of at most 512 px a side from latents (1, 4, h, w)."""
+        most = DECODED_PREVIEW_PX // self.factor
+        longest = max(latents.shape[2:])
+        if longest > most:
+            latents = functional.interpolate(latents, scale_factor=most / longest, mode="area")
+        sample = self.decoder.decode(latents.to(self.decoder.dtype), return_dict=False)[0]
+        return to_image(sample)
 
 
 @torch.inference_mode()

@@ -46,22 +46,38 @@ class Step:
 class StageSampler:
     """The sampling of one stage; `weights` tells before it runs what each step will mix."""
 
-    def __init__(self, model: Model, stage: StagePlan, conditioning: Conditioning) -> None:
-        self.model, self.stage, self.conditioning = model, stage, conditioning
+    def __init__(
+        self,
+        model: Model,
+        stage: StagePlan,
+        conditioning: Conditioning,
+        refined: Conditioning | None = None,
+    ) -> None:
+        """Make ready a stage. refined: the text as the refiner reads it, where it takes part."""
+        self.model, self.stage, self.conditioning, self.refined = model, stage, conditioning, refined
         self.settings = stage.settings
         pipeline = model.pipeline
         self.scheduler = make_scheduler(
             self.settings.scheduler, pipeline.scheduler.config, sample_is_mixed=not stage.is_base
         )
         self.timesteps = set_last_timesteps(
-            self.scheduler, stage.num_inference_steps, stage.steps, pipeline.unet.device
+            self.scheduler,
+            stage.num_inference_steps,
+            stage.steps - stage.refiner_steps,
+            pipeline.unet.device,
         )
+        T = self.scheduler.config.num_train_timesteps
+        self._handed_over = round(T * (1 - self.settings.refiner_start)) if self._is_ensemble else 0
         self.weights = _weights(stage, self.scheduler, self.timesteps)
 
     @property
     def model_calls(self) -> int:
         """Return how many times the guidance pair goes through the UNet."""
-        return len(self.timesteps) + sum(weights.dilated for weights in self.weights)
+        return self.stage.steps + sum(weights.dilated for weights in self.weights)
+
+    @property
+    def _is_ensemble(self) -> bool:
+        return self.refined is not None and self.settings.refiner == "ensemble"
 
     def sample(self, z_ref: torch.Tensor | None) -> Iterator[Step]:
         """Yield a Step per timestep and return the latents, float32 (1, 4, h, w).
@@ -86,12 +102,35 @@ class StageSampler:
             estimate = denoised(self.scheduler, model_input, noise_pred, float(t))
             x = self.scheduler.step(noise_pred, t, x, return_dict=False, **options)[0]
             yield Step(number=i + 1, denoised=estimate)
+        if self.stage.refiner_steps:
+            x = yield from self._drawn_again(x, generator)
         return x if z_ref is None else match_statistics(x, z_ref)
 
+    def _drawn_again(self, x: torch.Tensor, generator: torch.Generator) -> Iterator[Step]:
+        """Put noise on finished latents (1, 4, h, w) and take the last steps again with the refiner."""
+        count, whole = self.stage.refiner_steps, self.stage.num_inference_steps
+        scheduler = make_scheduler(self.settings.scheduler, self.model.pipeline.scheduler.config)
+        timesteps = set_last_timesteps(scheduler, whole, count, x.device)
+        options = step_options(scheduler, generator)
+        x = scheduler.add_noise(x, self._noise(generator), timesteps[:1])
+        for number, t in enumerate(timesteps, start=len(self.timesteps) + 1):
+            model_input = scheduler.scale_model_input(x, t)
+            noise_pred = self._refined_noise_pred(model_input, t)
+            estimate = denoised(scheduler, model_input, noise_pred, float(t))
+            x = scheduler.step(noise_pred, t, x, return_dict=False, **options)[0]
+            yield Step(number=number, denoised=estimate)
+        return x
+
     def _predict(self, model_input: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        if t < self._handed_over:
+            return self._refined_noise_pred(model_input, t)
         unet, guidance_scale = self.model.pipeline.unet, self.settings.guidance_scale
         serial = self.stage.choices.serial_guidance
         return guided_noise_pred(unet, model_input, t, self.conditioning, guidance_scale, serial=serial)
+
+    def _refined_noise_pred(self, model_input: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        guidance_scale = self.settings.guidance_scale
+        return guided_noise_pred(self.model.refiner, model_input, t, self.refined, guidance_scale)
 
     def _mix_dilated(
         self, x: torch.Tensor, noise_pred: torch.Tensor, t: torch.Tensor, weights: StepWeights

@@ -9,7 +9,7 @@ from typing import Any
 
 from gspn_core.errors import BadSetting
 from gspn_core.plan import ModelCard
-from gspn_core.settings import CHOICES, FIELD_NAMES, OVERRIDABLE, RANGES, Override, Settings
+from gspn_core.settings import CHOICES, FIELD_NAMES, INTEGERS, OVERRIDABLE, RANGES, Override, Settings
 
 MAX_VALUES = 64
 MAX_CELLS = 64
@@ -118,7 +118,7 @@ def _values(name: str, text: str, card: ModelCard) -> list[Any]:
 
 
 def _numbers(name: str, part: str) -> list[int | float]:
-    whole = name in ("target", "num_inference_steps", "seed")
+    whole = name in INTEGERS
     seeds = _SEEDS.fullmatch(part) if name == "seed" else None
     if seeds:
         return [int(seeds[2]) + i for i in range(int(seeds[1]))]

@@ -151,7 +151,10 @@ def find_card(
         extra_told,
     ]
     fingerprint = hashlib.sha256(json.dumps(record).encode()).hexdigest()[:16]
-    return dataclasses.replace(card, mixers=mixers, fingerprint=fingerprint, shapes=shapes)
+    has_refiner = extras.refiner is not None
+    return dataclasses.replace(
+        card, mixers=mixers, has_refiner=has_refiner, fingerprint=fingerprint, shapes=shapes
+    )
 
 
 def local_models(folder: Path) -> tuple[str, ...]:

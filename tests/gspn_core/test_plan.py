@@ -9,7 +9,16 @@ import random
 import pytest
 
 from gspn_core.errors import BadSetting, UnsupportedSize
-from gspn_core.plan import LATER_STAGES_ONLY, ModelCard, Size, base_size, make_plan, redo, stage_steps
+from gspn_core.plan import (
+    FIRST_STAGE_ONLY,
+    LATER_STAGES_ONLY,
+    ModelCard,
+    Size,
+    base_size,
+    make_plan,
+    redo,
+    stage_steps,
+)
 from gspn_core.settings import CHOICES, FIELD_NAMES, OVERRIDABLE, RANGES, Settings
 
 BIG = ModelCard(
@@ -24,6 +33,7 @@ BIG = ModelCard(
     guidance_scale=7.0,
     upscale_strength=0.35,
     mixers=("attention", "gspn"),
+    has_refiner=True,
 )
 
 
@@ -46,7 +56,8 @@ def random_settings(rng: random.Random, card: ModelCard) -> Settings:
 @pytest.fixture
 def cases(card):
     rng = random.Random(0)
-    return [(random_settings(rng, chosen), chosen) for chosen in (card, BIG) * 150]
+    with_refiner = dataclasses.replace(card, has_refiner=True)
+    return [(random_settings(rng, chosen), chosen) for chosen in (with_refiner, BIG) * 150]
 
 
 def test_a_plan_of_anything_allowed_keeps_its_promises(cases):
@@ -61,10 +72,11 @@ def test_a_plan_of_anything_allowed_keeps_its_promises(cases):
         for index, stage in enumerate(plan.stages):
             assert (stage.index, stage.scale, stage.is_base) == (index, 2**index, index == 0)
             assert stage.size.height % card.size_multiple == stage.size.width % card.size_multiple == 0
-            assert 1 <= stage.steps <= stage.num_inference_steps == resolved.num_inference_steps
+            own = stage.steps - stage.refiner_steps
+            assert 1 <= own <= stage.num_inference_steps == resolved.num_inference_steps
             fits = max(stage.size.height, stage.size.width) <= card.vae_tile_px
             assert stage.vae_tile_px == (None if fits else card.vae_tile_px)
-        assert plan.stages[0].steps == resolved.num_inference_steps
+        assert plan.stages[0].steps - plan.stages[0].refiner_steps == resolved.num_inference_steps
         assert plan.size == plan.stages[-1].size
         assert 2 ** (len(plan.stages) - 1) * card.base_px == resolved.target
         assert pickle.loads(pickle.dumps(plan)) == plan
@@ -169,6 +181,14 @@ KEY_CHANGES = {
     "dilated_min_weight": 0.2,
     "dilation_scope": "all",
     "scheduler": "ddim",
+    "original_scale": 2.0,
+    "target_scale": 2.0,
+    "crop_top": 8,
+    "crop_left": 8,
+    "refiner": "ensemble",
+    "refiner_start": 0.5,
+    "aesthetic_score": 5.0,
+    "negative_aesthetic_score": 5.0,
     "seed": 8,
     "overrides": "128.seed=9",
 }
@@ -179,6 +199,7 @@ LATER_ONLY = {"overrides", "upscale_strength", "gaussian_sigma", "dilated_min_we
 
 @pytest.mark.parametrize("name", FIELD_NAMES)
 def test_a_stages_key_changes_with_what_its_picture_depends_on(card, name):
+    card = dataclasses.replace(card, has_refiner=True)
     asked = {"prompt": "a lake", "seed": 7, "mixer": "attention", "target": card.targets[-1]}
     change = card.targets[-2] if name == "target" else KEY_CHANGES[name]
     before = [stage.key for stage in make_plan(Settings(**asked), card).stages]
@@ -201,7 +222,7 @@ def test_keys_change_with_the_models_files(card):
 def test_a_stages_own_value_changes_that_stage_and_those_after_it_alone(card):
     asked = Settings(prompt="a lake", seed=7, mixer="attention", target=256)
     before = make_plan(asked, card).stages
-    for name in OVERRIDABLE:
+    for name in sorted(set(OVERRIDABLE) - FIRST_STAGE_ONLY):
         value = {"mixer": "gspn"}.get(name, KEY_CHANGES[name])
         told = dataclasses.replace(asked, overrides=[{"stage_px": 128, "name": name, "value": value}])
         after = make_plan(told, card).stages
@@ -266,3 +287,21 @@ def test_unknown_words_of_a_stages_own_prompt_are_noticed(card):
     modest = dataclasses.replace(card, read_words=knows_lakes, vocabulary_hint="it draws lakes")
     (notice,) = make_plan(Settings(prompt="a lake", overrides="128.prompt=lake dragon"), modest).notices
     assert "‘dragon’" in notice
+
+
+def test_a_refiner_that_is_not_there_is_refused_with_the_way_to_one(card):
+    with pytest.raises(BadSetting, match="has no refiner here; choose none, or start with --refiner-model"):
+        make_plan(Settings(prompt="a", refiner="ensemble"), card)
+
+
+def test_the_refiner_belongs_to_the_first_stage_alone(card):
+    card = dataclasses.replace(card, has_refiner=True)
+    usual = make_plan(Settings(prompt="a", seed=1), card)
+    told = make_plan(Settings(prompt="a", seed=1, refiner="image", refiner_start=0.75), card)
+    assert (usual.stages[0].refiner_steps, told.stages[0].refiner_steps) == (0, 1)
+    assert told.stages[0].steps == usual.stages[0].steps + 1
+    assert [stage.refiner_steps for stage in told.stages[1:]] == [0, 0]
+    assert usual.stages[0].key != told.stages[0].key
+    with pytest.raises(BadSetting, match="only the first stage, 64 px, has refiner"):
+        make_plan(Settings(prompt="a", overrides="128.refiner=image"), card)
+    assert make_plan(Settings(prompt="a", overrides="64.refiner=image"), card).stages[0].refiner_steps

@@ -1,10 +1,12 @@
+import dataclasses
+
 import gradio as gr
 import pytest
 
 from gspn_core.errors import BadSetting, UnsupportedSize
 from gspn_core.plan import make_plan
 from gspn_core.settings import CHOICES, FIELD_NAMES, RANGES, Settings
-from ui.form import build_form, initial_values, next_example, settings_from, values_of
+from ui.form import REFINER, build_form, initial_values, next_example, settings_from, values_of
 
 # A value other than the default for every setting: a new one without an entry here fails the round trip.
 OTHER = {
@@ -23,6 +25,14 @@ OTHER = {
     "dilated_min_weight": 0.2,
     "dilation_scope": "all",
     "scheduler": "unipc",
+    "original_scale": 1.5,
+    "target_scale": 0.8,
+    "crop_top": 64,
+    "crop_left": 128,
+    "refiner": "ensemble",
+    "refiner_start": 0.7,
+    "aesthetic_score": 7.0,
+    "negative_aesthetic_score": 2.0,
     "seed": 42,
     "overrides": ({"stage_px": 128, "name": "prompt", "value": 'a "toy"; boat\nat sea'},),
 }
@@ -41,6 +51,13 @@ def initial(card) -> list:
 def test_every_setting_has_a_control(form) -> None:
     assert list(form.controls.keys() ^ set(FIELD_NAMES)) == []
     assert len(form.inputs) == len(FIELD_NAMES)
+
+
+def test_the_refiners_controls_show_only_where_there_is_a_refiner(form, card) -> None:
+    assert [form.controls[name].visible for name in REFINER] == [False] * len(REFINER)
+    with gr.Blocks():
+        with_one = build_form(dataclasses.replace(card, has_refiner=True))
+    assert all(with_one.controls[name].visible for name in REFINER)
 
 
 def test_every_control_is_named_after_its_setting(form) -> None:

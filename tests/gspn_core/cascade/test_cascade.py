@@ -12,6 +12,7 @@ from gspn_core.attention.registry import NEEDS_ADAPTER
 from gspn_core.engine import Engine
 from gspn_core.errors import BadSetting, OutOfMemory, Stopped
 from gspn_core.events import CascadeDone, PlanReady, StageDone, StageStarted, StepDone, TileDone
+from gspn_core.plan import FIRST_STAGE_ONLY
 from gspn_core.settings import FIELD_NAMES, Settings
 
 SETTINGS = Settings(prompt="a hill", target=256, seed=3, num_inference_steps=4, dilated_min_weight=0.0)
@@ -154,6 +155,14 @@ CHANGES = {
     "dilated_min_weight": 0.9,
     "dilation_scope": "all",
     "scheduler": "unipc",
+    "original_scale": 2.0,
+    "target_scale": 0.5,
+    "crop_top": 64,
+    "crop_left": 64,
+    "refiner": "image",
+    "refiner_start": 0.5,
+    "aesthetic_score": 9.0,
+    "negative_aesthetic_score": 9.0,
     "seed": 4,
     "overrides": "128.seed=4",
 }
@@ -165,9 +174,52 @@ def test_every_field_of_the_settings_has_a_change_to_try():
 
 @pytest.mark.parametrize("name", FIELD_NAMES)
 def test_every_setting_reaches_the_picture(engine, name):
-    before = _last(engine, upscale_strength=0.7, guidance_scale=3.0)
-    after = _last(engine, **{"upscale_strength": 0.7, "guidance_scale": 3.0, name: CHANGES[name]})
+    usual = {"upscale_strength": 0.7, "guidance_scale": 3.0}
+    if name in FIRST_STAGE_ONLY - {"refiner"}:
+        usual["refiner"] = "ensemble"
+    before = _last(engine, **usual)
+    after = _last(engine, **{**usual, name: CHANGES[name]})
     assert before.size != after.size or not np.array_equal(np.array(before), np.array(after))
+
+
+@pytest.fixture
+def seen_by_the_refiner(engine):
+    """Return the timesteps that the refiner is asked at, and the scores that it is told."""
+    seen = []
+    hook = engine.model.refiner.register_forward_pre_hook(
+        lambda _module, args, told: seen.append(
+            (float(args[1]), told["added_cond_kwargs"]["time_ids"][:, -1].tolist())
+        ),
+        with_kwargs=True,
+    )
+    yield seen
+    hook.remove()
+
+
+def test_an_ensemble_hands_the_schedules_end_over_to_the_refiner(engine, seen_by_the_refiner):
+    _last(engine, refiner="ensemble", refiner_start=0.6, num_inference_steps=10, target=64)
+    assert len(seen_by_the_refiner) == 4
+    assert all(timestep < 400 for timestep, _ in seen_by_the_refiner)
+    assert seen_by_the_refiner[0][1] == [2.5, 6.0]
+
+
+def test_a_finished_picture_is_drawn_again_by_the_refiner_in_steps_that_are_planned(
+    engine, seen_by_the_refiner
+):
+    settings = Settings(
+        prompt="a hill", target=64, seed=3, num_inference_steps=10, refiner="image", refiner_start=0.7
+    )
+    events = list(engine.run(settings))
+    assert events[0].plan.stages[0].steps == 13 and events[0].model_calls == (13,)
+    assert [event.step for event in events if isinstance(event, StepDone)] == list(range(1, 14))
+    assert len(seen_by_the_refiner) == 3
+
+
+def test_the_refiner_leaves_later_stages_and_their_keys_alone(engine, seen_by_the_refiner):
+    _last(engine, refiner="ensemble", num_inference_steps=4, target=64)
+    alone = len(seen_by_the_refiner)
+    _last(engine, refiner="ensemble", num_inference_steps=4, target=256)
+    assert 0 < alone == len(seen_by_the_refiner) - alone
 
 
 def test_text_is_encoded_once_for_all_stages(engine):

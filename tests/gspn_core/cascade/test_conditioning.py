@@ -2,6 +2,7 @@ import torch
 
 from gspn_core.cascade.conditioning import encode_text, truncation_notice
 from gspn_core.plan import Size
+from gspn_core.settings import Settings
 
 
 def test_the_pair_is_unconditional_first(tiny_pipeline):
@@ -18,6 +19,33 @@ def test_a_stage_keeps_the_text_and_is_told_its_size_height_first(tiny_pipeline)
     stage = text.at_size(Size(128, 64))
     assert stage.prompt_embeds is text.prompt_embeds
     assert stage.add_time_ids.tolist() == [[128, 64, 0, 0, 128, 64]] * 2
+
+
+def test_a_stage_is_told_the_sizes_and_the_crop_of_its_settings(tiny_pipeline):
+    text = encode_text(tiny_pipeline, "a hill", "")
+    own = Settings(prompt="a", original_scale=2.0, target_scale=0.5, crop_top=8, crop_left=16)
+    assert text.at_size(Size(128, 64), own).add_time_ids.tolist() == [[256, 128, 8, 16, 64, 32]] * 2
+    assert torch.equal(
+        text.at_size(Size(128, 64), Settings(prompt="a")).add_time_ids,
+        text.at_size(Size(128, 64)).add_time_ids,
+    )
+
+
+def test_the_refiner_reads_the_second_encoder_alone_and_is_told_scores(tiny_pipeline):
+    text = encode_text(tiny_pipeline, "a hill", "")
+    own = Settings(prompt="a", aesthetic_score=7.0, negative_aesthetic_score=2.0, crop_top=8)
+    refined = text.for_refiner(Size(128, 64), own, 16)
+    assert torch.equal(refined.prompt_embeds, text.prompt_embeds[..., 16:])
+    assert refined.add_time_ids.tolist() == [[128, 64, 8, 0, 2.0], [128, 64, 8, 0, 7.0]]
+    assert refined.pooled_prompt_embeds is text.pooled_prompt_embeds
+
+
+def test_an_empty_negative_prompt_is_noughts_only_where_the_model_was_trained_so(tiny_pipeline):
+    nought = encode_text(tiny_pipeline, "a hill", "")
+    encoded = encode_text(tiny_pipeline, "a hill", "", may_be_nought=False)
+    assert not nought.prompt_embeds[0].any()
+    assert encoded.prompt_embeds[0].any()
+    assert torch.equal(nought.prompt_embeds[1], encoded.prompt_embeds[1])
 
 
 def test_a_prompt_beyond_the_text_encoders_reach_is_named(tiny_pipeline):
