@@ -36,6 +36,7 @@ CARD = ModelCard(
     guidance_scale=4.0,
     upscale_strength=0.5,
     mixers=("gspn", "attention"),
+    has_refiner=True,
 )
 
 

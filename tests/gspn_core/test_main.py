@@ -12,7 +12,7 @@ from PIL import Image
 import gspn_core.__main__ as command
 from gspn_core.errors import AdapterMismatch, BadSetting, GspnError, ModelUnavailable, OutOfMemory
 from gspn_core.jobs.png_text import read_png
-from gspn_core.settings import CHOICES, FIELD_NAMES, RANGES, Settings
+from gspn_core.settings import CHOICES, FIELD_NAMES, INTEGERS, RANGES, Settings
 
 ASKED = ["a lake", "--seed", "5"]
 
@@ -59,7 +59,7 @@ def type_of(name: str) -> type:
     value = RANGES.get(name)
     if value is None:
         return str
-    return int if name in ("target", "num_inference_steps", "seed") else float
+    return int if name in INTEGERS else float
 
 
 def test_a_second_run_writes_beside_the_first(make_engine, tmp_path, capsys):
