@@ -46,7 +46,7 @@ def run_cascade(
         _leave_if(should_stop())
         sampler = samplers[index]
         if sampler.stage != plan.stages[index]:
-            sampler = StageSampler(model, plan.stages[index], sampler.conditioning)
+            sampler = StageSampler(model, plan.stages[index], sampler.conditioning, sampler.refined)
         try:
             with (
                 use_mixer(model.pipeline.unet, sampler.settings.mixer, model.adapters),

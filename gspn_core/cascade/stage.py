@@ -130,7 +130,8 @@ class StageSampler:
 
     def _refined_noise_pred(self, model_input: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
         guidance_scale = self.settings.guidance_scale
-        return guided_noise_pred(self.model.refiner, model_input, t, self.refined, guidance_scale)
+        unet, serial = self.model.refiner, self.stage.choices.serial_guidance
+        return guided_noise_pred(unet, model_input, t, self.refined, guidance_scale, serial=serial)
 
     def _mix_dilated(
         self, x: torch.Tensor, noise_pred: torch.Tensor, t: torch.Tensor, weights: StepWeights
@@ -151,7 +152,9 @@ class StageSampler:
 
 def stage_weights(config: Mapping[str, Any], stage: StagePlan) -> tuple[StepWeights, ...]:
     """Return what each step of a stage will mix, none for the base. config: the model's scheduler's."""
-    scheduler = make_scheduler(stage.settings.scheduler, config, sample_is_mixed=not stage.is_base)
+    if stage.is_base:
+        return ()
+    scheduler = make_scheduler(stage.settings.scheduler, config, sample_is_mixed=True)
     timesteps = set_last_timesteps(scheduler, stage.num_inference_steps, stage.steps, torch.device("cpu"))
     return _weights(stage, scheduler, timesteps)
 
