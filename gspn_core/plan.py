@@ -244,8 +244,8 @@ def check_fits(plan: CascadePlan) -> None:
         remedy = f"try a target of {plan.settings.target * last.scale // plan.stages[-1].scale}"
     raise OverBudget(
         "target",
-        f"{stage.size} px needs {stage.peak_bytes / 1e9:.1f} GB of memory at least and there are "
-        f"{plan.budget_bytes / 1e9:.1f} GB; {remedy}.",
+        f"{stage.size} px needs {stage.peak_bytes / 1e9:.2f} GB of memory at least and there are "
+        f"{plan.budget_bytes / 1e9:.2f} GB; {remedy}.",
     )
 
 

@@ -518,7 +518,7 @@ def foretold(value: float | None, peak_bytes: int, savings: Sequence[str]) -> li
 
 def too_large(peak_bytes: int, budget_bytes: int) -> list[str]:
     """Return why a stage cannot run here."""
-    return [f"needs {bytes_(peak_bytes)}", f"there are {bytes_(budget_bytes)}"]
+    return [f"needs {bytes_(peak_bytes)}", f"of {bytes_(budget_bytes)}"]
 
 
 def retried(savings: Sequence[str]) -> list[str]:

@@ -140,7 +140,7 @@ def test_a_planned_stage_tells_what_it_is_predicted_to_take(card) -> None:
 
 def test_a_stage_that_does_not_fit_says_what_it_needs_and_what_there_is(card) -> None:
     told = foretold_cards(card, fits=False)[0]
-    assert told["lines"] == ["needs 2.0 GB", "there are 1.0 GB"]
+    assert told["lines"] == ["needs 2.0 GB", "of 1.0 GB"]
     assert told["over"]
 
 
