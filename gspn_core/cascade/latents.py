@@ -49,7 +49,7 @@ class Autoencoder:
         """Encode a sample (1, 3, H, W) to scaled latents, float32 (1, 4, H/8, W/8): the mean, no noise."""
 
         def one(tile: torch.Tensor) -> torch.Tensor:
-            latents = self.vae.encode(tile.to(self.vae.device, self.vae.dtype)).latent_dist.mode()
+            latents = self.vae.encode(self._ready(tile)).latent_dist.mode()
             return latents.float() * self.vae.config.scaling_factor
 
         shape = (
@@ -64,13 +64,15 @@ class Autoencoder:
         """Decode scaled latents (1, 4, h, w) to a sample, float32 (1, 3, 8h, 8w)."""
 
         def one(tile: torch.Tensor) -> torch.Tensor:
-            return self.vae.decode(
-                (tile / self.vae.config.scaling_factor).to(self.vae.dtype), return_dict=False
-            )[0]
+            return self.vae.decode(self._ready(tile / self.vae.config.scaling_factor), return_dict=False)[0]
 
         shape = (1, 3, latents.shape[2] * self.factor, latents.shape[3] * self.factor)
         tile = None if self.tile_px is None else self.tile_px // self.factor
         return (yield from self._tiled(one, latents, shape, tile, (self.factor, 1)))
+
+    def _ready(self, tile: torch.Tensor) -> torch.Tensor:
+        """Return a tile as the VAE wants it, channels last as its weights are: no layer then turns it round."""
+        return tile.to(self.vae.device, self.vae.dtype, memory_format=torch.channels_last)
 
     def _tiled(
         self,

@@ -1,9 +1,14 @@
+import copy
+
 import numpy as np
 import pytest
 import torch
+from diffusers import AutoencoderKL
 from PIL import Image
 
 from gspn_core.cascade.latents import Autoencoder, DecodedPreview, Preview, tile_starts, to_image, to_sample
+from gspn_core.cascade.latents import Autoencoder, Preview, tile_starts, to_image, to_sample
+from gspn_core.models.catalog import WORLD_FOLDER
 from gspn_core.plan import Size
 
 
@@ -100,3 +105,19 @@ def test_a_small_decoder_shows_the_latents_at_eight_times_their_size_up_to_512_p
     assert small.size == (128, 64)
     assert large.size == (512, 256)
     assert len(small.getcolors()) > 5
+def test_the_embedded_autoencoder_in_bfloat16_is_within_50_db_of_float32_and_has_no_bands():
+    def psnr(a, b):
+        return 10 * torch.log10(4 / (a.clamp(-1, 1) - b.clamp(-1, 1)).square().mean()).item()
+
+    whole = AutoencoderKL.from_pretrained(WORLD_FOLDER / "vae").to(memory_format=torch.channels_last)
+    half = copy.deepcopy(whole).to(torch.bfloat16)
+    ramp = torch.linspace(-0.9, 0.9, 256).expand(1, 3, 256, -1).contiguous()
+    for sample in (ramp, ramp + 0.3 * torch.sin(torch.arange(256.0) ** 1.4)[:, None]):
+        with torch.inference_mode():
+            latents = [_finish(Autoencoder(vae, None).encode(sample))[0] for vae in (whole, half)]
+            made = [_finish(Autoencoder(vae, None).decode(latents[0]))[0] for vae in (whole, half)]
+            both = _finish(Autoencoder(half, None).decode(latents[1]))[0]
+        assert psnr(made[1], made[0]) > 50
+        assert psnr(both, made[0]) > 50
+    levels = [len(np.unique(np.array(to_image(sample)))) for sample in made]
+    assert levels[1] >= 0.97 * levels[0]

@@ -56,6 +56,14 @@ def test_the_autoencoder_stays_in_float32(folder):
     assert model.pipeline.vae.dtype == torch.float32
 
 
+def test_an_autoencoder_that_says_so_follows_the_model_into_bfloat16_and_no_other_type(folder):
+    config = folder / "vae" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"force_upcast": False}))
+    for dtype in ("bfloat16", "float16", "float32"):
+        kind = load_model(str(folder), device="cpu", dtype=dtype).pipeline.vae.dtype
+        assert kind == (torch.bfloat16 if dtype == "bfloat16" else torch.float32)
+
+
 def _cut_off(folder):
     path = folder / "unet" / "diffusion_pytorch_model.safetensors"
     path.write_bytes(path.read_bytes()[:2000])
