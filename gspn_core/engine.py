@@ -19,7 +19,7 @@ from gspn_core.cascade.pace import PaceKeeper
 from gspn_core.cascade.stage import stage_weights
 from gspn_core.errors import OutOfMemory
 from gspn_core.events import Calibrated, Event, StepWeights
-from gspn_core.plan import CascadePlan, Size, StagePlan, check_fits, make_plan
+from gspn_core.plan import CascadePlan, Size, StagePlan, check_fits, make_plan, pair_calls
 from gspn_core.plan_fit import Machine, Pace
 from gspn_core.runtime.machine import give_back, read_machine
 from gspn_core.settings import Mixer, Settings
@@ -32,7 +32,7 @@ class Engine:
         """Take a loaded model. memory_bytes: the most that a stage may take; None for what there is."""
         self.model = model
         self._memory_bytes = memory_bytes
-        self._calls: dict[tuple, int] = {}
+        self._calls: dict[tuple, float] = {}
         self._paces: dict[tuple[Mixer, Size], Pace] = {}
         self._machine = self._read_machine()
 
@@ -54,20 +54,22 @@ class Engine:
         config = self.model.pipeline.scheduler.config
         return tuple(stage_weights(config, stage) for stage in self.plan(settings).stages)
 
-    def model_calls(self, stage: StagePlan) -> int:
-        """Return how many times a stage evaluates the UNet on the guidance pair."""
+    def model_calls(self, stage: StagePlan) -> float:
+        """Return how many times a stage evaluates the UNet on the guidance pair; half of it counts half."""
         own = stage.settings
         told = (
             stage.is_base,
             own.scheduler,
             stage.num_inference_steps,
             stage.steps,
+            stage.guided_steps,
             own.cosine_scale_2,
             own.dilated_min_weight,
         )
         if told not in self._calls:
             weights = stage_weights(self.model.pipeline.scheduler.config, stage)
-            self._calls[told] = stage.steps + sum(step.dilated for step in weights)
+            dilated = [step.dilated for step in weights]
+            self._calls[told] = pair_calls(stage.steps, stage.guided_steps, dilated)
         return self._calls[told]
 
     @torch.inference_mode()

@@ -52,11 +52,12 @@ class StepWeights:
 class PlanReady:
     """The first event: what will be done.
 
-    model_calls: how many times each stage will evaluate the UNet on the guidance pair.
+    model_calls: how many times each stage will evaluate the UNet on the guidance pair; on one half of it
+    counts half.
     """
 
     plan: CascadePlan
-    model_calls: tuple[int, ...]
+    model_calls: tuple[float, ...]
 
 
 @dataclass(frozen=True, kw_only=True)

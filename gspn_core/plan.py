@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -137,6 +137,13 @@ class StagePlan:
         """Tell whether the stage starts from noise rather than from the stage before it."""
         return self.index == 0
 
+    @property
+    def guided_steps(self) -> int:
+        """Return how many steps, the first ones, run both halves of the guidance pair."""
+        if self.settings.guidance_scale == 1.0:
+            return 0
+        return math.ceil(round(self.steps * self.settings.guidance_stop, 6))
+
 
 @dataclass(frozen=True, kw_only=True)
 class CascadePlan:
@@ -162,7 +169,7 @@ class CascadePlan:
         return next((stage for stage in self.stages if not stage.fits), None)
 
 
-Calls = Callable[[StagePlan], int]
+Calls = Callable[["StagePlan"], float]
 
 
 def make_plan(
@@ -251,12 +258,14 @@ def check_fits(plan: CascadePlan) -> None:
 
 def work_of(stage: StagePlan, calls: Calls | None = None) -> Work:
     """Return a stage as work to be fitted into a memory. The autoencoder's tiles are the model's own."""
+    pairs = pair_calls(stage.steps, stage.guided_steps) if calls is None else calls(stage)
+    rows = 2 if stage.guided_steps else 1
     return Work(
         height=stage.size.height,
         width=stage.size.width,
         mixer=stage.settings.mixer,
-        calls=stage.steps if calls is None else calls(stage),
-        rows=1 if stage.settings.guidance_scale == 1.0 else 2,
+        calls=pairs * 2 / rows,
+        rows=rows,
         has_reference=not stage.is_base,
         tile_px=stage.vae_tile_px,
     )
@@ -373,6 +382,16 @@ def _stage_key(before: str, stage: StagePlan) -> str:
     told = {name: value for name, value in record.pop("settings").items() if name not in left_out}
     record = json.dumps([before, record, told], sort_keys=True)
     return hashlib.sha256(record.encode()).hexdigest()
+
+
+def pair_calls(steps: int, guided_steps: int, dilated: Sequence[bool] = ()) -> float:
+    """Return how many evaluations of the UNet on the guidance pair a stage's first `steps` steps take.
+
+    dilated: whether each step evaluates the dilated branch too, all False where it is shorter. A step after
+    the guided ones runs one half of the pair, and counts half.
+    """
+    branches = (1 + (i < len(dilated) and dilated[i]) for i in range(steps))
+    return sum(count * (1.0 if i < guided_steps else 0.5) for i, count in enumerate(branches))
 
 
 def stage_steps(num_inference_steps: int, strength: float) -> int:

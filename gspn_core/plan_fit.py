@@ -98,7 +98,7 @@ class Work:
     height: int
     width: int
     mixer: Mixer
-    calls: int
+    calls: float
     rows: int = 2
     has_reference: bool = True
     tile_px: int | None = None

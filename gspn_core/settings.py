@@ -63,6 +63,7 @@ class Settings:
     """One run of the cascade as a person asks for it.
 
     target: side in px of the square with the last stage's area; aspect: "width:height".
+    guidance_stop: share of a stage's steps after which guidance is off; 1 keeps it on to the end.
     upscale_strength: share of the timesteps that a later stage runs again, in (0, 1].
     gaussian_sigma: blur of the dilated branch's input, in latent pixels.
     cosine_scale_1..3: exponents of the skip residual's, the dilated branch's and the blur's decay.
@@ -85,6 +86,7 @@ class Settings:
     mixer: Mixer | None = None
     num_inference_steps: int | None = _ranged(None, 1, 150, 1)
     guidance_scale: float | None = _ranged(None, 1.0, 20.0, 0.1)
+    guidance_stop: float = _ranged(1.0, 0.0, 1.0, 0.05)
     upscale_strength: float | None = _ranged(None, 0.02, 1.0, 0.01)
     gaussian_sigma: float = _ranged(0.8, 0.0, 4.0, 0.05)
     cosine_scale_1: float = _ranged(3.0, 0.1, 10.0, 0.1)

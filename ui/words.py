@@ -39,6 +39,7 @@ LABELS: Mapping[str, str] = MappingProxyType(
         "mixer": "Mixer",
         "num_inference_steps": "Steps",
         "guidance_scale": "Guidance",
+        "guidance_stop": "Guidance until",
         "upscale_strength": "Upscale strength",
         "gaussian_sigma": "Sigma",
         "cosine_scale_1": "Cosine 1 · skip residual",
@@ -69,6 +70,7 @@ HELP: Mapping[str, str] = MappingProxyType(
         "mixer": "How places see each other: by line scans, by attention to all places, or to near ones.",
         "num_inference_steps": "Steps of the first stage; later stages run a share of them.",
         "guidance_scale": "How hard the prompt pulls; 1 turns guidance off.",
+        "guidance_stop": "Share of a stage's steps with guidance; those after it take half the time.",
         "upscale_strength": "Share of the steps that a later stage runs again: more adds detail and drifts.",
         "gaussian_sigma": "Blur before the dilated branch looks, in latent pixels.",
         "cosine_scale_1": "How fast a later stage lets go of the stage before it; larger lets go sooner.",
@@ -671,7 +673,7 @@ def study_cost(cost: Cost) -> str:
         cells += ", only 1 picture" if cost.pictures == 1 else f", only {cost.pictures} different pictures"
     stages = "1 stage to run" if cost.stages_to_run == 1 else f"{cost.stages_to_run} stages to run"
     shared = f", {cost.stages_shared} shared or there already" if cost.stages_shared else ""
-    calls = "" if cost.calls is None else f"; {cost.calls} UNet calls"
+    calls = "" if cost.calls is None else f"; {cost.calls:g} UNet calls"
     time = LAB_TIME_UNKNOWN if cost.seconds is None else f"about {seconds(cost.seconds)}"
     return f"{cells}: {stages}{shared}{calls}; {time}."
 

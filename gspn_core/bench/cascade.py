@@ -50,7 +50,7 @@ def _run(engine: Engine, settings: Settings) -> dict[str, dict]:
     for event in engine.run(settings):
         if isinstance(event, PlanReady):
             for stage, calls in zip(event.plan.stages, event.model_calls, strict=True):
-                rows[str(stage.size)] = {"steps": stage.steps, "calls": calls}
+                rows[str(stage.size)] = {"steps": stage.steps, "calls": f"{calls:g}"}
         elif isinstance(event, StageDone):
             since = time.perf_counter() - began
             rows[str(event.stage.size)].update(

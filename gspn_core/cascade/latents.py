@@ -71,7 +71,7 @@ class Autoencoder:
         return (yield from self._tiled(one, latents, shape, tile, (self.factor, 1)))
 
     def _ready(self, tile: torch.Tensor) -> torch.Tensor:
-        """Return a tile as the VAE wants it, channels last as its weights are: no layer then turns it round."""
+        """Return a tile as the VAE wants it, channels last as its weights are, so that no layer turns it."""
         return tile.to(self.vae.device, self.vae.dtype, memory_format=torch.channels_last)
 
     def _tiled(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gspn_core.events import Event, StageDone, StageStarted, StepDone
+from gspn_core.plan import pair_calls
 from gspn_core.plan_fit import Choices, Pace
 
 
@@ -31,14 +32,15 @@ class PaceKeeper:
         started, stage = self._started, done.stage
         if started is None or stage.steps < 2 or stage.choices != Choices():
             return None
-        dilated = [weights.dilated for weights in started.weights] or [False] * stage.steps
-        first_calls, calls = 1 + dilated[0], stage.steps + sum(dilated)
+        dilated = [weights.dilated for weights in started.weights]
+        first_calls, calls = (pair_calls(steps, stage.guided_steps, dilated) for steps in (1, stage.steps))
         call = (self._last - self._first) / (calls - first_calls)
         return Pace(
             mixer=stage.settings.mixer,
             height=stage.size.height,
             width=stage.size.width,
             head_seconds=max(0.0, self._first - call * first_calls),
-            call_seconds=call / (1.0 if stage.settings.guidance_scale != 1.0 else 0.55),
+            # Half a pair takes a little more than half the time of a pair.
+            call_seconds=call * (1.0 if stage.guided_steps else 0.5 / 0.55),
             tail_seconds=max(0.0, done.seconds - self._last),
         )

@@ -32,7 +32,7 @@ from gspn_core.cascade.schedule import (
     step_options,
 )
 from gspn_core.events import StepWeights
-from gspn_core.plan import StagePlan
+from gspn_core.plan import StagePlan, pair_calls
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,9 +71,10 @@ class StageSampler:
         self.weights = _weights(stage, self.scheduler, self.timesteps)
 
     @property
-    def model_calls(self) -> int:
-        """Return how many times the guidance pair goes through the UNet."""
-        return self.stage.steps + sum(weights.dilated for weights in self.weights)
+    def model_calls(self) -> float:
+        """Return how many times the guidance pair goes through the UNet; half of it counts half."""
+        dilated = [weights.dilated for weights in self.weights]
+        return pair_calls(self.stage.steps, self.stage.guided_steps, dilated)
 
     @property
     def _is_ensemble(self) -> bool:
@@ -96,9 +97,10 @@ class StageSampler:
                 c1 = self.weights[i].c1
                 x = (1 - c1) * x + c1 * self.scheduler.add_noise(z_ref, noise, t[None])
             model_input = self.scheduler.scale_model_input(x, t)
-            noise_pred = self._predict(model_input, t)
+            scale = self._guidance_at(i)
+            noise_pred = self._predict(model_input, t, scale)
             if z_ref is not None and self.weights[i].dilated:
-                noise_pred = self._mix_dilated(x, noise_pred, t, self.weights[i])
+                noise_pred = self._mix_dilated(x, noise_pred, t, self.weights[i], scale)
             estimate = denoised(self.scheduler, model_input, noise_pred, float(t))
             x = self.scheduler.step(noise_pred, t, x, return_dict=False, **options)[0]
             yield Step(number=i + 1, denoised=estimate)
@@ -115,31 +117,35 @@ class StageSampler:
         x = scheduler.add_noise(x, self._noise(generator), timesteps[:1])
         for number, t in enumerate(timesteps, start=len(self.timesteps) + 1):
             model_input = scheduler.scale_model_input(x, t)
-            noise_pred = self._refined_noise_pred(model_input, t)
+            noise_pred = self._refined_noise_pred(model_input, t, self._guidance_at(number - 1))
             estimate = denoised(scheduler, model_input, noise_pred, float(t))
             x = scheduler.step(noise_pred, t, x, return_dict=False, **options)[0]
             yield Step(number=number, denoised=estimate)
         return x
 
-    def _predict(self, model_input: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+    def _guidance_at(self, step: int) -> float:
+        """Return the guidance of a step, counted from 0; 1 turns it off."""
+        return self.settings.guidance_scale if step < self.stage.guided_steps else 1.0
+
+    def _predict(self, model_input: torch.Tensor, t: torch.Tensor, guidance_scale: float) -> torch.Tensor:
         if t < self._handed_over:
-            return self._refined_noise_pred(model_input, t)
-        unet, guidance_scale = self.model.pipeline.unet, self.settings.guidance_scale
-        serial = self.stage.choices.serial_guidance
+            return self._refined_noise_pred(model_input, t, guidance_scale)
+        unet, serial = self.model.pipeline.unet, self.stage.choices.serial_guidance
         return guided_noise_pred(unet, model_input, t, self.conditioning, guidance_scale, serial=serial)
 
-    def _refined_noise_pred(self, model_input: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        guidance_scale = self.settings.guidance_scale
+    def _refined_noise_pred(
+        self, model_input: torch.Tensor, t: torch.Tensor, guidance_scale: float
+    ) -> torch.Tensor:
         unet, serial = self.model.refiner, self.stage.choices.serial_guidance
         return guided_noise_pred(unet, model_input, t, self.refined, guidance_scale, serial=serial)
 
     def _mix_dilated(
-        self, x: torch.Tensor, noise_pred: torch.Tensor, t: torch.Tensor, weights: StepWeights
+        self, x: torch.Tensor, noise_pred: torch.Tensor, t: torch.Tensor, weights: StepWeights, scale: float
     ) -> torch.Tensor:
         blurred = match_statistics(gaussian_blur(x, self.settings.gaussian_sigma * weights.c3), x)
         unet, scope = self.model.pipeline.unet, self.settings.dilation_scope
         with dilated_convolutions(unet, self.stage.scale, scope):
-            dilated = self._predict(self.scheduler.scale_model_input(blurred, t), t)
+            dilated = self._predict(self.scheduler.scale_model_input(blurred, t), t, scale)
         return (1 - weights.c2) * noise_pred + weights.c2 * dilated
 
     def _noise(self, generator: torch.Generator) -> torch.Tensor:

@@ -37,9 +37,9 @@ class Measured(Protocol):
     tile: int
     tiles: int
     tile_seconds: float
-    model_calls: int
-    calls_done: int
-    first_calls: int
+    model_calls: float
+    calls_done: float
+    first_calls: float
     first_step_seconds: float
     last_step_seconds: float
     predicted_seconds: float | None

@@ -31,7 +31,7 @@ from gspn_core.jobs.job import (
     StageView,
     StopAsked,
 )
-from gspn_core.plan import CascadePlan
+from gspn_core.plan import CascadePlan, pair_calls
 
 
 def fold(
@@ -99,6 +99,7 @@ def _on_stage_started(view: JobView, event: StageStarted) -> JobView:
         state="running",
         steps=plan.steps,
         key=plan.key,
+        guided_steps=plan.guided_steps,
         model_calls=view.stages[plan.index].model_calls,
         retries=view.stages[plan.index].retries,
         predicted_bytes=plan.peak_bytes,
@@ -111,8 +112,8 @@ def _on_stage_started(view: JobView, event: StageStarted) -> JobView:
 
 def _on_step(view: JobView, event: StepDone) -> JobView:
     stage = view.stages[event.stage]
-    dilated = sum(weights.dilated for weights in view.weights[: event.step]) if event.stage else 0
-    calls = event.step + dilated
+    dilated = [weights.dilated for weights in view.weights] if event.stage else []
+    calls = pair_calls(event.step, stage.guided_steps, dilated)
     first = stage.calls_done == 0
     stage = dataclasses.replace(
         _measured(stage, event.memory),

@@ -29,7 +29,8 @@ class StageView:
 
     proxy_path: a JPEG of at most 1536 px; tiles_path: the folder of its tiles (see `gspn_core.jobs.tiles`);
     png_path: the picture in full; each None until it is written.
-    calls_done of model_calls evaluations of the UNet are behind it. The fields after them are kept for the
+    calls_done of model_calls evaluations of the UNet on the guidance pair are behind it; after guided_steps
+    steps only half of the pair is evaluated, and counts half. The fields after them are kept for the
     estimate of the time left; their seconds count from the stage's start. key: the plan's; reused: an earlier
     run with the same key lent the picture; nothing is measured, and saved_seconds is what it took then.
     digest: of the picture's pixels (see `gspn_core.jobs.images.digest`), with its PNG. retries: each way of
@@ -52,9 +53,10 @@ class StageView:
     phase: Phase | None = None
     tile: int = 0
     tiles: int = 0
-    model_calls: int = 0
-    calls_done: int = 0
-    first_calls: int = 0
+    guided_steps: int = 0
+    model_calls: float = 0
+    calls_done: float = 0
+    first_calls: float = 0
     first_step_seconds: float = 0.0
     last_step_seconds: float = 0.0
     tile_seconds: float = 0.0

@@ -57,7 +57,7 @@ class Studies:
     """The studies of one jobs folder. calls_of: a stage's evaluations of the UNet, None if unknown yet."""
 
     def __init__(
-        self, jobs: Jobs, *, calls_of: Callable[[StagePlan], int | None] = lambda _stage: None
+        self, jobs: Jobs, *, calls_of: Callable[[StagePlan], float | None] = lambda _stage: None
     ) -> None:
         self._jobs = jobs
         self._calls_of = calls_of

@@ -99,7 +99,7 @@ class Cost:
     pictures: int
     stages_to_run: int
     stages_shared: int
-    calls: int | None = None
+    calls: float | None = None
     seconds: float | None = None
 
 
@@ -159,7 +159,7 @@ def cost(
     plans: Sequence[CascadePlan],
     *,
     is_there: Callable[[StagePlan], bool],
-    calls_of: Callable[[StagePlan], int | None],
+    calls_of: Callable[[StagePlan], float | None],
     seconds_of: Callable[[CascadePlan, StagePlan, int], float | None],
 ) -> Cost:
     """Return what the cells of a study take, each stage counted once by its key.

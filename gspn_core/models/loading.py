@@ -67,8 +67,9 @@ def load_model(
     """Return the model of that name, folder or file on the device, ready to run; fetch it where it is named.
 
     The VAE runs in float32 whatever the dtype of the rest (SDXL's own overflows in float16), unless another
-    one is given, or the rest is bfloat16 on a CPU and the VAE's config says `force_upcast: false`. told: called as bytes are fetched and read; what it raises ends the loading. Raises
-    ModelUnavailable in one sentence when files are missing, cut off or of another layout.
+    one is given, or the rest is bfloat16 on a CPU and the VAE's config says `force_upcast: false`. told:
+    called as bytes are fetched and read; what it raises ends the loading. Raises ModelUnavailable in one
+    sentence when files are missing, cut off or of another layout.
     """
     card = find_card(name_or_path, device=device, dtype=dtype, extras=extras)
     where = pick_device(device)
@@ -131,7 +132,7 @@ class _Loader:
         return self._joined(self.folder, parts)
 
     def _halves_vae(self, folder: Path) -> bool:
-        """Tell whether the VAE's own config allows half precision, on a CPU, where that is four times as fast."""
+        """Tell whether the VAE's config allows half precision, on a CPU, where it is four times as fast."""
         on_cpu = self.where.type == "cpu" and self.kind == torch.bfloat16
         return on_cpu and read_json(folder / "config.json", str(folder)).get("force_upcast", True) is False
 

@@ -16,6 +16,7 @@ from gspn_core.plan import (
     Size,
     base_size,
     make_plan,
+    pair_calls,
     redo,
     stage_steps,
 )
@@ -172,6 +173,7 @@ KEY_CHANGES = {
     "mixer": "gspn",
     "num_inference_steps": 9,
     "guidance_scale": 2.0,
+    "guidance_stop": 0.5,
     "upscale_strength": 1.0,
     "gaussian_sigma": 2.0,
     "cosine_scale_1": 2.0,
@@ -303,3 +305,10 @@ def test_the_refiner_belongs_to_the_first_stage_alone(card):
     with pytest.raises(BadSetting, match="only the first stage, 64 px, has refiner"):
         make_plan(Settings(prompt="a", overrides="128.refiner=image"), card)
     assert make_plan(Settings(prompt="a", overrides="64.refiner=image"), card).stages[0].refiner_steps
+
+
+def test_steps_without_guidance_count_half_and_the_dilated_branch_counts_again():
+    assert pair_calls(4, 4) == 4
+    assert pair_calls(4, 1) == 2.5
+    assert pair_calls(4, 2, [True, False, True]) == 2 + 1 + 1.5
+    assert pair_calls(1, 2, [True, False, True]) == 2

@@ -17,6 +17,7 @@ OTHER = {
     "mixer": "attention",
     "num_inference_steps": 9,
     "guidance_scale": 2.5,
+    "guidance_stop": 0.55,
     "upscale_strength": 0.61,
     "gaussian_sigma": 1.35,
     "cosine_scale_1": 2.2,

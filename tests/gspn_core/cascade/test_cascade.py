@@ -147,6 +147,7 @@ CHANGES = {
     "mixer": "attention",
     "num_inference_steps": 5,
     "guidance_scale": 5.0,
+    "guidance_stop": 0.3,
     "upscale_strength": 0.9,
     "gaussian_sigma": 2.0,
     "cosine_scale_1": 0.2,

@@ -106,6 +106,18 @@ def test_the_dilated_branch_is_skipped_below_its_least_weight(sampler, z_ref):
     assert len(_unet_inputs(made, z_ref)) == made.model_calls == STAGE.steps + wanted
 
 
+@pytest.mark.parametrize(("stop", "guided"), [(1.0, 3), (0.5, 2), (0.34, 2), (0.33, 1), (0.0, 0)])
+def test_after_guidance_stop_only_the_positive_half_runs(stop, guided, sampler, z_ref):
+    made = sampler(guidance_stop=stop)
+    rows = [len(inputs) for inputs, _ in _unet_inputs(made, z_ref)]
+    assert rows == [2] * (2 * guided) + [1] * (2 * (STAGE.steps - guided))
+    assert made.model_calls == sum(rows) / 2
+
+
+def test_a_guidance_stop_of_nought_is_a_guidance_scale_of_one(sampler, z_ref):
+    assert torch.equal(_run(sampler(guidance_stop=0.0), z_ref), _run(sampler(guidance_scale=1.0), z_ref))
+
+
 @pytest.mark.parametrize("name", ["euler", "dpm++2m-sde", "dpm++2m-sde-karras"])
 def test_noise_comes_from_seed_and_stage_alone(name, sampler, z_ref):
     torch.manual_seed(1)
