@@ -20,7 +20,7 @@ from gspn_core.plan_shapes import Shapes
 from gspn_core.settings import MAX_SEED, OVERRIDABLE, Mixer, Override, Settings, aspect_ratio
 
 # To be raised by whoever changes what the same settings draw: the sampling loop, a mixer, the scan, a blur.
-MATHS_VERSION = 1
+MATHS_VERSION = 2
 
 # Settings that a stage's own record says already or that say nothing of one stage, and those of later stages.
 _IN_THE_STAGE = frozenset({"target", "aspect", "num_inference_steps", "upscale_strength", "overrides"})
