@@ -10,6 +10,7 @@ import argparse
 import time
 from collections import defaultdict
 
+from gspn_core.bench.against import against
 from gspn_core.bench.table import Table, median, spread
 from gspn_core.engine import Engine
 from gspn_core.events import CascadeDone, PlanReady, StageDone
@@ -24,11 +25,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dtype", default="auto")
     parser.add_argument("--target", type=int, default=None)
     parser.add_argument("--mixers", nargs="+", default=None, help="default: all that the model has")
+    parser.add_argument(
+        "--against", metavar="COMMIT", help="also run that commit's cascade, by turns with ours"
+    )
     parser.add_argument("--prompt", default="snowy mountains over a lake at dusk")
 
 
 def measure(arguments: argparse.Namespace) -> list[Table]:
-    """Return one table per mixer."""
+    """Return one table per mixer, or the comparison with another commit alone."""
+    if arguments.against is not None:
+        return [against(arguments)]
     model = load_model(arguments.model, device=arguments.device, dtype=arguments.dtype)
     engine = Engine(model)
     tables = []

@@ -10,6 +10,7 @@ import torch
 
 from gspn_core.attention.registry import use_mixer
 from gspn_core.cascade.conditioning import encode_text
+from gspn_core.cascade.fused import fused_layers
 from gspn_core.cascade.guidance import guided_noise_pred
 from gspn_core.cascade.latents import Autoencoder
 from gspn_core.cascade.model import Model
@@ -51,7 +52,8 @@ def calibrate(model: Model, should_stop: Callable[[], bool], *, limit_seconds: f
                 if should_stop():
                     return
                 meter.start()
-                with use_mixer(model.pipeline.unet, mixer, model.adapters):
+                unet = model.pipeline.unet
+                with fused_layers(unet), use_mixer(unet, mixer, model.adapters):
                     seconds.append(_call_seconds(model, stage.size, text.at_size(stage.size)))
                 memory = meter.sample()
                 yield Calibrated(

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from gspn_core.attention.neighborhood import NeighborhoodProcessor
 from gspn_core.cascade.model import Model
+from gspn_core.cascade.fused import fused_layers
 from gspn_core.plan_fit import Choices
 from gspn_core.plan_shapes import FEED_FORWARD_CHUNKS
 from gspn_core.runtime.machine import give_back
@@ -43,6 +44,9 @@ def sampling_as(model: Model, choices: Choices) -> Iterator[None]:
             stack.enter_context(small_blocks(unet))
         if choices.skips_on_host:
             stack.enter_context(skips_on_host(unet))
+        if choices.residency == "device" and not choices.float8_storage:
+            # Last, as it leaves alone what runs another way already.
+            stack.enter_context(fused_layers(unet))
         yield
 
 

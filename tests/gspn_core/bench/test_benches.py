@@ -1,13 +1,16 @@
 """Each benchmark at toy size: it runs, and its figures hang together."""
 
+import contextlib
 import json
+from pathlib import Path
 
 import pytest
 import torch
 
 import gspn_core.bench.__main__ as command
-from gspn_core.bench import cascade
+from gspn_core.bench import against, cascade
 from gspn_core.bench.__main__ import BENCHES
+from gspn_core.errors import GspnError
 
 
 def test_the_scans_table_has_every_direction_and_attention(capsys, tmp_path):
@@ -62,3 +65,22 @@ def test_every_benchmark_explains_itself(capsys):
             command.main([name, "--help"])
         assert ended.value.code == 0
         assert "--repeats" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(not (against.ROOT / ".git").exists(), reason="this copy has no history")
+def test_another_commit_is_checked_out_beside_this_one_and_removed():
+    with against.checked_out("HEAD") as folder:
+        assert (folder / "gspn_core" / "engine.py").is_file()
+        assert folder != against.ROOT
+    assert not folder.exists()
+    refusal = pytest.raises(GspnError, match="cannot check that commit out .*name one that `git log` lists")
+    with refusal, against.checked_out("no-such-commit"):
+        pass
+
+
+def test_against_another_commit_the_least_of_each_sides_runs_counts(monkeypatch, capsys):
+    seconds = iter([9.0, 4.0, 8.0, 5.0])
+    monkeypatch.setattr(against, "checked_out", lambda _commit: contextlib.nullcontext(Path("there")))
+    monkeypatch.setattr(against, "_run", lambda _folder, _settings: {"all": next(seconds)})
+    assert command.main(["cascade", "--against", "abc", "--target", "512", "--repeats", "2"]) == 0
+    assert "| all | 8.00 | 8–9 | 4.00 | 4–5 | 2.00 |" in capsys.readouterr().out

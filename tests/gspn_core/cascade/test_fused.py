@@ -1,0 +1,108 @@
+"""The joined layers are the layers that they stand for, in real diffusers classes."""
+
+import copy
+
+import pytest
+import torch
+from diffusers.models.attention import FeedForward
+from diffusers.models.attention_processor import Attention
+from diffusers.models.resnet import ResnetBlock2D
+from torch import nn
+
+from gspn_core.cascade.fused import fused_layers
+from gspn_core.cascade.guidance import dilated_convolutions
+from gspn_core.runtime.device import pick_dtype
+
+HAS_BFLOAT16 = pick_dtype("auto", torch.device("cpu")) == torch.bfloat16
+needs_bfloat16 = pytest.mark.skipif(not HAS_BFLOAT16, reason="this CPU computes in float32")
+
+
+def _residual(channels_out):
+    block = ResnetBlock2D(in_channels=32, out_channels=channels_out, temb_channels=24, groups=8)
+    return block, (torch.randn(2, 32, 20, 12), torch.randn(2, 24))
+
+
+LAYERS = {
+    "residual block": lambda: _residual(32),
+    "residual block with a shortcut": lambda: _residual(48),
+    "feed-forward": lambda: (FeedForward(32, activation_fn="geglu"), (torch.randn(2, 70, 32),)),
+    "cross-attention": lambda: (
+        Attention(query_dim=32, cross_attention_dim=40, heads=2, dim_head=16),
+        (torch.randn(2, 70, 32), torch.randn(2, 77, 40)),
+    ),
+}
+
+
+def _error(found, truth):
+    return ((found.float() - truth).norm() / truth.norm()).item()
+
+
+@needs_bfloat16
+@pytest.mark.parametrize("name", LAYERS)
+@torch.inference_mode()
+def test_a_joined_layer_is_as_near_to_float32_as_the_plain_one(name):
+    torch.manual_seed(0)
+    layer, inputs = LAYERS[name]()
+    layer.eval()
+    truth = layer(*inputs)
+    half = copy.deepcopy(layer).to(torch.bfloat16, memory_format=torch.channels_last)
+    inputs = [x.bfloat16() for x in inputs]
+    plain = half(*inputs)
+    with fused_layers(half):
+        assert "forward" in vars(half)
+        joined = half(*inputs)
+    assert "forward" not in vars(half)
+    assert joined.shape == truth.shape and joined.dtype == torch.bfloat16
+    assert 0 < _error(joined, truth) <= 1.05 * _error(plain, truth) < 0.02
+
+
+@needs_bfloat16
+def test_a_whole_unet_predicts_the_same_dilated_too_and_is_left_as_it_was(tiny_pipeline, tiny_conditioning):
+    unet = copy.deepcopy(tiny_pipeline.unet).to(torch.bfloat16, memory_format=torch.channels_last).eval()
+    before = {name: set(vars(module)) for name, module in unet.named_modules()}
+    told = tiny_conditioning
+
+    def predict():
+        return unet(
+            torch.linspace(-1, 1, 4 * 16 * 16).view(1, 4, 16, 16).bfloat16().expand(2, -1, -1, -1),
+            torch.tensor(300.0),
+            encoder_hidden_states=told.prompt_embeds.bfloat16(),
+            added_cond_kwargs={
+                "text_embeds": told.pooled_prompt_embeds.bfloat16(), "time_ids": told.add_time_ids
+            },
+            return_dict=False,
+        )[0].float()  # fmt: skip
+
+    with torch.inference_mode():
+        for dilation in (1, 2):
+            with dilated_convolutions(unet, dilation, "down"):
+                plain = predict()
+                with fused_layers(unet):
+                    changed = sum("forward" in vars(module) for module in unet.modules())
+                    joined = predict()
+            assert changed > 3
+            assert _error(joined, plain) < 0.03
+    assert {name: set(vars(module)) for name, module in unet.named_modules()} == before
+
+
+@pytest.mark.parametrize("grad", [False, True])
+def test_float32_and_training_keep_their_own_layers(grad):
+    unit = FeedForward(16, activation_fn="geglu").to(torch.bfloat16 if grad else torch.float32)
+    with torch.set_grad_enabled(grad), fused_layers(nn.Sequential(unit).eval()):
+        assert "forward" not in vars(unit)
+
+
+@torch.inference_mode()
+def test_a_layer_that_runs_in_another_way_already_keeps_it():
+    unit = FeedForward(16, activation_fn="geglu").to(torch.bfloat16).eval()
+    unit.forward = other = lambda hidden_states: hidden_states
+    with fused_layers(unit):
+        assert unit.forward is other
+    assert unit.forward is other
+
+
+@torch.inference_mode()
+def test_a_layer_with_an_option_that_is_not_known_is_left_alone():
+    unit = FeedForward(16, activation_fn="gelu").to(torch.bfloat16).eval()
+    with fused_layers(unit):
+        assert "forward" not in vars(unit)
