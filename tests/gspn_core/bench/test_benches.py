@@ -3,13 +3,16 @@
 import contextlib
 import json
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 import torch
+from PIL import Image
 
 import gspn_core.bench.__main__ as command
-from gspn_core.bench import against, cascade
+from gspn_core.bench import against, cascade, unet
 from gspn_core.bench.__main__ import BENCHES
+from gspn_core.bench.plot import HEIGHT, WIDTH
 from gspn_core.errors import GspnError
 
 
@@ -84,3 +87,24 @@ def test_against_another_commit_the_least_of_each_sides_runs_counts(monkeypatch,
     monkeypatch.setattr(against, "_run", lambda _folder, _settings: {"all": next(seconds)})
     assert command.main(["cascade", "--against", "abc", "--target", "512", "--repeats", "2"]) == 0
     assert "| all | 8.00 | 8–9 | 4.00 | 4–5 | 2.00 |" in capsys.readouterr().out
+
+
+def test_the_unets_table_has_every_mixer_and_its_plot_a_line_for_each(capsys, tmp_path):
+    sizes = ["--model", "small-random", "--device", "cpu", "--sides", "64", "128", "--repeats", "1"]
+    assert command.main(["unet", *sizes, "--plot", str(tmp_path / "unet")]) == 0
+    rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
+    found = [(row[0].strip("| "), row[1]) for row in rows[2:]]
+    assert found == [(mixer, px) for mixer in unet.MIXERS for px in ("64", "128")]
+    drawn = ElementTree.fromstring((tmp_path / "unet.svg").read_text())
+    texts = [element.text for element in drawn.iter() if element.tag.endswith("text")]
+    assert all(texts.count(mixer) == 2 for mixer in unet.MIXERS)
+    assert sum(element.tag.endswith("circle") for element in drawn.iter()) == 4 * 2 * 2
+    with Image.open(tmp_path / "unet.png") as image:
+        assert image.size == (4 * WIDTH, 2 * HEIGHT)
+        assert image.getchannel("A").getextrema() == (0, 255)
+
+
+def test_a_side_that_would_take_too_long_is_left_out_and_named(capsys):
+    sizes = ["--model", "small-random", "--device", "cpu", "--sides", "64", "512", "--repeats", "1"]
+    assert command.main(["unet", *sizes, "--mixers", "attention", "--limit-seconds", "1e-6"]) == 0
+    assert "attention at 512 px would take too long and was left out." in capsys.readouterr().out
