@@ -29,7 +29,9 @@ def other_value(name: str) -> str:
     if name in CHOICES:
         return next(choice for choice in CHOICES[name] if choice != default)
     if name in RANGES:
-        return f"{RANGES[name].maximum:.12g}" if name != "target" else "64"
+        bounds = RANGES[name]
+        other = bounds.minimum if default == bounds.maximum else bounds.maximum
+        return f"{other:.12g}" if name != "target" else "64"
     return {"negative_prompt": "fog", "aspect": "3:2", "overrides": "128.seed=3; 256.gaussian_sigma=2"}[name]
 
 
