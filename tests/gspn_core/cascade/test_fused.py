@@ -62,26 +62,27 @@ def test_a_whole_unet_predicts_the_same_dilated_too_and_is_left_as_it_was(tiny_p
     before = {name: set(vars(module)) for name, module in unet.named_modules()}
     told = tiny_conditioning
 
-    def predict():
+    def predict(unet):
+        text, pooled = (x.to(unet.dtype) for x in (told.prompt_embeds, told.pooled_prompt_embeds))
         return unet(
-            torch.linspace(-1, 1, 4 * 16 * 16).view(1, 4, 16, 16).bfloat16().expand(2, -1, -1, -1),
+            torch.linspace(-1, 1, 4 * 16 * 16).view(1, 4, 16, 16).to(unet.dtype).expand(2, -1, -1, -1),
             torch.tensor(300.0),
-            encoder_hidden_states=told.prompt_embeds.bfloat16(),
-            added_cond_kwargs={
-                "text_embeds": told.pooled_prompt_embeds.bfloat16(), "time_ids": told.add_time_ids
-            },
+            encoder_hidden_states=text,
+            added_cond_kwargs={"text_embeds": pooled, "time_ids": told.add_time_ids},
             return_dict=False,
-        )[0].float()  # fmt: skip
+        )[0].float()
 
     with torch.inference_mode():
         for dilation in (1, 2):
+            with dilated_convolutions(tiny_pipeline.unet, dilation, "down"):
+                truth = predict(tiny_pipeline.unet)
             with dilated_convolutions(unet, dilation, "down"):
-                plain = predict()
+                plain = predict(unet)
                 with fused_layers(unet):
                     changed = sum("forward" in vars(module) for module in unet.modules())
-                    joined = predict()
+                    joined = predict(unet)
             assert changed > 3
-            assert _error(joined, plain) < 0.03
+            assert 0 < _error(joined, truth) <= 1.2 * _error(plain, truth) < 0.1
     assert {name: set(vars(module)) for name, module in unet.named_modules()} == before
 
 

@@ -50,7 +50,9 @@ def test_a_folder_with_linfusions_weights_offers_linear_attention(folder, tiny_m
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-def test_the_autoencoder_stays_in_float32(folder):
+def test_the_autoencoder_stays_in_float32_unless_its_config_allows_less(folder):
+    config = folder / "vae" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"force_upcast": True}))
     model = load_model(str(folder), device="cpu", dtype="bfloat16")
     assert model.pipeline.unet.dtype == torch.bfloat16
     assert model.pipeline.vae.dtype == torch.float32
