@@ -7,7 +7,6 @@ from diffusers import AutoencoderKL
 from PIL import Image
 
 from gspn_core.cascade.latents import Autoencoder, DecodedPreview, Preview, tile_starts, to_image, to_sample
-from gspn_core.cascade.latents import Autoencoder, Preview, tile_starts, to_image, to_sample
 from gspn_core.models.catalog import WORLD_FOLDER
 from gspn_core.plan import Size
 
@@ -105,6 +104,8 @@ def test_a_small_decoder_shows_the_latents_at_eight_times_their_size_up_to_512_p
     assert small.size == (128, 64)
     assert large.size == (512, 256)
     assert len(small.getcolors()) > 5
+
+
 def test_the_embedded_autoencoder_in_bfloat16_is_within_50_db_of_float32_and_has_no_bands():
     def psnr(a, b):
         return 10 * torch.log10(4 / (a.clamp(-1, 1) - b.clamp(-1, 1)).square().mean()).item()
