@@ -13,13 +13,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, StableDiffusionXLPipeline
+from accelerate import init_empty_weights
+from diffusers import AutoencoderKL, StableDiffusionXLPipeline, UNet2DConditionModel
 from torch import nn
 
 from gspn_core.errors import ModelUnavailable
 from gspn_core.models.layout import LAYOUTS, write_configs
+from gspn_core.models.weights import read_header
 
 _TOKENIZERS = ("tokenizer", "tokenizer_2")
+_PREFIXES = {"unet": "model.diffusion_model.", "vae": "first_stage_model."}
 
 
 @contextmanager
@@ -55,7 +58,9 @@ def read_single_file(
 
     Raises ModelUnavailable where the file lacks weights that its configuration asks for.
     """
+    _check_count(path, configs, "unet", UNet2DConditionModel)
     if vae is None:
+        _check_count(path, configs, "vae", AutoencoderKL)
         vae = AutoencoderKL.from_single_file(
             str(path), config=str(configs), subfolder="vae", torch_dtype=torch.float32, local_files_only=True
         )
@@ -76,3 +81,19 @@ def read_single_file(
                 f"its configuration into {path.with_suffix('')}."
             )
     return parts
+
+
+def _check_count(path: Path, configs: Path, name: str, cls: type) -> None:
+    """Raise ModelUnavailable where the file holds fewer tensors of a part than its configuration has.
+
+    Both layouts name the tensors of these parts one to one. Where one is missing diffusers itself stops
+    with a sentence on meta tensors that names none.
+    """
+    held = sum(key.startswith(_PREFIXES[name]) for key in read_header(path) if key != "__metadata__")
+    with init_empty_weights():
+        wanted = len(cls.from_config(cls.load_config(configs / name)).state_dict())
+    if held < wanted:
+        raise ModelUnavailable(
+            f"{path} lacks {wanted - held} of the {wanted} tensors of its {name}; copy it again, or put its "
+            f"configuration into {path.with_suffix('')}."
+        )
