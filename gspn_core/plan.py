@@ -365,7 +365,9 @@ def _check_overrides(settings: Settings, card: ModelCard) -> None:
             )
         if override.name == "mixer" and override.value not in card.mixers:
             have = " and ".join(card.mixers)
-            raise BadSetting("overrides", f"{card.title} has no {override.value} mixer here; it has {have}.")
+            raise BadSetting(
+                "overrides", f"overrides: {card.title} has no {override.value} mixer here; it has {have}."
+            )
 
 
 def _or_default(value: Value | None, default: Value) -> Value:

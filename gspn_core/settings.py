@@ -130,8 +130,9 @@ class Settings:
         for given in _read_overrides(self.overrides):
             name = given.name
             if name not in OVERRIDABLE:
+                can = ", ".join(OVERRIDABLE)
                 raise BadSetting(
-                    "overrides", f"{str(name)[:40]!r} cannot be overridden; {', '.join(OVERRIDABLE)} can."
+                    "overrides", f"overrides: {str(name)[:40]!r} cannot be overridden; {can} can."
                 )
             bounds = RANGES["target"]
             stage_px = _number("overrides", given.stage_px, bounds, True)

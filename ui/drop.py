@@ -121,7 +121,7 @@ def checked(jobs: Jobs, asked: Mapping[str, Any]) -> dict[str, Any]:
 
 def _notes(recipe: Recipe) -> list[str]:
     notes = [] if recipe.is_ours else [words.DROP_OTHER_TOOL]
-    notes += recipe.refused
+    notes += map(words.said, recipe.refused)
     if recipe.unknown:
         notes.append(words.not_taken(recipe.unknown))
     if recipe.differing:

@@ -29,6 +29,11 @@ FOLDED = tuple(name for name in FIELD_NAMES if name not in SHOWN and name != SEE
 ASPECTS = ("1:1", "4:3", "3:2", "16:9", "21:9", "3:4", "2:3", "9:16")
 
 
+def is_offered(name: str, card: ModelCard) -> bool:
+    """Tell whether a setting does anything with a model: without a refiner, a refiner's do nothing."""
+    return card.has_refiner or name not in REFINER
+
+
 @dataclass(frozen=True, kw_only=True)
 class Form:
     """The controls by field name, in the order of Settings, and the buttons beside prompt and seed."""
@@ -76,8 +81,7 @@ def _control(name: str, value: Any, card: ModelCard) -> Any:
         "elem_id": f"field-{name}",
         "elem_classes": ["field"],
         "interactive": True,
-        # Without a refiner they would do nothing.
-        "visible": card.has_refiner or name not in REFINER,
+        "visible": is_offered(name, card),
     }
     if name == "target":
         return gr.Radio([(str(px), px) for px in card.targets], **common)

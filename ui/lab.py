@@ -24,7 +24,7 @@ from gspn_core.plan import ModelCard
 from gspn_core.settings import CHOICES, FIELD_NAMES, OVERRIDABLE, RANGES, Settings
 from ui import words
 from ui.compare import find_item
-from ui.form import Form, settings_from
+from ui.form import Form, is_offered, settings_from
 from ui.ladder import file_url, picture_props
 from ui.part import html_part
 
@@ -38,6 +38,7 @@ def build_lab(card: ModelCard) -> gr.HTML:
     names = [
         [name, words.LABELS[name], example(name, card), name in OVERRIDABLE, _hint(name, card)]
         for name in AXIS_NAMES
+        if is_offered(name, card)
     ]
     return html_part("lab", {"kind": "none"}, names=names, stages=list(card.targets))
 
@@ -114,14 +115,14 @@ class Lab:
         try:
             base = _base_of(values, axes)
         except BadSetting as refusal:
-            return {**shown, "error": str(refusal)}
+            return {**shown, "error": words.said(str(refusal))}
         shown["base"] = _base_rows(base, axes)
         if not axes or any(axis["error"] for axis in told):
             return shown
         try:
             planned = self._studies.draft(base, axes)
         except BadSetting as refusal:
-            return {**shown, "error": str(refusal)}
+            return {**shown, "error": words.said(str(refusal))}
         return {**shown, "cost": words.study_cost(self._studies.cost(planned)), "ready": True}
 
     def begin(self, asked: Mapping[str, Any], values: Sequence[Any], visitor: str) -> dict[str, Any]:
@@ -134,7 +135,7 @@ class Lab:
             planned: Draft = self._studies.draft(_base_of(values, axes), axes)
             return {"kind": "begun", "id": self._studies.start(planned, visitor=visitor)}
         except GspnError as refusal:
-            return {**shown, "error": str(refusal)}
+            return {**shown, "error": words.said(str(refusal))}
 
     def card(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """Return a cell's picture as a viewer shows it, or the sentence why there is none."""
@@ -142,7 +143,7 @@ class Lab:
         try:
             item = find_item(self._jobs, asked.get("ref"))
         except GspnError as refusal:
-            return {**told, "error": str(refusal)}
+            return {**told, "error": words.said(str(refusal))}
         prompt = str(item.job.settings.get("prompt", ""))
         alt = words.picture_alt(prompt, item.stage.height, item.stage.width)
         return {**told, "card": picture_props(item.stage, alt)}
@@ -238,7 +239,7 @@ class Lab:
             "job": cell.job_id,
             "ref": f"{cell.job_id}.{cell.stage}" if there and cell.state == "done" else None,
             "progress": cell.progress,
-            "word": cell.error or words.CELL_STATES[cell.state],
+            "word": words.said(cell.error) if cell.error else words.CELL_STATES[cell.state],
             "figures": {
                 "seconds": [cell.seconds, words.seconds(cell.seconds)],
                 "memory": [cell.peak_bytes, words.bytes_(cell.peak_bytes)],
@@ -258,7 +259,7 @@ class Lab:
                 text = given.get("text") if isinstance(given.get("text"), str) else ""
                 axis = parse_axis(given.get("name"), text, self._card, stage_px)
             except BadSetting as refusal:
-                told.append({"count": "", "error": str(refusal) if given.get("text") else ""})
+                told.append({"count": "", "error": words.said(str(refusal)) if given.get("text") else ""})
                 if not given.get("text"):
                     told[-1]["waiting"] = True
                 continue

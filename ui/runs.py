@@ -125,10 +125,12 @@ class Runs:
         try:
             job_id = self._jobs.submit(settings_from(values), visitor=token)
         except BadSetting as refusal:
-            yield {"notice": notice(str(refusal), tone="error", field=refusal.field)} | buttons("done")
+            yield {"notice": notice(words.said(str(refusal)), tone="error", field=refusal.field)} | buttons(
+                "done"
+            )
             return
         except GspnError as refusal:
-            yield {"notice": notice(str(refusal), tone="error")} | buttons("done")
+            yield {"notice": notice(words.said(str(refusal)), tone="error")} | buttons("done")
             return
         known = {"job": job_id} | ({} if visitor else {"visitor": token})
         yield known | {"notice": notice()}
@@ -208,9 +210,9 @@ class Runs:
         try:
             job_id = submit()
         except BadSetting as refusal:
-            return {"notice": notice(str(refusal), tone="error", field=refusal.field)}
+            return {"notice": notice(words.said(str(refusal)), tone="error", field=refusal.field)}
         except GspnError as refusal:
-            return {"notice": notice(str(refusal), tone="error")}
+            return {"notice": notice(words.said(str(refusal)), tone="error")}
         return self.open(job_id, restored=False, with_form=with_form)
 
     def _fields(self, view: JobView) -> Patch:

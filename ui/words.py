@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
@@ -389,6 +390,26 @@ REUSED = "reused"
 LOST_RUN = "That run is no longer kept here; start a new one."
 STOPPED_NOTICE = "Stopped; the stages that were done are kept."
 NO_SEED_YET = "No run yet whose seed could be used again."
+
+
+# A setting's name in a sentence of the core's; within it one that is an everyday word is left alone.
+_FIRST_NAME = re.compile(rf"(?:{'|'.join(sorted(LABELS, key=len, reverse=True))})(?!\w)")
+_NAME = re.compile(rf"(?<![\w.'])(?:{'|'.join(name for name in LABELS if '_' in name)})(?![\w='])")
+
+
+def said(sentence: str) -> str:
+    """Return a refusal as the page says it: settings by their labels, where programs read their names."""
+    first = _FIRST_NAME.match(sentence)
+    start, rest = (_label(first[0]), sentence[first.end() :]) if first else ("", sentence)
+    if first and first[0] == "overrides":
+        # Single stages' own values are typed by name, and so are they spoken of.
+        return start + rest
+    return start + _NAME.sub(lambda name: _label(name[0]), rest)
+
+
+def _label(name: str) -> str:
+    label = LABELS[name]
+    return f"‘{label}’" if re.search("[,·]", label) else label
 
 
 def loading(reading: ModelProgress | None) -> str:

@@ -146,7 +146,7 @@ def test_a_refused_setting_is_said_and_marked_and_the_form_keeps_its_values(page
     fill(page, "seed", "seven")
     page.keyboard.press("Control+Enter")
     page.wait_for_selector(".notice.error")
-    assert page.inner_text(".notice") == "seed must be a whole number, got 'seven'."
+    assert page.inner_text(".notice") == "Seed must be a whole number, got 'seven'."
     assert page.get_attribute(".notice", "role") == "alert"
     assert page.locator("#field-seed.refused [aria-invalid=true]").count() == 1
     assert page.locator("#field-seed").locator("input, textarea").input_value() == "seven"
@@ -226,10 +226,10 @@ def test_a_picture_is_served_byte_for_byte(page) -> None:
 def test_bad_input_is_said_in_one_sentence_and_loses_nothing(page) -> None:
     long = "mountains " * 1000
     refused = [
-        ({"prompt": " "}, "prompt is empty"),
-        ({"prompt": long}, "prompt has 10,000 characters, at most 2,000 fit"),
+        ({"prompt": " "}, "Prompt is empty"),
+        ({"prompt": long}, "Prompt has 10,000 characters, at most 2,000 fit"),
         ({"prompt": "雪山の湖"}, "knows no word of this prompt"),
-        ({"prompt": "a lake", "seed": "99999999999"}, "seed must be a whole number from 0 to 4294967295"),
+        ({"prompt": "a lake", "seed": "99999999999"}, "Seed must be a whole number from 0 to 4294967295"),
     ]
     for values, sentence in refused:
         small_run(page, **values)

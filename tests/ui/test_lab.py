@@ -11,7 +11,7 @@ from gspn_core.jobs.worker import Jobs
 from gspn_core.plan import make_plan
 from gspn_core.settings import FIELD_NAMES
 from ui import words
-from ui.form import initial_values
+from ui.form import REFINER, initial_values
 from ui.lab import Lab, build_lab
 
 ANNA = "anna's token"
@@ -78,11 +78,23 @@ def test_an_answer_tells_which_question_it_answers(lab, form):
 
 
 def test_every_setting_says_how_its_values_are_written(card):
-    names = build_lab(card).props["names"]
+    names = build_lab(dataclasses.replace(card, has_refiner=True)).props["names"]
     assert [name for name, *_ in names] == list(AXIS_NAMES)
     hints = {name: hint for name, *_, hint in names}
     assert all(hints.values())
     assert all(mixer in hints["mixer"] for mixer in card.mixers)
+
+
+def test_a_model_without_a_refiner_has_no_axes_of_one(card):
+    names = {name for name, *_ in build_lab(card).props["names"]}
+    assert names == set(AXIS_NAMES) - set(REFINER)
+
+
+def test_what_is_wrong_with_an_axis_is_said_in_the_pages_words(lab, form):
+    shown = lab.price(asked(("guidance_scale", "lots")), form)
+    assert shown["axes"][0]["error"].startswith("'lots' is no number for Guidance;")
+    shown = lab.price(asked(("upscale_strength", "0.3, 7")), form)
+    assert shown["error"].startswith("Upscale strength must be a number from 0.02 to 1")
 
 
 def test_a_cell_is_enlarged_from_its_run(lab, form):
@@ -122,11 +134,11 @@ def test_axes_without_values_are_no_error_and_not_ready(lab, form, axes):
 
 def test_what_is_wrong_is_said_at_its_axis_or_under_both(lab, form):
     shown = lab.price(asked(("gaussian_sigma", "lots"), ("seed", "1")), form)
-    assert "is no number for gaussian_sigma" in shown["axes"][0]["error"] and not shown["ready"]
+    assert "is no number for Sigma" in shown["axes"][0]["error"] and not shown["ready"]
     shown = lab.price(asked(("seed", "1"), ("seed", "2")), form)
     assert "both axes are seed" in shown["error"] and not shown["ready"]
     form[FIELD_NAMES.index("prompt")] = ""
-    assert "prompt is empty" in lab.price(asked(("seed", "1")), form)["error"]
+    assert "Prompt is empty" in lab.price(asked(("seed", "1")), form)["error"]
     assert lab.begin(asked(("seed", "1")), form, ANNA)["kind"] == "setup"
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from gspn_core.settings import CHOICES, FIELD_NAMES
+from gspn_core.errors import BadSetting
+from gspn_core.settings import CHOICES, FIELD_NAMES, Settings
 from ui import words
 
 UI = Path(words.__file__).parent
@@ -110,3 +111,27 @@ def test_a_cards_name_holds_all_that_stands_on_it_and_says_the_state_once() -> N
         words.stage_label(2, 512, 512, "done", ["1.2 s", "1.6 GB"]) == "Stage 2, 512 × 512 1.2 s 1.6 GB, done"
     )
     assert words.stage_label(3, 64, 96, "waiting", ["waiting"]) == "Stage 3, 96 × 64 waiting"
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ("num_inference_steps must be a number; try 4.", "Steps must be a number; try 4."),
+        ("target must be 64.", "‘Target, px’ must be 64."),
+        ("'x' is no number for gaussian_sigma; write 0.2.", "'x' is no number for Sigma; write 0.2."),
+        ("Another run has this seed and prompt.", "Another run has this seed and prompt."),
+        (
+            "overrides: at 512 px, gaussian_sigma must be 1; see 512.gaussian_sigma=1.",
+            "Single stages' own values: at 512 px, gaussian_sigma must be 1; see 512.gaussian_sigma=1.",
+        ),
+    ],
+)
+def test_the_page_says_labels_where_a_program_reads_names(told: str, said: str) -> None:
+    assert words.said(told) == said
+
+
+@pytest.mark.parametrize("name", [name for name in FIELD_NAMES if name not in ("target", "overrides")])
+def test_no_name_of_a_setting_is_left_in_what_the_page_says(name: str) -> None:
+    with pytest.raises(BadSetting) as refusal:
+        Settings(**{"prompt": "a", name: object()})
+    assert "_" not in words.said(str(refusal.value)).split(",")[0]
