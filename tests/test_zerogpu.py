@@ -30,23 +30,32 @@ def served(free_port, tmp_path):
         "ZEROGPU_LOG": str(calls),
         # A forked process must not meet its parent's threads of OpenMP.
         "OMP_NUM_THREADS": "1",
+        "PYTHONFAULTHANDLER": "1",
     }
     command = [sys.executable, "app.py", "--port", str(free_port), "--jobs", str(tmp_path / "jobs")]
-    server = subprocess.Popen(
-        [*command, "--device", "cpu"], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
-    )
+    log = tmp_path / "server.log"
+    with log.open("w") as output:
+        server = subprocess.Popen(
+            [*command, "--device", "cpu"], cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT
+        )
     try:
         address = f"http://127.0.0.1:{free_port}/"
-        _wait_for(address, server)
+        _wait_for(address, server, log)
         yield address, calls
     finally:
         server.send_signal(signal.SIGINT)
-        server.wait(60)
+        try:
+            server.wait(60)
+        except subprocess.TimeoutExpired:
+            # Where each of its threads is, for whoever reads why it did not end.
+            server.send_signal(signal.SIGABRT)
+            server.wait(60)
+            pytest.fail(f"the server did not end: {log.read_text()}")
 
 
-def _wait_for(address: str, server: subprocess.Popen) -> None:
+def _wait_for(address: str, server: subprocess.Popen, log: Path) -> None:
     for _ in range(600):
-        assert server.poll() is None, server.stdout.read()
+        assert server.poll() is None, log.read_text()
         try:
             with urllib.request.urlopen(address, timeout=10):
                 return
