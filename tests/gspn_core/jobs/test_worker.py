@@ -583,7 +583,7 @@ def test_a_run_that_was_cut_short_is_taken_up_from_its_last_finished_stage(
     jobs = open_jobs(make_engine(before_event=gate))
     job_id = jobs.submit(Settings(prompt="a lake"))
     gate.wait()
-    wait_for(lambda: jobs.view(job_id).stages[0].png_path)
+    wait_for(lambda: _recorded(jobs, job_id)["stages"][0]["png_path"])
     if how == "interrupted":
         # What a server that was killed leaves behind.
         shutil.copytree(jobs.folder, tmp_path / "killed")
@@ -603,6 +603,11 @@ def test_a_run_that_was_cut_short_is_taken_up_from_its_last_finished_stage(
     assert [stage.reused for stage in resumed.stages] == [True, False, False]
     assert resumed.settings == cut_short.settings
     jobs.close()
+
+
+def _recorded(jobs, job_id):
+    """Return the run's view as it lies on the disk, which comes after the one in memory."""
+    return json.loads((jobs.folder / job_id / "job.json").read_text())["view"]
 
 
 def wait_for(fact, seconds: float = WAIT_SECONDS) -> None:
