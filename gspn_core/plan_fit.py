@@ -155,8 +155,8 @@ def cheaper(
         steps = [("small_tiles", choices.small_tiles + 1, _can_halve(work, choices.small_tiles))]
     steps += [
         ("residency", "model", offload and choices.residency == "device"),
-        ("residency", "group", offload and phase == "steps" and choices.residency != "group"),
-        ("float8_storage", True, not offload),
+        ("residency", "group", "group" in _residencies(machine, shapes) and phase == "steps"),
+        ("float8_storage", True, _may_narrow(machine, shapes)),
     ]
     for name, value, possible in steps:
         if possible and getattr(choices, name) != value:
@@ -205,7 +205,7 @@ def _alternatives(work: Work, machine: Machine, shapes: Shapes) -> Iterator[list
     while _can_halve(work, halvings):
         halvings += 1
         yield [dataclasses.replace(c, small_tiles=halvings) for c in frugal]
-    if not _may_offload(machine, shapes):
+    if _may_narrow(machine, shapes):
         most = max(exact, key=lambda c: len(c.taken))
         yield [dataclasses.replace(most, small_tiles=halvings, float8_storage=True)]
 
@@ -217,13 +217,26 @@ def _can_halve(work: Work, halvings: int) -> bool:
 
 
 def _may_offload(machine: Machine, shapes: Shapes) -> bool:
-    weights = machine.element_bytes * (shapes.unet.parameters + shapes.text_parameters)
+    element = machine.element_bytes
+    weights = shapes.unet.weight_bytes(element) + element * shapes.text_parameters
     return machine.device == "cuda" and machine.host_bytes > 1.2 * weights
+
+
+def _may_narrow(machine: Machine, shapes: Shapes) -> bool:
+    """Tell whether weights may be kept in eight bits for a stage: never those that are quantised already."""
+    return shapes.unet.quantized is None and not _may_offload(machine, shapes)
+
+
+def _residencies(machine: Machine, shapes: Shapes) -> tuple[Residency, ...]:
+    if not _may_offload(machine, shapes):
+        return ("device",)
+    kept = shapes.unet.quantized
+    return ("device", "model", "group") if kept is None or kept.by_layer else ("device", "model")
 
 
 def _exact(machine: Machine, shapes: Shapes) -> Iterator[Choices]:
     may_offload = _may_offload(machine, shapes)
-    residencies: tuple[Residency, ...] = ("device", "model", "group") if may_offload else ("device",)
+    residencies = _residencies(machine, shapes)
     yes_or_no = (False, True)
     hosts = yes_or_no if may_offload else (False,)
     for residency, serial, chunked, small, host in itertools.product(
@@ -261,6 +274,9 @@ def predict(work: Work, choices: Choices, shapes: Shapes, machine: Machine) -> P
     sampling = unet_cost(shapes.unet, work.height // factor, work.width // factor, call)
     latents = 4 * shapes.unet.latent_channels * (work.height // factor) * (work.width // factor)
     sampling_bytes = sampling.elements * machine.element_bytes + _LATENT_MAPS * latents
+    if shapes.unet.quantized is not None:
+        # The widest layer's weights in full, while they are worked with.
+        sampling_bytes += _largest_layers(shapes, machine) // 2
     unet_bytes, autoencoder_bytes, text_bytes = _weights(work.mixer, choices, shapes, machine)
     around = autoencoder_peak(work, choices, shapes, machine)
     if choices.residency == "device":
@@ -285,7 +301,7 @@ def _weights(mixer: Mixer, choices: Choices, shapes: Shapes, machine: Machine) -
         count for name, count in shapes.adapter_parameters if machine.device == "cpu" or name == mixer
     )
     own = 1 if choices.float8_storage else machine.element_bytes
-    unet = shapes.unet.parameters * own + adapters * machine.element_bytes
+    unet = shapes.unet.weight_bytes(own) + adapters * machine.element_bytes
     return unet, shapes.vae.parameters * machine.vae_bytes, shapes.text_parameters * machine.element_bytes
 
 

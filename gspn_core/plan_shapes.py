@@ -19,12 +19,29 @@ FEED_FORWARD_CHUNKS = 16
 
 
 @dataclass(frozen=True, kw_only=True)
+class Quantized:
+    """Weights that are kept in fewer bits than the rest of their model.
+
+    scheme: what it is asked for with; package: what computes with it. layers, numbers: how many linear layers
+    and weights of them there are; kept_bytes: what they take, scales included. by_layer: single layers may
+    leave the device and come back.
+    """
+
+    scheme: str
+    package: str
+    layers: int
+    numbers: int
+    kept_bytes: int
+    by_layer: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
 class UNetShapes:
     """A UNet2DConditionModel in numbers.
 
     down, up: transformer layers of each block in the order of the forward, 0 where it has none; middle: those
     of the middle block. resnets: of each down block. sample_side: of the latents that it was trained at.
-    parameters: how many numbers its weights are.
+    parameters: how many numbers its weights are; quantized: those of them that are kept in fewer bits.
     """
 
     channels: tuple[int, ...]
@@ -37,6 +54,13 @@ class UNetShapes:
     sample_side: int
     parameters: int
     latent_channels: int = 4
+    quantized: Quantized | None = None
+
+    def weight_bytes(self, element_bytes: int) -> int:
+        """Return the bytes of the weights where one that is not quantised takes element_bytes."""
+        if self.quantized is None:
+            return self.parameters * element_bytes
+        return (self.parameters - self.quantized.numbers) * element_bytes + self.quantized.kept_bytes
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -164,7 +164,7 @@ def _card_words(card: ModelCard) -> dict[str, str]:
     return {
         "app": words.TITLE,
         "title": card.title,
-        "description": card.description,
+        "description": words.described(card),
         "hint": card.vocabulary_hint,
     }
 

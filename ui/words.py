@@ -9,6 +9,7 @@ from types import MappingProxyType
 from gspn_core.events import MemoryKind, ModelProgress
 from gspn_core.jobs.job import StageView
 from gspn_core.jobs.study import Cost
+from gspn_core.plan import ModelCard
 
 TITLE = "GSPN Studio"
 SPACE_HARDWARE = (
@@ -425,6 +426,19 @@ def loading(reading: ModelProgress | None) -> str:
 def changing_to(title: str) -> str:
     """Return that another model comes."""
     return f"changing to {title} …"
+
+
+def described(card: ModelCard) -> str:
+    """Return what a model is, and what of it is kept in fewer bits."""
+    kept = None if card.shapes is None else card.shapes.unet.quantized
+    if kept is None:
+        return card.description
+    unet = card.shapes.unet
+    return (
+        f"{card.description}; {kept.layers} linear layers of its UNet are kept in {kept.scheme} with "
+        f"{kept.package}, so that its weights take {bytes_(unet.weight_bytes(2))} in place of "
+        f"{bytes_(2 * unet.parameters)}"
+    )
 
 
 def fell_back(sentence: str, title: str) -> str:

@@ -15,6 +15,7 @@ from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from gspn_core.attention.full_weight import full_weight
 from gspn_core.errors import BadSetting, BadTensor
 from gspn_core.ops import merge_line_scan
 from gspn_core.ops.line_scan import DIRECTIONS, GATINGS, Backend, Direction, Gating
@@ -119,11 +120,14 @@ class GSPNMixer(nn.Module):
         self._start_calm()
 
     @classmethod
-    def from_attention(cls, attention: nn.Module, config: GSPNConfig | None = None) -> GSPNMixer:
+    def from_attention(
+        cls, attention: nn.Module, config: GSPNConfig | None = None, *, starts: bool = True
+    ) -> GSPNMixer:
         """Make a mixer of a diffusers `Attention`'s shape, dtype and device.
 
         It starts with the attention's own value and output projections, or, where fewer channels are scanned,
-        with the part of their product that weighs most, head by head.
+        with the part of their product that weighs most, head by head; not so where `starts` is False, for
+        one whose weights are read afterwards.
 
         Raises:
             BadSetting: a layer that does more than self-attention between two projections.
@@ -141,15 +145,17 @@ class GSPNMixer(nn.Module):
         ):
             raise BadSetting("target", f"a mixer needs a plain self-attention {C} wide, got {attention!r}.")
         mixer = cls(C, heads=attention.heads, inner_channels=V, config=config)
-        mixer._start_from(attention.to_v.weight, attention.to_out[0])
-        return mixer.to(device=attention.to_v.weight.device, dtype=attention.to_v.weight.dtype)
+        value = full_weight(attention.to_v)
+        if starts:
+            mixer._start_from(value, attention.to_out[0])
+        return mixer.to(device=value.device, dtype=value.dtype)
 
     @torch.no_grad()
     def _start_from(self, to_v: Tensor, to_out: nn.Linear) -> None:
         """Take over value (V, C) and output (C, V) projections, as many channels a head as are scanned."""
-        kept = self.scan_channels // self.heads
+        kept, outward = self.scan_channels // self.heads, full_weight(to_out)
         values, outputs = [], []
-        for value, output in zip(to_v.chunk(self.heads), to_out.weight.chunk(self.heads, 1), strict=True):
+        for value, output in zip(to_v.chunk(self.heads), outward.chunk(self.heads, 1), strict=True):
             if kept < len(value):
                 # The product's largest singular directions are the best projections of that many channels.
                 left, sizes, right = torch.linalg.svd(output.float() @ value.float(), full_matrices=False)

@@ -14,13 +14,15 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from gspn_core.attention.adapter import MixerAdapter, self_attentions
+from gspn_core.attention.full_weight import full_weight, is_kept_whole
 from gspn_core.attention.gspn import GSPNConfig, GSPNMixer
 from gspn_core.errors import AdapterMismatch, BadSetting, ModelUnavailable
 
 FORMAT = "gspn-adapter"
 FORMAT_VERSION = 1
-# Weights of another training differ by about 0.5 in their sketch, rounding to bfloat16 by under 0.005.
-_SKETCH_TOLERANCE = 0.02
+# Weights of another training differ by about 0.5 in their sketch, rounding to bfloat16 by under 0.005, and
+# what is kept in four bits by about 0.06, a few times that in the worst of many layers.
+_SKETCH_TOLERANCE, _QUANTIZED_TOLERANCE = 0.02, 0.3
 CONFIG_FILE = "adapter.json"
 WEIGHTS_FILE = "adapter.safetensors"
 
@@ -36,8 +38,10 @@ class GSPNAdapter(MixerAdapter):
         self.config = config
 
     @classmethod
-    def construct_for(cls, target: object, config: GSPNConfig | None = None) -> GSPNAdapter:
-        """Make an untrained adapter for a UNet, or for a pipeline's `unet`.
+    def construct_for(
+        cls, target: object, config: GSPNConfig | None = None, *, starts: bool = True
+    ) -> GSPNAdapter:
+        """Make an untrained adapter for a UNet, or for a pipeline's `unet`; `starts` as in `from_attention`.
 
         Raises:
             AdapterMismatch: a UNet without self-attention blocks.
@@ -46,7 +50,8 @@ class GSPNAdapter(MixerAdapter):
         unet = getattr(target, "unet", target)
         config = GSPNConfig() if config is None else config
         mixers = {
-            name: GSPNMixer.from_attention(layer, config) for name, layer in self_attentions(unet).items()
+            name: GSPNMixer.from_attention(layer, config, starts=starts)
+            for name, layer in self_attentions(unet).items()
         }
         return cls(unet, mixers, config)
 
@@ -91,10 +96,11 @@ class GSPNAdapter(MixerAdapter):
             raise ModelUnavailable(
                 f"{folder / CONFIG_FILE} does not describe a GSPN adapter: {error}."
             ) from error
-        adapter = cls.construct_for(target, config)
+        adapter = cls.construct_for(target, config, starts=False)
         adapter.load_state_dict(state)
         for name, layer in self_attentions(adapter.unet).items():
-            if abs(_sketch(layer) - teacher.get(name, math.inf)) > _SKETCH_TOLERANCE:
+            tolerance = _SKETCH_TOLERANCE if is_kept_whole(layer.to_q) else _QUANTIZED_TOLERANCE
+            if abs(_sketch(layer) - teacher.get(name, math.inf)) > tolerance:
                 raise AdapterMismatch(
                     f"the adapter in {folder} was distilled from another model: {name} has other weights; "
                     "distil it again with `python -m gspn_core.world.distill`."
@@ -108,7 +114,7 @@ class GSPNAdapter(MixerAdapter):
 
 def _sketch(attention: nn.Module) -> float:
     """Return one number by which an attention's weights are known again, whatever dtype they are kept in."""
-    weight = attention.to_q.weight.detach().double().flatten().cpu()
+    weight = full_weight(attention.to_q).detach().double().flatten().cpu()
     wave = torch.cos(torch.arange(len(weight), dtype=weight.dtype))
     return float(weight @ wave / weight.norm().clamp_min(1e-12))
 

@@ -20,6 +20,8 @@ from diffusers.models.resnet import ResnetBlock2D
 from torch import Tensor, nn
 from torch.nn import functional
 
+from gspn_core.attention.full_weight import is_kept_whole
+
 # Keys are padded to a multiple of this many: whole rows of the matrix unit's tiles.
 _KEY_UNIT = 16
 
@@ -67,6 +69,7 @@ def _forward_of(module: nn.Module) -> Callable[..., Tensor] | None:
         gate, middle, last = module.net[0], module.net[1:-1], module.net[-1]
         plain = isinstance(gate, GEGLU) and isinstance(last, nn.Linear) and last.bias is not None
         plain = plain and gate.proj.bias is not None and all(isinstance(m, nn.Dropout) for m in middle)
+        plain = plain and is_kept_whole(gate.proj) and is_kept_whole(last)
         return _feed_forward if plain else None
     if isinstance(module, Attention):
         plain = type(module.processor) is AttnProcessor2_0 and module.is_cross_attention

@@ -13,9 +13,11 @@ from types import MappingProxyType
 
 from gspn_core.errors import ModelUnavailable
 from gspn_core.models.hub import EXTRAS, SDXL, Snapshot, cached_folder
+from gspn_core.models.quantize import SDXL_LINEAR, Scheme, find_scheme, linear_layers
 from gspn_core.models.shapes import SDXL_SHAPES, read_shapes
 from gspn_core.models.weights import PICKLED, read_header, refuse_pickled
 from gspn_core.plan import ModelCard
+from gspn_core.plan_shapes import Shapes
 from gspn_core.settings import Mixer
 from gspn_core.world import captions
 
@@ -70,13 +72,21 @@ class Extras:
     """What goes beside a model, each a folder or a name in `gspn_core.models.hub.EXTRAS`; None for nothing.
 
     vae: in place of the model's own, run in the dtype of the rest. adapter: trained mixers. preview: a small
-    decoder for the pictures while steps run. refiner: SDXL's second UNet.
+    decoder for the pictures while steps run. refiner: SDXL's second UNet. quantize is no such thing, but a
+    name in `gspn_core.models.quantize.SCHEMES`: in how few bits the UNets' linear layers are kept.
     """
 
     vae: str | None = None
     adapter: str | None = None
     preview: str | None = None
     refiner: str | None = None
+    quantize: str | None = None
+
+    @property
+    def beside(self) -> Mapping[str, str]:
+        """Return the names or folders that are given, by what they are for."""
+        told = {name: value for name, value in dataclasses.asdict(self).items() if name != "quantize"}
+        return {name: value for name, value in told.items() if value is not None}
 
 
 NO_EXTRAS = Extras()
@@ -139,10 +149,14 @@ def find_card(
         there = {mixer: name for mixer, name in ADAPTER_FOLDERS.items() if (path / name).is_dir()}
         shapes = SDXL_SHAPES if path.is_file() else read_shapes(path, there)
     mixers, extra_told = _with_adapter(card, extras), []
-    for name, value in dataclasses.asdict(extras).items():
-        if value is not None:
-            source = extra_source(value)
-            extra_told.append((name, _stats(source) if isinstance(source, Path) else source.signature))
+    for name, value in extras.beside.items():
+        source = extra_source(value)
+        extra_told.append((name, _stats(source) if isinstance(source, Path) else source.signature))
+    if extras.quantize is not None:
+        scheme = find_scheme(extras.quantize)
+        extra_told.append((scheme.name, metadata.version(scheme.package)))
+        card = dataclasses.replace(card, title=f"{card.title}, {scheme.name}")
+        shapes = _quantized(shapes, scheme, model_folder(name_or_path))
     record = [
         told,
         [(package, metadata.version(package)) for package in _COMPUTING],
@@ -155,6 +169,15 @@ def find_card(
     return dataclasses.replace(
         card, mixers=mixers, has_refiner=has_refiner, fingerprint=fingerprint, shapes=shapes
     )
+
+
+def _quantized(shapes: Shapes | None, scheme: Scheme, path: Path) -> Shapes | None:
+    """Return a model's numbers with its UNet's linear layers kept in fewer bits."""
+    if shapes is None:
+        return None
+    unet = path if path.is_file() else path / "unet"
+    linear = linear_layers(unet) if path.exists() else SDXL_LINEAR
+    return dataclasses.replace(shapes, unet=dataclasses.replace(shapes.unet, quantized=scheme.keeps(linear)))
 
 
 def local_models(folder: Path) -> tuple[str, ...]:

@@ -39,6 +39,7 @@ from gspn_core.models.catalog import (
     read_json,
 )
 from gspn_core.models.hub import SDXL, SDXL_TOKENIZERS, Snapshot, fetch
+from gspn_core.models.quantize import Scheme, diffusers_config, find_scheme, linear_layers, scheme_dtype
 from gspn_core.models.single_file import config_folder, read_single_file
 from gspn_core.models.weights import PartWeights, count_of, part_weights, read_header
 from gspn_core.runtime.device import pick_device, pick_dtype
@@ -73,13 +74,16 @@ def load_model(
     """
     card = find_card(name_or_path, device=device, dtype=dtype, extras=extras)
     where = pick_device(device)
+    scheme = None if extras.quantize is None else find_scheme(extras.quantize)
+    if scheme is not None:
+        dtype = scheme_dtype(scheme, dtype, on_gpu=where.type == "cuda")
     kind = pick_dtype(dtype, where)
     folder = model_folder(name_or_path)
     try:
         with _quiet_libraries():
             if name_or_path == SDXL.name and not folder.exists():
                 folder = _fetched(SDXL, told)
-            loader = _Loader(folder, where, kind, told)
+            loader = _Loader(folder, where, kind, told, scheme)
             vae_folder = _extra_folder(extras.vae, told)
             pipeline = loader.file(vae_folder) if folder.is_file() else loader.pipeline(vae_folder)
             adapters = {}
@@ -109,8 +113,10 @@ def load_model(
 class _Loader:
     """Reads parts in one dtype and moves each to the device as soon as it is read."""
 
-    def __init__(self, folder: Path, where: torch.device, kind: torch.dtype, told: Told) -> None:
-        self.folder, self.where, self.kind, self.told = folder, where, kind, told
+    def __init__(
+        self, folder: Path, where: torch.device, kind: torch.dtype, told: Told, scheme: Scheme | None = None
+    ) -> None:
+        self.folder, self.where, self.kind, self.told, self.scheme = folder, where, kind, told, scheme
         self.done_bytes = self.total_bytes = 0
 
     def pipeline(self, vae_folder: Path | None) -> StableDiffusionXLPipeline:
@@ -144,7 +150,9 @@ class _Loader:
         vae = None if vae_folder is None else self.part("vae", vae_folder, AutoencoderKL)
         self._tell("checkpoint")
         with config_folder(self.folder, lambda: _fetched(SDXL_TOKENIZERS, self.told)) as configs:
-            parts = read_single_file(self.folder, configs, self.kind, vae)
+            parts = read_single_file(
+                self.folder, configs, self.kind, vae, self._fewer_bits(UNet2DConditionModel)
+            )
             pipeline = self._joined(configs, {name: self._ready(part) for name, part in parts.items()})
         self.done_bytes += weights.file_bytes
         self._tell("checkpoint")
@@ -170,6 +178,7 @@ class _Loader:
             use_safetensors=True,
             local_files_only=True,
             output_loading_info=True,
+            **self._fewer_bits(cls),
         )
         missing = sorted(report["missing_keys"]) + sorted(str(key) for key in report["mismatched_keys"])
         if missing:
@@ -180,6 +189,12 @@ class _Loader:
         self.done_bytes += weights.file_bytes
         self._tell(name)
         return self._ready(module)
+
+    def _fewer_bits(self, cls: type) -> dict[str, Any]:
+        """Return the option by which diffusers keeps a UNet's weights in fewer bits, none for other parts."""
+        if self.scheme is None or cls is not UNet2DConditionModel:
+            return {}
+        return {"quantization_config": diffusers_config(self.scheme, self.kind)}
 
     def refiner(self, folder: Path, pipeline: StableDiffusionXLPipeline) -> UNet2DConditionModel:
         """Return a refiner's UNet; it reads what the model's second text encoder writes."""
@@ -232,6 +247,10 @@ class _Loader:
         """Raise ModelUnavailable where the weights cannot lie in this machine's memory."""
         item = torch.empty(0, dtype=self.kind).element_size()
         needs = {name: part.count * (4 if name == "vae" else item) for name, part in weights.items()}
+        if self.scheme is not None:
+            unet = self.folder if self.folder.is_file() else self.folder / "unet"
+            kept = self.scheme.keeps(linear_layers(unet))
+            needs["checkpoint" if self.folder.is_file() else "unet"] += kept.kept_bytes - kept.numbers * item
         # A GPU gets part after part; what is in this machine's own memory at a time is the largest.
         on_cpu = self.where.type == "cpu"
         need = (sum(needs.values()) if on_cpu else max(needs.values())) * (1 + _SPARE_SHARE)

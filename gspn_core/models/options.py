@@ -6,12 +6,15 @@ import argparse
 import dataclasses
 
 from gspn_core.models.catalog import Extras
+from gspn_core.models.quantize import SCHEMES
 
 _HELP = {
     "vae": "autoencoder in place of the model's own, run in its dtype (sdxl-vae-fp16-fix or a folder)",
     "adapter": "trained mixers: a folder with a GSPN adapter or LinFusion's weights, or linfusion-xl",
     "preview": "small decoder for the pictures while steps run (taesdxl or a folder)",
     "refiner": "SDXL's second UNet, for the setting refiner (sdxl-refiner or a folder)",
+    "quantize": "keep the UNet's linear layers in fewer bits: "
+    + ", ".join(f"{name} (with {scheme.package})" for name, scheme in SCHEMES.items()),
 }
 
 
@@ -19,7 +22,8 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     """Add an option for each field of Extras."""
     for field in dataclasses.fields(Extras):
         flag = "--refiner-model" if field.name == "refiner" else f"--{field.name}"
-        parser.add_argument(flag, dest=f"with_{field.name}", metavar="NAME|DIR", help=_HELP[field.name])
+        takes = "NAME" if field.name == "quantize" else "NAME|DIR"
+        parser.add_argument(flag, dest=f"with_{field.name}", metavar=takes, help=_HELP[field.name])
 
 
 def extras_of(arguments: argparse.Namespace) -> Extras:

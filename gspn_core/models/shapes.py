@@ -74,7 +74,7 @@ def unet_shapes(config: Mapping[str, Any], *, parameters: int) -> UNetShapes:
         text_channels=int(config["cross_attention_dim"]),
         sample_side=int(sample if isinstance(sample, int) else max(sample)),
         parameters=parameters,
-        latent_channels=int(config["in_channels"]),
+        latent_channels=int(config.get("in_channels", 4)),
     )
 
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import torch
 from accelerate import init_empty_weights
@@ -52,9 +54,15 @@ def config_folder(path: Path, sdxls_tokenizers: Callable[[], Path]) -> Iterator[
 
 
 def read_single_file(
-    path: Path, configs: Path, dtype: torch.dtype, vae: AutoencoderKL | None
+    path: Path,
+    configs: Path,
+    dtype: torch.dtype,
+    vae: AutoencoderKL | None,
+    fewer_bits: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, nn.Module]:
     """Return the parts of a checkpoint by their names in a pipeline, the VAE in float32 unless it is given.
+
+    fewer_bits: how the UNet's weights are kept, as options of diffusers; none for as they are.
 
     Raises ModelUnavailable where the file lacks weights that its configuration asks for.
     """
@@ -64,10 +72,20 @@ def read_single_file(
         vae = AutoencoderKL.from_single_file(
             str(path), config=str(configs), subfolder="vae", torch_dtype=torch.float32, local_files_only=True
         )
+    given: dict[str, nn.Module] = {"vae": vae}
+    if fewer_bits:
+        given["unet"] = UNet2DConditionModel.from_single_file(
+            str(path),
+            config=str(configs),
+            subfolder="unet",
+            torch_dtype=dtype,
+            local_files_only=True,
+            **fewer_bits,
+        )
     pipeline = StableDiffusionXLPipeline.from_single_file(
         str(path),
         config=str(configs),
-        vae=vae,
+        **given,
         torch_dtype=dtype,
         local_files_only=True,
         add_watermarker=False,

@@ -46,7 +46,7 @@ def read_machine(
     held = psutil.Process().memory_info().rss
     budget = held + max(0, free_host_bytes() - _HOST_RESERVE_BYTES)
     adapters = sum(count for _, count in shapes.adapter_parameters)
-    weights = element * (shapes.unet.parameters + adapters + shapes.text_parameters)
+    weights = shapes.unet.weight_bytes(element) + element * (adapters + shapes.text_parameters)
     weights += 4 * shapes.vae.parameters
     return Machine(
         device="cpu",

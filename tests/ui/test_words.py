@@ -1,4 +1,5 @@
 import ast
+import dataclasses
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -6,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from gspn_core.errors import BadSetting
+from gspn_core.models.quantize import SCHEMES, SDXL_LINEAR
+from gspn_core.models.shapes import SDXL_SHAPES
 from gspn_core.settings import CHOICES, FIELD_NAMES, Settings
 from ui import words
 
@@ -135,3 +138,13 @@ def test_no_name_of_a_setting_is_left_in_what_the_page_says(name: str) -> None:
     with pytest.raises(BadSetting) as refusal:
         Settings(**{"prompt": "a", name: object()})
     assert "_" not in words.said(str(refusal.value)).split(",")[0]
+
+
+def test_a_model_in_fewer_bits_says_what_is_kept_so_and_the_bytes(card) -> None:
+    plain = dataclasses.replace(card, shapes=SDXL_SHAPES)
+    assert words.described(plain) == words.described(card) == card.description
+    kept = dataclasses.replace(SDXL_SHAPES.unet, quantized=SCHEMES["int8"].keeps(SDXL_LINEAR))
+    said = words.described(dataclasses.replace(card, shapes=dataclasses.replace(SDXL_SHAPES, unet=kept)))
+    assert said.startswith(card.description)
+    assert "722 linear layers of its UNet are kept in int8 with torchao" in said
+    assert "2.9 GB in place of 5.1 GB" in said
