@@ -147,18 +147,19 @@ def load_engine(arguments: argparse.Namespace, told: Told) -> tuple[Any, str]:
     from gspn_core.models.loading import load_model
     from gspn_core.runtime.device import describe_machine
 
+    memory_bytes = None if arguments.memory is None else int(arguments.memory * 1e9)
     model = load_model(
         arguments.model,
         device=arguments.device,
         dtype=arguments.dtype,
         extras=extras_of(arguments),
         told=told,
+        memory_bytes=memory_bytes,
     )
     # A server whose GPU is lent has none of its own to warm up on.
     for adapter in model.adapters.values() if lent_gpu() is None else ():
         adapter.warm_up()
-    memory_bytes = None if arguments.memory is None else int(arguments.memory * 1e9)
-    return Engine(model, memory_bytes=memory_bytes), describe_machine(model.pipeline.device)
+    return Engine(model, memory_bytes=memory_bytes), describe_machine(model.device)
 
 
 def planned_seconds(jobs: Jobs, engine: LateEngine, settings: Settings) -> float | None:

@@ -22,6 +22,7 @@ from gspn_core.events import Calibrated, Event, StepWeights
 from gspn_core.plan import CascadePlan, Size, StagePlan, check_fits, make_plan, pair_calls
 from gspn_core.plan_fit import Machine, Pace
 from gspn_core.runtime.machine import give_back, read_machine
+from gspn_core.runtime.placement import bytes_on_host
 from gspn_core.settings import Mixer, Settings
 
 
@@ -108,7 +109,7 @@ class Engine:
                 "try the next smaller target."
             ) from None
         finally:
-            give_back(self.model.pipeline.device)
+            give_back(self.model.device)
             self._machine = self._read_machine()
 
     @torch.inference_mode()
@@ -133,7 +134,7 @@ class Engine:
                 self._learn(pace)
                 yield measured
         finally:
-            give_back(self.model.pipeline.device)
+            give_back(self.model.device)
             self._machine = self._read_machine()
 
     def _learn(self, pace: Pace | None) -> None:
@@ -145,10 +146,13 @@ class Engine:
         if shapes is None:
             return None
         try:
-            return read_machine(shapes, unet.device, unet.dtype, memory_bytes=self._memory_bytes)
+            machine = read_machine(shapes, self.model.device, unet.dtype, memory_bytes=self._memory_bytes)
         except (RuntimeError, AssertionError):
             # A GPU that is lent for single calls tells nothing of itself outside of them.
             return None
+        # What of the model lies on the host may lie there.
+        held = bytes_on_host(self.model.parts) if machine.device == "cuda" else 0
+        return dataclasses.replace(machine, host_bytes=machine.host_bytes + held)
 
     @cached_property
     def _preview(self) -> Preview | DecodedPreview:

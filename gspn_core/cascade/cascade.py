@@ -14,7 +14,7 @@ from gspn_core.cascade.ladder import MemoryRanOut, is_out_of_memory, step_down
 from gspn_core.cascade.latents import Autoencoder, Preview, to_image, to_sample
 from gspn_core.cascade.model import Model
 from gspn_core.cascade.stage import StageSampler, Step
-from gspn_core.cascade.ways import coding_as, sampling_as, stored_as
+from gspn_core.cascade.ways import coding_as, reading_text, sampling_as, stored_as
 from gspn_core.errors import Stopped
 from gspn_core.events import CascadeDone, Event, PlanReady, StageDone, StageStarted, StepDone, TileDone
 from gspn_core.plan import CascadePlan
@@ -60,7 +60,7 @@ def run_cascade(
         # Outside of the handler, where nothing holds the stage's tensors any more.
         del sampler
         retried = step_down(plan, model.card, index, phase, machine)
-        collect(model.pipeline.unet.device)
+        collect(model.device)
         plan = retried.plan
         yield retried
     yield CascadeDone(seconds=time.perf_counter() - began)
@@ -73,7 +73,10 @@ def _samplers(model: Model, plan: CascadePlan) -> list[StageSampler]:
     def encoded(own: Settings, may_be_nought: bool) -> Conditioning:
         said = own.prompt, own.negative_prompt, may_be_nought
         if said not in texts:
-            texts[said] = encode_text(model.pipeline, *said[:2], may_be_nought=may_be_nought)
+            with reading_text(model):
+                texts[said] = encode_text(
+                    model.pipeline, *said[:2], may_be_nought=may_be_nought, device=model.device
+                )
         return texts[said]
 
     samplers = []
@@ -96,7 +99,7 @@ def _run_stage(
     preview: Preview | None,
 ) -> Iterator[Event]:
     """Yield the events of one stage and return its picture; raise MemoryRanOut where memory did."""
-    stage, meter = sampler.stage, Meter(model.pipeline.unet.device)
+    stage, meter = sampler.stage, Meter(model.device)
     autoencoder = Autoencoder(model.pipeline.vae, stage.vae_tile_px)
 
     def figures() -> dict:
@@ -131,7 +134,7 @@ def _run_stage(
                 z_ref = yield from told(encoding, tile_done("encode"))
             give_back(meter.device)
         phase = "steps"
-        with sampling_as(model, stage.choices):
+        with sampling_as(model, stage.choices, refines=sampler.refined is not None):
             latents = yield from told(sampler.sample(z_ref), step_done)
         give_back(meter.device)
         phase = "decode"

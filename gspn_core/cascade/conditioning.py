@@ -67,13 +67,20 @@ def _told_size(size: Size, scale: float) -> tuple[int, int]:
 
 
 def encode_text(
-    pipeline: StableDiffusionXLPipeline, prompt: str, negative_prompt: str, *, may_be_nought: bool = True
+    pipeline: StableDiffusionXLPipeline,
+    prompt: str,
+    negative_prompt: str,
+    *,
+    may_be_nought: bool = True,
+    device: torch.device | None = None,
 ) -> Conditioning:
     """Return both prompts encoded by both text encoders, in the UNet's dtype; sizes are set per stage.
 
-    may_be_nought: a model that was trained so gets noughts in place of an empty negative prompt.
+    may_be_nought: a model that was trained so gets noughts in place of an empty negative prompt. device:
+    where the encoders are, None for where the UNet is.
     """
-    device, dtype = pipeline.unet.device, pipeline.unet.dtype
+    dtype = pipeline.unet.dtype
+    device = pipeline.unet.device if device is None else device
     embeds, negative, pooled, negative_pooled = pipeline.encode_prompt(
         prompt=prompt,
         negative_prompt=(negative_prompt or None) if may_be_nought else negative_prompt,

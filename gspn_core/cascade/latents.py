@@ -129,7 +129,8 @@ class Preview:
         if longest > PREVIEW_PX:
             latents = functional.interpolate(latents, scale_factor=PREVIEW_PX / longest, mode="area")
         flat = latents[0].flatten(1).float()
-        rgb = self.weight[:, :-1] @ flat + self.weight[:, -1:]
+        weight = self.weight.to(flat.device)
+        rgb = weight[:, :-1] @ flat + weight[:, -1:]
         return to_image(rgb.view(1, 3, *latents.shape[2:]))
 
 

@@ -64,7 +64,7 @@ class StageSampler:
             self.scheduler,
             stage.num_inference_steps,
             stage.steps - stage.refiner_steps,
-            pipeline.unet.device,
+            model.device,
         )
         T = self.scheduler.config.num_train_timesteps
         self._handed_over = round(T * (1 - self.settings.refiner_start)) if self._is_ensemble else 0
@@ -153,7 +153,7 @@ class StageSampler:
         factor = self.model.pipeline.vae_scale_factor
         size = self.stage.size
         shape = (1, unet.config.in_channels, size.height // factor, size.width // factor)
-        return torch.randn(shape, generator=generator).to(unet.device)
+        return torch.randn(shape, generator=generator).to(self.model.device)
 
 
 def stage_weights(config: Mapping[str, Any], stage: StagePlan) -> tuple[StepWeights, ...]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import IO, Any
 
 import torch
@@ -21,23 +21,27 @@ from gspn_core.cascade.model import Model
 from gspn_core.plan_fit import Choices
 from gspn_core.plan_shapes import FEED_FORWARD_CHUNKS
 from gspn_core.runtime.machine import give_back
+from gspn_core.runtime.placement import HOST, at_hand
 
 _OFFLOADING = ("group_offloading", "layer_execution_tracker", "lazy_prefetch_group_offloading")
 _FLOAT8 = torch.float8_e4m3fn
 
 
 @contextmanager
-def sampling_as(model: Model, choices: Choices) -> Iterator[None]:
+def sampling_as(model: Model, choices: Choices, *, refines: bool = False) -> Iterator[None]:
     """Sample with the choices: the mixers in place already, the UNet's weights where the choices want them.
 
-    Serial guidance is the sampler's own matter.
+    refines: the refiner takes part. Serial guidance is the sampler's own matter.
     """
     unet = model.pipeline.unet
+    working = (unet, model.refiner) if refines else (unet,)
     with ExitStack() as stack:
-        if choices.residency != "device":
-            stack.enter_context(_away(model, (model.pipeline.vae, *_encoders(model))))
         if choices.residency == "group":
-            stack.enter_context(group_offloaded(unet))
+            stack.enter_context(at_hand((), model.parts, model.device))
+            for part in working:
+                stack.enter_context(group_offloaded(part, model.device))
+        else:
+            stack.enter_context(_there(model, working, choices))
         if choices.chunked_feed_forward:
             stack.enter_context(chunked_feed_forward(unet))
         if choices.small_blocks:
@@ -60,37 +64,34 @@ def stored_as(model: Model, choices: Choices) -> Iterator[None]:
 @contextmanager
 def coding_as(model: Model, choices: Choices) -> Iterator[None]:
     """Encode or decode with the choices: the autoencoder has the device to itself where they say so."""
+    with _there(model, (model.pipeline.vae,), choices):
+        yield
+
+
+@contextmanager
+def reading_text(model: Model) -> Iterator[None]:
+    """Have the text encoders on the device while the block runs; where they lie there, nothing changes."""
+    with at_hand(model.encoders, (), model.device):
+        yield
+
+
+def _there(model: Model, working: tuple[nn.Module, ...], choices: Choices) -> AbstractContextManager[None]:
+    """Return what has the working parts on the device: with all others, or with it to themselves."""
     if choices.residency == "device":
-        yield
-        return
-    with _away(model, (model.pipeline.unet, *_encoders(model))):
-        yield
-
-
-def _encoders(model: Model) -> tuple[nn.Module, ...]:
-    return model.pipeline.text_encoder, model.pipeline.text_encoder_2
+        return at_hand(model.parts, (), model.device)
+    return at_hand(working, model.parts_but(*working), model.device)
 
 
 @contextmanager
-def _away(model: Model, parts: tuple[nn.Module, ...]) -> Iterator[None]:
-    """Keep parts on the host while the block runs; they come back to the device that they were on."""
-    homes = [(part, part.device) for part in parts if part.device.type != "cpu"]
-    device = homes[0][1] if homes else model.pipeline.unet.device
-    try:
-        for part, _ in homes:
-            part.to("cpu")
-        if homes:
-            give_back(device)
-        yield
-    finally:
-        for part, home in homes:
-            part.to(home)
+def group_offloaded(unet: nn.Module, device: torch.device | None = None) -> Iterator[None]:
+    """Bring each layer's weights to the device when it is its turn, the next one's on a side stream.
 
-
-@contextmanager
-def group_offloaded(unet: nn.Module) -> Iterator[None]:
-    """Bring each layer's weights to the device when it is its turn, the next one's on a side stream."""
-    device = unet.device
+    device: where it computes, None for where the UNet is, to which it comes back in any case. A mixer that
+    is not diffusers' own comes as a whole, as it reads its layers' weights itself.
+    """
+    home = unet.device
+    device = home if device is None else device
+    mixers, hooks = list(_foreign(unet)), []
     try:
         apply_group_offloading(
             unet,
@@ -99,15 +100,33 @@ def group_offloaded(unet: nn.Module) -> Iterator[None]:
             offload_type="leaf_level",
             use_stream=device.type == "cuda",
         )
+        for mixer in mixers:
+            _leave_alone(mixer)
+            hooks.append(mixer.register_forward_pre_hook(_bring_to(device)))
+            hooks.append(mixer.register_forward_hook(_bring_to(HOST), always_call=True))
         give_back(device)
         yield
     finally:
-        for module in unet.modules():
-            registry = getattr(module, "_diffusers_hook", None)
-            if isinstance(registry, HookRegistry):
-                for name in _OFFLOADING:
-                    registry.remove_hook(name, recurse=False)
-        unet.to(device)
+        for hook in hooks:
+            hook.remove()
+        _leave_alone(unet)
+        unet.to(home)
+
+
+def _leave_alone(part: nn.Module) -> None:
+    """Take back what brings a part's layers by turns."""
+    for module in part.modules():
+        registry = getattr(module, "_diffusers_hook", None)
+        if isinstance(registry, HookRegistry):
+            for name in _OFFLOADING:
+                registry.remove_hook(name, recurse=False)
+
+
+def _bring_to(device: torch.device) -> Any:
+    def bring(layer: nn.Module, *_: Any) -> None:
+        layer.to(device)
+
+    return bring
 
 
 @contextmanager
@@ -229,8 +248,23 @@ def _narrowable(unet: nn.Module) -> Iterator[nn.Module]:
         module = pending.pop()
         if isinstance(module, (nn.Linear, nn.Conv2d)):
             yield module
-        elif type(module).__module__.startswith(("diffusers.", "torch.")):
+        elif _is_diffusers_own(module):
             pending.extend(module.children())
+
+
+def _foreign(unet: nn.Module) -> Iterator[nn.Module]:
+    """Yield the modules of a UNet that are not diffusers' own, each as a whole."""
+    pending = list(unet.children())
+    while pending:
+        module = pending.pop()
+        if _is_diffusers_own(module):
+            pending.extend(module.children())
+        else:
+            yield module
+
+
+def _is_diffusers_own(module: nn.Module) -> bool:
+    return type(module).__module__.startswith(("diffusers.", "torch."))
 
 
 def _write(file: IO[bytes], full: Tensor) -> None:

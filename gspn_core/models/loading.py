@@ -43,6 +43,7 @@ from gspn_core.models.quantize import Scheme, diffusers_config, find_scheme, lin
 from gspn_core.models.single_file import config_folder, read_single_file
 from gspn_core.models.weights import PartWeights, count_of, part_weights, read_header
 from gspn_core.runtime.device import pick_device, pick_dtype
+from gspn_core.runtime.placement import home_of
 
 Told = Callable[[ModelProgress], None]
 
@@ -64,8 +65,12 @@ def load_model(
     dtype: str = "auto",
     extras: Extras = NO_EXTRAS,
     told: Told = lambda _progress: None,
+    memory_bytes: int | None = None,
 ) -> Model:
-    """Return the model of that name, folder or file on the device, ready to run; fetch it where it is named.
+    """Return the model of that name, folder or file, ready to run on the device; fetch it where it is named.
+
+    Where the planner says that it does not fit onto the device with all its parts, they lie on the host and
+    come to the device by plan. memory_bytes: the most that a stage may take there; None for what is free.
 
     The VAE runs in float32 whatever the dtype of the rest (SDXL's own overflows in float16), unless another
     one is given, or the rest is bfloat16 on a CPU and the VAE's config says `force_upcast: false`. told:
@@ -83,7 +88,8 @@ def load_model(
         with _quiet_libraries():
             if name_or_path == SDXL.name and not folder.exists():
                 folder = _fetched(SDXL, told)
-            loader = _Loader(folder, where, kind, told, scheme)
+            home = home_of(card, where, kind, memory_bytes=memory_bytes)
+            loader = _Loader(folder, where, home, kind, told, scheme)
             vae_folder = _extra_folder(extras.vae, told)
             pipeline = loader.file(vae_folder) if folder.is_file() else loader.pipeline(vae_folder)
             adapters = {}
@@ -95,14 +101,15 @@ def load_model(
                 mixer = adapter_mixer(given)
                 adapters[mixer] = _ADAPTERS[mixer].load(given, pipeline.unet)
             for adapter in adapters.values():
-                adapter.to(device=where, dtype=kind)
+                adapter.to(device=home, dtype=kind)
             refiner, preview = _extra_folder(extras.refiner, told), _extra_folder(extras.preview, told)
             return Model(
                 card=card,
                 pipeline=pipeline,
                 adapters=adapters,
                 refiner=None if refiner is None else loader.refiner(refiner, pipeline),
-                preview=None if preview is None else loader.part("preview", preview, AutoencoderTiny),
+                preview=None if preview is None else loader.preview(preview),
+                device=pipeline.unet.device if home == where else where,
             )
     except GspnError:
         raise
@@ -111,12 +118,22 @@ def load_model(
 
 
 class _Loader:
-    """Reads parts in one dtype and moves each to the device as soon as it is read."""
+    """Reads parts in one dtype and moves each to its home as soon as it is read.
+
+    where: the device that computes; home: where parts lie until it is their turn, that device or the host.
+    """
 
     def __init__(
-        self, folder: Path, where: torch.device, kind: torch.dtype, told: Told, scheme: Scheme | None = None
+        self,
+        folder: Path,
+        where: torch.device,
+        home: torch.device,
+        kind: torch.dtype,
+        told: Told,
+        scheme: Scheme | None = None,
     ) -> None:
-        self.folder, self.where, self.kind, self.told, self.scheme = folder, where, kind, told, scheme
+        self.folder, self.where, self.home, self.kind = folder, where, home, kind
+        self.told, self.scheme = told, scheme
         self.done_bytes = self.total_bytes = 0
 
     def pipeline(self, vae_folder: Path | None) -> StableDiffusionXLPipeline:
@@ -196,6 +213,10 @@ class _Loader:
             return {}
         return {"quantization_config": diffusers_config(self.scheme, self.kind)}
 
+    def preview(self, folder: Path) -> AutoencoderTiny:
+        """Return the small decoder, which is always on the device."""
+        return self.part("preview", folder, AutoencoderTiny).to(self.where)
+
     def refiner(self, folder: Path, pipeline: StableDiffusionXLPipeline) -> UNet2DConditionModel:
         """Return a refiner's UNet; it reads what the model's second text encoder writes."""
         unet = self.part("refiner", folder / "unet", UNet2DConditionModel)
@@ -210,8 +231,8 @@ class _Loader:
         return unet
 
     def _ready(self, module: nn.Module) -> nn.Module:
-        """Return a part on the device, wanting no gradient."""
-        module = module.to(self.where).eval().requires_grad_(False)
+        """Return a part at home, wanting no gradient."""
+        module = module.to(self.home).eval().requires_grad_(False)
         convolves = isinstance(module, (UNet2DConditionModel, AutoencoderKL))
         return module.to(memory_format=torch.channels_last) if convolves else module
 
@@ -252,7 +273,7 @@ class _Loader:
             kept = self.scheme.keeps(linear_layers(unet))
             needs["checkpoint" if self.folder.is_file() else "unet"] += kept.kept_bytes - kept.numbers * item
         # A GPU gets part after part; what is in this machine's own memory at a time is the largest.
-        on_cpu = self.where.type == "cpu"
+        on_cpu = self.home.type == "cpu"
         need = (sum(needs.values()) if on_cpu else max(needs.values())) * (1 + _SPARE_SHARE)
         free = psutil.virtual_memory().available
         if need > free:
