@@ -159,6 +159,8 @@ def load_engine(arguments: argparse.Namespace, told: Told) -> tuple[Any, str]:
     # A server whose GPU is lent has none of its own to warm up on.
     for adapter in model.adapters.values() if lent_gpu() is None else ():
         adapter.warm_up()
+    for note in model.notes:
+        print(note, flush=True)
     return Engine(model, memory_bytes=memory_bytes), describe_machine(model.device)
 
 

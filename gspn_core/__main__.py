@@ -165,7 +165,10 @@ def load_engine(
     from gspn_core.engine import Engine
     from gspn_core.models.loading import load_model
 
-    return Engine(load_model(model, device=device, dtype=dtype, extras=extras, told=told))
+    loaded = load_model(model, device=device, dtype=dtype, extras=extras, told=told)
+    for note in loaded.notes:
+        _tell(f"note: {note}")
+    return Engine(loaded)
 
 
 class Output:

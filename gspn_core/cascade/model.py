@@ -21,7 +21,7 @@ class Model:
     adapters: by the name of the mixer, what this UNet has beside its own attention; ejected. refiner: SDXL's
     second UNet, which reads the second text encoder alone. preview: a small decoder of the same latents.
     device: where it computes; parts may lie on the host and come when it is their turn. None for where the
-    UNet is.
+    UNet is. notes: sentences for whoever loads it.
     """
 
     card: ModelCard
@@ -30,6 +30,7 @@ class Model:
     refiner: UNet2DConditionModel | None = None
     preview: AutoencoderTiny | None = None
     device: torch.device | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.device is None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from gspn_core.errors import ModelUnavailable
 from gspn_core.models.catalog import WORLD
-from gspn_core.models.hub import EXTRAS, SDXL, cached_folder, fetch
+from gspn_core.models.hub import EXTRAS, SDXL, cached_folder, commit_of, fetch, find_extra
 
 DONE, NOT_HAD = 0, 3
 
@@ -38,7 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="names that --model and its companions take, and whether they are here")
     fetching = commands.add_parser("fetch", help="fetch one of them from the Hub")
-    fetching.add_argument("name", choices=(SDXL.name, *EXTRAS))
+    fetching.add_argument("name", help=f"{', '.join((SDXL.name, *EXTRAS))}; all but sdxl also NAME@COMMIT")
     random = commands.add_parser("random", help="write an SDXL folder of random weights (full size: 6.9 GB)")
     random.add_argument("folder", type=Path, metavar="DIR")
     random.add_argument("--size", choices=("full", "small"), default="full", help="default: full")
@@ -51,11 +51,15 @@ def _list() -> None:
     print(f"{WORLD.name:<20} here               {WORLD.description}")
     for snapshot in (SDXL, *EXTRAS.values()):
         state = "here" if cached_folder(snapshot) else f"fetch ({snapshot.gigabytes:g} GB)"
-        print(f"{snapshot.name:<20} {state:<18} {snapshot.repo} at {snapshot.revision[:12]}")
+        commit = commit_of(snapshot)
+        now = f", now {commit[:12]}" if commit and not snapshot.is_fixed else ""
+        print(f"{snapshot.name:<20} {state:<18} {snapshot.repo} at {snapshot.revision[:12]}{now}")
 
 
 def _fetch(name: str) -> None:
-    snapshot = SDXL if name == SDXL.name else EXTRAS[name]
+    snapshot = SDXL if name == SDXL.name else find_extra(name)
+    if snapshot is None:
+        raise ModelUnavailable(f"{name} is none of {', '.join((SDXL.name, *EXTRAS))}; name one of these.")
     print(fetch(snapshot, _progress(f"fetching {name}")))
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from gspn_core.errors import ModelUnavailable
-from gspn_core.models.hub import EXTRAS, SDXL, Snapshot, cached_folder
+from gspn_core.models.hub import EXTRAS, SDXL, Snapshot, cached_folder, find_extra, signature
 from gspn_core.models.quantize import SDXL_LINEAR, Scheme, find_scheme, linear_layers
 from gspn_core.models.shapes import SDXL_SHAPES, read_shapes
 from gspn_core.models.weights import PICKLED, read_header, refuse_pickled
@@ -71,6 +71,8 @@ SDXL_CARD = ModelCard(
 class Extras:
     """What goes beside a model, each a folder or a name in `gspn_core.models.hub.EXTRAS`; None for nothing.
 
+    A name may have a commit to it, "taesdxl@COMMIT".
+
     vae: in place of the model's own, run in the dtype of the rest. adapter: trained mixers. preview: a small
     decoder for the pictures while steps run. refiner: SDXL's second UNet. quantize is no such thing, but a
     name in `gspn_core.models.quantize.SCHEMES`: in how few bits the UNets' linear layers are kept.
@@ -104,8 +106,9 @@ def model_folder(name_or_path: str) -> Path:
 def extra_source(name_or_path: str) -> Snapshot | Path:
     """Return where an extra comes from; raise ModelUnavailable where there is no such name or folder."""
     path = Path(name_or_path).expanduser()
-    if name_or_path in EXTRAS and not path.exists():
-        return EXTRAS[name_or_path]
+    found = None if path.exists() else find_extra(name_or_path)
+    if found is not None:
+        return found
     refuse_pickled(path)
     if not path.is_dir():
         raise ModelUnavailable(
@@ -139,7 +142,7 @@ def find_card(
     Raises ModelUnavailable when there is no such model or it is of another kind.
     """
     if name_or_path == SDXL.name and not Path(name_or_path).exists():
-        card, told, shapes = SDXL_CARD, [SDXL.signature], SDXL_SHAPES
+        card, told, shapes = SDXL_CARD, [signature(SDXL)], SDXL_SHAPES
     else:
         path = model_folder(name_or_path)
         if path.suffix.lower() in PICKLED:
@@ -151,7 +154,7 @@ def find_card(
     mixers, extra_told = _with_adapter(card, extras), []
     for name, value in extras.beside.items():
         source = extra_source(value)
-        extra_told.append((name, _stats(source) if isinstance(source, Path) else source.signature))
+        extra_told.append((name, _stats(source) if isinstance(source, Path) else signature(source)))
     if extras.quantize is not None:
         scheme = find_scheme(extras.quantize)
         extra_told.append((scheme.name, metadata.version(scheme.package)))

@@ -5,7 +5,9 @@ A file is asked for by its name at a fixed revision; what is not listed here is 
 
 from __future__ import annotations
 
+import dataclasses
 import errno
+import re
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -29,6 +31,7 @@ _SDXL_TEXT = (
     "tokenizer_2/special_tokens_map.json",
 )
 _SPARE_BYTES = 200_000_000
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,9 +45,9 @@ class Snapshot:
     gigabytes: float
 
     @property
-    def signature(self) -> str:
-        """Return what tells this snapshot from any other."""
-        return f"{self.repo}@{self.revision}"
+    def is_fixed(self) -> bool:
+        """Tell whether the revision is a commit, at which files never change."""
+        return _COMMIT.fullmatch(self.revision) is not None
 
 
 SDXL = Snapshot(
@@ -107,6 +110,36 @@ EXTRAS: Mapping[str, Snapshot] = MappingProxyType(
         )
     }
 )
+
+
+def find_extra(name: str) -> Snapshot | None:
+    """Return an extra by its name, or by "name@commit" at that commit; None where there is no such name.
+
+    Raises ModelUnavailable for what is no commit.
+    """
+    plain, at, commit = name.partition("@")
+    snapshot = EXTRAS.get(plain)
+    if snapshot is None or not at:
+        return snapshot
+    if not _COMMIT.fullmatch(commit):
+        raise ModelUnavailable(
+            f"{plain}@ takes a commit of 40 hexadecimal digits, got {commit[:48]!r}; give one, or {plain} "
+            "alone."
+        )
+    return dataclasses.replace(snapshot, revision=commit)
+
+
+def commit_of(snapshot: Snapshot, *, cache: Path | None = None) -> str | None:
+    """Return the commit that a snapshot is or was fetched at, None where it is not here and not fixed."""
+    if snapshot.is_fixed:
+        return snapshot.revision
+    folder = cached_folder(snapshot, cache=cache)
+    return folder.name if folder is not None and _COMMIT.fullmatch(folder.name) else None
+
+
+def signature(snapshot: Snapshot) -> str:
+    """Return what tells a snapshot from any other."""
+    return f"{snapshot.repo}@{commit_of(snapshot) or snapshot.revision}"
 
 
 def cached_folder(snapshot: Snapshot, *, cache: Path | None = None) -> Path | None:

@@ -27,6 +27,7 @@ from gspn_core.attention.linear_adapter import LinearAdapter
 from gspn_core.cascade.model import Model
 from gspn_core.errors import GspnError, ModelUnavailable
 from gspn_core.events import ModelProgress
+from gspn_core.models.agree import check_latents, check_parts, check_refiner
 from gspn_core.models.catalog import (
     ADAPTER_FOLDERS,
     NO_EXTRAS,
@@ -38,7 +39,7 @@ from gspn_core.models.catalog import (
     model_folder,
     read_json,
 )
-from gspn_core.models.hub import SDXL, SDXL_TOKENIZERS, Snapshot, fetch
+from gspn_core.models.hub import SDXL, SDXL_TOKENIZERS, Snapshot, commit_of, fetch
 from gspn_core.models.quantize import Scheme, diffusers_config, find_scheme, linear_layers, scheme_dtype
 from gspn_core.models.single_file import config_folder, read_single_file
 from gspn_core.models.weights import PartWeights, count_of, part_weights, read_header
@@ -77,8 +78,8 @@ def load_model(
     called as bytes are fetched and read; what it raises ends the loading. Raises ModelUnavailable in one
     sentence when files are missing, cut off or of another layout.
     """
-    card = find_card(name_or_path, device=device, dtype=dtype, extras=extras)
-    where = pick_device(device)
+    asked_dtype, where = dtype, pick_device(device)
+    card = find_card(name_or_path, device=device, dtype=asked_dtype, extras=extras)
     scheme = None if extras.quantize is None else find_scheme(extras.quantize)
     if scheme is not None:
         dtype = scheme_dtype(scheme, dtype, on_gpu=where.type == "cuda")
@@ -103,12 +104,17 @@ def load_model(
             for adapter in adapters.values():
                 adapter.to(device=home, dtype=kind)
             refiner, preview = _extra_folder(extras.refiner, told), _extra_folder(extras.preview, told)
+            notes = _revisions(extras)
+            if notes:
+                # Which commits they are is known only now that they are here.
+                card = find_card(name_or_path, device=device, dtype=asked_dtype, extras=extras)
             return Model(
                 card=card,
+                notes=notes,
                 pipeline=pipeline,
                 adapters=adapters,
                 refiner=None if refiner is None else loader.refiner(refiner, pipeline),
-                preview=None if preview is None else loader.preview(preview),
+                preview=None if preview is None else loader.preview(preview, pipeline),
                 device=pipeline.unet.device if home == where else where,
             )
     except GspnError:
@@ -213,21 +219,16 @@ class _Loader:
             return {}
         return {"quantization_config": diffusers_config(self.scheme, self.kind)}
 
-    def preview(self, folder: Path) -> AutoencoderTiny:
+    def preview(self, folder: Path, pipeline: StableDiffusionXLPipeline) -> AutoencoderTiny:
         """Return the small decoder, which is always on the device."""
-        return self.part("preview", folder, AutoencoderTiny).to(self.where)
+        decoder = self.part("preview", folder, AutoencoderTiny)
+        check_latents(f"the preview's decoder in {folder}", decoder.config, pipeline.unet.config)
+        return decoder.to(self.where)
 
     def refiner(self, folder: Path, pipeline: StableDiffusionXLPipeline) -> UNet2DConditionModel:
         """Return a refiner's UNet; it reads what the model's second text encoder writes."""
         unet = self.part("refiner", folder / "unet", UNet2DConditionModel)
-        config, reads = unet.config, pipeline.text_encoder_2.config.hidden_size
-        pooled = pipeline.text_encoder_2.config.projection_dim
-        wanted = pooled + 5 * (config.addition_time_embed_dim or 0)
-        if config.cross_attention_dim != reads or config.projection_class_embeddings_input_dim != wanted:
-            raise ModelUnavailable(
-                f"{folder} holds no refiner of this model: it reads {config.cross_attention_dim} channels of "
-                f"text and the second text encoder writes {reads}; give SDXL's refiner with SDXL."
-            )
+        check_refiner(folder, unet.config, pipeline.text_encoder_2.config)
         return unet
 
     def _ready(self, module: nn.Module) -> nn.Module:
@@ -238,6 +239,7 @@ class _Loader:
 
     def _joined(self, configs: Path, parts: dict[str, nn.Module]) -> StableDiffusionXLPipeline:
         """Return the pipeline of ready parts, with the tokenizers and the scheduler of a folder."""
+        check_parts(self.folder, {name: part.config for name, part in parts.items()})
         index = read_json(configs / "model_index.json", str(configs))
         pipeline = StableDiffusionXLPipeline(
             **parts,
@@ -299,6 +301,19 @@ def _extra_folder(name_or_path: str | None, told: Told) -> Path | None:
         return None
     source = extra_source(name_or_path)
     return source if isinstance(source, Path) else _fetched(source, told)
+
+
+def _revisions(extras: Extras) -> tuple[str, ...]:
+    """Return a sentence for each extra whose revision is not fixed, with the commit that was read."""
+    snapshots = [extra_source(value) for value in extras.beside.values()]
+    return tuple(
+        f"{snapshot.name} was read at commit {commit} of {snapshot.repo}, whose revision is not fixed; stay "
+        f"with it by naming {snapshot.name}@{commit}."
+        for snapshot in snapshots
+        if isinstance(snapshot, Snapshot)
+        and not snapshot.is_fixed
+        and (commit := commit_of(snapshot)) is not None
+    )
 
 
 def _why_not(name: str, folder: Path, error: Exception) -> str:

@@ -1,5 +1,6 @@
 """Against a small Hub of our own on this machine."""
 
+import dataclasses
 import errno
 import http.server
 import json
@@ -11,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from gspn_core.errors import ModelUnavailable, Stopped
-from gspn_core.models.hub import EXTRAS, SDXL, Snapshot, cached_folder, fetch
+from gspn_core.models.hub import EXTRAS, SDXL, Snapshot, cached_folder, commit_of, fetch, find_extra
 
 COMMIT = "a" * 40
 FILES = {"config.json": b"{}", "unet/weights.safetensors": bytes(3_000_000)}
@@ -23,6 +24,7 @@ class Hub(http.server.BaseHTTPRequestHandler):
 
     status = 200
     headers_of_refusal: dict[str, str] = {}
+    sends_bytes: int | None = None
 
     def _answer(self, body: bytes, headers: dict[str, str] | None = None) -> None:
         if self.status != 200:
@@ -38,7 +40,7 @@ class Hub(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(body)
+            self.wfile.write(body[: self.sends_bytes])
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
@@ -46,7 +48,8 @@ class Hub(http.server.BaseHTTPRequestHandler):
         self._answer(json.dumps(told).encode(), {"Content-Type": "application/json"})
 
     def do_GET(self) -> None:
-        name = self.path.partition(f"/resolve/{COMMIT}/")[2]
+        revision, _, name = self.path.partition("/resolve/")[2].partition("/")
+        assert revision in (COMMIT, "main")
         self._answer(FILES[name], {"X-Repo-Commit": COMMIT, "ETag": f'"{len(name):040x}"'})
 
     do_HEAD = do_GET  # noqa: N815
@@ -82,6 +85,35 @@ def test_a_snapshot_that_is_not_whole_is_not_here(hub, tmp_path):
     folder = fetch(SNAPSHOT, cache=tmp_path, endpoint=hub.address)
     (folder / "config.json").unlink()
     assert cached_folder(SNAPSHOT, cache=tmp_path) is None
+
+
+def test_a_revision_that_is_not_fixed_is_told_by_the_commit_that_came(hub, tmp_path):
+    floating = dataclasses.replace(SNAPSHOT, revision="main")
+    assert commit_of(floating, cache=tmp_path) is None
+    folder = fetch(floating, cache=tmp_path, endpoint=hub.address)
+    assert folder.name == commit_of(floating, cache=tmp_path) == COMMIT
+    assert (floating.is_fixed, SNAPSHOT.is_fixed) == (False, True)
+    assert commit_of(SNAPSHOT, cache=tmp_path / "nowhere") == COMMIT
+
+
+def test_what_breaks_off_while_it_comes_is_one_sentence_and_not_here(hub, tmp_path, monkeypatch):
+    monkeypatch.setattr("time.sleep", lambda _seconds: None)
+    hub.handler.sends_bytes = 1_000_000
+    with pytest.raises(ModelUnavailable, match="cannot be fetched .*connect to the network") as caught:
+        fetch(SNAPSHOT, cache=tmp_path, endpoint=hub.address)
+    assert "\n" not in str(caught.value)
+    assert cached_folder(SNAPSHOT, cache=tmp_path) is None
+    hub.handler.sends_bytes = None
+    assert (fetch(SNAPSHOT, cache=tmp_path, endpoint=hub.address) / "config.json").is_file()
+
+
+def test_an_extra_may_be_named_at_a_commit():
+    assert find_extra("taesdxl") is EXTRAS["taesdxl"]
+    assert find_extra(f"taesdxl@{COMMIT}") == dataclasses.replace(EXTRAS["taesdxl"], revision=COMMIT)
+    assert find_extra(f"another@{COMMIT}") is None
+    for wrong in ("main", "", COMMIT[:-1], COMMIT + "0", "A" * 40):
+        with pytest.raises(ModelUnavailable, match="takes a commit of 40 hexadecimal digits"):
+            find_extra(f"taesdxl@{wrong}")
 
 
 def test_fetching_can_be_left(hub, tmp_path):

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 
 from gspn_core.errors import GspnError, ModelUnavailable, Stopped
@@ -192,6 +193,129 @@ def test_each_damage_is_called_by_its_name(folder, damage, said):
     damage(folder)
     with pytest.raises(ModelUnavailable, match=said):
         load_model(str(folder), device="cpu")
+
+
+def _other_latents(folder):
+    _replace_part(folder, "vae", AutoencoderKL, latent_channels=8)
+
+
+def _other_text(folder):
+    _replace_part(folder, "unet", UNet2DConditionModel, cross_attention_dim=48)
+
+
+def _other_pooled_text(folder):
+    _replace_part(folder, "unet", UNet2DConditionModel, addition_time_embed_dim=4)
+
+
+def _replace_part(folder, name, cls, **changes):
+    """Put a part there that is whole and sound, but belongs to another model."""
+    config = json.loads((folder / name / "config.json").read_text())
+    shutil.rmtree(folder / name)
+    cls.from_config({**config, **changes}).save_pretrained(folder / name)
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (
+            _other_latents,
+            "the VAE beside .* has latents of 8 channels and the UNet reads 4; give one of SDXL's",
+        ),
+        (_other_text, "reads 48 channels of text and its text encoders write 32; copy"),
+        (_other_pooled_text, "reads 64 channels of pooled text and sizes and gets 40; copy"),
+    ],
+)
+def test_a_part_of_another_model_is_refused_before_anything_is_drawn(folder, damage, said):
+    damage(folder)
+    with pytest.raises(ModelUnavailable, match=said):
+        load_model(str(folder), device="cpu")
+
+
+def _garbage_header(path):
+    size = path.stat().st_size
+    path.write_bytes((64).to_bytes(8, "little") + b"\x00\xff" * ((size - 8) // 2))
+
+
+def _empty(path):
+    path.write_bytes(b"")
+
+
+def _text_page(path):
+    path.write_bytes(b"<!doctype html><title>Sign in</title>" * 50)
+
+
+def _overlong_header(path):
+    path.write_bytes((1 << 62).to_bytes(8, "little") + bytes(100))
+
+
+def _offsets_beyond(path):
+    header = json.dumps({"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 1 << 40]}}).encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(8))
+
+
+@pytest.mark.parametrize("part", ["unet", "text_encoder"])
+@pytest.mark.parametrize("damage", [_garbage_header, _empty, _text_page, _overlong_header, _offsets_beyond])
+def test_a_weight_file_that_is_corrupt_is_named_in_one_sentence(folder, damage, part):
+    path = next((folder / part).glob("*.safetensors"))
+    damage(path)
+    with pytest.raises(ModelUnavailable, match="copy it again") as caught:
+        load_model(str(folder), device="cpu")
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def _list_for_a_config(folder):
+    (folder / "unet" / "config.json").write_text("[]")
+
+
+def _no_such_block(folder):
+    path = folder / "unet" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"down_block_types": ["NoBlock"] * 3}))
+
+
+def _no_scheduler(folder):
+    shutil.rmtree(folder / "scheduler")
+
+
+@pytest.mark.parametrize("damage", [_list_for_a_config, _no_such_block, _no_scheduler])
+def test_a_damaged_configuration_is_refused_in_one_line(folder, damage):
+    damage(folder)
+    with pytest.raises(ModelUnavailable) as caught:
+        load_model(str(folder), device="cpu")
+    assert "\n" not in str(caught.value) and folder.name in str(caught.value)
+
+
+def test_a_small_decoder_of_other_latents_is_refused(folder, tmp_path):
+    tiny = AutoencoderTiny(
+        latent_channels=16, encoder_block_out_channels=(8,) * 4, decoder_block_out_channels=(8,) * 4
+    )
+    tiny.save_pretrained(tmp_path / "tiny-decoder")
+    with pytest.raises(ModelUnavailable, match="preview's decoder in .* has latents of 16 channels"):
+        load_model(str(folder), device="cpu", extras=Extras(preview=str(tmp_path / "tiny-decoder")))
+
+
+def test_an_extra_that_vanished_since_is_said(folder, tiny_model, tmp_path):
+    tiny_model.adapters["gspn"].save(tmp_path / "adapter")
+    extras = Extras(adapter=str(tmp_path / "adapter"))
+    find_card(str(folder), extras=extras)
+    shutil.rmtree(tmp_path / "adapter")
+    with pytest.raises(ModelUnavailable, match="adapter is no folder here"):
+        load_model(str(folder), device="cpu", extras=extras)
+
+
+def test_a_revision_that_is_not_fixed_is_noted_with_its_commit(folder, tmp_path, monkeypatch):
+    commit = "c" * 40
+    tiny = AutoencoderTiny(encoder_block_out_channels=(8,) * 4, decoder_block_out_channels=(8,) * 4)
+    tiny.save_pretrained(tmp_path / commit)
+    monkeypatch.setattr("gspn_core.models.hub.cached_folder", lambda *_, **__: tmp_path / commit)
+    floating = load_model(str(folder), device="cpu", extras=Extras(preview="taesdxl"))
+    assert floating.notes == (
+        f"taesdxl was read at commit {commit} of madebyollin/taesdxl, whose revision is not fixed; stay "
+        f"with it by naming taesdxl@{commit}.",
+    )
+    fixed = load_model(str(folder), device="cpu", extras=Extras(preview=f"taesdxl@{commit}"))
+    assert fixed.notes == ()
+    # Pictures are the same: the same files were read.
+    assert fixed.card.fingerprint == floating.card.fingerprint
 
 
 def test_a_folder_that_vanishes_while_it_is_read_is_said(folder):
