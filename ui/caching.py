@@ -17,7 +17,7 @@ Application = Callable[[Message, Receive, Send], Awaitable[None]]
 _FILES = "/gradio_api/file="
 _PICTURES = (".jpg", ".png")
 # What lies in the folders of runs for others to see, and what the page itself is made of.
-_SERVED = (*_PICTURES, ".zip", ".js", ".css", ".svg")
+_SERVED = (*_PICTURES, ".webp", ".zip", ".js", ".css", ".svg")
 # Kept by the visitor's own browser alone: a run can be looked at by whoever has its link, and by nobody else.
 _KEEP = b"private, max-age=31536000, immutable"
 

@@ -18,6 +18,7 @@ from ui import words
 from ui.api import wire_api
 from ui.caching import KeptFiles
 from ui.compare import build_compare, wire_compare
+from ui.crops import build_crops
 from ui.curves import Weights, build_curves, wire_curves
 from ui.drop import build_drop, wire_drop
 from ui.form import Form, build_form, initial_values, next_example
@@ -104,6 +105,7 @@ def build_page(
                     form = build_form(card)
                     parts["drop"] = build_drop()
                     parts["curves"] = build_curves()
+                    parts["crops"] = build_crops(card)
                 with gr.Column(elem_id="actions"):
                     parts["notice"] = html_part("notice", notice())
                     parts["ahead"] = html_part("ahead", {"text": ""})

@@ -758,3 +758,24 @@ def curve_dilated(first: float, last: float, least: float, dilated: int, steps: 
 def curve_fade(first: float, last: float, steps: int) -> str:
     """Return what the third cosine scale decides."""
     return f"The blur's factor falls from {first:.2g} to {last:.1g} over {steps} steps."
+
+
+def crops_of(label: str) -> str:
+    """Return what the crops beside a slider are, as a screen reader says it."""
+    return f"What {label} does"
+
+
+def crop_at(label: str, value: float) -> str:
+    """Return what stands for a crop: the slider and its value."""
+    return f"{label} at {value:g}"
+
+
+def crop_set(label: str, value: float) -> str:
+    """Return what a press on a crop does."""
+    return f"Set {label} to {value:g}"
+
+
+def crops_drawn(prompt: str, target: int, seed: int, other: str = "") -> str:
+    """Return what the crops are cut from; other: the title of the model that runs, where it is another."""
+    told = f"“{prompt}”, {target} px, seed {seed}; the other settings at default."
+    return f"{told} Drawn by the embedded model, not by {other}." if other else told

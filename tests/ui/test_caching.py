@@ -39,6 +39,7 @@ def headers_of(path: str, *, query: bytes = b"", status: int = 200, kind: str = 
         ("/gradio_api/file=/jobs/a/stage-0-64x64.png", b""),
         ("/gradio_api/file=/jobs/a/stage-0-64x64.tiles/0/0_0.jpg", b"v=1"),
         ("/below/a/prefix/gradio_api/file=/ui/assets/viewer.js", b"v=0123456789ab"),
+        ("/gradio_api/file=/ui/assets/crops/gaussian_sigma-0.webp", b"v=0123456789ab"),
     ],
 )
 def test_pictures_and_files_with_a_version_are_kept_for_good(path, query) -> None:
