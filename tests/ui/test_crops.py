@@ -6,7 +6,7 @@ import pytest
 
 from gspn_core.settings import RANGES
 from ui import words
-from ui.crops import crops_props
+from ui.crops import FOLDER, crops_props
 
 
 @pytest.fixture
@@ -83,3 +83,10 @@ def test_a_slider_whose_crop_is_gone_or_out_of_range_shows_none(card, stored):
     index["sliders"]["no_slider"] = index["sliders"]["gaussian_sigma"]
     write(stored, **index)
     assert crops_props(card, stored)["sliders"] == {}
+
+
+@pytest.mark.skipif(not (FOLDER / "index.json").is_file(), reason="no crops are stored")
+def test_every_slider_with_stored_crops_shows_them(card):
+    sliders = crops_props(card)["sliders"]
+    assert set(sliders) == set(read(FOLDER)["sliders"])
+    assert all(len(slider["crops"]) in (2, 3) for slider in sliders.values())

@@ -7,8 +7,11 @@ import pytest
 from PIL import Image
 
 from gspn_core.engine import Engine
+from gspn_core.models.catalog import WORLD_FOLDER
+from gspn_core.settings import RANGES
 from gspn_core.world import slider_crops
 from gspn_core.world.slider_crops import (
+    FOLDER,
     INDEX,
     SLIDERS,
     SliderCrops,
@@ -18,6 +21,7 @@ from gspn_core.world.slider_crops import (
     weights_hash,
     write_crops,
 )
+from ui.crops import crops_props
 
 
 @pytest.fixture
@@ -133,3 +137,27 @@ def test_the_hash_of_weights_changes_with_them_and_with_nothing_else(tmp_path):
     assert weights_hash(tmp_path) == first
     weights.write_bytes(b"two")
     assert weights_hash(tmp_path) != first
+
+
+def test_the_page_shows_what_the_command_writes(tiny_model, tmp_path, monkeypatch):
+    monkeypatch.setattr(slider_crops, "SLIDERS", ("gaussian_sigma",))
+    monkeypatch.setattr(slider_crops, "load_model", lambda *_, **__: tiny_model)
+    monkeypatch.setattr(slider_crops, "model_folder", lambda _: tmp_path)
+    out = tmp_path / "crops"
+    assert slider_crops.main(["--out", str(out), "--prompt", "a hill", "--seed", "3", "--target", "128"]) == 0
+    shown = crops_props(tiny_model.card, out)
+    assert [crop["value"] for crop in shown["sliders"]["gaussian_sigma"]["crops"]] == [0.0, 0.8, 4.0]
+    assert "a hill" in shown["caption"] and "seed 3" in shown["caption"]
+
+
+@pytest.mark.skipif(not (FOLDER / INDEX).is_file(), reason="no crops are stored")
+def test_the_stored_crops_are_small_and_of_the_embedded_model_as_it_is():
+    index = json.loads((FOLDER / INDEX).read_text("utf-8"))
+    assert set(index["sliders"]) == set(SLIDERS)
+    assert sum(path.stat().st_size for path in FOLDER.glob("*.webp")) < slider_crops.MOST_BYTES
+    for name, slider in index["sliders"].items():
+        values = [crop["value"] for crop in slider["crops"]]
+        assert values[0] == RANGES[name].minimum and values[-1] == RANGES[name].maximum
+    assert index["model"]["sha256"] == weights_hash(WORLD_FOLDER), (
+        "the embedded model has changed; run python -m gspn_core.world.slider_crops"
+    )
