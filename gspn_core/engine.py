@@ -19,6 +19,7 @@ from gspn_core.cascade.pace import PaceKeeper
 from gspn_core.cascade.stage import stage_weights
 from gspn_core.errors import OutOfMemory
 from gspn_core.events import Calibrated, Event, StepWeights
+from gspn_core.pictures import check_start
 from gspn_core.plan import CascadePlan, Size, StagePlan, check_fits, make_plan, pair_calls
 from gspn_core.plan_fit import Machine, Pace
 from gspn_core.runtime.machine import give_back, read_machine
@@ -59,7 +60,7 @@ class Engine:
         """Return how many times a stage evaluates the UNet on the guidance pair; half of it counts half."""
         own = stage.settings
         told = (
-            stage.is_base,
+            stage.index == 0,
             own.scheduler,
             stage.num_inference_steps,
             stage.steps,
@@ -81,11 +82,13 @@ class Engine:
         *,
         previews: bool = True,
         finished: Sequence[Image] = (),
+        start: Image | None = None,
     ) -> Iterator[Event]:
         """Yield the run's events, PlanReady first, CascadeDone last.
 
         finished: pictures of the first stages from a run whose plan gave them the same keys; the run goes on
-        after them, to the same bytes as if it had made them itself.
+        after them, to the same bytes as if it had made them itself. start: the picture that settings.start
+        names, as `gspn_core.pictures` reads it.
 
         `should_stop` is asked at every step and every tile. Raises BadSetting before the first event, Stopped
         when told to stop, OutOfMemory when a stage does not fit; the pictures of finished stages have been
@@ -93,10 +96,11 @@ class Engine:
         """
         plan = self.plan(settings)
         check_fits(plan)
+        check_start(plan.settings, start)
         try:
             preview = self._preview if previews else None
             keeper = PaceKeeper()
-            for event in run_cascade(self.model, plan, should_stop, preview, finished, self.machine):
+            for event in run_cascade(self.model, plan, should_stop, preview, finished, start, self.machine):
                 self._learn(keeper.follow(event))
                 yield event
         except (RuntimeError, MemoryError) as error:

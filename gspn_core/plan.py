@@ -17,13 +17,16 @@ from typing import TypeVar
 from gspn_core.errors import BadSetting, OverBudget, UnsupportedSize
 from gspn_core.plan_fit import Choices, Machine, Prediction, Work, fit, least, merged, predict, tile_px
 from gspn_core.plan_shapes import Shapes
-from gspn_core.settings import MAX_SEED, OVERRIDABLE, Mixer, Override, Settings, aspect_ratio
+from gspn_core.plan_start import climbed_aspect, first_target
+from gspn_core.settings import MAX_SEED, OVERRIDABLE, STARTING, Mixer, Override, Settings, aspect_ratio
 
 # To be raised by whoever changes what the same settings draw: the sampling loop, a mixer, the scan, a blur.
 MATHS_VERSION = 2
 
 # Settings that a stage's own record says already or that say nothing of one stage, and those of later stages.
-_IN_THE_STAGE = frozenset({"target", "aspect", "num_inference_steps", "upscale_strength", "overrides"})
+_IN_THE_STAGE = frozenset(
+    {"start_px", "start_strength", "target", "aspect", "num_inference_steps", "upscale_strength", "overrides"}
+)
 LATER_STAGES_ONLY = frozenset(
     {
         "upscale_strength",
@@ -106,7 +109,7 @@ class ModelCard:
 
 @dataclass(frozen=True, kw_only=True)
 class StagePlan:
-    """One stage: `steps` of the `num_inference_steps` timesteps at `size`.
+    """One stage: `steps` of the `num_inference_steps` timesteps at `size`; none where a picture is kept.
 
     refiner_steps: the last of the steps that run again with the refiner, after the picture is whole.
     scale: how many times the base's side; vae_tile_px: None where the picture is decoded whole.
@@ -134,8 +137,18 @@ class StagePlan:
 
     @property
     def is_base(self) -> bool:
-        """Tell whether the stage starts from noise rather than from the stage before it."""
-        return self.index == 0
+        """Tell whether the stage starts from noise rather than from a picture."""
+        return self.index == 0 and not self.settings.start
+
+    @property
+    def is_kept(self) -> bool:
+        """Tell whether the stage is the picture that the run starts from, as it is."""
+        return self.index == 0 and bool(self.settings.start) and not self.steps
+
+    @property
+    def is_redrawn(self) -> bool:
+        """Tell whether the stage draws the last steps of the picture that the run starts from again."""
+        return self.index == 0 and bool(self.settings.start) and self.steps > 0
 
     @property
     def guided_steps(self) -> int:
@@ -198,12 +211,15 @@ def make_plan(
         raise UnsupportedSize(
             "target", f"{card.title} reaches a target of {offered} px, got {target}; try {nearest}."
         )
-    base = base_size(card, settings.aspect)
+    first_px, aspect = first_target(settings, card.targets, target), climbed_aspect(settings)
+    base = nearest_size(aspect, first_px, card.size_multiple)
     steps = _or_default(settings.num_inference_steps, card.num_inference_steps)
     strength = _or_default(settings.upscale_strength, card.upscale_strength)
     resolved = dataclasses.replace(
         settings,
+        start_px=first_px,
         target=target,
+        aspect=aspect,
         mixer=mixer,
         num_inference_steps=steps,
         guidance_scale=_or_default(settings.guidance_scale, card.guidance_scale),
@@ -212,22 +228,22 @@ def make_plan(
     )
     _check_overrides(resolved, card)
     stages: list[StagePlan] = []
-    for index in range(card.targets.index(target) + 1):
+    climbed = card.targets[card.targets.index(first_px) : card.targets.index(target) + 1]
+    for index, stage_px in enumerate(climbed):
         size = base.scaled(2**index)
-        own = resolved.at_stage(card.targets[index])
-        steps = own.num_inference_steps
-        refining = stage_steps(steps, 1 - own.refiner_start) if index == 0 and own.refiner == "image" else 0
+        own = resolved.at_stage(stage_px)
+        steps, refining = _steps(own, index)
         stage = StagePlan(
             index=index,
             size=size,
-            scale=2**index,
-            num_inference_steps=steps,
-            steps=steps + refining if index == 0 else stage_steps(steps, own.upscale_strength),
+            scale=stage_px // card.base_px,
+            num_inference_steps=own.num_inference_steps,
+            steps=steps,
             refiner_steps=refining,
             vae_tile_px=card.vae_tile_px if max(size.height, size.width) > card.vae_tile_px else None,
             settings=own,
         )
-        if machine is not None and card.shapes is not None:
+        if machine is not None and card.shapes is not None and not stage.is_kept:
             stage = _fitted(stage, card.shapes, machine, calls)
         before = stages[-1].key if stages else f"{MATHS_VERSION} {card.name} {card.fingerprint}"
         stages.append(dataclasses.replace(stage, key=_stage_key(before, stage)))
@@ -246,8 +262,8 @@ def check_fits(plan: CascadePlan) -> None:
     if stage is None:
         return
     remedy = "free memory or choose a smaller model"
-    if stage.index:
-        last = plan.stages[stage.index - 1]
+    last = plan.stages[max(0, stage.index - 1)]
+    if stage.index and not last.is_kept:
         remedy = f"try a target of {plan.settings.target * last.scale // plan.stages[-1].scale}"
     raise OverBudget(
         "target",
@@ -320,7 +336,7 @@ def redo(
 
     plan: makes the plan of settings. The aspect stays that of `made`, and so does a seed that `settings`
     leave open; the target is no less than the stage `first`. The stages before it keep what differs as
-    overrides, so that their keys stay the same.
+    overrides, so that their keys stay the same, and a picture that the run started from.
 
     Raises BadSetting where `made` has no such stage or `settings` cannot be planned.
     """
@@ -333,13 +349,14 @@ def redo(
             target=max(_or_default(settings.target, made.settings.target), stage_px[first]),
             aspect=made.settings.aspect,
             seed=_or_default(settings.seed, made.settings.seed),
+            **({name: getattr(made.settings, name) for name in STARTING} if first else {}),
         )
     ).settings
     kept = [override for override in wanted.overrides if override.stage_px >= stage_px[first]]
     for stage in made.stages[:first]:
         for name in OVERRIDABLE:
             value = getattr(stage.settings, name)
-            told = name not in (LATER_STAGES_ONLY if stage.is_base else FIRST_STAGE_ONLY)
+            told = name not in unread(stage)
             if told and value != getattr(wanted, name):
                 kept.append(Override(stage_px=stage_px[stage.index], name=name, value=value))
     return dataclasses.replace(wanted, overrides=tuple(kept))
@@ -374,14 +391,25 @@ def _or_default(value: Value | None, default: Value) -> Value:
     return default if value is None else value
 
 
+def unread(stage: StagePlan) -> frozenset[str]:
+    """Return the settings that say nothing of a stage's picture beside those of the whole run."""
+    if stage.is_kept:
+        return frozenset(OVERRIDABLE)
+    if stage.index == 0:
+        return LATER_STAGES_ONLY if stage.settings.start else LATER_STAGES_ONLY | {"start"}
+    return FIRST_STAGE_ONLY | {"start"}
+
+
 def _stage_key(before: str, stage: StagePlan) -> str:
     """Return the signature of a stage after the stages with the signature `before`."""
-    left_out = _IN_THE_STAGE | (LATER_STAGES_ONLY if stage.is_base else FIRST_STAGE_ONLY)
+    left_out = _IN_THE_STAGE | unread(stage)
     record = {
         name: value for name, value in dataclasses.asdict(stage).items() if name not in _NOT_IN_THE_PICTURE
     }
     record |= {name: True for name in _IN_THE_LAST_BITS if getattr(stage.choices, name)}
     told = {name: value for name, value in record.pop("settings").items() if name not in left_out}
+    if stage.is_kept:
+        record = {"size": record["size"]}
     record = json.dumps([before, record, told], sort_keys=True)
     return hashlib.sha256(record.encode()).hexdigest()
 
@@ -401,13 +429,23 @@ def stage_steps(num_inference_steps: int, strength: float) -> int:
     return min(num_inference_steps, max(1, math.ceil(round(num_inference_steps * strength, 6))))
 
 
-def base_size(card: ModelCard, aspect: str) -> Size:
-    """Return the size nearest to the aspect whose sides the model takes and whose area is about base_px²."""
-    ratio, unit = aspect_ratio(aspect), card.size_multiple
-    side = card.base_px
-    height = max(unit, round(side / math.sqrt(ratio) / unit) * unit)
-    width = max(unit, round(side * math.sqrt(ratio) / unit) * unit)
+def nearest_size(aspect: str, side_px: int, unit: int) -> Size:
+    """Return the size nearest to an aspect with about side_px² pixels, both sides multiples of unit."""
+    ratio = aspect_ratio(aspect)
+    height = max(unit, round(side_px / math.sqrt(ratio) / unit) * unit)
+    width = max(unit, round(side_px * math.sqrt(ratio) / unit) * unit)
     return Size(height, width)
+
+
+def _steps(own: Settings, index: int) -> tuple[int, int]:
+    """Return how many steps a stage runs and how many of them, the last, run again with the refiner."""
+    count = own.num_inference_steps
+    if index:
+        return stage_steps(count, own.upscale_strength), 0
+    if own.start and not own.start_strength:
+        return 0, 0
+    refining = stage_steps(count, 1 - own.refiner_start) if own.refiner == "image" else 0
+    return (stage_steps(count, own.start_strength) if own.start else count) + refining, refining
 
 
 def _notices(settings: Settings, card: ModelCard) -> tuple[str, ...]:

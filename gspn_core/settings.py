@@ -33,7 +33,10 @@ RefinerUse = Literal["none", "ensemble", "image"]
 MAX_PROMPT_CHARACTERS = 2000
 MAX_SEED = 2**32 - 1
 MAX_ASPECT = 4.0
+# The sides of a picture that a cascade starts from, in px, as it is kept.
+MIN_START_PX, MAX_START_PX = 64, 4096
 _ASPECT = re.compile(r"([1-9][0-9]{0,4}):([1-9][0-9]{0,4})")
+_START = re.compile(r"([1-9][0-9]{1,3})x([1-9][0-9]{1,3})-[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +65,10 @@ def _ranged(default: float | None, minimum: float, maximum: float, step: float) 
 class Settings:
     """One run of the cascade as a person asks for it.
 
+    start: the picture that the cascade starts from, as `gspn_core.pictures.reference_of` names it by its size
+    and its pixels' hash; "" starts from noise. Its aspect takes the place of `aspect`. start_px: the stage,
+    told as a target, at which it comes in; start_strength: share of the timesteps that the model draws of it
+    again there, 0 keeps it as it is.
     target: side in px of the square with the last stage's area; aspect: "width:height".
     guidance_stop: share of a stage's steps after which guidance is off; 1 keeps it on to the end.
     upscale_strength: share of the timesteps that a later stage runs again, in (0, 1].
@@ -74,7 +81,7 @@ class Settings:
     refiner_start of it is done, "image" draws the finished picture's last part again. aesthetic_score and
     negative_aesthetic_score: what the refiner is told of the picture wanted and of the one not wanted.
     overrides: single stages' own values, sorted; given as Overrides, as mappings of their fields, or as text
-    (see `parse_overrides`). Any setting but target and aspect may be overridden.
+    (see `parse_overrides`). Any setting of a single stage may be overridden (OVERRIDABLE).
 
     Raises BadSetting (UnsupportedSize for aspect) when a value lies outside its range.
     """
@@ -105,10 +112,15 @@ class Settings:
     negative_aesthetic_score: float = _ranged(2.5, 0.0, 10.0, 0.1)
     seed: int | None = _ranged(None, 0, MAX_SEED, 1)
     overrides: tuple[Override, ...] = ()
+    start: str = ""
+    start_px: int | None = _ranged(None, 64, 16384, 1)
+    start_strength: float = _ranged(0.0, 0.0, 1.0, 0.01)
 
     def __post_init__(self) -> None:
         _check_text("prompt", self.prompt, required=True)
         _check_text("negative_prompt", self.negative_prompt, required=False)
+        if self.start != "":
+            start_size(self.start)
         for name, choices in CHOICES.items():
             value = getattr(self, name)
             if value not in choices and not (value is None and name in _OPTIONAL):
@@ -176,9 +188,12 @@ CHOICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "refiner": get_args(RefinerUse),
     }
 )
-INTEGERS = frozenset({"target", "num_inference_steps", "seed", "crop_top", "crop_left"})
+INTEGERS = frozenset({"target", "start_px", "num_inference_steps", "seed", "crop_top", "crop_left"})
 _OPTIONAL = frozenset(f.name for f in dataclasses.fields(Settings) if f.default is None)
-OVERRIDABLE: tuple[str, ...] = tuple(n for n in FIELD_NAMES if n not in ("target", "aspect", "overrides"))
+# What a run that starts from a picture is told of it.
+STARTING = ("start", "start_px", "start_strength")
+_OF_THE_WHOLE = (*STARTING, "target", "aspect", "overrides")
+OVERRIDABLE: tuple[str, ...] = tuple(name for name in FIELD_NAMES if name not in _OF_THE_WHOLE)
 
 
 def parse_overrides(text: str) -> tuple[Override, ...]:
@@ -256,6 +271,19 @@ def aspect_ratio(aspect: str) -> float:
     if not 1 / MAX_ASPECT <= ratio <= MAX_ASPECT:
         raise UnsupportedSize("aspect", f"aspect must lie between 1:4 and 4:1, got {aspect}; try 16:9.")
     return ratio
+
+
+def start_size(reference: Any) -> tuple[int, int]:
+    """Return the (height, width) in px that the reference of a starting picture tells; raise BadSetting."""
+    match = _START.fullmatch(reference) if isinstance(reference, str) else None
+    width, height = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not match or not MIN_START_PX <= min(height, width) <= max(height, width) <= MAX_START_PX:
+        raise BadSetting(
+            "start", f"start must name a picture that was handed in here, got {str(reference)[:40]!r}."
+        )
+    if max(height, width) > MAX_ASPECT * min(height, width):
+        raise BadSetting("start", f"start is {width}×{height} px, longer than 4:1; crop it.")
+    return height, width
 
 
 def _check_text(name: str, value: Any, *, required: bool) -> None:

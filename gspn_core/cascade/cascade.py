@@ -1,4 +1,7 @@
-"""The walk through a plan: text once, then stage after stage, each starting from the picture before."""
+"""The walk through a plan: text once, then stage after stage, each starting from the picture before.
+
+A run that starts from a picture of the visitor's keeps it as its first stage, or draws it again there.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,8 @@ from gspn_core.cascade.stage import StageSampler, Step
 from gspn_core.cascade.ways import coding_as, reading_text, sampling_as, stored_as
 from gspn_core.errors import Stopped
 from gspn_core.events import CascadeDone, Event, PlanReady, StageDone, StageStarted, StepDone, TileDone
-from gspn_core.plan import CascadePlan
+from gspn_core.pictures import cropped
+from gspn_core.plan import CascadePlan, StagePlan
 from gspn_core.plan_fit import Machine, Phase
 from gspn_core.runtime.machine import collect, give_back
 from gspn_core.runtime.meter import Meter
@@ -30,21 +34,31 @@ def run_cascade(
     should_stop: Callable[[], bool],
     preview: Preview | None,
     finished: Sequence[Image.Image] = (),
+    start: Image.Image | None = None,
     machine: Machine | None = None,
 ) -> Iterator[Event]:
     """Yield PlanReady and the events of every stage; raise Stopped within a step of `should_stop()`.
 
     finished: pictures of the first stages, made before with equal keys; those stages are not run again.
+    start: the picture that the plan's settings start from, None where they start from noise.
     machine: where this runs, as far as it is known. Where memory runs out in a stage, it begins again in a
     way that needs less, and a Retried says so; OutOfMemory where there is no such way left.
     """
     began = time.perf_counter()
     samplers = _samplers(model, plan)
     yield PlanReady(plan=plan, model_calls=tuple(sampler.model_calls for sampler in samplers))
-    image, index = (finished[-1] if finished else None), len(finished)
+    if start is not None:
+        start = cropped(start, plan.size.height, plan.size.width)
+    image, index = (finished[-1] if finished else start), len(finished)
     while index < len(samplers):
         _leave_if(should_stop())
         sampler = samplers[index]
+        if sampler.stage.is_kept:
+            image, index = (yield from _keep(model, sampler.stage, start)), index + 1
+            continue
+        if index and plan.stages[index - 1].is_kept:
+            # What the picture shows beyond its stage's size is worth more than that stage's own picture.
+            image = start
         if sampler.stage != plan.stages[index]:
             sampler = StageSampler(model, plan.stages[index], sampler.conditioning, sampler.refined)
         try:
@@ -82,13 +96,26 @@ def _samplers(model: Model, plan: CascadePlan) -> list[StageSampler]:
     samplers = []
     for stage in plan.stages:
         own, refined = stage.settings, None
-        if stage.is_base and own.refiner != "none":
+        if stage.index == 0 and own.refiner != "none" and not stage.is_kept:
             # The refiner was trained with the empty text encoded, never with noughts in its place.
             channels = model.refiner.config.cross_attention_dim
             refined = encoded(own, False).for_refiner(stage.size, own, channels)
         text = encoded(own, True).at_size(stage.size, own)
         samplers.append(StageSampler(model, stage, text, refined))
     return samplers
+
+
+def _keep(model: Model, stage: StagePlan, start: Image.Image) -> Iterator[Event]:
+    """Yield the events of a stage that is the starting picture, and return the picture at its size."""
+    meter = Meter(model.pipeline.unet.device)
+    try:
+        meter.start()
+        yield StageStarted(stage=stage, weights=())
+        image = start.resize((stage.size.width, stage.size.height), Image.Resampling.LANCZOS)
+        yield StageDone(stage=stage, image=image, seconds=meter.seconds, memory=meter.sample())
+        return image
+    finally:
+        meter.stop()
 
 
 def _run_stage(

@@ -1,9 +1,12 @@
-"""One stage: the sampling loop at one size, from noise (base) or from the picture of the stage before.
+"""One stage: the sampling loop at one size, from noise (base), from the picture of the stage before, or from
+the picture that the run starts from.
 
 x  = (1 - c1)·x + c1·add_noise(z_ref, ε, t)            skip residual
 p  = guided(UNet(x, t))
 p  = (1 - c2)·p + c2·guided(dilated UNet(blur(x), t))    where c2 is large enough
 x  = scheduler.step(p, t, x)                             once per timestep
+
+A first stage mixes nothing: what the model draws again of a starting picture, it is free to change.
 """
 
 from __future__ import annotations
@@ -58,7 +61,7 @@ class StageSampler:
         self.settings = stage.settings
         pipeline = model.pipeline
         self.scheduler = make_scheduler(
-            self.settings.scheduler, pipeline.scheduler.config, sample_is_mixed=not stage.is_base
+            self.settings.scheduler, pipeline.scheduler.config, sample_is_mixed=stage.index > 0
         )
         self.timesteps = set_last_timesteps(
             self.scheduler,
@@ -83,8 +86,9 @@ class StageSampler:
     def sample(self, z_ref: torch.Tensor | None) -> Iterator[Step]:
         """Yield a Step per timestep and return the latents, float32 (1, 4, h, w).
 
-        z_ref: the encoded picture of the stage before, at this stage's size; None in the base stage.
+        z_ref: the encoded picture that the stage starts from, at its size; None in the base stage.
         """
+        is_mixed = self.stage.index > 0
         generator = stage_generator(self.settings.seed, self.stage.index)
         noise = self._noise(generator)
         options = step_options(self.scheduler, generator)
@@ -93,20 +97,20 @@ class StageSampler:
         else:
             x = self.scheduler.add_noise(z_ref, noise, self.timesteps[:1])
         for i, t in enumerate(self.timesteps):
-            if z_ref is not None:
+            if is_mixed:
                 c1 = self.weights[i].c1
                 x = (1 - c1) * x + c1 * self.scheduler.add_noise(z_ref, noise, t[None])
             model_input = self.scheduler.scale_model_input(x, t)
             scale = self._guidance_at(i)
             noise_pred = self._predict(model_input, t, scale)
-            if z_ref is not None and self.weights[i].dilated:
+            if is_mixed and self.weights[i].dilated:
                 noise_pred = self._mix_dilated(x, noise_pred, t, self.weights[i], scale)
             estimate = denoised(self.scheduler, model_input, noise_pred, float(t))
             x = self.scheduler.step(noise_pred, t, x, return_dict=False, **options)[0]
             yield Step(number=i + 1, denoised=estimate)
         if self.stage.refiner_steps:
             x = yield from self._drawn_again(x, generator)
-        return x if z_ref is None else match_statistics(x, z_ref)
+        return match_statistics(x, z_ref) if is_mixed else x
 
     def _drawn_again(self, x: torch.Tensor, generator: torch.Generator) -> Iterator[Step]:
         """Put noise on finished latents (1, 4, h, w) and take the last steps again with the refiner."""
@@ -157,8 +161,8 @@ class StageSampler:
 
 
 def stage_weights(config: Mapping[str, Any], stage: StagePlan) -> tuple[StepWeights, ...]:
-    """Return what each step of a stage will mix, none for the base. config: the model's scheduler's."""
-    if stage.is_base:
+    """Return what each step of a stage will mix, none for the first. config: the model's scheduler's."""
+    if stage.index == 0:
         return ()
     scheduler = make_scheduler(stage.settings.scheduler, config, sample_is_mixed=True)
     timesteps = set_last_timesteps(scheduler, stage.num_inference_steps, stage.steps, torch.device("cpu"))
@@ -166,7 +170,7 @@ def stage_weights(config: Mapping[str, Any], stage: StagePlan) -> tuple[StepWeig
 
 
 def _weights(stage: StagePlan, scheduler: SchedulerMixin, timesteps: torch.Tensor) -> tuple[StepWeights, ...]:
-    if stage.is_base:
+    if stage.index == 0:
         return ()
     T = scheduler.config.num_train_timesteps
     return tuple(cosine_weights(float(t), stage.settings, T) for t in timesteps)

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from PIL.Image import Image
 
-from gspn_core.jobs.images import digest, read_picture
+from gspn_core.jobs.images import read_picture
 from gspn_core.jobs.job import JobView
+from gspn_core.pictures import digest
 from gspn_core.plan import CascadePlan, Size
 
 

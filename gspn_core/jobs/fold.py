@@ -104,7 +104,7 @@ def _on_stage_started(view: JobView, event: StageStarted) -> JobView:
         retries=view.stages[plan.index].retries,
         predicted_bytes=plan.peak_bytes,
         predicted_seconds=plan.seconds,
-        phase="steps" if plan.is_base else "encode",
+        phase="steps" if plan.is_base or plan.is_kept else "encode",
     )
     view = dataclasses.replace(view, stage=plan.index, weights=event.weights or view.weights)
     return _with_stage(view, stage)

@@ -6,7 +6,6 @@ A PNG holds nothing that differs between two runs of the same settings: times an
 from __future__ import annotations
 
 import base64
-import hashlib
 import io
 import json
 import re
@@ -27,7 +26,6 @@ FORMAT = 1
 PROXY_PX = 1536
 PREVIEW_PX = 512
 THUMB_PX = 320
-_BAND_PX = 512
 _PACKAGES = ("torch", "diffusers", "transformers", "pillow")
 SAMPLERS = {
     "euler": "Euler",
@@ -87,10 +85,11 @@ def parameters_text(info: Mapping[str, Any]) -> str:
     lines = [own.prompt]
     if own.negative_prompt:
         lines.append(f"Negative prompt: {own.negative_prompt}")
+    denoising = f"Denoising strength: {own.start_strength:g}, " if own.start else ""
     lines.append(
         f"Steps: {own.num_inference_steps}, Sampler: {SAMPLERS[own.scheduler]}, "
         f"CFG scale: {own.guidance_scale:g}, Seed: {own.seed}, "
-        f"Size: {size['width']}x{size['height']}, Model: {info['model']}, "
+        f"Size: {size['width']}x{size['height']}, {denoising}Model: {info['model']}, "
         f"Version: gspn-studio {info['versions'].get('gspn-studio')}"
     )
     return "\n".join(lines)
@@ -118,15 +117,6 @@ def read_picture(path: Path) -> Image.Image | None:
             return image.convert("RGB")
     except (OSError, ValueError, SyntaxError):
         return None
-
-
-def digest(image: Image.Image) -> str:
-    """Return the SHA-256 of a picture's size and RGB pixels, whatever file they lie in."""
-    rgb = image if image.mode == "RGB" else image.convert("RGB")
-    seal = hashlib.sha256(f"{rgb.width}x{rgb.height}".encode())
-    for top in range(0, rgb.height, _BAND_PX):
-        seal.update(rgb.crop((0, top, rgb.width, min(top + _BAND_PX, rgb.height))).tobytes())
-    return seal.hexdigest()
 
 
 def write_proxy(path: Path, image: Image.Image, max_px: int = PROXY_PX, quality: int = 90) -> None:

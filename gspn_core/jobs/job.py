@@ -33,7 +33,7 @@ class StageView:
     steps only half of the pair is evaluated, and counts half. The fields after them are kept for the
     estimate of the time left; their seconds count from the stage's start. key: the plan's; reused: an earlier
     run with the same key lent the picture; nothing is measured, and saved_seconds is what it took then.
-    digest: of the picture's pixels (see `gspn_core.jobs.images.digest`), with its PNG. retries: each way of
+    digest: of the picture's pixels (see `gspn_core.pictures.digest`), with its PNG. retries: each way of
     saving memory (a field of `gspn_core.plan_fit.Choices`) with which the stage began again. predicted_bytes,
     predicted_seconds: what the plan told of it before it ran, where it could.
     """

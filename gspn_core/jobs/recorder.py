@@ -19,10 +19,10 @@ from gspn_core.events import StageDone
 from gspn_core.jobs.archive import Archive
 from gspn_core.jobs.files import write_failure
 from gspn_core.jobs.finished import Finished
-from gspn_core.jobs.images import digest
 from gspn_core.jobs.job import FileWritten, StageReused
 from gspn_core.jobs.live import LiveJob
 from gspn_core.jobs.store import Store
+from gspn_core.pictures import digest
 from gspn_core.plan import StagePlan
 
 _log = logging.getLogger(__name__)

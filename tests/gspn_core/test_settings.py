@@ -11,7 +11,15 @@ import pytest
 from gspn_core.errors import BadSetting, UnsupportedSize
 from gspn_core.settings import CHOICES, FIELD_NAMES, RANGES, Override, Settings, aspect_ratio, overrides_text
 
-OPTIONAL = {"mixer", "target", "num_inference_steps", "guidance_scale", "upscale_strength", "seed"}
+OPTIONAL = {
+    "mixer",
+    "target",
+    "start_px",
+    "num_inference_steps",
+    "guidance_scale",
+    "upscale_strength",
+    "seed",
+}
 
 
 def settings(**values) -> Settings:

@@ -9,9 +9,9 @@ from PIL import Image
 
 from gspn_core.errors import BadSetting, Busy, GspnError
 from gspn_core.jobs import pairs as module
-from gspn_core.jobs.images import digest
 from gspn_core.jobs.job import StageView
 from gspn_core.jobs.pairs import Pairs
+from gspn_core.pictures import digest
 
 
 @pytest.fixture

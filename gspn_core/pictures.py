@@ -1,0 +1,162 @@
+"""A picture from outside made ordinary: upright, opaque, eight bits of RGB, of a size that can be kept.
+
+Whatever the file claims is checked before its pixels are decoded. Two files that show the same pixels give
+the same picture and the same reference.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import warnings
+from pathlib import Path
+
+from PIL import Image, ImageCms, ImageOps
+
+from gspn_core.errors import BadSetting
+from gspn_core.settings import MAX_ASPECT, MAX_START_PX, MIN_START_PX, Settings
+
+MAX_FILE_BYTES = 32 * 1024 * 1024
+MAX_FILE_PIXELS = 64_000_000
+# What Pillow may be asked to decode; vector and script formats are not among them.
+FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+_SIXTEEN_BITS = ("I", "I;16", "I;16L", "I;16B", "I;16N")
+_BACKGROUND = (255, 255, 255, 255)
+_BAND_PX = 512
+
+
+def read_file(path: Path, name: str | None = None) -> Image.Image:
+    """Return the picture in a file as `read_bytes` does; name is for messages. Raises BadSetting."""
+    name = name or path.name
+    try:
+        with path.open("rb") as stream:
+            return read_bytes(stream.read(MAX_FILE_BYTES + 1), name)
+    except OSError as error:
+        raise BadSetting("start", f"{name} cannot be read ({error.strerror}); give another.") from None
+
+
+def read_bytes(data: bytes, name: str) -> Image.Image:
+    """Return a picture as RGB: the first frame, turned upright, its transparency laid on white.
+
+    Sides beyond MAX_START_PX are shrunk to it. Raises BadSetting with the number and the remedy for what is
+    no picture, is cut off, or is too large, too small or too long.
+    """
+    if len(data) > MAX_FILE_BYTES:
+        raise BadSetting(
+            "start", f"{name} has more than {MAX_FILE_BYTES // 2**20} MiB; save it smaller, as a JPEG."
+        )
+    try:
+        with warnings.catch_warnings():
+            # Its own limit is above ours, which is checked before a pixel is decoded.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            Image.init()
+            image = Image.open(io.BytesIO(data), formats=[f for f in FORMATS if f in Image.OPEN])
+    except Image.DecompressionBombError:
+        raise _too_many_pixels(name, "too many") from None
+    except Exception:
+        # Of a damaged file Pillow's readers raise whatever they stumble over.
+        raise BadSetting("start", f"{name} is no picture that can be read; give a PNG or a JPEG.") from None
+    with image:
+        _check_claims(image, name)
+        try:
+            image.draft("RGB", (MAX_START_PX, MAX_START_PX))
+            image.load()
+            upright = ImageOps.exif_transpose(image)
+            return shrunk(_opaque(_in_srgb(upright, image.info.get("icc_profile"))))
+        except MemoryError:
+            raise
+        except Exception:
+            raise BadSetting("start", f"{name} is damaged or cut off; save or send it again.") from None
+
+
+def reference_of(image: Image.Image) -> str:
+    """Return what a picture is known by: its size and its pixels' hash, such as 640x480-9f2c…"""
+    return f"{image.width}x{image.height}-{digest(image)}"
+
+
+def digest(image: Image.Image) -> str:
+    """Return the SHA-256 of a picture's size and RGB pixels, whatever file they lie in."""
+    rgb = image if image.mode == "RGB" else image.convert("RGB")
+    seal = hashlib.sha256(f"{rgb.width}x{rgb.height}".encode())
+    for top in range(0, rgb.height, _BAND_PX):
+        seal.update(rgb.crop((0, top, rgb.width, min(top + _BAND_PX, rgb.height))).tobytes())
+    return seal.hexdigest()
+
+
+def check_start(settings: Settings, image: Image.Image | None) -> None:
+    """Raise BadSetting unless the picture is the one that the settings start from, if they do from any."""
+    if settings.start and (image is None or reference_of(image) != settings.start):
+        given = "none" if image is None else reference_of(image)[:24]
+        raise BadSetting(
+            "start", f"start names {settings.start[:24]}… and {given} was given; give that picture."
+        )
+
+
+def cropped(image: Image.Image, height: int, width: int) -> Image.Image:
+    """Return the middle of a picture with the aspect of height × width, as much of it as there is."""
+    ratio = width / height
+    kept_width = min(image.width, max(1, round(image.height * ratio)))
+    kept_height = min(image.height, max(1, round(image.width / ratio)))
+    left, top = (image.width - kept_width) // 2, (image.height - kept_height) // 2
+    return image.crop((left, top, left + kept_width, top + kept_height))
+
+
+def _check_claims(image: Image.Image, name: str) -> None:
+    """Raise BadSetting for a size that will not do, as the file's head tells it."""
+    width, height = image.size
+    if width * height > MAX_FILE_PIXELS:
+        raise _too_many_pixels(name, f"{width}×{height}")
+    if min(width, height) < MIN_START_PX:
+        raise BadSetting(
+            "start",
+            f"{name} is {width}×{height} px, its shorter side must have {MIN_START_PX} at least; "
+            "give a larger one.",
+        )
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        raise BadSetting("start", f"{name} is {width}×{height} px, longer than 4:1; crop it first.")
+
+
+def _too_many_pixels(name: str, size: str) -> BadSetting:
+    most = MAX_FILE_PIXELS // 10**6
+    return BadSetting(
+        "start", f"{name} has {size} px, at most {most} million in all are read; shrink it first."
+    )
+
+
+def _in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """Return the picture with its own profile's colours as sRGB tells them; a phone's are often wider."""
+    mode = {"RGB": "RGB", "RGBA": "RGBA", "CMYK": "RGB"}.get(image.mode)
+    if not profile or mode is None:
+        return image
+    try:
+        own, srgb = ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB")
+        return ImageCms.profileToProfile(image, own, srgb, outputMode=mode)
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        # A profile that cannot be read is as good as none.
+        return image
+
+
+def _opaque(image: Image.Image) -> Image.Image:
+    """Return a picture of any mode as RGB; sixteen bits keep their upper half, transparency shows white."""
+    if image.mode in _SIXTEEN_BITS:
+        # Pillow itself would clip all beyond 255 to white.
+        return image.convert("I").point(lambda value: value * (1 / 257)).convert("L").convert("RGB")
+    if image.mode == "F":
+        low, high = image.getextrema()
+        scale = 255 / (high - low) if high > low else 1.0
+        return image.point(lambda value: value * scale - low * scale).convert("L").convert("RGB")
+    if "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info:
+        over = image.convert("RGBA")
+        ground = Image.new("RGBA", over.size, _BACKGROUND)
+        return Image.alpha_composite(ground, over).convert("RGB")
+    # A copy without the file's own text, profile and comments.
+    return image.convert("RGB").copy()
+
+
+def shrunk(image: Image.Image) -> Image.Image:
+    """Return a picture whose sides have MAX_START_PX at most, in proportion."""
+    factor = MAX_START_PX / max(image.size)
+    if factor >= 1:
+        return image
+    width, height = (min(MAX_START_PX, max(MIN_START_PX, round(side * factor))) for side in image.size)
+    return image.resize((width, height), Image.Resampling.LANCZOS)

@@ -1,0 +1,63 @@
+"""Where a picture that a run starts from comes in, and the aspect that it brings. Pure arithmetic."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from gspn_core.errors import BadSetting
+from gspn_core.settings import Settings, start_size
+
+
+def climbed_aspect(settings: Settings) -> str:
+    """Return the aspect as asked for, or the one of the picture that the run starts from."""
+    if not settings.start:
+        return settings.aspect
+    height, width = start_size(settings.start)
+    divisor = math.gcd(height, width)
+    return f"{width // divisor}:{height // divisor}"
+
+
+def first_target(settings: Settings, targets: Sequence[int], target: int) -> int:
+    """Return the first stage of a run up to `target`, told as one of a model's targets.
+
+    Raises BadSetting where a picture cannot come in at the stage that was asked for.
+    Left open, a picture that is kept comes in at the stage nearest to its own size that leaves one to climb;
+    one that is drawn again, where the model was trained.
+    """
+    if not settings.start:
+        if settings.start_strength:
+            raise BadSetting(
+                "start_strength",
+                f"start_strength is {settings.start_strength:g} and there is no picture to start from; "
+                "give one or set it to 0.",
+            )
+        if settings.start_px not in (None, targets[0]):
+            raise BadSetting(
+                "start_px",
+                f"start_px is {settings.start_px} and there is no picture to start from; give one.",
+            )
+        return targets[0]
+    kept = settings.start_strength == 0
+    if kept and settings.refiner != "none":
+        raise BadSetting(
+            "refiner",
+            "refiner works on a first stage that is drawn; set start_strength above 0 or choose none.",
+        )
+    below = [px for px in targets if px < target]
+    if kept and not below:
+        raise BadSetting(
+            "target",
+            f"target is {target} px, the first stage, and a picture climbs from there; "
+            f"choose {targets[1] if len(targets) > 1 else 'another model'}.",
+        )
+    allowed = below if kept else [*below, target]
+    if settings.start_px is None:
+        side = math.sqrt(math.prod(start_size(settings.start)))
+        return min(below, key=lambda px: abs(math.log(px / side))) if kept else allowed[0]
+    if settings.start_px not in allowed:
+        offered = ", ".join(map(str, allowed))
+        raise BadSetting(
+            "start_px", f"start_px may be {offered} at a target of {target} px, got {settings.start_px}."
+        )
+    return settings.start_px
