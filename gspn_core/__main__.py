@@ -21,6 +21,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
+from PIL.Image import Image
+
 from gspn_core.errors import AdapterMismatch, BadSetting, GspnError, ModelUnavailable, OutOfMemory, Stopped
 from gspn_core.events import Event, ModelProgress, PlanReady, StageDone, StepDone
 from gspn_core.jobs.files import write_failure
@@ -31,6 +33,7 @@ from gspn_core.jobs.png_text import read_png
 from gspn_core.jobs.terminal import Progress
 from gspn_core.models.catalog import Extras, find_card
 from gspn_core.models.options import add_model_options, extras_of
+from gspn_core.pictures import read_file, reference_of
 from gspn_core.plan import CascadePlan
 from gspn_core.settings import CHOICES, FIELD_NAMES, RANGES, Settings
 
@@ -41,7 +44,7 @@ class Runner(Protocol):
     """What the command needs of an engine."""
 
     def run(
-        self, settings: Settings, should_stop: Callable[[], bool], *, previews: bool
+        self, settings: Settings, should_stop: Callable[[], bool], *, previews: bool, start: Image = ...
     ) -> Generator[Event, None, None]:
         """Tell a run as events."""
 
@@ -58,7 +61,17 @@ def main(argv: Sequence[str] | None = None, load: Load | None = None) -> int:
     arguments = build_parser().parse_args(argv)
     try:
         given = {name: value for name, value in vars(arguments).items() if name in FIELD_NAMES}
+        start = None
+        if "start" in given:
+            start = read_file(given["start"])
+            given["start"] = reference_of(start)
         settings = Settings.from_dict({**_told_by(arguments.again), **given})
+        if settings.start and start is None:
+            raise BadSetting(
+                "start",
+                f"{arguments.again.name} was made from a picture of {settings.start.partition('-')[0]} px; "
+                "give that one with --start.",
+            )
         output = Output(arguments, settings.prompt)
         engine = (load or load_engine)(
             arguments.model,
@@ -68,7 +81,7 @@ def main(argv: Sequence[str] | None = None, load: Load | None = None) -> int:
             told=output.progress.model,
         )
         output.progress.end()
-        return _run(engine, settings, output)
+        return _run(engine, settings, output, start)
     except KeyboardInterrupt:
         return INTERRUPTED
     except GspnError as error:
@@ -114,6 +127,11 @@ def _flag(name: str) -> str:
 
 def _option(name: str, hint: Any, default: Any) -> dict[str, Any]:
     told = "the model's" if default is None else repr(default) if isinstance(default, str) else default
+    if name == "start":
+        told = "none, it starts from noise; the prompt says what the picture shows"
+        return {"type": Path, "default": argparse.SUPPRESS, "metavar": "PICTURE", "help": f"default: {told}"}
+    if name == "start_px":
+        told = "the nearest to the picture's size"
     if name == "seed":
         told = "drawn at random"
     if name in CHOICES:
@@ -258,12 +276,15 @@ class Output:
         self.paths.append(path)
 
 
-def _run(engine: Runner, settings: Settings, output: Output) -> int:
+def _run(engine: Runner, settings: Settings, output: Output, start: Image | None) -> int:
     began = time.monotonic()
+    options: dict[str, Any] = {"previews": output.previews}
+    if start is not None:
+        options["start"] = start
     try:
         with (
             _interruptible() as stop,
-            closing(engine.run(settings, stop.is_set, previews=output.previews)) as events,
+            closing(engine.run(settings, stop.is_set, **options)) as events,
         ):
             for event in events:
                 output.take(event, time.monotonic() - began)

@@ -140,6 +140,12 @@ class Archive:
                 raise GspnError(write_failure("The note of this run", error)) from error
             self._entries[job_id] = entry
 
+    def starts(self) -> frozenset[str]:
+        """Return the references of the pictures that runs start from."""
+        with self._lock:
+            named = [entry.view.settings.get("start") for entry in self._entries.values()]
+        return frozenset(name for name in named if isinstance(name, str) and name)
+
     def delete(self, job_id: str, owner: str) -> None:
         """Remove a run and its files; raise GspnError for another's."""
         with self._lock:

@@ -18,8 +18,8 @@ _BY = re.compile(rf"({_NUMBER})\s*\.\.\s*({_NUMBER})(?:\s+(?:by|step)\s+({_NUMBE
 _COUNT = re.compile(rf"([0-9]{{1,3}})\s+from\s+({_NUMBER})\s+to\s+({_NUMBER})", re.IGNORECASE)
 _SEEDS = re.compile(r"([0-9]{1,3})\s+(?:seeds?\s+)?from\s+([0-9]{1,10})", re.IGNORECASE)
 _TEXTS = ("prompt", "negative_prompt")
-# Settings that may be an axis; overrides are axes of their own, by stage and name.
-AXIS_NAMES: tuple[str, ...] = tuple(name for name in FIELD_NAMES if name != "overrides")
+# Settings that may be an axis; overrides are axes of their own, by stage and name, and a study has one start.
+AXIS_NAMES: tuple[str, ...] = tuple(name for name in FIELD_NAMES if name not in ("start", "overrides"))
 
 
 @dataclass(frozen=True, kw_only=True)

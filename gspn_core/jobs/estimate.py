@@ -95,6 +95,9 @@ def left_seconds(
 def _stage_left(
     stage: Measured, comparable: Sequence[Measured], rates: Mapping[tuple[int, int], Rate]
 ) -> float | None:
+    if not stage.steps:
+        # A picture that is kept; it is there at once.
+        return 0.0
     known = rates.get((stage.height, stage.width)) or _scaled_from_earlier(stage, comparable)
     own = measured_rate(stage)
     if own is None:

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from gspn_core.errors import Busy, GspnError, Stopped
 from gspn_core.events import CascadeDone, Event, PlanReady, Retried, StageDone
@@ -20,10 +21,12 @@ from gspn_core.jobs.estimate import Rate, measured_rate
 from gspn_core.jobs.files import FolderClaim
 from gspn_core.jobs.finished import Finished, Reuse
 from gspn_core.jobs.fold import fold, planned
+from gspn_core.jobs.images import read_picture
 from gspn_core.jobs.job import Ended, JobEvent, JobView, QueueMoved, RateKey, StageView, StopAsked
 from gspn_core.jobs.live import LiveJob
 from gspn_core.jobs.pairs import PairFigures, Pairs
 from gspn_core.jobs.recorder import Recorder
+from gspn_core.jobs.starts import Starts
 from gspn_core.jobs.store import Store
 from gspn_core.plan import CascadePlan, StagePlan, check_fits, redo
 from gspn_core.settings import Settings
@@ -64,6 +67,8 @@ class Jobs:
         self._finished = Finished()
         for job_id in self._store.job_ids():
             self._finished.add(self._archive.view(job_id))
+        self._starts = Starts(self._store.folder / "starts", self._archive.starts)
+        self._starts.sweep()
         self._recorder = Recorder(self._store, self._archive, self._finished, self._change)
         self._pairs = Pairs()
         self._max_queued = max_queued
@@ -98,6 +103,8 @@ class Jobs:
         """Queue a run and return its id; raise BadSetting for what cannot be, Busy when the queue is full."""
         plan = self.plan(settings)
         check_fits(plan)
+        if plan.settings.start:
+            self._starts.check(plan.settings.start)
         blank = JobView(id=secrets.token_urlsafe(16), created=time.time(), seed_drawn=settings.seed is None)
         job = LiveJob(
             plan=plan,
@@ -140,6 +147,22 @@ class Jobs:
         made = self.plan(Settings.from_dict(self.view(job_id).settings))
         return self.submit(redo(made, stage, settings, self.plan), visitor=visitor)
 
+    def take_start(self, path: str | Path, name: str) -> str:
+        """Keep the picture in a file for runs to start from; return its reference. Raises BadSetting."""
+        return self._starts.take(Path(path), name)
+
+    def start_from(self, job_id: str, stage: int) -> str:
+        """Keep a stage's picture for runs to start from; return its reference. Raises GspnError."""
+        found = self._stage(job_id, stage)
+        image = read_picture(Path(found.png_path)) if found.png_path else None
+        if image is None:
+            raise GspnError("This stage's picture is not written yet; wait a moment, then try again.")
+        return self._starts.put(image)
+
+    def start_proxy(self, reference: str) -> Path | None:
+        """Return the small JPEG of a starting picture; None where it is not kept here."""
+        return self._starts.proxy(reference)
+
     def reusable(self, plan: CascadePlan) -> tuple[Reuse, ...]:
         """Return the leading stages of a plan that would not run again."""
         return self._finished.reusable(plan)
@@ -156,6 +179,8 @@ class Jobs:
 
     def stage_seconds(self, plan: CascadePlan, stage: StagePlan, calls: int) -> float | None:
         """Return what a stage with so many UNet calls takes, as measured here; None before that."""
+        if not stage.steps:
+            return 0.0
         key = (plan.model, stage.settings.mixer, stage.size.height, stage.size.width)
         rate = self._rates.get(key)
         if rate is None:
@@ -217,6 +242,7 @@ class Jobs:
             self._archive.delete(job_id, owner_of(visitor))
             self._jobs.pop(job_id, None)
         self._finished.forget({job_id})
+        self._starts.sweep()
 
     def usage(self, visitor: str) -> tuple[int, int, int]:
         """Return the bytes of a visitor's own runs, of everybody's, and how many there may be."""
@@ -323,7 +349,9 @@ class Jobs:
             if len(finished) == len(job.plan.stages):
                 self._change(job, CascadeDone(seconds=0.0))
                 return None
-            options = {"finished": finished} if finished else {}
+            options: dict[str, Any] = {"finished": finished} if finished else {}
+            if job.plan.settings.start:
+                options["start"] = self._starts.picture(job.plan.settings.start)
             # Resolved settings plan to the same plan again, seed included.
             with closing(self._run(job.plan.settings, job.stop.is_set, **options)) as events:
                 for event in events:
@@ -384,6 +412,8 @@ class Jobs:
                 self._wake(job)
         removed = self._archive.prune(self._keep_bytes, functools.partial(self._is_needed, job))
         self._finished.forget(removed)
+        if removed:
+            self._starts.sweep()
         with self._lock:
             settled = [other.id for other in self._jobs.values() if other.settled]
             for job_id in {*removed, *settled[:-_KEPT_IN_MEMORY]}:

@@ -96,6 +96,7 @@ class Engine:
     before_event: Callable[[Settings, int], None] = lambda _settings, _number: None
     ran: list[Settings] = field(default_factory=list)
     finished: list[tuple[Image.Image, ...]] = field(default_factory=list)
+    starts: list[Image.Image | None] = field(default_factory=list)
     stopped_after: list[int] = field(default_factory=list)
 
     def plan(self, settings: Settings) -> CascadePlan:
@@ -107,9 +108,11 @@ class Engine:
         should_stop: Callable[[], bool],
         previews: bool = True,  # noqa: ARG002 - the engine's signature
         finished: Sequence[Image.Image] = (),
+        start: Image.Image | None = None,
     ) -> Generator[Event, None, None]:
         self.ran.append(settings)
         self.finished.append(tuple(finished))
+        self.starts.append(start)
         events = cascade_events(self.plan(settings), len(finished))
         for number, event in zip(itertools.count(), events, strict=False):
             self.before_event(settings, number)

@@ -12,7 +12,8 @@ from PIL import Image
 import gspn_core.__main__ as command
 from gspn_core.errors import AdapterMismatch, BadSetting, GspnError, ModelUnavailable, OutOfMemory
 from gspn_core.jobs.png_text import read_png
-from gspn_core.settings import CHOICES, FIELD_NAMES, INTEGERS, RANGES, Settings
+from gspn_core.pictures import reference_of
+from gspn_core.settings import CHOICES, FIELD_NAMES, INTEGERS, RANGES, STARTING, Settings
 
 ASKED = ["a lake", "--seed", "5"]
 
@@ -47,7 +48,7 @@ def test_it_writes_every_stage_and_prints_where(make_engine, tmp_path, capsys):
     assert len(list(paths[0].parent.iterdir())) == 6
 
 
-@pytest.mark.parametrize("name", [name for name in FIELD_NAMES if name != "prompt"])
+@pytest.mark.parametrize("name", [name for name in FIELD_NAMES if name not in ("prompt", *STARTING)])
 def test_every_setting_is_a_flag_that_reaches_the_engine(make_engine, tmp_path, name):
     engine = make_engine()
     value = other_value(name)
@@ -62,6 +63,43 @@ def type_of(name: str) -> type:
     if value is None:
         return str
     return int if name in INTEGERS else float
+
+
+@pytest.fixture
+def photograph(tmp_path):
+    path = tmp_path / "photograph.jpg"
+    Image.linear_gradient("L").resize((150, 100)).save(path)
+    return path
+
+
+def test_a_picture_to_start_from_reaches_the_engine_with_its_settings(make_engine, tmp_path, photograph):
+    engine = make_engine()
+    flags = ["--start", str(photograph), "--start-px", "64", "--start-strength", "0.5"]
+    assert run(engine, *ASKED, *flags, out=tmp_path / "out") == command.DONE
+    (start,), (settings,) = engine.starts, engine.ran
+    assert settings.start == reference_of(start) and start.size == (150, 100)
+    assert (settings.start_px, settings.start_strength) == (64, 0.5)
+
+
+def test_a_picture_that_cannot_be_started_from_is_told_before_the_model_is_read(
+    make_engine, tmp_path, capsys
+):
+    engine = make_engine()
+    (tmp_path / "text.png").write_text("no picture")
+    assert run(engine, *ASKED, "--start", str(tmp_path / "text.png"), out=tmp_path / "out") == command.USAGE
+    assert "text.png is no picture that can be read" in capsys.readouterr().err
+    assert engine.ran == []
+
+
+def test_a_run_from_a_picture_is_repeated_with_that_picture_alone(make_engine, tmp_path, photograph, capsys):
+    assert run(make_engine(), *ASKED, "--start", str(photograph), out=tmp_path / "out") == command.DONE
+    written = sorted((tmp_path / "out").glob("*.png"))[-1]
+    assert run(make_engine(), "--again", str(written), out=tmp_path / "again") == command.USAGE
+    assert "was made from a picture of 150x100 px; give that one with --start." in capsys.readouterr().err
+    engine = make_engine()
+    again = ["--again", str(written), "--start", str(photograph)]
+    assert run(engine, *again, out=tmp_path / "again") == command.DONE
+    assert engine.ran[0].start == reference_of(engine.starts[0])
 
 
 def test_a_second_run_writes_beside_the_first(make_engine, tmp_path, capsys):
