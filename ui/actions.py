@@ -58,6 +58,9 @@ def _stage_actions(view: JobView, card: ModelCard, index: int) -> list[dict[str,
     if view.is_final:
         redo = {"job": view.id, "stage": index}
         actions.append({"name": "redo", "label": words.REDO, "detail": redo})
+    if view.stages[index].png_path:
+        climb = {"job": view.id, "stage": index}
+        actions.append({"name": "climb", "label": words.CLIMB, "detail": climb})
     if index:
         actions.append(_comparison(view, index))
     if index == len(view.stages) - 1:

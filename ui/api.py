@@ -1,4 +1,4 @@
-"""The page's functions for programs, and for agents over MCP: run, follow, fetch, and nothing else."""
+"""The page's functions for programs, and for agents over MCP: picture, run, follow, fetch; nothing else."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from gspn_core.jobs.job import JobView
 from gspn_core.jobs.worker import Jobs
 from gspn_core.settings import CHOICES, FIELD_NAMES, RANGES, Settings
 from ui import words
+from ui.start import kept_start
 
-NAMES = ("run", "follow", "fetch")
+NAMES = ("picture", "run", "follow", "fetch")
 
 
 def wire_api(jobs: Jobs, following: Mapping[str, Any]) -> None:
     """Publish the functions in the open gradio block. following: options of an event that goes on."""
+    gr.api(picture_function(jobs), api_name="picture", queue=False, api_description=words.API["picture"])
     gr.api(run_function(jobs), api_name="run", queue=False, api_description=words.API["run"])
     gr.api(
         follow_function(jobs),
@@ -30,6 +32,20 @@ def wire_api(jobs: Jobs, following: Mapping[str, Any]) -> None:
         concurrency_limit=following["concurrency_limit"],
     )
     gr.api(fetch_function(jobs), api_name="fetch", queue=False, api_description=words.API["fetch"])
+
+
+def picture_function(jobs: Jobs) -> Callable[[dict], str]:
+    """Return the function that keeps a picture, handed in with gradio_client's `handle_file`."""
+
+    def picture(picture: dict) -> str:
+        try:
+            return kept_start(jobs, picture, str(picture.get("orig_name") or words.DROP_NAMELESS))
+        except GspnError as refusal:
+            raise _told(refusal) from None
+
+    picture.__annotations__ = {"picture": dict, "return": str}
+    picture.__doc__ = words.API["picture"]
+    return picture
 
 
 def run_function(jobs: Jobs) -> Callable[..., str]:

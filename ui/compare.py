@@ -185,4 +185,6 @@ def _shown(value: Any) -> str:
         return words.UNKNOWN
     if isinstance(value, float):
         return f"{value:g}"
+    if isinstance(value, str) and re.fullmatch(r"[0-9]+x[0-9]+-[0-9a-f]{64}", value):
+        return words.start_shown(value)
     return words.CHOICES.get(value, str(value)) if isinstance(value, str) else str(value)

@@ -12,6 +12,7 @@ import gradio as gr
 from gspn_core.plan import ModelCard, make_plan
 from gspn_core.settings import CHOICES, FIELD_NAMES, RANGES, Settings, overrides_text
 from ui import words
+from ui.start import SHOWN_WITH_PICTURE, build_start
 
 SHOWN = (
     "prompt",
@@ -24,8 +25,9 @@ SHOWN = (
     "cosine_scale_3",
 )
 SEED = "seed"
+START = "start"
 REFINER = ("refiner", "refiner_start", "aesthetic_score", "negative_aesthetic_score")
-FOLDED = tuple(name for name in FIELD_NAMES if name not in SHOWN and name != SEED)
+FOLDED = tuple(name for name in FIELD_NAMES if name not in (*SHOWN, START, "start_strength", SEED))
 ASPECTS = ("1:1", "4:3", "3:2", "16:9", "21:9", "3:4", "2:3", "9:16")
 
 
@@ -36,9 +38,10 @@ def is_offered(name: str, card: ModelCard) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Form:
-    """The controls by field name, in the order of Settings, and the buttons beside prompt and seed."""
+    """The controls by field name, in the order of Settings, and what stands beside prompt and seed."""
 
     controls: Mapping[str, Any]
+    starting: gr.HTML
     next_example: gr.Button
     seed_random: gr.Button
     seed_reuse: gr.Button
@@ -54,7 +57,13 @@ def initial_values(card: ModelCard) -> dict[str, Any]:
     prompt = card.examples[0] if card.examples else words.PLACEHOLDERS["prompt"]
     blank = Settings(prompt=prompt)
     resolved = make_plan(blank, card).settings.to_dict()
-    return {**resolved, "prompt": card.examples[0] if card.examples else "", SEED: "", "overrides": ""}
+    return {
+        **resolved,
+        "prompt": card.examples[0] if card.examples else "",
+        SEED: "",
+        "start_px": 0,
+        "overrides": "",
+    }
 
 
 def build_form(card: ModelCard) -> Form:
@@ -63,14 +72,22 @@ def build_form(card: ModelCard) -> Form:
     next_example = gr.Button(
         words.EXAMPLE, size="sm", elem_id="next-example", min_width=60, visible=bool(card.examples)
     )
-    controls = {name: _control(name, values[name], card) for name in SHOWN}
+    controls = {"prompt": _control("prompt", values["prompt"], card)}
+    starting = build_start()
+    controls |= {name: _control(name, values[name], card) for name in (START, "start_strength", *SHOWN[1:])}
     with gr.Row(elem_id="seed-row"):
         controls[SEED] = _control(SEED, values[SEED], card)
         seed_random = gr.Button(words.SEED_RANDOM, size="sm", elem_id="seed-random", min_width=64)
         seed_reuse = gr.Button(words.SEED_REUSE, size="sm", elem_id="seed-reuse", min_width=84)
     with gr.Accordion(words.MORE, open=False, elem_id="more"):
         controls |= {name: _control(name, values[name], card) for name in FOLDED}
-    return Form(controls=controls, next_example=next_example, seed_random=seed_random, seed_reuse=seed_reuse)
+    return Form(
+        controls=controls,
+        starting=starting,
+        next_example=next_example,
+        seed_random=seed_random,
+        seed_reuse=seed_reuse,
+    )
 
 
 def _control(name: str, value: Any, card: ModelCard) -> Any:
@@ -81,8 +98,12 @@ def _control(name: str, value: Any, card: ModelCard) -> Any:
         "elem_id": f"field-{name}",
         "elem_classes": ["field"],
         "interactive": True,
-        "visible": is_offered(name, card),
+        # Without a picture to start from, they would do nothing.
+        "visible": is_offered(name, card) and name not in SHOWN_WITH_PICTURE,
     }
+    if name == "start_px":
+        below = [(str(px), px) for px in card.targets[:-1]]
+        return gr.Radio([(words.START_NEAREST, 0), *below], **common)
     if name == "target":
         return gr.Radio([(str(px), px) for px in card.targets], **common)
     if name == SEED:
@@ -114,8 +135,9 @@ def next_example(prompt: str, card: ModelCard) -> str:
 def settings_from(values: Sequence[Any]) -> Settings:
     """Return the settings that the controls hold, in the order of `Form.inputs`; raise BadSetting."""
     given = dict(zip(FIELD_NAMES, values, strict=True))
-    for name in ("prompt", "negative_prompt", "overrides"):
+    for name in ("prompt", "negative_prompt", START, "overrides"):
         given[name] = given[name] or ""
+    given["start_px"] = given["start_px"] or None
     given[SEED] = _seed_from(given[SEED])
     return Settings.from_dict(given)
 
@@ -130,4 +152,6 @@ def values_of(settings: Mapping[str, Any], card: ModelCard) -> list[Any]:
     """Return what the controls must hold to say `settings` again, in the order of `Form.inputs`."""
     held = {**initial_values(card), **{name: value for name, value in settings.items() if value is not None}}
     held |= {SEED: str(held[SEED]), "overrides": overrides_text(held["overrides"])}
+    if not held[START]:
+        held["start_px"] = 0
     return [held[name] for name in FIELD_NAMES]

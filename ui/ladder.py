@@ -46,7 +46,9 @@ def ladder_props(view: JobView) -> dict[str, Any]:
     finished = [stage.index for stage in view.stages if stage.proxy_path]
     live = view.state in ("queued", "running")
     return {
-        "stages": [_card(stage, prompt, seed) for stage in view.stages],
+        "stages": [
+            _card(stage, prompt, seed, starts=bool(view.settings.get("start"))) for stage in view.stages
+        ],
         "show": finished[-1] if finished else None,
         "preview": view.preview if live else None,
         "preview_stage": view.stage if live else None,
@@ -55,13 +57,17 @@ def ladder_props(view: JobView) -> dict[str, Any]:
     }
 
 
-def planned_props(plan: CascadePlan | None, reuse: Sequence[Reuse] = ()) -> dict[str, Any]:
+def planned_props(
+    plan: CascadePlan | None, reuse: Sequence[Reuse] = (), start: str | None = None
+) -> dict[str, Any]:
     """Return empty cards of the stages that a run would have; none where there is no plan.
 
-    reuse: the stages that need not run.
+    reuse: the stages that need not run. start: path of the small JPEG of the picture to start from, which
+    is shown as the first stage's.
     """
     stages = plan.stages if plan else ()
     told = {found.stage: words.reusable(found.saved_seconds) for found in reuse}
+    told |= {stage.index: [words.YOUR_PICTURE] for stage in stages if stage.is_kept}
     cards = [
         {
             "state": "planned",
@@ -77,12 +83,13 @@ def planned_props(plan: CascadePlan | None, reuse: Sequence[Reuse] = ()) -> dict
             ),
             "lines": told.get(stage.index) or _foretold(stage, plan.budget_bytes),
             "over": not stage.fits and stage.index not in told,
+            "proxy": file_url(start) if stage.is_kept or stage.is_redrawn else None,
         }
         for stage in stages
     ]
     return {
         "stages": cards,
-        "show": None,
+        "show": 0 if start and cards else None,
         "preview": None,
         "preview_stage": None,
         "veil": "",
@@ -92,24 +99,28 @@ def planned_props(plan: CascadePlan | None, reuse: Sequence[Reuse] = ()) -> dict
 
 def _foretold(stage: StagePlan, budget_bytes: int | None) -> list[str]:
     """Return what a stage is predicted to take, and how it is made to fit or why it does not."""
+    drawn = [words.REDRAWN] if stage.is_redrawn else []
     if stage.peak_bytes is None:
-        return []
+        return drawn
     if not stage.fits:
         return words.too_large(stage.peak_bytes, budget_bytes)
-    return words.foretold(stage.seconds, stage.peak_bytes, stage.choices.taken)
+    return [*drawn, *words.foretold(stage.seconds, stage.peak_bytes, stage.choices.taken)]
 
 
-def _card(stage: StageView, prompt: str, seed: int | None) -> dict[str, Any]:
+def _card(stage: StageView, prompt: str, seed: int | None, *, starts: bool) -> dict[str, Any]:
     height, width = stage.height, stage.width
+    lines = _lines(stage)
+    if starts and not stage.index:
+        lines = [words.REDRAWN, *lines] if stage.steps else [words.YOUR_PICTURE]
     return {
         "state": stage.state,
         "number": stage.index + 1,
         "height": height,
         "width": width,
         "title": words.size(height, width),
-        "lines": _lines(stage),
+        "lines": lines,
         "progress": _progress(stage),
-        "label": words.stage_label(stage.index + 1, height, width, stage.state, _lines(stage)),
+        "label": words.stage_label(stage.index + 1, height, width, stage.state, lines),
         "alt": words.picture_alt(prompt, height, width),
         "proxy": file_url(stage.proxy_path),
         "tiles": tiles_props(stage),

@@ -12,6 +12,7 @@ from starlette.middleware import Middleware
 from gspn_core.events import ModelProgress
 from gspn_core.jobs.studies import Studies
 from gspn_core.jobs.worker import Jobs
+from gspn_core.pictures import MAX_FILE_BYTES
 from gspn_core.plan import ModelCard
 from gspn_core.settings import FIELD_NAMES
 from ui import words
@@ -27,6 +28,7 @@ from ui.lab import build_lab, wire_lab
 from ui.models import Shelf, model_choices, wire_models
 from ui.part import html_part, style_sheets
 from ui.runs import Patch, Runs, notice
+from ui.start import wire_start
 from ui.theme import ASSETS, studio_theme
 
 # Each follower waits in a thread of its own; the rest is kept for everything else, Stop first of all.
@@ -127,7 +129,7 @@ def build_page(
             )
             parts["lab"] = build_lab(card)
             parts |= {name: build(jobs, card) for name, (build, _) in PLACES.items()}
-        parts |= form.controls
+        parts |= form.controls | {"starting": form.starting}
         timer = gr.Timer(_POLL_SECONDS, active=machine() is None)
         followers = _wire_runs(page, parts, form, runs)
         _wire_actions(parts, form, runs, followers)
@@ -135,6 +137,7 @@ def build_page(
         _wire_loading(parts, timer, runs, machine)
         wire_models(parts, shelf, runs.masthead)
         wire_drop(parts, form, jobs, card)
+        wire_start(parts, jobs, card)
         wire_curves(parts, form, card, weights)
         wire_api(jobs, _FOLLOWING)
         wire_lab(parts, form, studies, jobs, card, _FOLLOWING)
@@ -156,7 +159,7 @@ def launch_arguments(folder: Path) -> dict[str, Any]:
         "footer_links": [],
         "ssr_mode": False,
         "max_threads": MAX_THREADS,
-        "max_file_size": "1mb",
+        "max_file_size": MAX_FILE_BYTES,
         "pwa": False,
         "quiet": True,
     }

@@ -50,8 +50,10 @@ def screen_props(
     }
 
 
-def empty_screen(plan: CascadePlan | None, reuse: Sequence[Reuse] = ()) -> dict[str, Any]:
-    """Return the screen before a run: the stages that it would have, as empty cards."""
+def empty_screen(
+    plan: CascadePlan | None, reuse: Sequence[Reuse] = (), start: str | None = None
+) -> dict[str, Any]:
+    """Return the screen before a run: the stages that it would have, as empty cards; see `planned_props`."""
     return {
         "job": None,
         "state": "empty",
@@ -61,7 +63,7 @@ def empty_screen(plan: CascadePlan | None, reuse: Sequence[Reuse] = ()) -> dict[
         "follow": False,
         "panel": idle_props(plan),
         "actions": {"run": [], "stages": []},
-        **planned_props(plan, reuse),
+        **planned_props(plan, reuse, start),
     }
 
 
@@ -238,18 +240,25 @@ class Runs:
     def outline(self, job_id: str | None, values: Sequence[Any]) -> Patch:
         """Tell what the next run would reuse; redraw the empty stages unless the screen shows a run."""
         held = dict(zip(FIELD_NAMES, values, strict=True))
-        reuse = self._reusable(held)
-        screen = gr.skip() if job_id else empty_screen(self._outline_plan(held), reuse)
-        return {"screen": screen, "ahead": ahead_props(self._outline_plan(held), reuse)}
+        plan, reuse = self._outline_plan(held), self._reusable(held)
+        screen = gr.skip() if job_id else empty_screen(plan, reuse, self._start_of(plan))
+        return {"screen": screen, "ahead": ahead_props(plan, reuse)}
 
     def outline_of(self, values: dict[str, Any]) -> dict[str, Any]:
         """Return the empty screen for form values."""
-        return empty_screen(self._outline_plan(values), self._reusable(values))
+        plan = self._outline_plan(values)
+        return empty_screen(plan, self._reusable(values), self._start_of(plan))
+
+    def _start_of(self, plan: CascadePlan | None) -> str | None:
+        """Return the path of the small JPEG of a plan's starting picture, None where there is none."""
+        path = self._jobs.start_proxy(plan.settings.start) if plan and plan.settings.start else None
+        return None if path is None else str(path)
 
     def _outline_plan(self, values: Mapping[str, Any]) -> CascadePlan | None:
         """Return the plan of form values, None where there is none; no prompt changes the stages."""
         prompt = self._card.examples[0] if self._card.examples else words.PLACEHOLDERS["prompt"]
         outlined = {**values, "prompt": prompt, "negative_prompt": "", "seed": None}
+        outlined |= {"start": values["start"] or "", "start_px": values["start_px"] or None}
         try:
             return self._jobs.plan(Settings.from_dict(outlined))
         except BadSetting:

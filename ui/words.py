@@ -25,8 +25,14 @@ STOPPING = "Stopping"
 STOPPING_AFTER_STAGE = "Stopping after this stage"
 RESUME = "Resume"
 REDO = "Redo from here"
+CLIMB = "Climb from this picture"
+YOUR_PICTURE = "your picture"
+REDRAWN = "your picture, drawn again"
+START_NEAREST = "Nearest"
+START_GONE = "This picture is not kept here any more; choose it again."
 MORE = "More settings"
 EXAMPLE = "Example"
+NOISE = "noise"
 SEED_RANDOM = "Random"
 SEED_REUSE = "Reuse last"
 LOADING_MODEL = "loading the model …"
@@ -36,6 +42,9 @@ LABELS: Mapping[str, str] = MappingProxyType(
     {
         "prompt": "Prompt",
         "negative_prompt": "Negative prompt",
+        "start": "Starts from",
+        "start_px": "Comes in at, px",
+        "start_strength": "Redraw",
         "target": "Target, px",
         "aspect": "Aspect",
         "mixer": "Mixer",
@@ -67,6 +76,9 @@ HELP: Mapping[str, str] = MappingProxyType(
     {
         "prompt": "What the picture should show.",
         "negative_prompt": "What it should not show.",
+        "start": "A picture that the cascade climbs from, in place of noise.",
+        "start_px": "The stage at which the picture comes in; those above it add detail.",
+        "start_strength": "Share of the steps drawn again over the picture at the first size; 0 keeps it.",
         "target": "Side of the square with the last stage's area; the stages before it double up to it.",
         "aspect": "Width:height, any from 1:4 to 4:1.",
         "mixer": "How places see each other: by line scans, by attention to all places, or to near ones.",
@@ -90,7 +102,7 @@ HELP: Mapping[str, str] = MappingProxyType(
         "aesthetic_score": "How good a picture the refiner is told to make, 0 to 10.",
         "negative_aesthetic_score": "How good a picture it is told to stay away from, 0 to 10.",
         "seed": "Empty draws a new one for each run.",
-        "overrides": "One a line, by the stage's target; any setting but target and aspect.",
+        "overrides": "One a line, by the stage's target; any setting of a single stage.",
     }
 )
 
@@ -121,6 +133,7 @@ PLACEHOLDERS: Mapping[str, str] = MappingProxyType(
         "prompt": "a picture of …",
         "negative_prompt": "nothing",
         "seed": "random",
+        "start": "",
         "overrides": "1024.upscale_strength=0.3",
     }
 )
@@ -211,14 +224,29 @@ _COMPARE: Mapping[str, str] = MappingProxyType(
 _DROP: Mapping[str, str] = MappingProxyType(
     {
         "drop_open": "Settings from a picture …",
-        "drop_here": "Let go: the settings come from the picture's text",
-        "drop_hint": "Drop a PNG anywhere, paste it, or choose it; its pixels stay with you.",
+        "drop_here": "Let go: settings from its text, or else a picture to start from",
+        "drop_hint": "Drop a PNG of this studio anywhere, paste it, or choose it; its pixels stay with you.",
+        "drop_start": "Start from it",
         "drop_undo": "Undo",
         "drop_reproduce": "Reproduce",
         "drop_close": "Close",
         "drop_unreadable": "The file cannot be read; choose it again.",
         "drop_busy": "Another run is going on; stop it or wait, then reproduce.",
         "drop_too_large": "Its bytes are not compared: the file is too large or this address is not secure.",
+    }
+)
+
+_START: Mapping[str, str] = MappingProxyType(
+    {
+        "start_open": "Start from a picture …",
+        "start_hint": "Drop a picture anywhere, paste it, or choose it: the cascade climbs from it.",
+        "start_busy": "Reading the picture …",
+        "start_set": "Starts from this picture",
+        "start_alt": "The picture to start from",
+        "start_change": "Change",
+        "start_remove": "Remove",
+        "start_too_large": "{name} has more than 32 MiB; save it smaller, as a JPEG.",
+        "start_unsent": "The picture did not arrive; choose it again.",
     }
 )
 
@@ -315,6 +343,7 @@ SCREEN: Mapping[str, str] = MappingProxyType(
         "history_clear": "Clear",
         "history_compare": "Compare",
         "history_resume": "Resume",
+        "history_climb": "Climb from it",
         "history_delete": "Delete",
         "history_sure": "Delete for good?",
         "history_keep": "Keep",
@@ -325,6 +354,7 @@ SCREEN: Mapping[str, str] = MappingProxyType(
         **_COMPARE,
         **_LAB,
         **_DROP,
+        **_START,
     }
 )
 
@@ -358,6 +388,7 @@ API: Mapping[str, str] = MappingProxyType(
     {
         "run": "Queue a run and return its id. Every setting is a parameter; None leaves it to the model.",
         "follow": "Tell a run as it goes on, to its end: state, stage, step, seconds, memory, stages.",
+        "picture": "Keep a picture that runs may start from and return its reference: run's `start`.",
         "fetch": "Return the PNG of a finished stage of a run: its number from 1, or 0 for the last one.",
     }
 )
@@ -623,6 +654,12 @@ def stage_announcement(number: int, count: int, duration: float | None) -> str:
     """Return what is read aloud when a stage is done; without a duration it was reused."""
     how = REUSED if duration is None else f"done in {seconds(duration)}"
     return f"Stage {number} of {count} {how}."
+
+
+def start_shown(reference: str) -> str:
+    """Return what a starting picture is called: its size and the first digits of its hash."""
+    size_, _, seal = reference.partition("-")
+    return f"{size_.replace('x', ' × ')} · {seal[:8]}" if seal else NOISE
 
 
 def file_name(height: int, width: int, seed: int | None) -> str:

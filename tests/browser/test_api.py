@@ -22,7 +22,7 @@ def test_the_readmes_example_runs_follows_and_fetches(address, capsys) -> None:
     assert Image.open(held["path"]).size == (512, 512)
 
 
-def test_an_agent_finds_the_three_tools_and_can_use_them(address) -> None:
+def test_an_agent_finds_the_tools_and_can_use_them(address) -> None:
     mcp = pytest.importorskip("mcp", reason="mcp is not installed")
     from mcp.client.streamable_http import streamable_http_client
 
@@ -33,7 +33,7 @@ def test_an_agent_finds_the_three_tools_and_can_use_them(address) -> None:
         ):
             await session.initialize()
             tools = {tool.name: tool for tool in (await session.list_tools()).tools}
-            assert sorted(tools) == ["fetch", "follow", "run"]
+            assert sorted(tools) == ["fetch", "follow", "picture", "run"]
             assert "prompt" in tools["run"].inputSchema["properties"]
             asked = {"prompt": "green hills by day", "target": 256, "num_inference_steps": 2, "seed": 5}
             answer = await session.call_tool("run", asked)

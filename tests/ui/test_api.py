@@ -6,6 +6,7 @@ import typing
 
 import gradio as gr
 import pytest
+from PIL import Image
 
 from gspn_core.jobs.fold import fold
 from gspn_core.jobs.job import FileWritten
@@ -13,7 +14,7 @@ from gspn_core.jobs.studies import Studies
 from gspn_core.jobs.worker import Jobs
 from gspn_core.plan import make_plan
 from gspn_core.settings import FIELD_NAMES, Settings
-from ui.api import NAMES, fetch_function, follow_function, run_function, state_of
+from ui.api import NAMES, fetch_function, follow_function, picture_function, run_function, state_of
 from ui.page import build_page
 
 
@@ -27,7 +28,7 @@ def jobs(events_of, card, tmp_path):
     jobs.close()
 
 
-def test_only_the_three_functions_are_published_under_their_names(jobs, card):
+def test_only_the_four_functions_are_published_under_their_names(jobs, card):
     page = build_page(jobs, card, studies=Studies(jobs), weights=lambda _: None, machine=lambda: None)
     told = page.get_api_info()
     assert list(told["named_endpoints"]) == [f"/{name}" for name in NAMES]
@@ -41,6 +42,19 @@ def test_every_setting_is_a_parameter_with_its_own_default(jobs):
     assert Settings(prompt="a", **values) == Settings(prompt="a")
     hints = typing.get_type_hints(run_function(jobs))
     assert hints["seed"] == typing.Optional[int] and hints["gaussian_sigma"] is float  # noqa: UP045
+
+
+def test_a_picture_is_kept_and_a_run_climbs_from_it(jobs, tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    Image.new("RGB", (96, 64), "teal").save(tmp_path / "photo.png")
+    sent = {"path": str(tmp_path / "photo.png"), "orig_name": "photo.png"}
+    reference = picture_function(jobs)(sent)
+    settings = Settings(prompt="a toy", target=128, start=reference)
+    run_id = run_function(jobs)(*{**settings.to_dict(), "overrides": ""}.values())
+    *_, last = follow_function(jobs)(run_id)
+    assert last["state"] == "done" and jobs.view(run_id).settings["start"] == reference
+    with pytest.raises(gr.Error, match=r"photo\.png did not arrive whole"):
+        picture_function(jobs)(sent)
 
 
 def test_a_run_is_queued_followed_and_fetched(jobs):

@@ -9,6 +9,7 @@ const CHECK_MS = 1500;
 /* Each chunk is a read of its own; a file of millions of empty ones would be read for hours. */
 const MOST_CHUNKS = 2000;
 let awaited = null;
+let latest = null;
 let timer = 0;
 
 const set = (node, text) => {
@@ -57,9 +58,30 @@ async function read(picture) {
   return { name: picture.name, head: head && base64(head), sha256: isPng ? await hashOf(picture) : null };
 }
 
+/* Whether a picture's text tells settings; one that does not is a picture to start from. */
+async function tellsSettings(picture) {
+  try {
+    const start = new Uint8Array(await picture.slice(0, 8).arrayBuffer());
+    if (start[0] !== 0x89 || start[1] !== 0x50) return false;
+    const head = await headOf(picture);
+    if (!head) return true;
+    const text = new TextDecoder("latin1").decode(head);
+    return ["parameters\0", "gspn_studio\0"].some((name) => text.includes(name));
+  } catch {
+    return true;
+  }
+}
+
+async function takeEither(picture, ontoStart) {
+  if (!picture) return;
+  if (!ontoStart && (await tellsSettings(picture))) take(picture);
+  else studio.startFrom(picture);
+}
+
 async function take(picture) {
   if (!picture) return;
   awaited = null;
+  latest = picture;
   studio.go("studio");
   try {
     trigger("read", await read(picture));
@@ -85,6 +107,7 @@ function paint() {
   const ours = value.stage !== null && value.stage !== undefined && Boolean(value.before);
   find(".drop-reproduce").hidden = !ours;
   find(".drop-undo").hidden = !value.before;
+  find(".drop-start").hidden = !value.before || !latest;
   const waiting = value.check === "wait" ? "" : value.check || "";
   set(find(".drop-check"), waiting || (ours && !value.sha256 ? words.drop_too_large : ""));
   if (value.check && value.check !== "wait") awaited = null;
@@ -124,6 +147,7 @@ file.addEventListener("change", () => {
   file.value = "";
 });
 find(".drop-reproduce").addEventListener("click", reproduce);
+find(".drop-start").addEventListener("click", () => studio.startFrom(latest));
 find(".drop-undo").addEventListener("click", () => trigger("undo", { before: props.value.before }));
 find(".drop-close").addEventListener("click", () => {
   /* Emptied rather than hidden, so that the same words are news again. */
@@ -153,13 +177,13 @@ window.addEventListener("drop", (event) => {
   veil.hidden = true;
   if (!carries(event)) return;
   event.preventDefault();
-  take(event.dataTransfer.files[0]);
+  takeEither(event.dataTransfer.files[0], Boolean(event.target.closest?.(".start")));
 });
 window.addEventListener("paste", (event) => {
   /* Text that also comes as a picture, as from a sheet, is text. */
   if (event.clipboardData?.types.includes("text/plain")) return;
   const picture = [...(event.clipboardData?.files || [])].find((one) => one.type.startsWith("image/"));
-  if (picture) take(picture);
+  if (picture) takeEither(picture, false);
 });
 window.addEventListener("studio:run", check);
 

@@ -100,6 +100,7 @@ function offers(actions) {
 
 function act({ name, detail }) {
   if (name === "compare") window.studio.go("compare", detail);
+  else if (name === "climb") window.studio.act(name, detail);
   else trigger(name, detail);
 }
 
@@ -223,7 +224,7 @@ function paintFrames() {
 
 function paintWords() {
   const now = target();
-  find(".hello").hidden = state.state !== "empty";
+  find(".hello").hidden = state.state !== "empty" || Boolean(now);
   const veil = find(".veil");
   veil.hidden = Boolean(now) || !state.veil;
   set(veil, state.veil || "");

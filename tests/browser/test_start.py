@@ -1,0 +1,77 @@
+"""A picture of the visitor's own is climbed from, and so is a finished stage of a run."""
+
+import base64
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytestmark = pytest.mark.browser
+
+STATE = "document.querySelector('#studio').dataset.state"
+DROP = """([name, base64]) => {
+  const bytes = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
+  const carried = new DataTransfer();
+  carried.items.add(new File([bytes], name, { type: "image/png" }));
+  const how = { dataTransfer: carried, bubbles: true, cancelable: true };
+  document.body.dispatchEvent(new DragEvent("drop", how));
+}"""
+
+
+@pytest.fixture(scope="module")
+def photograph(tmp_path_factory):
+    """Return a file of soft hills, 320 × 240 px, that tells no settings."""
+    y, x = np.mgrid[0:240, 0:320] / 240
+    ridge = 0.5 + 0.1 * np.sin(7 * x) + 0.05 * np.sin(23 * x)
+    ground = np.clip((y - ridge) * 30, 0, 1)[..., None]
+    pixels = (1 - ground) * np.array([150, 180, 220]) + ground * np.array([70, 110, 60])
+    path = tmp_path_factory.mktemp("start") / "photo.png"
+    Image.fromarray(pixels.astype("uint8")).save(path)
+    return path
+
+
+def test_a_dropped_photograph_is_climbed_from_and_agrees_with_the_result(visit, photograph, tmp_path) -> None:
+    page = visit()
+    page.wait_for_selector(".start-open")
+    page.wait_for_selector(".drop-veil", state="attached")
+    page.locator("#field-target label", has_text="512").first.click()
+    page.click("#more button")
+    steps = page.locator("#field-num_inference_steps input[type=number]").first
+    steps.fill("2")
+    steps.press("Tab")
+    page.locator("#field-prompt textarea").fill("green hills by day")
+    page.evaluate(DROP, [photograph.name, base64.b64encode(photograph.read_bytes()).decode()])
+    page.wait_for_selector(".start-card:visible")
+    assert page.inner_text(".start-size") == "320 × 240"
+    page.wait_for_selector("#field-start_strength:visible")
+    # What will be the first stage is shown before anything runs.
+    page.wait_for_function("document.querySelectorAll('.ladder li').length === 2")
+    assert "your picture" in page.inner_text(".ladder li >> nth=0")
+    page.click("#run")
+    page.wait_for_function(f"{STATE} === 'done'")
+    page.wait_for_function("document.querySelectorAll('.ladder .get[download]').length === 2")
+    href = page.locator(".ladder .get").nth(1).get_attribute("href")
+    result = tmp_path / "result.png"
+    result.write_bytes(page.request.get(page.evaluate("h => new URL(h, document.baseURI).href", href)).body())
+    with Image.open(result) as high, Image.open(photograph) as start:
+        low = high.resize((320, 240), Image.Resampling.BOX)
+        error = np.mean((np.asarray(low, float) - np.asarray(start.convert("RGB"), float)) ** 2)
+    assert 10 * np.log10(255**2 / error) > 20
+
+    page.click(".start-remove")
+    page.wait_for_selector(".start-card", state="hidden")
+    page.click(".ladder .stage-menu >> nth=1")
+    page.get_by_role("menuitem", name="Climb from this picture").click()
+    page.wait_for_selector(".start-card:visible")
+    page.wait_for_function("document.querySelector('#field-target input:checked').value === '1024'")
+
+
+def test_a_file_that_is_no_picture_is_refused_where_it_was_asked_for(visit, tmp_path) -> None:
+    page = visit()
+    page.wait_for_selector(".start-open")
+    hostile = tmp_path / "<img src=x onerror=alert(1)>.png"
+    hostile.write_bytes(b"\x89PNG\r\n\x1a\n" + b"\0" * 100)
+    page.set_input_files(".start-file", str(hostile))
+    page.wait_for_selector(".start-told:visible")
+    assert "is no picture that can be read; give a PNG or a JPEG." in page.inner_text(".start-told")
+    assert page.locator(".start-open").is_visible() and page.locator(".start-told img").count() == 0

@@ -1,0 +1,109 @@
+"""The picture that a run starts from: chosen, dropped, pasted or sent from a run; drawn by assets/start.js.
+
+The form holds the picture's reference; the server keeps the picture under it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.utils import get_upload_folder, is_in_or_equal
+
+from gspn_core.errors import BadSetting, GspnError
+from gspn_core.jobs.worker import Jobs
+from gspn_core.pictures import MAX_FILE_BYTES
+from gspn_core.plan import ModelCard
+from gspn_core.settings import start_size
+from ui import words
+from ui.ladder import file_url
+from ui.part import html_part
+
+# What is shown of the form only where a run starts from a picture.
+SHOWN_WITH_PICTURE = ("start_px", "start_strength")
+
+
+def build_start() -> gr.HTML:
+    """Draw the part into the open gradio block."""
+    return html_part("start", start_props(), most_bytes=MAX_FILE_BYTES)
+
+
+def wire_start(parts: dict[str, Any], jobs: Jobs, card: ModelCard) -> None:
+    """Let a picture be handed in, climbed from and let go, and the part follow what the form holds."""
+    quiet = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+    part, reference, target = parts["starting"], parts["start"], parts["target"]
+    with_picture = [parts[name] for name in SHOWN_WITH_PICTURE]
+
+    def take(event: gr.EventData, held: str, at: int) -> list[Any]:
+        return taken(jobs, card, event._data or {}, held, at)
+
+    def climb(event: gr.EventData, held: str, at: int) -> list[Any]:
+        return climbed(jobs, card, event._data or {}, held, at)
+
+    def show_held(held: str) -> list[Any]:
+        return [start_props(jobs, held), *(gr.update(visible=bool(held)) for _ in with_picture)]
+
+    part.take(take, [reference, target], [part, reference, target], **quiet)
+    part.climb(climb, [reference, target], [part, reference, target, parts["prompt"]], **quiet)
+    # Without a picture its other settings mean nothing, and would be refused unseen.
+    part.remove(lambda: [start_props(), "", 0, 0.0], None, [part, reference, *with_picture], **quiet)
+    reference.change(show_held, reference, [part, *with_picture], trigger_mode="always_last", **quiet)
+
+
+def start_props(jobs: Jobs | None = None, reference: str = "", *, error: str = "") -> dict[str, Any]:
+    """Return what the part shows of a reference: a thumb and its size, or why there is none."""
+    shown = {"reference": "", "thumb": None, "size": "", "error": error}
+    if not reference or jobs is None:
+        return shown
+    try:
+        path = jobs.start_proxy(reference)
+        height, width = start_size(reference)
+    except GspnError as refusal:
+        return {**shown, "reference": reference, "error": error or str(refusal)}
+    gone = "" if path else words.START_GONE
+    thumb = file_url(str(path)) if path else None
+    return {"reference": reference, "thumb": thumb, "size": words.size(height, width), "error": error or gone}
+
+
+def taken(jobs: Jobs, card: ModelCard, asked: Mapping[str, Any], held: str, target: int) -> list[Any]:
+    """Return part, reference and target once a file that was sent here is read; a refusal changes nothing."""
+    try:
+        reference = kept_start(jobs, asked, str(asked.get("name") or words.DROP_NAMELESS))
+    except GspnError as refusal:
+        return [start_props(jobs, held, error=str(refusal)), gr.skip(), gr.skip()]
+    # The first stage alone has nothing to climb to.
+    higher = card.targets[1] if target == card.targets[0] and len(card.targets) > 1 else target
+    return [start_props(jobs, reference), reference, higher]
+
+
+def kept_start(jobs: Jobs, sent: Mapping[str, Any], name: str) -> str:
+    """Return the reference of a picture that was sent to gradio's upload folder; the file itself goes.
+
+    sent: its `path` there. Raises GspnError for what is no such file or no picture.
+    """
+    name, path = Path(name).name[:80], Path(str(sent.get("path")))
+    # A path that somebody made up could name any file of this machine.
+    if not is_in_or_equal(path, get_upload_folder()) or not path.is_file():
+        raise BadSetting("start", words.not_whole(name))
+    try:
+        return jobs.take_start(path, name)
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def climbed(jobs: Jobs, card: ModelCard, asked: Mapping[str, Any], held: str, target: int) -> list[Any]:
+    """Return part, reference, a target above it and the prompt, to climb from a run's stage."""
+    job_id, stage = str(asked.get("job")), asked.get("stage")
+    try:
+        reference = jobs.start_from(job_id, stage if isinstance(stage, int) else -1)
+        prompt = str(jobs.view(job_id).settings.get("prompt", ""))
+    except GspnError as refusal:
+        return [start_props(jobs, held, error=str(refusal)), gr.skip(), gr.skip(), gr.skip()]
+    side = math.sqrt(math.prod(start_size(reference)))
+    # A stage's sides are rounded, and its area with them.
+    higher = [px for px in card.targets if px > side * 1.2]
+    above = target if target in higher else (higher or card.targets[-1:])[0]
+    return [start_props(jobs, reference), reference, above, prompt]
