@@ -217,7 +217,7 @@ def make_plan(
     strength = _or_default(settings.upscale_strength, card.upscale_strength)
     resolved = dataclasses.replace(
         settings,
-        start_px=first_px,
+        start_px=first_px if settings.start else 0,
         target=target,
         aspect=aspect,
         mixer=mixer,

@@ -32,7 +32,7 @@ def first_target(settings: Settings, targets: Sequence[int], target: int) -> int
                 f"start_strength is {settings.start_strength:g} and there is no picture to start from; "
                 "give one or set it to 0.",
             )
-        if settings.start_px not in (None, targets[0]):
+        if settings.start_px:
             raise BadSetting(
                 "start_px",
                 f"start_px is {settings.start_px} and there is no picture to start from; give one.",
@@ -52,7 +52,7 @@ def first_target(settings: Settings, targets: Sequence[int], target: int) -> int
             f"choose {targets[1] if len(targets) > 1 else 'another model'}.",
         )
     allowed = below if kept else [*below, target]
-    if settings.start_px is None:
+    if not settings.start_px:
         side = math.sqrt(math.prod(start_size(settings.start)))
         return min(below, key=lambda px: abs(math.log(px / side))) if kept else allowed[0]
     if settings.start_px not in allowed:

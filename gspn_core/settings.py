@@ -67,8 +67,8 @@ class Settings:
 
     start: the picture that the cascade starts from, as `gspn_core.pictures.reference_of` names it by its size
     and its pixels' hash; "" starts from noise. Its aspect takes the place of `aspect`. start_px: the stage,
-    told as a target, at which it comes in; start_strength: share of the timesteps that the model draws of it
-    again there, 0 keeps it as it is.
+    told as a target, at which it comes in, 0 for the nearest to its size. start_strength: share of the
+    timesteps that the model draws of it again there, 0 keeps it as it is.
     target: side in px of the square with the last stage's area; aspect: "width:height".
     guidance_stop: share of a stage's steps after which guidance is off; 1 keeps it on to the end.
     upscale_strength: share of the timesteps that a later stage runs again, in (0, 1].
@@ -113,7 +113,7 @@ class Settings:
     seed: int | None = _ranged(None, 0, MAX_SEED, 1)
     overrides: tuple[Override, ...] = ()
     start: str = ""
-    start_px: int | None = _ranged(None, 64, 16384, 1)
+    start_px: int = _ranged(0, 0, 16384, 1)
     start_strength: float = _ranged(0.0, 0.0, 1.0, 0.01)
 
     def __post_init__(self) -> None:

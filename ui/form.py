@@ -61,7 +61,6 @@ def initial_values(card: ModelCard) -> dict[str, Any]:
         **resolved,
         "prompt": card.examples[0] if card.examples else "",
         SEED: "",
-        "start_px": 0,
         "overrides": "",
     }
 
@@ -137,7 +136,6 @@ def settings_from(values: Sequence[Any]) -> Settings:
     given = dict(zip(FIELD_NAMES, values, strict=True))
     for name in ("prompt", "negative_prompt", START, "overrides"):
         given[name] = given[name] or ""
-    given["start_px"] = given["start_px"] or None
     given[SEED] = _seed_from(given[SEED])
     return Settings.from_dict(given)
 
@@ -152,6 +150,4 @@ def values_of(settings: Mapping[str, Any], card: ModelCard) -> list[Any]:
     """Return what the controls must hold to say `settings` again, in the order of `Form.inputs`."""
     held = {**initial_values(card), **{name: value for name, value in settings.items() if value is not None}}
     held |= {SEED: str(held[SEED]), "overrides": overrides_text(held["overrides"])}
-    if not held[START]:
-        held["start_px"] = 0
     return [held[name] for name in FIELD_NAMES]

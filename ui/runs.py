@@ -258,7 +258,7 @@ class Runs:
         """Return the plan of form values, None where there is none; no prompt changes the stages."""
         prompt = self._card.examples[0] if self._card.examples else words.PLACEHOLDERS["prompt"]
         outlined = {**values, "prompt": prompt, "negative_prompt": "", "seed": None}
-        outlined |= {"start": values["start"] or "", "start_px": values["start_px"] or None}
+        outlined["start"] = values["start"] or ""
         try:
             return self._jobs.plan(Settings.from_dict(outlined))
         except BadSetting:

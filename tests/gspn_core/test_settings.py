@@ -14,7 +14,6 @@ from gspn_core.settings import CHOICES, FIELD_NAMES, RANGES, Override, Settings,
 OPTIONAL = {
     "mixer",
     "target",
-    "start_px",
     "num_inference_steps",
     "guidance_scale",
     "upscale_strength",
