@@ -20,10 +20,11 @@ _INK, _GRID = "#80858c", "#80858c55"
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
-    """One pair of axes: its title with the unit, and the points of each line, all above 0."""
+    """One pair of axes: its title with the unit, the points of each line, all above 0, what goes across."""
 
     title: str
     lines: Mapping[str, Points]
+    across: str = "side of the picture, px"
 
 
 @dataclass(kw_only=True)
@@ -68,7 +69,7 @@ def _draw(drawing: _Drawing, panel: Panel, left: float) -> None:
         drawing.texts.append((x0 - 8, y + 4, f"{10.0**exponent:g}", _INK, "end"))
     for x in xs:
         drawing.texts.append((across(x), y0 + 18, f"{x:g}", _INK, "middle"))
-    drawing.texts.append(((x0 + x1) / 2, y0 + 36, "side of the picture, px", _INK, "middle"))
+    drawing.texts.append(((x0 + x1) / 2, y0 + 36, panel.across, _INK, "middle"))
     named = x0
     for i, (name, line) in enumerate(panel.lines.items()):
         colour = COLOURS[i % len(COLOURS)]

@@ -6,7 +6,6 @@ A mixer for which the model has no trained weights runs with random ones: they c
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ from torch import Tensor
 from gspn_core.attention.gspn_adapter import GSPNAdapter
 from gspn_core.attention.linear_adapter import LinearAdapter
 from gspn_core.attention.registry import use_mixer
+from gspn_core.bench.limits import expected_seconds
 from gspn_core.bench.plot import Panel, write_plot
 from gspn_core.bench.table import Table, median
 from gspn_core.cascade.fused import fused_layers
@@ -31,8 +31,6 @@ MIXERS = ("attention", "neighborhood", "linear", "gspn")
 _ADAPTERS = {"gspn": GSPNAdapter, "linear": LinearAdapter}
 _RANDOM = {"sdxl-random": "full", "small-random": "small"}
 _FACTOR = 8
-# Time grows with the fourth power of the side where attention is all that counts.
-_LARGEST_POWER = 4.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,7 +65,7 @@ def measure(arguments: argparse.Namespace) -> list[Table]:
         seconds[mixer], memory[mixer] = [], []
         with fused_layers(unet), _mixed(unet, mixer):
             for side in sorted(arguments.sides):
-                if _expected(seconds[mixer], side) > arguments.limit_seconds:
+                if expected_seconds(seconds[mixer], side) > arguments.limit_seconds:
                     table.notes.append(f"{mixer} at {side} px would take too long and was left out.")
                     break
                 times, peak = _time(_call(unet, side), arguments.repeats, device)
@@ -140,15 +138,3 @@ def _time(call: Callable[[], Tensor], repeats: int, device: torch.device) -> tup
         return times[1:], meter.sample().peak_bytes
     finally:
         meter.stop()
-
-
-def _expected(measured: list[tuple[float, float]], side: int) -> float:
-    """Return the seconds of the next side at worst, growing as before: by the side's square at the least."""
-    if not measured:
-        return 0.0
-    last, seconds = measured[-1]
-    power = _LARGEST_POWER
-    if len(measured) > 1:
-        before, fewer = measured[-2]
-        power = math.log(max(seconds / fewer, 1.0)) / math.log(last / before)
-    return seconds * (side / last) ** min(max(power, 2.0), _LARGEST_POWER)

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 import gspn_core.bench.__main__ as command
-from gspn_core.bench import against, cascade, unet
+from gspn_core.bench import against, cascade, mixer, unet
 from gspn_core.bench.__main__ import BENCHES
 from gspn_core.bench.plot import HEIGHT, WIDTH
 from gspn_core.errors import GspnError
@@ -108,3 +108,52 @@ def test_a_side_that_would_take_too_long_is_left_out_and_named(capsys):
     sizes = ["--model", "small-random", "--device", "cpu", "--sides", "64", "512", "--repeats", "1"]
     assert command.main(["unet", *sizes, "--mixers", "attention", "--limit-seconds", "1e-6"]) == 0
     assert "attention at 512 px would take too long and was left out." in capsys.readouterr().out
+
+
+def test_the_mixers_table_has_every_form_by_side_and_shape_with_its_ratio_to_attention(capsys, tmp_path):
+    sizes = ["--device", "cpu", "--dtype", "float32", "--sides", "8", "4", "--repeats", "1"]
+    assert command.main(["mixer", *sizes, "--plot", str(tmp_path / "mixer")]) == 0
+    out = capsys.readouterr().out
+    for shape in mixer.SHAPES:
+        part = out.split(f"One layer of {shape}")[1].split("Medians;")[0]
+        rows = [line.strip("| ").split(" | ") for line in part.splitlines() if line.startswith("| ")][2:]
+        found = [(int(row[0]), row[1]) for row in rows]
+        assert found == [(side, name) for side in (4, 8) for name in mixer.MIXERS]
+        for row in rows:
+            side, name, ms, _, faster, extra, smaller = row
+            whole = next(other for other in rows if other[:2] == [side, "attention"])
+            assert float(faster) == pytest.approx(float(whole[2]) / float(ms), rel=0.02)
+            assert float(smaller) == pytest.approx(float(whole[5]) / float(extra), rel=0.02)
+    drawn = ElementTree.fromstring((tmp_path / "mixer.svg").read_text())
+    texts = [element.text for element in drawn.iter() if element.tag.endswith("text")]
+    assert texts.count("side of the map, tokens") == 2 * len(mixer.SHAPES)
+
+
+def test_the_forms_of_a_layer_are_what_a_unet_runs():
+    shape = mixer.Shape(channels=32, heads=4, trained_side=8)
+    forms = mixer.make_forms(shape, torch.device("cpu"), torch.float32)
+    tokens = torch.randn(1, 64, 32, generator=torch.Generator().manual_seed(3))
+    with torch.inference_mode():
+        made = {name: form(tokens, (8, 8)) for name, form in forms.items()}
+    # At the size that it was trained at, a neighbourhood is the whole map.
+    torch.testing.assert_close(made["neighborhood"], made["attention"])
+    others = ("linear", "gspn")
+    assert all(made[name].shape == tokens.shape and made[name].isfinite().all() for name in others)
+    assert not any(torch.allclose(made[name], made["attention"], atol=1e-3) for name in others)
+
+
+def test_a_map_too_large_for_the_memory_is_left_out_and_named(monkeypatch, capsys):
+    monkeypatch.setattr(mixer, "free_host_bytes", lambda: 100_000)
+    sizes = ["--device", "cpu", "--sides", "4", "64", "--repeats", "1", "--shapes", "world"]
+    sizes += ["--limit-seconds", "1e9"]
+    assert command.main(["mixer", *sizes, "--mixers", "linear"]) == 0
+    out = capsys.readouterr().out
+    assert "linear at 64² tokens would not fit into the memory and was left out." in out
+    assert "| 64 | linear |" not in out
+
+
+def test_a_quick_look_at_the_mixers_is_two_sides_and_one_run(monkeypatch, capsys):
+    monkeypatch.setattr(mixer, "SHAPES", {"world": mixer.Shape(channels=16, heads=2, trained_side=8)})
+    assert command.main(["mixer", "--quick", "--device", "cpu", "--mixers", "gspn", "--shapes", "world"]) == 0
+    rows = [line for line in capsys.readouterr().out.splitlines() if "| gspn |" in line]
+    assert [row.split(" | ")[0].strip("| ") for row in rows] == ["32", "64"]
