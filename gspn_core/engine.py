@@ -9,6 +9,7 @@ from functools import cached_property
 import torch
 from PIL.Image import Image
 
+from gspn_core.cascade.all_mixers import with_all_mixers
 from gspn_core.cascade.calibrate import calibrate
 from gspn_core.cascade.cascade import run_cascade
 from gspn_core.cascade.conditioning import truncation_notice
@@ -139,6 +140,23 @@ class Engine:
                 yield measured
         finally:
             give_back(self.model.device)
+            self._machine = self._read_machine()
+
+    @torch.inference_mode()
+    def measure_mixers(
+        self, should_stop: Callable[[], bool] = lambda: False, *, limit_seconds: float = 3.0
+    ) -> Iterator[Calibrated]:
+        """Measure like `calibrate`, with those mixers too for which the model has no trained weights.
+
+        What is only there for the measurement is not counted in its peak_bytes.
+        """
+        model, extra_bytes = with_all_mixers(self.model)
+        try:
+            for measured in calibrate(model, should_stop, limit_seconds=limit_seconds):
+                yield dataclasses.replace(measured, peak_bytes=max(0, measured.peak_bytes - extra_bytes))
+        finally:
+            del model
+            give_back(self.model.pipeline.device)
             self._machine = self._read_machine()
 
     def _learn(self, pace: Pace | None) -> None:

@@ -9,8 +9,8 @@ import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,9 @@ from gspn_core.settings import Settings
 
 Run = Callable[..., Generator[Event, None, None]]
 
+# Told of each finished stage that was measured: what was planned, what it took, and its pace.
+Learned = Callable[[StagePlan, StageView, Rate], None]
+
 _KEPT_IN_MEMORY = 100
 _log = logging.getLogger(__name__)
 
@@ -44,7 +47,7 @@ class Jobs:
     the first stages, where an earlier run has made them. plan: what `submit` refuses bad settings with.
     folder: where pictures go. keep_bytes: the oldest jobs beyond it are removed, never a waiting one nor a
     favourite. view_seconds: a follower gets views no closer to each other than this, and the more of them
-    there are, the further apart.
+    there are, the further apart. learned: told of every stage that taught something of the machine's pace.
 
     A visitor's token (see `gspn_core.jobs.archive`) is called `visitor`; "" is nobody in particular.
     """
@@ -58,6 +61,7 @@ class Jobs:
         max_queued: int = 20,
         keep_bytes: int = 20 * 2**30,
         view_seconds: float = 0.1,
+        learned: Learned = lambda *_: None,
     ) -> None:
         self.plan = plan
         self._run = run
@@ -74,6 +78,7 @@ class Jobs:
         self._max_queued = max_queued
         self._keep_bytes = keep_bytes
         self._view_seconds = view_seconds
+        self._learned = learned
         self._jobs: dict[str, LiveJob] = {}
         self._queue: deque[LiveJob] = deque()
         self._rates: dict[RateKey, Rate] = {}
@@ -81,6 +86,8 @@ class Jobs:
         # followers, and the queue's thread wakes for the queue alone.
         self._lock = threading.RLock()
         self._queued = threading.Condition(self._lock)
+        # Held for a run's length; what else works on the device takes it between runs.
+        self._device = threading.Lock()
         self._thread: threading.Thread | None = None
         self._closed = False
 
@@ -94,6 +101,16 @@ class Jobs:
         """Tell whether a run waits or goes on."""
         with self._lock:
             return any(not job.settled for job in self._jobs.values())
+
+    @contextmanager
+    def device(self) -> Iterator[None]:
+        """Have the device for the length of a `with` block, runs wait for its end; raise Busy beside one."""
+        if not self._device.acquire(blocking=False):
+            raise Busy("A run has the device; try again when it is over.")
+        try:
+            yield
+        finally:
+            self._device.release()
 
     def claim(self) -> None:
         """Keep other servers off the folder until `close`; raise GspnError where one has it already."""
@@ -332,11 +349,16 @@ class Jobs:
                 self._queued.wait_for(lambda: self._queue or self._closed)
                 if self._closed:
                     return
-                job = self._queue.popleft()
-                job.began = time.monotonic()
-                self._change(job, QueueMoved(position=0))
-                self._move_queue()
-            end = job.context.run(self._attempt, job)
+            with self._device:
+                with self._lock:
+                    if not self._queue:
+                        # The run that was waited for was stopped in the meantime.
+                        continue
+                    job = self._queue.popleft()
+                    job.began = time.monotonic()
+                    self._change(job, QueueMoved(position=0))
+                    self._move_queue()
+                end = job.context.run(self._attempt, job)
             if end is not None:
                 self._change(job, end)
             self._recorder.when_written(job, self._close_job)
@@ -392,6 +414,7 @@ class Jobs:
             key = (job.plan.model, job.plan.stages[index].settings.mixer, stage.height, stage.width)
             with self._lock:
                 self._rates[key] = rate
+            self._learned(job.plan.stages[index], stage, rate)
 
     def _close_job(self, job: LiveJob) -> None:
         """Write the last of a run that has ended, and let the oldest runs go."""
