@@ -28,7 +28,9 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 from gspn_core.errors import GspnError, ModelUnavailable, Stopped
-from gspn_core.events import Event, ModelProgress, StepWeights
+from gspn_core.events import Calibrated, Event, ModelProgress, StepWeights
+from gspn_core.jobs.measured import Measured
+from gspn_core.jobs.measuring import Measuring
 from gspn_core.jobs.studies import Studies
 from gspn_core.jobs.worker import Jobs
 from gspn_core.models.catalog import WORLD, Extras, find_card
@@ -36,7 +38,7 @@ from gspn_core.models.options import add_model_options, extras_of
 from gspn_core.models.shelf import Shelf
 from gspn_core.plan import CascadePlan, ModelCard, StagePlan, make_plan
 from gspn_core.runtime.lent import run_on_lent
-from gspn_core.settings import Settings
+from gspn_core.settings import CHOICES, Settings
 from ui import words
 from ui.page import build_page, launch_arguments
 
@@ -115,6 +117,12 @@ class LateEngine:
         if self.error is not None:
             raise self.error
         yield from self._run(settings, should_stop, **options)
+
+    def measure_mixers(self, should_stop: Callable[[], bool]) -> Iterator[Calibrated]:
+        """Yield what stages cost here with every mixer; raise ModelUnavailable before the model is there."""
+        if self._engine is None:
+            raise self.error or ModelUnavailable("The model is still being read; measure when it is there.")
+        yield from self._engine.measure_mixers(should_stop)
 
     def read(self) -> None:
         """Read the model and return when it is there or has failed to be."""
@@ -287,12 +295,22 @@ def _serve_model(
 ) -> tuple[int, str | None]:
     """Serve one model until interrupted or until another is chosen; return the exit code and that other."""
     engine = LateEngine(card, lambda told: load(arguments, told), lend=lend)
+    # Files and mathematics that changed are another model's pace.
+    measured = Measured(arguments.jobs, model=f"{card.name} {card.fingerprint}", machine=engine.machine)
     jobs = Jobs(
         engine.run,
         arguments.jobs,
         plan=engine.plan,
         max_queued=arguments.max_queued,
         keep_bytes=int(arguments.quota_gb * 1e9),
+        learned=measured.take_stage,
+    )
+    measuring = Measuring(
+        jobs,
+        measured,
+        # A GPU that is lent for one call has no time for it.
+        engine.measure_mixers if lend is None else None,
+        pieces=len(CHOICES["mixer"]) * len(card.targets),
     )
     engine.planned_seconds = lambda settings: planned_seconds(jobs, engine, settings)
     try:
@@ -320,6 +338,7 @@ def _serve_model(
         reading=lambda: engine.progress,
         trouble=lambda: trouble if engine.error is None else str(engine.error),
         shelf=shelf,
+        measuring=measuring,
         in_space=bool(os.environ.get("SPACE_ID")),
     )
     try:
@@ -330,6 +349,7 @@ def _serve_model(
     finally:
         page.close(verbose=False)
         studies.close()
+        measuring.close()
         jobs.close()
         engine.drop()
         gc.collect()

@@ -10,6 +10,7 @@ import gradio as gr
 from starlette.middleware import Middleware
 
 from gspn_core.events import ModelProgress
+from gspn_core.jobs.measuring import Measuring
 from gspn_core.jobs.studies import Studies
 from gspn_core.jobs.worker import Jobs
 from gspn_core.pictures import MAX_FILE_BYTES
@@ -25,6 +26,7 @@ from ui.drop import build_drop, wire_drop
 from ui.form import Form, build_form, initial_values, next_example
 from ui.history import build_history, wire_history
 from ui.lab import build_lab, wire_lab
+from ui.measured import build_measured, wire_measured
 from ui.models import Shelf, model_choices, wire_models
 from ui.part import html_part, style_sheets
 from ui.runs import Patch, Runs, notice
@@ -74,14 +76,15 @@ def build_page(
     reading: Callable[[], ModelProgress | None] = lambda: None,
     trouble: Callable[[], str] = lambda: "",
     shelf: Shelf | None = None,
+    measuring: Measuring | None = None,
     in_space: bool = False,
 ) -> gr.Blocks:
     """Return the page of a model's runs.
 
     weights: returns what each step of each stage would mix; machine: in a few words what the model runs on;
     both return None while it is still being read, and reading tells how far that is. trouble: what is wrong
-    with the model; shelf: the models that may take its place. in_space: on a Hugging Face Space, which
-    visitors may duplicate on hardware of their own.
+    with the model; shelf: the models that may take its place; measuring: what stages cost here. in_space: on
+    a Hugging Face Space, which visitors may duplicate on hardware of their own.
     """
     runs = Runs(jobs, card, machine=machine, reading=reading, trouble=trouble)
     with gr.Blocks(title=words.TITLE, analytics_enabled=False, fill_width=True) as page:
@@ -108,6 +111,7 @@ def build_page(
                     parts["drop"] = build_drop()
                     parts["curves"] = build_curves()
                     parts["crops"] = build_crops(card)
+                    parts["measured"] = build_measured()
                 with gr.Column(elem_id="actions"):
                     parts["notice"] = html_part("notice", notice())
                     parts["ahead"] = html_part("ahead", {"text": ""})
@@ -139,6 +143,7 @@ def build_page(
         wire_drop(parts, form, jobs, card)
         wire_start(parts, jobs, card)
         wire_curves(parts, form, card, weights)
+        wire_measured(parts, measuring, card)
         wire_api(jobs, _FOLLOWING)
         wire_lab(parts, form, studies, jobs, card, _FOLLOWING)
         for _, wire in PLACES.values():

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 from gspn_core.events import MemoryKind, ModelProgress
@@ -290,6 +291,21 @@ _LAB: Mapping[str, str] = MappingProxyType(
     }
 )
 
+_MEASURED: Mapping[str, str] = MappingProxyType(
+    {
+        "measured_title": "Time and memory by size",
+        "measured_kinds": "What is drawn",
+        "measured_seconds": "Time",
+        "measured_memory": "Memory",
+        "measured_seconds_long": "Time of one UNet call on the guidance pair, by the picture's side in px",
+        "measured_memory_long": "Highest memory of a stage, by the picture's side in px",
+        "measured_empty": "Every run adds what its stages took; a short measurement compares all mixers.",
+        "measured_table": "The figures",
+        "measured_begin": "Measure",
+        "measured_end": "Stop",
+    }
+)
+
 SCREEN: Mapping[str, str] = MappingProxyType(
     {
         "viewer": "Picture",
@@ -355,6 +371,7 @@ SCREEN: Mapping[str, str] = MappingProxyType(
         **_LAB,
         **_DROP,
         **_START,
+        **_MEASURED,
     }
 )
 
@@ -370,6 +387,7 @@ ROWS: Mapping[str, str] = MappingProxyType(
     }
 )
 
+MEASURED_RANDOM = "Mixers without weights for this model are measured with random ones, which cost the same."
 LAB_TIME_UNKNOWN = "the time is known once these sizes have run"
 LAB_HINT_TEXTS = "One text a line."
 LAB_HINT_NUMBERS = "0.2, 0.4 or 0.2..0.6 by 0.1 or 5 from 0.2 to 0.6"
@@ -520,6 +538,40 @@ def memory_label(kind: MemoryKind | None) -> str:
 def peak_of(count: int) -> str:
     """Return the highest memory of a run, for the line that marks it."""
     return f"peak {bytes_(count)}"
+
+
+def call_seconds(value: float) -> str:
+    """Return the duration of a short piece of work, as "4 ms", "320 ms" or "1.3 s"."""
+    return f"{value * 1e3:.2g} ms" if value < 0.0995 else f"{value:.2g} s" if value < 9.95 else seconds(value)
+
+
+def call_unit(largest: float) -> tuple[str, Callable[[float], str]]:
+    """Return the unit in which durations up to `largest` seconds stand in a table, and how each is said."""
+    if largest < 10:
+        return "ms", lambda value: f"{value * 1e3:.0f}"
+    return "s", lambda value: f"{value:.1f}"
+
+
+def memory_unit(largest: float) -> tuple[str, Callable[[float], str]]:
+    """Return the unit in which memory of up to `largest` bytes stands in a table, and how each is said."""
+    digits = 2 if largest < 10e9 else 1
+    return "GB", lambda value: f"{value / 1e9:.{digits}f}"
+
+
+def measured_ratio(side_px: int, ratio: float) -> str:
+    """Return how many times as long attention takes as GSPN at a size."""
+    return f"At {side_px} px a UNet call with attention takes {ratio:.2g} times as long as with GSPN."
+
+
+def measured_where(machine: str, first: datetime.date, last: datetime.date) -> str:
+    """Return on what and when it was measured."""
+    days = sorted({first, last})
+    return f"Measured on {machine}, {' to '.join(f'{day.day} {day:%b %Y}' for day in days)}."
+
+
+def measured_progress(done: int, side_px: int | None) -> str:
+    """Return how far a measurement is."""
+    return "measuring …" if side_px is None else f"{done} measured, up to {side_px} px"
 
 
 def weight_range(top: float) -> str:

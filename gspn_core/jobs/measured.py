@@ -101,7 +101,7 @@ class Measured:
 
     def _take(self, **values: Any) -> None:
         machine = self._machine()
-        if machine is None or values["call_seconds"] <= 0:
+        if not machine or values["call_seconds"] <= 0:
             return
         point = Point(model=self._model, machine=machine, when=time.time(), **values)
         with self._lock:
