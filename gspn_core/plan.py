@@ -21,7 +21,7 @@ from gspn_core.plan_start import climbed_aspect, first_target
 from gspn_core.settings import MAX_SEED, OVERRIDABLE, STARTING, Mixer, Override, Settings, aspect_ratio
 
 # To be raised by whoever changes what the same settings draw: the sampling loop, a mixer, the scan, a blur.
-MATHS_VERSION = 2
+MATHS_VERSION = 3
 
 # Settings that a stage's own record says already or that say nothing of one stage, and those of later stages.
 _IN_THE_STAGE = frozenset(

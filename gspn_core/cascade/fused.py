@@ -1,9 +1,10 @@
-"""The UNet's layers on a CPU with bfloat16 instructions, joined so that a map is read and written less often.
+"""The UNet's layers on a CPU, joined and laid out so that a map is read and written less often.
 
-oneDNN can add a residual, multiply by a gate or take a GELU while a convolution's or a projection's results
-are still in registers; diffusers' layers do each in a pass of its own. The same formulas, rounded less often.
-Knows diffusers' residual blocks, feed-forwards and cross-attentions; any other layer, and any with an option
-that these lack, is left alone.
+With bfloat16 instructions oneDNN can add a bias or a residual, multiply by a gate or take a GELU while a
+convolution's or a projection's results are still in registers; diffusers' layers do each in a pass of its
+own. The same formulas, rounded less often. And a map whose channels lie last need not be copied for the next
+convolution. Knows diffusers' residual blocks, transformers, feed-forwards, cross-attentions and torch's
+projections; any other layer, and any with an option that these lack, is left alone.
 """
 
 from __future__ import annotations
@@ -17,11 +18,14 @@ from diffusers.models.activations import GEGLU
 from diffusers.models.attention import FeedForward
 from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 from diffusers.models.resnet import ResnetBlock2D
+from diffusers.models.transformers.transformer_2d import Transformer2DModel
 from torch import Tensor, nn
 from torch.nn import functional
 
 from gspn_core.attention.full_weight import is_kept_whole
 
+# A method of diffusers' Transformer2DModel: the last projection, and the tokens as a map again.
+_LAST_PART = "_get_output_for_continuous_inputs"
 # Keys are padded to a multiple of this many: whole rows of the matrix unit's tiles.
 _KEY_UNIT = 16
 
@@ -30,17 +34,31 @@ _KEY_UNIT = 16
 def fused_layers(unet: nn.Module) -> Iterator[None]:
     """Run the `with` block with joined layers where they are known to help; leave the UNet as it was found.
 
-    They are used in inference, in bfloat16 on a CPU whose torch has oneDNN's joined operations.
+    They are used in inference, in bfloat16 on a CPU whose torch has oneDNN's joined operations. On any CPU
+    maps keep their channels last through the transformers.
     """
-    joined = {module: _forward_of(module) for module in unet.modules()} if _helps(unet) else {}
-    changed = [module for module, forward in joined.items() if forward is not None]
+    changed: list[tuple[nn.Module, str]] = []
     try:
-        for module in changed:
-            module.forward = partial(joined[module], module)
+        for module, name, function in _replacements(unet):
+            setattr(module, name, partial(function, module))
+            changed.append((module, name))
         yield
     finally:
-        for module in changed:
-            del module.forward
+        for module, name in changed:
+            delattr(module, name)
+
+
+def _replacements(unet: nn.Module) -> Iterator[tuple[nn.Module, str, Callable[..., Tensor]]]:
+    """Yield the modules that run another way here: each with the name of a method and what stands for it."""
+    on_cpu, joined = next(unet.parameters()).device.type == "cpu", _helps(unet)
+    for module in list(unet.modules()):
+        if on_cpu and isinstance(module, Transformer2DModel) and _LAST_PART not in vars(module):
+            if module.is_input_continuous and module.use_linear_projection:
+                yield module, _LAST_PART, _with_channels_last
+            continue
+        forward = _forward_of(module) if joined else None
+        if forward is not None:
+            yield module, "forward", forward
 
 
 def _helps(unet: nn.Module) -> bool:
@@ -71,12 +89,38 @@ def _forward_of(module: nn.Module) -> Callable[..., Tensor] | None:
         plain = plain and gate.proj.bias is not None and all(isinstance(m, nn.Dropout) for m in middle)
         plain = plain and is_kept_whole(gate.proj) and is_kept_whole(last)
         return _feed_forward if plain else None
+    if type(module) is nn.Linear:
+        plain = module.bias is not None and is_kept_whole(module) and module.weight.dtype == torch.bfloat16
+        return _linear if plain else None
     if isinstance(module, Attention):
         plain = type(module.processor) is AttnProcessor2_0 and module.is_cross_attention
         plain = plain and module.norm_q is None and module.group_norm is None and module.spatial_norm is None
         plain = plain and not module.norm_cross and not module.residual_connection
         return _cross_attention if plain and module.rescale_output_factor == 1.0 else None
     return None
+
+
+def _with_channels_last(
+    module: Transformer2DModel,
+    hidden_states: Tensor,
+    residual: Tensor,
+    batch_size: int,
+    height: int,
+    width: int,
+    inner_dim: int,
+) -> Tensor:
+    """Return residual + W_out·tokens, (B, C, H, W), the tokens' memory being the map's with channels last.
+
+    diffusers copies it into a map without; the sum then is one too, and so is all that follows up to the next
+    convolution, which copies it back.
+    """
+    tokens = module.proj_out(hidden_states)
+    return tokens.reshape(batch_size, height, width, inner_dim).permute(0, 3, 1, 2) + residual
+
+
+def _linear(layer: nn.Linear, tokens: Tensor) -> Tensor:
+    """Return tokens (…, C) times W plus the bias, added in oneDNN's own pass: no copy of it per token."""
+    return torch.ops.mkldnn._linear_pointwise(tokens, layer.weight, layer.bias, "none", [], "")
 
 
 def _residual_block(block: ResnetBlock2D, input_tensor: Tensor, temb: Tensor, *_: object) -> Tensor:

@@ -57,7 +57,11 @@ def merge(
     """Add share·h to y (B, C, H, W), h being the scan of x with what `merge_line_scan` makes of gate."""
     kept = _kept(y.dtype)
     total = y.to(kept)
-    _scan(total, share.to(kept), *(t.to(kept) for t in (x, gate, logits)), direction, chunk_size, gating)
+    tensors = total, *(t.to(kept) for t in (share, x, gate, logits))
+    # Parts of one projection lie whole within a sample: read sample by sample they need not be copied.
+    whole = all(tensor.is_contiguous() for tensor in tensors)
+    for sample in [tensors] if whole else zip(*(t.split(1) for t in tensors), strict=True):
+        _scan(*sample, direction, chunk_size, gating)
     if total is not y:
         y.copy_(total)
 

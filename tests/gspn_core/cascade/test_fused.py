@@ -1,13 +1,16 @@
 """The joined layers are the layers that they stand for, in real diffusers classes."""
 
 import copy
+import math
 
 import pytest
 import torch
 from diffusers.models.attention import FeedForward
 from diffusers.models.attention_processor import Attention
 from diffusers.models.resnet import ResnetBlock2D
+from diffusers.models.transformers.transformer_2d import Transformer2DModel
 from torch import nn
+from torch.profiler import ProfilerActivity, profile
 
 from gspn_core.cascade.fused import fused_layers
 from gspn_core.cascade.guidance import dilated_convolutions
@@ -22,7 +25,23 @@ def _residual(channels_out):
     return block, (torch.randn(2, 32, 20, 12), torch.randn(2, 24))
 
 
+def _transformer():
+    block = Transformer2DModel(
+        2, 16, in_channels=32, cross_attention_dim=40, norm_num_groups=8, use_linear_projection=True
+    )
+    return block, (torch.randn(2, 32, 20, 12).contiguous(memory_format=torch.channels_last),)
+
+
+def _copied(call):
+    """Return how many numbers a call copies from one place of the memory to another."""
+    with profile(activities=[ProfilerActivity.CPU], record_shapes=True) as told:
+        call()
+    copies = [event.input_shapes[0] for event in told.events() if event.name == "aten::copy_"]
+    return sum(math.prod(shape) for shape in copies)
+
+
 LAYERS = {
+    "projection": lambda: (nn.Linear(32, 48), (torch.randn(2, 70, 32),)),
     "residual block": lambda: _residual(32),
     "residual block with a shortcut": lambda: _residual(48),
     "feed-forward": lambda: (FeedForward(32, activation_fn="geglu"), (torch.randn(2, 70, 32),)),
@@ -107,3 +126,43 @@ def test_a_layer_with_an_option_that_is_not_known_is_left_alone():
     unit = FeedForward(16, activation_fn="gelu").to(torch.bfloat16).eval()
     with fused_layers(unit):
         assert "forward" not in vars(unit)
+
+
+@torch.inference_mode()
+def test_a_map_keeps_its_channels_last_through_a_transformer_with_the_same_numbers():
+    torch.manual_seed(0)
+    block, (sample,) = _transformer()
+    block.eval()
+    text = torch.randn(2, 7, 40)
+    plain = block(sample, encoder_hidden_states=text).sample
+    with fused_layers(block):
+        kept = block(sample, encoder_hidden_states=text).sample
+        copied = _copied(lambda: block(sample, encoder_hidden_states=text))
+    assert not plain.is_contiguous(memory_format=torch.channels_last)
+    assert kept.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(kept, plain)
+    assert sum("_get_output" in name for name in vars(block)) == 0
+    assert copied < _copied(lambda: block(sample, encoder_hidden_states=text))
+
+
+@needs_bfloat16
+@torch.inference_mode()
+def test_a_whole_call_copies_hardly_a_map(tiny_pipeline, tiny_conditioning):
+    unet = copy.deepcopy(tiny_pipeline.unet).to(torch.bfloat16, memory_format=torch.channels_last)
+    text = tiny_conditioning
+
+    def call():
+        unet(
+            torch.randn(2, 4, 32, 32).bfloat16(),
+            torch.tensor(300.0),
+            encoder_hidden_states=text.prompt_embeds.bfloat16(),
+            added_cond_kwargs={
+                "text_embeds": text.pooled_prompt_embeds.bfloat16(),
+                "time_ids": text.add_time_ids.bfloat16(),
+            },
+        )
+
+    before = _copied(call)
+    with fused_layers(unet):
+        call()
+        assert _copied(call) < before / 3

@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from torch.profiler import ProfilerActivity, profile
 
 from gspn_core.ops import merge_line_scan
 from gspn_core.ops.line_scan import DIRECTIONS, GATINGS
@@ -69,3 +70,18 @@ def test_bfloat16_states_round_to_the_nearest_and_keep_what_is_not_a_number(dire
     got = merge_line_scan(zero, one, x, gate, logits, **options)
     assert torch.equal(got.nan_to_num(nan=7.0), (x.float() * gate.float()).bfloat16().nan_to_num(nan=7.0))
     assert got[..., 2, 3].isnan()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_parts_of_one_projection_are_read_where_they_lie(dtype):
+    options = {"direction": "left", "gating": "convex", "backend": "cpu"}
+    y, share, x, gate, logits = make_inputs((2, 4, 20, 24), sets=2, dtype=dtype)
+    whole = torch.cat([logits.flatten(1, 2), gate, share], 1).flatten(2)
+    parts = [part.unflatten(2, (20, 24)) for part in whole.split((6, 4, 4), 1)]
+    assert not any(part.is_contiguous() for part in parts)
+    wanted = merge_line_scan(y.clone(), share, x, gate, logits, **options)
+    merged = y.clone()
+    with profile(activities=[ProfilerActivity.CPU]) as told:
+        merge_line_scan(merged, parts[2], x, parts[1], parts[0].unflatten(1, (2, 3)), **options)
+    assert torch.equal(merged, wanted)
+    assert not any(event.name in ("aten::copy_", "aten::clone") for event in told.events())
