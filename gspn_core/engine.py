@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 
 import torch
@@ -21,10 +22,12 @@ from gspn_core.cascade.stage import stage_weights
 from gspn_core.errors import OutOfMemory
 from gspn_core.events import Calibrated, Event, StepWeights
 from gspn_core.pictures import check_start
-from gspn_core.plan import CascadePlan, Size, StagePlan, check_fits, make_plan, pair_calls
-from gspn_core.plan_fit import Machine, Pace
+from gspn_core.plan import CascadePlan, Size, StagePlan, check_fits, make_plan, pair_calls, work_of
+from gspn_core.plan_fit import Choices, Machine, Pace, predict
+from gspn_core.runtime.device import machine_signature
 from gspn_core.runtime.machine import give_back, read_machine
 from gspn_core.runtime.placement import bytes_on_host
+from gspn_core.runtime.version import code_version
 from gspn_core.settings import Mixer, Settings
 
 
@@ -44,7 +47,7 @@ class Engine:
         """Return what plans are made for, with all that was measured on it; None for a model of no shapes."""
         if self._machine is None:
             return None
-        return dataclasses.replace(self._machine, paces=tuple(self._paces.values()))
+        return dataclasses.replace(self._machine, paces=self.paces)
 
     def plan(self, settings: Settings) -> CascadePlan:
         """Return what a run of these settings would do; raise BadSetting with the reason if it cannot."""
@@ -123,11 +126,18 @@ class Engine:
     ) -> Iterator[Calibrated]:
         """Measure what stages cost here, the small ones first; see `cascade.calibrate`.
 
-        It must not go on beside a run. `should_stop` is asked before each piece of work, and none is begun
-        that is expected to take longer than limit_seconds.
+        It must not go on beside a run. What was measured before is left out; `should_stop` is asked many
+        times a second, and nothing is begun that is expected to take longer than limit_seconds.
         """
+        measured_now = calibrate(
+            self.model,
+            should_stop,
+            limit_seconds=limit_seconds,
+            known=dict(self._paces),
+            fits=self._has_room,
+        )
         try:
-            for measured in calibrate(self.model, should_stop, limit_seconds=limit_seconds):
+            for measured in measured_now:
                 pace = Pace(
                     mixer=measured.mixer,
                     height=measured.size.height,
@@ -158,6 +168,31 @@ class Engine:
             del model
             give_back(self.model.pipeline.device)
             self._machine = self._read_machine()
+
+    @property
+    def paces(self) -> tuple[Pace, ...]:
+        """Return all that was measured of this machine, by `calibrate`, in runs, or before (`take_paces`)."""
+        return tuple(self._paces.values())
+
+    def take_paces(self, paces: Iterable[Pace]) -> None:
+        """Take what was measured earlier under the same `pace_key`."""
+        for pace in paces:
+            self._learn(pace)
+
+    @property
+    def pace_key(self) -> str:
+        """Return what a pace depends on, in one word: model, machine, threads, dtype and code."""
+        card, unet = self.model.card, self.model.pipeline.unet
+        told = card.name, card.fingerprint, unet.dtype, machine_signature(unet.device), code_version()
+        return hashlib.sha256(repr(told).encode()).hexdigest()[:24]
+
+    def _has_room(self, stage: StagePlan, mixer: Mixer) -> bool:
+        """Tell whether a stage has the memory for its fastest way; where nobody knows, it is tried."""
+        machine, shapes = self._machine, self.model.card.shapes
+        if machine is None:
+            return True
+        work = dataclasses.replace(work_of(stage), mixer=mixer)
+        return predict(work, Choices(), shapes, machine).peak_bytes <= machine.budget_bytes
 
     def _learn(self, pace: Pace | None) -> None:
         if pace is not None:

@@ -7,12 +7,11 @@ import platform
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from gspn_core.runtime.device import describe_machine, pick_device, usable_cores
+from gspn_core.runtime.device import describe_machine, pick_device, processor, usable_cores
 
 
 @dataclass(kw_only=True)
@@ -50,15 +49,6 @@ def machine_line() -> str:
     device = pick_device()
     name = describe_machine(device)
     if device.type == "cpu":
-        name = f"{_processor()}, {usable_cores()} cores, {torch.get_num_threads()} threads"
+        name = f"{processor()}, {usable_cores()} cores, {torch.get_num_threads()} threads"
     today = datetime.datetime.now(tz=datetime.timezone.utc).date().isoformat()
     return f"{name}; Python {platform.python_version()}, torch {torch.__version__}; {today}"
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        for line in info.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import platform
+from pathlib import Path
 
 import psutil
 import torch
@@ -60,3 +62,19 @@ def describe_machine(device: torch.device) -> str:
         return f"{torch.cuda.get_device_name(device)}, {total_bytes(device) / 1e9:.0f} GB"
     cores = usable_cores()
     return f"CPU, {cores} core{'s' if cores != 1 else ''}"
+
+
+def machine_signature(device: torch.device) -> str:
+    """Return what tells machines of different pace apart: the processor or GPU, and its threads."""
+    name = describe_machine(device)
+    return name if device.type == "cuda" else f"{processor()}, {name}, {torch.get_num_threads()} threads"
+
+
+def processor() -> str:
+    """Return the processor's name."""
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
