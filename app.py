@@ -29,6 +29,7 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 from gspn_core.errors import GspnError, ModelUnavailable, Stopped
 from gspn_core.events import Calibrated, Event, ModelProgress, StepWeights
+from gspn_core.jobs.calibration import Calibration, Measurable
 from gspn_core.jobs.measured import Measured
 from gspn_core.jobs.measuring import Measuring
 from gspn_core.jobs.studies import Studies
@@ -57,6 +58,7 @@ class LateEngine:
     load: returns the engine and a few words for the machine it runs on, and tells as it goes on; raises
     GspnError.
     lend: ZeroGPU's decorator, for runs on a GPU that is lent for one call; None where there is no such thing.
+    paces: the folder that remembers how fast this machine is; None measures nothing.
     """
 
     def __init__(
@@ -65,8 +67,11 @@ class LateEngine:
         load: Callable[[Told], tuple[Any, str]],
         *,
         lend: Callable[..., Any] | None = None,
+        paces: Path | None = None,
     ) -> None:
         self._card = card
+        self._paces = paces
+        self._calibration: Calibration | None = None
         self._load = load
         self._lend = lend
         self._run: Callable[..., Iterator[Event]] | None = None
@@ -81,7 +86,9 @@ class LateEngine:
     def drop(self) -> None:
         """Let go of the model; leave off reading it."""
         self._dropped = True
-        self._engine = self._run = None
+        if self._calibration is not None:
+            self._calibration.close()
+        self._engine = self._run = self._calibration = None
 
     def start(self) -> None:
         """Begin to read the model, unless `read` has done so."""
@@ -91,6 +98,13 @@ class LateEngine:
     def machine(self) -> str | None:
         """Return what the model runs on, None while it is being read."""
         return self._machine if self._settled.is_set() else None
+
+    def measured(self) -> int | None:
+        """Return how much of the machine's pace is known, None once no more will be before a run."""
+        if not self._settled.is_set():
+            return 0
+        calibration = self._calibration
+        return None if calibration is None else calibration.measured
 
     def wait(self, timeout_seconds: float | None = None) -> bool:
         """Wait until the model has been read or has failed to be; tell whether that is so."""
@@ -122,7 +136,9 @@ class LateEngine:
         """Yield what stages cost here with every mixer; raise ModelUnavailable before the model is there."""
         if self._engine is None:
             raise self.error or ModelUnavailable("The model is still being read; measure when it is there.")
-        yield from self._engine.measure_mixers(should_stop)
+        found = self._engine.measure_mixers(should_stop)
+        calibration = self._calibration
+        yield from found if calibration is None else calibration.alone(found)
 
     def read(self) -> None:
         """Read the model and return when it is there or has failed to be."""
@@ -133,6 +149,10 @@ class LateEngine:
                 self._run = run_on_lent(
                     self._run, self._lend, lambda settings: self.planned_seconds(settings)
                 )
+            elif self._paces is not None and isinstance(self._engine, Measurable):
+                self._calibration = Calibration(self._engine, self._paces)
+                self._run = self._calibration.run
+                self._calibration.start()
         except GspnError as error:
             self.error = error
         except Exception as error:
@@ -294,7 +314,7 @@ def _serve_model(
     forever: Callable[[], Any] | None,
 ) -> tuple[int, str | None]:
     """Serve one model until interrupted or until another is chosen; return the exit code and that other."""
-    engine = LateEngine(card, lambda told: load(arguments, told), lend=lend)
+    engine = LateEngine(card, lambda told: load(arguments, told), lend=lend, paces=arguments.jobs)
     # Files and mathematics that changed are another model's pace.
     measured = Measured(arguments.jobs, model=f"{card.name} {card.fingerprint}", machine=engine.machine)
     jobs = Jobs(
@@ -335,6 +355,7 @@ def _serve_model(
         studies=studies,
         weights=engine.weights,
         machine=engine.machine,
+        measured=engine.measured,
         reading=lambda: engine.progress,
         trouble=lambda: trouble if engine.error is None else str(engine.error),
         shelf=shelf,

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-DATA = {"errors", "settings", "plan_shapes", "plan_fit", "plan", "events"}
+DATA = {"errors", "settings", "plan_shapes", "plan_fit", "plan", "plan_remedies", "events"}
 
 # What each part of the project may import of the others.
 MAY_IMPORT = {
@@ -21,6 +21,7 @@ MAY_IMPORT = {
     "plan_fit": {"settings", "plan_shapes"},
     "plan_start": {"errors", "settings"},
     "plan": {"errors", "settings", "plan_shapes", "plan_fit", "plan_start"},
+    "plan_remedies": {"errors", "settings", "plan"},
     "events": {"errors", "settings", "plan_fit", "plan"},
     "ops": {"errors"},
     "attention": {"errors", "settings", "ops"},

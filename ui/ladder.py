@@ -12,6 +12,7 @@ from gspn_core.jobs.finished import Reuse
 from gspn_core.jobs.job import RESUMABLE_STATES, JobView, StageView
 from gspn_core.jobs.tiles import tiles_info
 from gspn_core.plan import CascadePlan, StagePlan
+from gspn_core.plan_remedies import Remedy, find_trouble, is_long
 from ui import words
 
 
@@ -58,14 +59,19 @@ def ladder_props(view: JobView) -> dict[str, Any]:
 
 
 def planned_props(
-    plan: CascadePlan | None, reuse: Sequence[Reuse] = (), start: str | None = None
+    plan: CascadePlan | None,
+    reuse: Sequence[Reuse] = (),
+    start: str | None = None,
+    *,
+    remedies: Sequence[Remedy] = (),
 ) -> dict[str, Any]:
     """Return empty cards of the stages that a run would have; none where there is no plan.
 
     reuse: the stages that need not run. start: path of the small JPEG of the picture to start from, which
-    is shown as the first stage's.
+    is shown as the first stage's. remedies: what would help the first stage that is in trouble.
     """
     stages = plan.stages if plan else ()
+    trouble = find_trouble(plan) if plan else None
     told = {found.stage: words.reusable(found.saved_seconds) for found in reuse}
     told |= {stage.index: [words.YOUR_PICTURE] for stage in stages if stage.is_kept}
     cards = [
@@ -83,6 +89,8 @@ def planned_props(
             ),
             "lines": told.get(stage.index) or _foretold(stage, plan.budget_bytes),
             "over": not stage.fits and stage.index not in told,
+            "long": is_long(stage) and stage.index not in told,
+            "remedies": remedy_props(remedies) if trouble and stage is trouble.stage else [],
             "proxy": file_url(start) if stage.is_kept or stage.is_redrawn else None,
         }
         for stage in stages
@@ -97,6 +105,32 @@ def planned_props(
     }
 
 
+def remedy_props(remedies: Sequence[Remedy]) -> list[dict[str, Any]]:
+    """Return the buttons of remedies: what each says, what the run then takes, and what it changes."""
+    return [
+        {
+            "label": words.remedy(remedy.name, remedy.value),
+            "title": words.remedy_takes(remedy.seconds, remedy.peak_bytes),
+            "detail": {"name": remedy.name, "value": remedy.value},
+        }
+        for remedy in remedies
+    ]
+
+
+def trouble_props(plan: CascadePlan, remedies: Sequence[Remedy]) -> dict[str, Any]:
+    """Return what is wrong with the run to come and what would help; an empty text where nothing is wrong."""
+    trouble = find_trouble(plan)
+    if trouble is None:
+        return {"text": "", "remedies": []}
+    stage = trouble.stage
+    title = words.size(stage.size.height, stage.size.width)
+    lines = _foretold(stage, plan.budget_bytes)
+    return {
+        "text": words.in_trouble(title, trouble.reason, lines),
+        "remedies": remedy_props(remedies),
+    }
+
+
 def _foretold(stage: StagePlan, budget_bytes: int | None) -> list[str]:
     """Return what a stage is predicted to take, and how it is made to fit or why it does not."""
     drawn = [words.REDRAWN] if stage.is_redrawn else []
@@ -104,7 +138,8 @@ def _foretold(stage: StagePlan, budget_bytes: int | None) -> list[str]:
         return drawn
     if not stage.fits:
         return words.too_large(stage.peak_bytes, budget_bytes)
-    return [*drawn, *words.foretold(stage.seconds, stage.peak_bytes, stage.choices.taken)]
+    foretold = words.foretold(stage.seconds, stage.peak_bytes, stage.choices.taken, long=is_long(stage))
+    return [*drawn, *foretold]
 
 
 def _card(stage: StageView, prompt: str, seed: int | None, *, starts: bool) -> dict[str, Any]:

@@ -74,6 +74,7 @@ def build_page(
     weights: Weights,
     machine: Callable[[], str | None],
     reading: Callable[[], ModelProgress | None] = lambda: None,
+    measured: Callable[[], int | None] = lambda: None,
     trouble: Callable[[], str] = lambda: "",
     shelf: Shelf | None = None,
     measuring: Measuring | None = None,
@@ -82,9 +83,10 @@ def build_page(
     """Return the page of a model's runs.
 
     weights: returns what each step of each stage would mix; machine: in a few words what the model runs on;
-    both return None while it is still being read, and reading tells how far that is. trouble: what is wrong
-    with the model; shelf: the models that may take its place; measuring: what stages cost here. in_space: on
-    a Hugging Face Space, which visitors may duplicate on hardware of their own.
+    both return None while it is still being read, and reading tells how far that is. measured: how much is
+    known of the machine's pace, None once no more will be before a run. trouble: what is wrong with the
+    model; shelf: the models that may take its place; measuring: what stages cost here. in_space: on a
+    Hugging Face Space, which visitors may duplicate on hardware of their own.
     """
     runs = Runs(jobs, card, machine=machine, reading=reading, trouble=trouble)
     with gr.Blocks(title=words.TITLE, analytics_enabled=False, fill_width=True) as page:
@@ -114,7 +116,7 @@ def build_page(
                     parts["measured"] = build_measured()
                 with gr.Column(elem_id="actions"):
                     parts["notice"] = html_part("notice", notice())
-                    parts["ahead"] = html_part("ahead", {"text": ""})
+                    parts["ahead"] = html_part("ahead", {"text": "", "over": False, "remedies": []})
                     parts["stop_after_stage"] = gr.Button(
                         words.STOP_AFTER_STAGE, visible=False, size="sm", elem_id="stop-after-stage"
                     )
@@ -134,11 +136,11 @@ def build_page(
             parts["lab"] = build_lab(card)
             parts |= {name: build(jobs, card) for name, (build, _) in PLACES.items()}
         parts |= form.controls | {"starting": form.starting}
-        timer = gr.Timer(_POLL_SECONDS, active=machine() is None)
+        timer = gr.Timer(_POLL_SECONDS)
         followers = _wire_runs(page, parts, form, runs)
         _wire_actions(parts, form, runs, followers)
         _wire_form(parts, form, runs, card)
-        _wire_loading(parts, timer, runs, machine)
+        _wire_loading(parts, timer, runs, lambda: (machine() is None, measured()))
         wire_models(parts, shelf, runs.masthead)
         wire_drop(parts, form, jobs, card)
         wire_start(parts, jobs, card)
@@ -274,22 +276,58 @@ def _wire_form(parts: dict[str, Any], form: Form, runs: Runs, card: ModelCard) -
     gr.on([parts[name].change for name in FIELD_NAMES], outline, told, drawn, **latest)
     # A run that has ended may have left stages that can be used again.
     parts["screen"].settled(outline, told, drawn, **latest)
+    _wire_remedies(parts, form, runs)
     parts["screen"].example(example, None, parts["prompt"], **quiet)
 
 
-def _wire_loading(
-    parts: dict[str, Any], timer: gr.Timer, runs: Runs, machine: Callable[[], str | None]
-) -> None:
-    def tick() -> tuple[dict[str, Any], gr.Timer]:
-        return runs.masthead(), gr.Timer(active=machine() is None)
+def _wire_remedies(parts: dict[str, Any], form: Form, runs: Runs) -> None:
+    """Let a button beside a stage that does not fit change the form as a hand would, and be undone."""
+    outputs = [parts["notice"], *form.inputs]
+    quiet = {
+        "queue": False,
+        "show_progress": "hidden",
+        "api_visibility": "private",
+        "preprocess": False,
+    }
 
+    def remedy(event: gr.EventData, *values: Any) -> Patch:
+        return _named_once(parts, runs.remedy(_told(event), values))
+
+    def undo(event: gr.EventData) -> Patch:
+        return _named_once(parts, runs.undo(_told(event)))
+
+    parts["screen"].remedy(remedy, form.inputs, outputs, **quiet)
+    parts["ahead"].remedy(remedy, form.inputs, outputs, **quiet)
+    parts["notice"].undo(undo, None, outputs, **quiet)
+
+
+def _wire_loading(
+    parts: dict[str, Any], timer: gr.Timer, runs: Runs, loading: Callable[[], tuple[bool, int | None]]
+) -> None:
+    """Follow the model's reading, then the machine's measuring: what a run takes is told anew after each.
+
+    loading: returns whether the model is still being read, and how much has been measured, None for all.
+    """
+    seen = gr.State(None)
+
+    def tick(before: Any, job_id: str | None, *values: Any) -> Patch:
+        is_reading, count = loading()
+        patch = {timer: gr.Timer(active=is_reading or count is not None), seen: [is_reading, count]}
+        if before != [is_reading, count]:
+            patch |= _named_once(parts, {"masthead": runs.masthead(), **runs.outline(job_id, values)})
+        elif is_reading:
+            patch |= {parts["masthead"]: runs.masthead()}
+        return patch
+
+    told = [seen, parts["job"], *(parts[name] for name in FIELD_NAMES)]
     timer.tick(
         tick,
-        None,
-        [parts["masthead"], timer],
+        told,
+        [parts["masthead"], parts["screen"], parts["ahead"], timer, seen],
         queue=False,
         show_progress="hidden",
         api_visibility="private",
+        preprocess=False,
     )
 
 

@@ -18,11 +18,12 @@ from gspn_core.jobs.finished import Reuse
 from gspn_core.jobs.job import JobView, Stopping
 from gspn_core.jobs.worker import Jobs
 from gspn_core.plan import CascadePlan, ModelCard
+from gspn_core.plan_remedies import Remedy, find_remedies
 from gspn_core.settings import FIELD_NAMES, Settings
 from ui import words
 from ui.actions import action_props
 from ui.form import initial_values, settings_from, values_of
-from ui.ladder import ladder_props, planned_props
+from ui.ladder import ladder_props, planned_props, trouble_props
 from ui.models import masthead_props
 from ui.panel import idle_props, panel_props
 
@@ -51,7 +52,11 @@ def screen_props(
 
 
 def empty_screen(
-    plan: CascadePlan | None, reuse: Sequence[Reuse] = (), start: str | None = None
+    plan: CascadePlan | None,
+    reuse: Sequence[Reuse] = (),
+    start: str | None = None,
+    *,
+    remedies: Sequence[Remedy] = (),
 ) -> dict[str, Any]:
     """Return the screen before a run: the stages that it would have, as empty cards; see `planned_props`."""
     return {
@@ -63,13 +68,22 @@ def empty_screen(
         "follow": False,
         "panel": idle_props(plan),
         "actions": {"run": [], "stages": []},
-        **planned_props(plan, reuse, start),
+        **planned_props(plan, reuse, start, remedies=remedies),
     }
 
 
-def notice(text: str = "", *, tone: str = "info", field: str | None = None) -> dict[str, Any]:
-    """Return what stands beside the form: a sentence, whether it is an error, the field it is about."""
-    return {"text": text, "tone": tone, "field": field}
+def notice(
+    text: str = "",
+    *,
+    tone: str = "info",
+    field: str | None = None,
+    undo: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return what stands beside the form: a sentence, whether it is an error, the field it is about.
+
+    undo: the name and the value by which a field becomes what it was.
+    """
+    return {"text": text, "tone": tone, "field": field, "undo": None if undo is None else dict(undo)}
 
 
 def buttons(state: str, *, stopping: Stopping | None = None, more_stages: bool = False) -> Patch:
@@ -240,14 +254,46 @@ class Runs:
     def outline(self, job_id: str | None, values: Sequence[Any]) -> Patch:
         """Tell what the next run would reuse; redraw the empty stages unless the screen shows a run."""
         held = dict(zip(FIELD_NAMES, values, strict=True))
-        plan, reuse = self._outline_plan(held), self._reusable(held)
-        screen = gr.skip() if job_id else empty_screen(plan, reuse, self._start_of(plan))
+        plan, reuse, remedies = self._ahead_of(held)
+        if job_id:
+            # The cards are the run's on the screen; what is wrong with the next one is said beside Run.
+            return {"screen": gr.skip(), "ahead": ahead_props(plan, reuse, remedies)}
+        screen = empty_screen(plan, reuse, self._start_of(plan), remedies=remedies)
         return {"screen": screen, "ahead": ahead_props(plan, reuse)}
 
     def outline_of(self, values: dict[str, Any]) -> dict[str, Any]:
         """Return the empty screen for form values."""
-        plan = self._outline_plan(values)
-        return empty_screen(plan, self._reusable(values), self._start_of(plan))
+        plan, reuse, remedies = self._ahead_of(values)
+        return empty_screen(plan, reuse, self._start_of(plan), remedies=remedies)
+
+    def remedy(self, asked: Mapping[str, Any], values: Sequence[Any]) -> Patch:
+        """Change one setting in the form as a remedy's button says, and tell how it is undone."""
+        name, value = asked.get("name"), asked.get("value")
+        held = dict(zip(FIELD_NAMES, values, strict=True))
+        try:
+            if not isinstance(name, str) or name not in words.REMEDIES:
+                raise BadSetting("remedy", words.NO_REMEDY)
+            value = getattr(Settings.from_dict({"prompt": "a", name: value}), name)
+        except BadSetting as refusal:
+            return {"notice": notice(words.said(str(refusal)), tone="error")}
+        undo = {"name": name, "value": held[name]}
+        return {name: value, "notice": notice(words.remedied(name, value, held[name]), undo=undo)}
+
+    def undo(self, asked: Mapping[str, Any]) -> Patch:
+        """Give a field back the value that it had before a remedy."""
+        name = asked.get("name")
+        if not isinstance(name, str) or name not in words.REMEDIES:
+            return {"notice": notice(words.NO_REMEDY, tone="error")}
+        return {name: asked.get("value"), "notice": notice()}
+
+    def _ahead_of(
+        self, values: Mapping[str, Any]
+    ) -> tuple[CascadePlan | None, tuple[Reuse, ...], tuple[Remedy, ...]]:
+        """Return the plan of form values, what it would reuse, and what would help where it is in trouble."""
+        plan, reuse = self._outline_plan(values), self._reusable(values)
+        if plan is None:
+            return None, reuse, ()
+        return plan, reuse, find_remedies(plan.settings, plan, self._card, self._jobs.plan)
 
     def _start_of(self, plan: CascadePlan | None) -> str | None:
         """Return the path of the small JPEG of a plan's starting picture, None where there is none."""
@@ -282,13 +328,21 @@ def new_visitor() -> str:
     return secrets.token_urlsafe(24)
 
 
-def ahead_props(plan: CascadePlan | None, reuse: Sequence[Reuse]) -> dict[str, Any]:
-    """Return what stands beside Run of the run to come: which stages it would reuse."""
+def ahead_props(
+    plan: CascadePlan | None, reuse: Sequence[Reuse], remedies: Sequence[Remedy] | None = None
+) -> dict[str, Any]:
+    """Return what stands beside Run of the run to come: which stages it would reuse, or what is wrong.
+
+    remedies: None where the cards say what is wrong.
+    """
     if plan is None:
-        return {"text": ""}
+        return {"text": "", "over": False, "remedies": []}
+    if remedies is not None and (trouble := trouble_props(plan, remedies))["text"]:
+        return {"over": True, **trouble}
     sizes = [(plan.stages[found.stage].size.height, plan.stages[found.stage].size.width) for found in reuse]
     known = [found.saved_seconds for found in reuse if found.saved_seconds is not None]
-    return {"text": words.ahead(sizes, sum(known) if known else None, len(plan.stages))}
+    text = words.ahead(sizes, sum(known) if known else None, len(plan.stages))
+    return {"text": text, "over": False, "remedies": []}
 
 
 def _notice_of(view: JobView) -> dict[str, Any]:

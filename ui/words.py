@@ -6,6 +6,7 @@ import datetime
 import re
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 from gspn_core.events import MemoryKind, ModelProgress
 from gspn_core.jobs.job import StageView
@@ -338,6 +339,8 @@ SCREEN: Mapping[str, str] = MappingProxyType(
         "keys_title": "Keys",
         "close": "Close",
         "actions": "Next",
+        "remedies": "What would help",
+        "undo": "Undo",
         "stage_menu": "More for {stage}",
         "history": "Your runs",
         "history_search": "Search prompts and notes",
@@ -439,6 +442,7 @@ FINISHING = "Finishing"
 REUSED = "reused"
 LOST_RUN = "That run is no longer kept here; start a new one."
 STOPPED_NOTICE = "Stopped; the stages that were done are kept."
+NO_REMEDY = "This help is no longer there; load the page again."
 NO_SEED_YET = "No run yet whose seed could be used again."
 
 
@@ -630,10 +634,51 @@ SAVINGS: Mapping[str, str] = MappingProxyType(
 )
 
 
-def foretold(value: float | None, peak_bytes: int, savings: Sequence[str]) -> list[str]:
+def foretold(
+    value: float | None, peak_bytes: int, savings: Sequence[str], *, long: bool = False
+) -> list[str]:
     """Return what a stage is predicted to take, and with which savings it fits."""
-    took = [] if value is None else [f"about {seconds(value)}"]
+    took = [] if value is None else [f"about {seconds(value)}" + (f", {VERY_LONG}" if long else "")]
     return [*took, f"about {bytes_(peak_bytes)}", *(SAVINGS[name] for name in savings)]
+
+
+# What a button beside a stage in trouble says, by the setting that it changes.
+REMEDIES: Mapping[str, str] = MappingProxyType(
+    {
+        "target": "Climb to {value} instead",
+        "mixer": "Use the mixer {value}",
+        "dilated_min_weight": "Without the dilated branch",
+        "guidance_stop": "Guidance for the first half",
+    }
+)
+VERY_LONG = "very long"
+
+
+def remedy(name: str, value: Any) -> str:
+    """Return what the button of a remedy says."""
+    return REMEDIES[name].format(value=_value(value))
+
+
+def remedy_takes(value: float | None, peak_bytes: int) -> str:
+    """Return what a run takes with a remedy."""
+    return ", ".join(foretold(value, peak_bytes, ()))
+
+
+def remedied(name: str, value: Any, before: Any) -> str:
+    """Return what a remedy changed in the form."""
+    return f"{_label(name)} is {_value(value)} now, it was {_value(before)}."
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    text = str(value)[:40]
+    return CHOICES.get(text, text)
+
+
+def in_trouble(title: str, reason: str, lines: Sequence[str]) -> str:
+    """Return beside Run why the run to come cannot be, or that it takes long."""
+    return f"{title} px {'does not fit' if reason == 'memory' else 'takes long'}: {', '.join(lines)}."
 
 
 def too_large(peak_bytes: int, budget_bytes: int) -> list[str]:

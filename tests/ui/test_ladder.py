@@ -5,9 +5,10 @@ from gspn_core.jobs.fold import fold
 from gspn_core.jobs.job import Ended, FileWritten, QueueMoved, StageReused
 from gspn_core.plan import make_plan
 from gspn_core.plan_fit import Choices
-from gspn_core.settings import Settings
+from gspn_core.plan_remedies import LONG_SECONDS, Remedy
+from gspn_core.settings import FIELD_NAMES, Settings
 from ui import words
-from ui.ladder import file_url, ladder_props, planned_props
+from ui.ladder import file_url, ladder_props, planned_props, trouble_props
 
 # Of a run at the default target: plan, started, four steps, done: then the second stage starts.
 FIRST_STAGE = 7
@@ -142,6 +143,45 @@ def test_a_stage_that_does_not_fit_says_what_it_needs_and_what_there_is(card) ->
     told = foretold_cards(card, fits=False)[0]
     assert told["lines"] == ["needs 2.0 GB", "of 1.0 GB"]
     assert told["over"]
+
+
+def test_the_first_stage_in_trouble_has_the_buttons_that_help_and_no_other_has(card) -> None:
+    plan = make_plan(Settings(prompt="a toy", target=256), card)
+    stages = tuple(
+        dataclasses.replace(stage, peak_bytes=2 * 10**9, fits=stage.is_base) for stage in plan.stages
+    )
+    plan = dataclasses.replace(plan, stages=stages, budget_bytes=10**9)
+    help_ = Remedy(name="mixer", value="attention", seconds=3.0, peak_bytes=9 * 10**8)
+    cards = planned_props(plan, remedies=[help_])["stages"]
+    assert [bool(told["remedies"]) for told in cards] == [False, True, False]
+    assert [told["over"] for told in cards] == [False, True, True]
+    assert cards[1]["remedies"] == [
+        {
+            "label": "Use the mixer Attention",
+            "title": "about 3.0 s, about 900 MB",
+            "detail": {"name": "mixer", "value": "attention"},
+        }
+    ]
+    told = trouble_props(plan, [help_])
+    assert told["text"] == "128 × 128 px does not fit: needs 2.0 GB, of 1.0 GB."
+    assert told["remedies"] == cards[1]["remedies"]
+
+
+def test_a_stage_that_takes_very_long_says_so(card) -> None:
+    plan = make_plan(Settings(prompt="a toy"), card)
+    stages = tuple(
+        dataclasses.replace(stage, peak_bytes=10**9, seconds=LONG_SECONDS * 2) for stage in plan.stages
+    )
+    told = planned_props(dataclasses.replace(plan, stages=stages, budget_bytes=10**10))["stages"][0]
+    assert told["long"] and not told["over"]
+    assert told["lines"][0] == f"about 1 h 00 min, {words.VERY_LONG}"
+
+
+def test_every_remedy_changes_a_setting_and_has_words_for_it() -> None:
+    assert set(words.REMEDIES) <= set(FIELD_NAMES)
+    assert words.remedy("target", 1024) == "Climb to 1024 instead"
+    assert words.remedied("guidance_stop", 0.5, 1.0) == "Guidance until is 0.5 now, it was 1."
+    assert words.remedied("target", 512, 1024) == "‘Target, px’ is 512 now, it was 1024."
 
 
 def test_a_stage_that_began_again_says_with_what_it_saves_memory(folded) -> None:

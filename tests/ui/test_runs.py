@@ -10,7 +10,7 @@ from gspn_core.plan import make_plan
 from gspn_core.settings import FIELD_NAMES
 from ui import words
 from ui.form import initial_values
-from ui.runs import Runs, buttons, buttons_of
+from ui.runs import Runs, buttons, buttons_of, notice
 
 
 @pytest.fixture
@@ -168,7 +168,7 @@ def test_an_error_of_the_run_is_said_in_its_sentence(runs, values, engine) -> No
     patches = list(start(runs, values))
     assert screens(patches)[-1]["state"] == "failed"
     said = [patch["notice"] for patch in patches if "notice" in patch][-1]
-    assert said == {"text": "memory ran out at 128 px; try 64.", "tone": "error", "field": None}
+    assert said == notice("memory ran out at 128 px; try 64.", tone="error")
 
 
 def test_a_run_is_brought_back_with_its_settings_and_its_pictures(runs, values) -> None:
@@ -347,3 +347,57 @@ def test_the_top_says_that_the_model_is_being_read(jobs, card) -> None:
     assert (reading["machine"], reading["status"]) == ("", words.LOADING_MODEL)
     ready = Runs(jobs, card, machine=lambda: "CPU").masthead()
     assert (ready["machine"], ready["status"]) == ("CPU", "")
+
+
+@pytest.fixture
+def short_of_memory(jobs, card, monkeypatch) -> None:
+    """Let GSPN need more memory than there is above 64 px, attention above 128 px."""
+
+    def plan(settings):
+        made = make_plan(settings, card)
+        most = 64 if made.settings.mixer == "gspn" else 128
+        stages = tuple(
+            replace(stage, peak_bytes=stage.size.width * 10**7, fits=stage.size.width <= most)
+            for stage in made.stages
+        )
+        return replace(made, stages=stages, budget_bytes=10**9)
+
+    monkeypatch.setattr(jobs, "plan", plan)
+
+
+@pytest.mark.usefixtures("short_of_memory")
+def test_what_does_not_fit_is_helped_on_its_card_or_beside_run(runs, values) -> None:
+    form = [values[name] for name in FIELD_NAMES]
+    patch = runs.outline(None, form)
+    cards = patch["screen"]["stages"]
+    assert [[remedy["label"] for remedy in card["remedies"]] for card in cards] == [
+        [],
+        ["Use the mixer Attention", "Climb to 64 instead"],
+    ]
+    assert patch["ahead"] == {"text": "", "over": False, "remedies": []}
+    beside = runs.outline("some-job", form)["ahead"]
+    assert beside["over"] and beside["remedies"] == cards[1]["remedies"]
+    assert beside["text"] == "128 × 128 px does not fit: needs 1.3 GB, of 1.0 GB."
+
+
+@pytest.mark.usefixtures("short_of_memory")
+def test_a_remedy_changes_one_field_says_so_and_is_undone(runs, values) -> None:
+    form = [values[name] for name in FIELD_NAMES]
+    detail = runs.outline(None, form)["screen"]["stages"][1]["remedies"][0]["detail"]
+    patch = runs.remedy(detail, form)
+    assert set(patch) == {"mixer", "notice"} and patch["mixer"] == "attention"
+    assert patch["notice"]["text"] == "Mixer is Attention now, it was GSPN."
+    changed = [{**values, "mixer": "attention"}[name] for name in FIELD_NAMES]
+    assert not any(card["over"] for card in runs.outline(None, changed)["screen"]["stages"])
+    assert runs.undo(patch["notice"]["undo"]) == {"mixer": "gspn", "notice": notice()}
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [{}, {"name": "prompt", "value": "x"}, {"name": ["mixer"]}, {"name": "mixer", "value": "x" * 10**4}],
+)
+def test_a_remedy_that_nobody_offered_changes_nothing(runs, values, asked) -> None:
+    patch = runs.remedy(asked, [values[name] for name in FIELD_NAMES])
+    assert set(patch) == {"notice"} and patch["notice"]["tone"] == "error"
+    if asked.get("name") != "mixer":
+        assert set(runs.undo(asked)) == {"notice"}

@@ -1,10 +1,12 @@
-/* What the run to come would reuse; nothing to say means nothing to see. */
+/* What the run to come would reuse, or why it cannot be and what would help; nothing to say means nothing to see. */
 const line = element.querySelector(".ahead");
 
 function show() {
-  const text = props.value?.text || "";
+  const { text, over, remedies } = props.value || {};
   line.hidden = !text;
-  line.textContent = text;
+  line.classList.toggle("over", Boolean(over));
+  line.querySelector("span").textContent = text || "";
+  window.studio.remedies(line, remedies || [], props.words.remedies, (detail) => trigger("remedy", detail));
 }
 
 watch("value", show);

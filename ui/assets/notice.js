@@ -8,10 +8,21 @@ function unmark() {
 }
 
 function show() {
-  const { text, tone, field } = props.value || {};
+  const { text, tone, field, undo } = props.value || {};
   unmark();
+  const hadFocus = line.contains(document.activeElement);
   line.hidden = !text;
   line.textContent = text || "";
+  if (undo) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = props.words.undo;
+    button.addEventListener("click", () => trigger("undo", undo));
+    line.append(" ", button);
+    /* The button that was pressed goes with its card. */
+    const now = document.activeElement;
+    if (now === document.body || now.closest(".remedies")) button.focus();
+  } else if (hadFocus) document.getElementById("run")?.focus();
   line.classList.toggle("error", tone === "error");
   const refused = field && document.getElementById(`field-${field}`);
   if (!refused) return;

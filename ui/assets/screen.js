@@ -69,6 +69,7 @@ function card(stage, index) {
   const button = item.querySelector(".card");
   item.className = stage.state;
   item.classList.toggle("over", Boolean(stage.over));
+  item.classList.toggle("long", Boolean(stage.long));
   item.classList.toggle("shown", Boolean(now && now.stage === stage));
   attribute(button, "aria-label", stage.label);
   attribute(button, "aria-pressed", String(Boolean(now && now.stage === stage)));
@@ -84,6 +85,7 @@ function card(stage, index) {
   const menu = item.querySelector(".stage-menu");
   menu.hidden = !offers(state.actions.stages[index]).length;
   attribute(menu, "aria-label", words.stage_menu.replace("{stage}", stage.title));
+  paintRemedies(item, stage.remedies || []);
   const get = item.querySelector(".get");
   get.hidden = stage.state !== "done";
   attribute(get, "href", stage.png);
@@ -91,6 +93,15 @@ function card(stage, index) {
   attribute(get, "aria-disabled", stage.png ? null : "true");
   attribute(get, "aria-label", stage.png ? `${words.download} ${stage.title}` : words.download_wait);
   attribute(get, "title", stage.png ? stage.file : words.download_wait);
+}
+
+/* What would help a planned stage that does not fit; each changes the form. */
+function paintRemedies(item, remedies) {
+  const isNew = remedies.length > 0 && !item.querySelector(".remedies");
+  item.classList.toggle("helped", remedies.length > 0);
+  window.studio.remedies(item, remedies, words.remedies, (detail) => trigger("remedy", detail));
+  // What is wrong must be seen, and on most screens its card lies behind the strip's edge.
+  if (isNew) find(".strip").scrollLeft = item.offsetLeft + item.offsetWidth - find(".strip").clientWidth;
 }
 
 /* What can be done next; comparing only where this page has a place for it. */
@@ -131,7 +142,7 @@ function paintLadder() {
   while (ladder.children.length > state.stages.length) ladder.lastChild.remove();
   state.stages.forEach(card);
   // Cards that cannot be pressed are scrolled by keyboard all the same.
-  attribute(find(".strip"), "tabindex", ladder.querySelector(".card:enabled") ? null : 0);
+  attribute(find(".strip"), "tabindex", ladder.querySelector(".card:enabled, .remedies button") ? null : 0);
   const now = target();
   const index = now ? state.stages.indexOf(now.stage) : -1;
   if (index === inView) return;

@@ -45,6 +45,35 @@ window.studio = (() => {
     show(next, carried);
   }
 
+  /* Keep a row of buttons at the end of an element: what would help, by label; a press gives its detail. */
+  function remedies(place, offered, label, act) {
+    let row = place.querySelector(".remedies");
+    const told = JSON.stringify(offered);
+    if (row?.dataset.told === told || (!row && !offered.length)) return;
+    const focused = row?.contains(document.activeElement);
+    row?.remove();
+    if (!offered.length) {
+      /* The button that helped is gone; who pressed it goes on beside the form. */
+      if (focused) document.querySelector("#notice button, #run")?.focus();
+      return;
+    }
+    row = document.createElement("div");
+    row.className = "remedies";
+    row.dataset.told = told;
+    row.setAttribute("role", "group");
+    row.setAttribute("aria-label", label);
+    for (const remedy of offered) {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.textContent = remedy.label;
+      button.title = remedy.title;
+      button.addEventListener("click", () => act(remedy.detail));
+      row.append(button);
+    }
+    place.append(row);
+    if (focused) row.querySelector("button").focus();
+  }
+
   function restore(state) {
     const kept = state?.studio;
     const asked = new URLSearchParams(window.location.search).get("place");
@@ -58,6 +87,7 @@ window.studio = (() => {
   return {
     go,
     address,
+    remedies,
     /* The masthead calls it with the places that this page has. */
     start(names) {
       places = names;
