@@ -283,6 +283,7 @@ def work_of(stage: StagePlan, calls: Calls | None = None) -> Work:
         calls=pairs * 2 / rows,
         rows=rows,
         has_reference=not stage.is_base,
+        refines=stage.is_base and stage.settings.refiner != "none",
         tile_px=stage.vae_tile_px,
     )
 

@@ -32,6 +32,8 @@ SERIAL_FACTOR, CHUNKED_FACTOR, SMALL_BLOCKS_FACTOR, FLOAT8_FACTOR = 1.02, 1.03, 
 SMALL_TILES_FACTOR = 1.1
 # Latents, noise, estimates and the scheduler's history: float32 maps of the latents' size that live at once.
 _LATENT_MAPS = 12
+# The small decoder's pictures, and its maps of 64 channels: a block's input, two convolutions and their sum.
+PREVIEW_PX, _PREVIEW_MAPS = 512, 4 * 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +95,10 @@ class Machine:
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """One stage as work: its size in px, its mixer, how often the UNet is called and with how many rows."""
+    """One stage as work: its size in px, its mixer, how often the UNet is called and with how many rows.
+
+    refines: the refiner, which has no mixer but its own attention, takes part.
+    """
 
     height: int
     width: int
@@ -101,6 +106,7 @@ class Work:
     calls: float
     rows: int = 2
     has_reference: bool = True
+    refines: bool = False
     tile_px: int | None = None
 
 
@@ -219,6 +225,7 @@ def _can_halve(work: Work, halvings: int) -> bool:
 def _may_offload(machine: Machine, shapes: Shapes) -> bool:
     element = machine.element_bytes
     weights = shapes.unet.weight_bytes(element) + element * shapes.text_parameters
+    weights += _companions(shapes, machine)[0]
     return machine.device == "cuda" and machine.host_bytes > 1.2 * weights
 
 
@@ -273,18 +280,32 @@ def predict(work: Work, choices: Choices, shapes: Shapes, machine: Machine) -> P
     factor = shapes.vae.factor
     sampling = unet_cost(shapes.unet, work.height // factor, work.width // factor, call)
     latents = 4 * shapes.unet.latent_channels * (work.height // factor) * (work.width // factor)
-    sampling_bytes = sampling.elements * machine.element_bytes + _LATENT_MAPS * latents
+    elements = sampling.elements
+    if work.refines and shapes.refiner is not None:
+        refining = dataclasses.replace(call, mixer="attention", small_blocks=False)
+        elements = max(
+            elements,
+            unet_cost(shapes.refiner, work.height // factor, work.width // factor, refining).elements,
+        )
+    if shapes.preview_parameters:
+        elements = max(elements, _preview_elements(work))
+    sampling_bytes = elements * machine.element_bytes + _LATENT_MAPS * latents
     if shapes.unet.quantized is not None:
         # The widest layer's weights in full, while they are worked with.
         sampling_bytes += _largest_layers(shapes, machine) // 2
     unet_bytes, autoencoder_bytes, text_bytes = _weights(work.mixer, choices, shapes, machine)
+    refiner_bytes, preview_bytes = _companions(shapes, machine)
     around = autoencoder_peak(work, choices, shapes, machine)
     if choices.residency == "device":
-        everything = unet_bytes + autoencoder_bytes + text_bytes
+        everything = unet_bytes + autoencoder_bytes + text_bytes + refiner_bytes + preview_bytes
         peak = everything + max(sampling_bytes, around)
     else:
-        there = unet_bytes if choices.residency == "model" else _largest_layers(shapes, machine)
-        peak = max(there + sampling_bytes, autoencoder_bytes + around, text_bytes)
+        by_layer = choices.residency == "group"
+        there = _largest_layers(shapes, machine) if by_layer else unet_bytes
+        if work.refines and not by_layer:
+            # Both UNets work in one stage, and neither leaves in between.
+            there += refiner_bytes
+        peak = preview_bytes + max(there + sampling_bytes, autoencoder_bytes + around, text_bytes)
     transfers = _transferred(work, choices, call, sampling.skip_elements, shapes, machine)
     seconds, slowness = _times(work, choices, shapes, machine, transfers / machine.transfer)
     return Prediction(
@@ -303,6 +324,18 @@ def _weights(mixer: Mixer, choices: Choices, shapes: Shapes, machine: Machine) -
     own = 1 if choices.float8_storage else machine.element_bytes
     unet = shapes.unet.weight_bytes(own) + adapters * machine.element_bytes
     return unet, shapes.vae.parameters * machine.vae_bytes, shapes.text_parameters * machine.element_bytes
+
+
+def _companions(shapes: Shapes, machine: Machine) -> tuple[int, int]:
+    """Return the bytes of the refiner and of the decoder of previews, which stays wherever it is."""
+    refiner = 0 if shapes.refiner is None else shapes.refiner.weight_bytes(machine.element_bytes)
+    return refiner, shapes.preview_parameters * machine.element_bytes
+
+
+def _preview_elements(work: Work) -> int:
+    """Return what a preview by the small decoder has alive at most: maps of a picture of at most 512 px."""
+    share = min(1.0, PREVIEW_PX / max(work.height, work.width))
+    return int(_PREVIEW_MAPS * work.height * work.width * share**2)
 
 
 def autoencoder_peak(work: Work, choices: Choices, shapes: Shapes, machine: Machine) -> int:
@@ -325,7 +358,7 @@ def autoencoder_peak(work: Work, choices: Choices, shapes: Shapes, machine: Mach
 
 def _largest_layers(shapes: Shapes, machine: Machine) -> int:
     """Return the bytes of the layer that works and the one that comes: the widest feed-forwards."""
-    widest = max(shapes.unet.channels)
+    widest = max(*shapes.unet.channels, *(shapes.refiner.channels if shapes.refiner else ()))
     return 2 * 8 * widest * widest * machine.element_bytes
 
 
@@ -334,6 +367,8 @@ def _transferred(
 ) -> float:
     """Return the bytes that travel between host and device in a stage."""
     unet_bytes, autoencoder_bytes, _text = _weights(work.mixer, choices, shapes, machine)
+    if work.refines:
+        unet_bytes += _companions(shapes, machine)[0]
     total = 0.0
     if choices.residency == "model":
         total += unet_bytes + 2 * autoencoder_bytes

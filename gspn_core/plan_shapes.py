@@ -81,12 +81,18 @@ class VAEShapes:
 
 @dataclass(frozen=True, kw_only=True)
 class Shapes:
-    """A whole model in numbers; text_parameters: of both text encoders; adapters: of each mixer's weights."""
+    """A whole model in numbers; text_parameters: of both text encoders; adapters: of each mixer's weights.
+
+    refiner: the UNet beside it, None where there is none; preview_parameters: of the small decoder that
+    previews are made with, 0 where there is none.
+    """
 
     unet: UNetShapes
     vae: VAEShapes
     text_parameters: int
     adapter_parameters: tuple[tuple[Mixer, int], ...] = ()
+    refiner: UNetShapes | None = None
+    preview_parameters: int = 0
 
     def mixer_parameters(self, mixer: Mixer) -> int:
         """Return how many numbers the weights of a mixer are, 0 where it runs on the UNet's own."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from gspn_core.errors import ModelUnavailable
+from gspn_core.models.companions import with_companions
 from gspn_core.models.hub import EXTRAS, SDXL, Snapshot, cached_folder, find_extra, signature
 from gspn_core.models.quantize import SDXL_LINEAR, Scheme, find_scheme, linear_layers
 from gspn_core.models.shapes import SDXL_SHAPES, read_shapes
@@ -169,6 +170,7 @@ def find_card(
     ]
     fingerprint = hashlib.sha256(json.dumps(record).encode()).hexdigest()[:16]
     has_refiner = extras.refiner is not None
+    shapes = with_companions(shapes, refiner=_extra(extras.refiner), preview=_extra(extras.preview))
     return dataclasses.replace(
         card, mixers=mixers, has_refiner=has_refiner, fingerprint=fingerprint, shapes=shapes
     )
@@ -181,6 +183,10 @@ def _quantized(shapes: Shapes | None, scheme: Scheme, path: Path) -> Shapes | No
     unet = path if path.is_file() else path / "unet"
     linear = linear_layers(unet) if path.exists() else SDXL_LINEAR
     return dataclasses.replace(shapes, unet=dataclasses.replace(shapes.unet, quantized=scheme.keeps(linear)))
+
+
+def _extra(name_or_path: str | None) -> Snapshot | Path | None:
+    return None if name_or_path is None else extra_source(name_or_path)
 
 
 def local_models(folder: Path) -> tuple[str, ...]:

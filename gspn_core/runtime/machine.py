@@ -47,6 +47,8 @@ def read_machine(
     budget = held + max(0, free_host_bytes() - _HOST_RESERVE_BYTES)
     adapters = sum(count for _, count in shapes.adapter_parameters)
     weights = shapes.unet.weight_bytes(element) + element * (adapters + shapes.text_parameters)
+    weights += shapes.refiner.weight_bytes(element) if shapes.refiner else 0
+    weights += element * shapes.preview_parameters
     weights += 4 * shapes.vae.parameters
     return Machine(
         device="cpu",

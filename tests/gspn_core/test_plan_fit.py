@@ -7,8 +7,9 @@ import random
 import pytest
 
 from gspn_core.models.catalog import SDXL_CARD, find_card
+from gspn_core.models.companions import REFINER_SHAPES, TINY_PARAMETERS
 from gspn_core.models.shapes import SDXL_SHAPES
-from gspn_core.plan import make_plan
+from gspn_core.plan import make_plan, work_of
 from gspn_core.plan_fit import Choices, Machine, Pace, Work, fit, predict, tile_px
 from gspn_core.settings import Settings
 
@@ -25,6 +26,7 @@ GPU = Machine(
 )
 CPU = dataclasses.replace(GPU, device="cpu", host_bytes=0)
 SMALL_HOST = dataclasses.replace(GPU, host_bytes=10**9)
+REFINED = dataclasses.replace(SDXL_SHAPES, refiner=REFINER_SHAPES, preview_parameters=TINY_PARAMETERS)
 SDXL = dataclasses.replace(SDXL_CARD, shapes=SDXL_SHAPES)
 
 
@@ -34,11 +36,13 @@ def work(px=4096, mixer="neighborhood", **changes):
     )
 
 
+@pytest.mark.parametrize("refined", [False, True], ids=["alone", "with a refiner"])
 @pytest.mark.parametrize("machine", [GPU, CPU, SMALL_HOST], ids=["gpu", "cpu", "gpu with a small host"])
-def test_a_plan_stays_within_its_budget_and_more_budget_is_never_slower(machine):
+def test_a_plan_stays_within_its_budget_and_more_budget_is_never_slower(machine, refined):
+    shapes = REFINED if refined else SDXL_SHAPES
     random.seed(0)
     works = [
-        work(px, mixer, rows=rows, has_reference=px > 1024)
+        work(px, mixer, rows=rows, has_reference=px > 1024, refines=refined and px == 1024)
         for px, mixer, rows in itertools.product(
             (1024, 2048, 4096, 8192), ("attention", "neighborhood", "gspn", "linear"), (1, 2)
         )
@@ -47,7 +51,7 @@ def test_a_plan_stays_within_its_budget_and_more_budget_is_never_slower(machine)
     for one in random.sample(works, 16):
         before = None
         for budget in sorted(random.uniform(2e9, 60e9) for _ in range(40)):
-            way = fit(one, SDXL_SHAPES, dataclasses.replace(machine, budget_bytes=int(budget)))
+            way = fit(one, shapes, dataclasses.replace(machine, budget_bytes=int(budget)))
             if way is None:
                 assert before is None, "what fitted into less must fit into more"
                 continue
@@ -68,6 +72,29 @@ def test_every_choice_costs_time_or_none_and_saves_memory():
         saving = predict(work(8192), Choices(residency=residency), SDXL_SHAPES, GPU)
         assert saving.peak_bytes < plain.peak_bytes
         assert saving.seconds > plain.seconds
+
+
+def test_a_refiner_and_a_decoder_of_previews_are_counted_where_they_lie():
+    beside = 2 * (REFINER_SHAPES.parameters + TINY_PARAMETERS)
+    for one in (work(1024, has_reference=False), work(4096)):
+        plain, refined = (predict(one, Choices(), shapes, GPU) for shapes in (SDXL_SHAPES, REFINED))
+        assert refined.peak_bytes == plain.peak_bytes + beside
+    # With the UNet alone on the device, the refiner comes for the stage that it works in and for no other.
+    moved = Choices(residency="model")
+    plain, refined = (predict(work(4096), moved, shapes, GPU) for shapes in (SDXL_SHAPES, REFINED))
+    assert refined.peak_bytes == plain.peak_bytes + 2 * TINY_PARAMETERS
+    first = work(1024, has_reference=False)
+    plain = predict(first, moved, SDXL_SHAPES, GPU)
+    working = predict(dataclasses.replace(first, refines=True), moved, REFINED, GPU)
+    assert working.peak_bytes >= plain.peak_bytes + beside
+
+
+def test_only_the_first_stage_works_with_the_refiner():
+    card = dataclasses.replace(SDXL, shapes=REFINED, has_refiner=True)
+    asked = Settings(prompt="a lake", seed=1, target=2048, refiner="ensemble")
+    first, second = make_plan(asked, card, GPU).stages
+    assert work_of(first).refines and not work_of(second).refines
+    assert not work_of(make_plan(dataclasses.replace(asked, refiner="none"), card, GPU).stages[0]).refines
 
 
 def test_eight_thousand_pixels_fit_into_24_gigabytes():

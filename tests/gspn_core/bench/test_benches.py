@@ -1,6 +1,7 @@
 """Each benchmark at toy size: it runs, and its figures hang together."""
 
 import contextlib
+import dataclasses
 import json
 from pathlib import Path
 from xml.etree import ElementTree
@@ -10,10 +11,12 @@ import torch
 from PIL import Image
 
 import gspn_core.bench.__main__ as command
-from gspn_core.bench import against, cascade, mixer, unet
+from gspn_core.bench import against, cascade, mixer, plan, unet
 from gspn_core.bench.__main__ import BENCHES
 from gspn_core.bench.plot import HEIGHT, WIDTH
 from gspn_core.errors import GspnError
+from gspn_core.models.shapes import unet_shapes, vae_shapes
+from gspn_core.plan_shapes import Shapes
 
 
 def test_the_scans_table_has_every_direction_and_attention(capsys, tmp_path):
@@ -41,6 +44,37 @@ def test_the_cascades_table_tells_every_stage_and_the_first_run(tiny_model, monk
     assert since[0] < since[1]
     assert since[1] >= sum(seconds) - 0.02
     assert "First run of the process:" in out
+
+
+def test_predictions_stand_beside_the_median_of_runs_with_their_errors(tiny_model, monkeypatch, capsys):
+    card = dataclasses.replace(tiny_model.card, shapes=tiny_shapes(tiny_model))
+    model = dataclasses.replace(tiny_model, card=card)
+    monkeypatch.setattr(plan, "load_model", lambda *_args, **_options: model)
+    asked = ["plan", "--repeats", "2", "--target", "128", "--mixers", "attention", "--steps", "2"]
+    assert command.main([*asked, "--limit", "60"]) == 0
+    out = capsys.readouterr().out
+    rows = [line.strip("| ").split(" | ") for line in out.splitlines() if line.startswith("| ")][2:]
+    assert [row[0] for row in rows] == ["64×64", "128×128"]
+    for row in rows:
+        error = float(row[2]) / float(row[3]) - 1
+        assert float(row[4].rstrip("%")) / 100 == pytest.approx(error, abs=0.05)
+        least, most = map(float, row[7].split("–"))
+        assert least - 0.01 <= float(row[6]) <= most + 0.01
+    worst = max(abs(int(row[4].rstrip("%"))) for row in rows)
+    assert f"Memory is off by {worst}% at most (bar 15%)" in out
+
+
+def tiny_shapes(model) -> Shapes:
+    pipeline = model.pipeline
+
+    def count(part) -> int:
+        return sum(parameter.numel() for parameter in part.parameters())
+
+    return Shapes(
+        unet=unet_shapes(pipeline.unet.config, parameters=count(pipeline.unet)),
+        vae=vae_shapes(pipeline.vae.config, parameters=count(pipeline.vae)),
+        text_parameters=count(pipeline.text_encoder) + count(pipeline.text_encoder_2),
+    )
 
 
 def test_the_cards_tables_have_a_bar_for_the_scan_and_the_mixer(capsys):
