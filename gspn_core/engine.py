@@ -40,11 +40,15 @@ class Engine:
         self._memory_bytes = memory_bytes
         self._calls: dict[tuple, float] = {}
         self._paces: dict[tuple[Mixer, Size], Pace] = {}
+        self._is_fresh, self._works = True, False
         self._machine = self._read_machine()
 
     @property
     def machine(self) -> Machine | None:
         """Return what plans are made for, with all that was measured on it; None for a model of no shapes."""
+        if not self._works:
+            # At work a stage's own memory would be taken for the process's.
+            self._machine = self._read_machine()
         if self._machine is None:
             return None
         return dataclasses.replace(self._machine, paces=self.paces)
@@ -101,6 +105,7 @@ class Engine:
         plan = self.plan(settings)
         check_fits(plan)
         check_start(plan.settings, start)
+        self._works = True
         try:
             preview = self._preview if previews else None
             keeper = PaceKeeper()
@@ -118,7 +123,7 @@ class Engine:
             ) from None
         finally:
             give_back(self.model.device)
-            self._machine = self._read_machine()
+            self._is_fresh = self._works = False
 
     @torch.inference_mode()
     def calibrate(
@@ -136,6 +141,7 @@ class Engine:
             known=dict(self._paces),
             fits=self._has_room,
         )
+        self._works = True
         try:
             for measured in measured_now:
                 pace = Pace(
@@ -150,7 +156,7 @@ class Engine:
                 yield measured
         finally:
             give_back(self.model.device)
-            self._machine = self._read_machine()
+            self._is_fresh = self._works = False
 
     @torch.inference_mode()
     def measure_mixers(
@@ -189,6 +195,9 @@ class Engine:
     def _has_room(self, stage: StagePlan, mixer: Mixer) -> bool:
         """Tell whether a stage has the memory for its fastest way; where nobody knows, it is tried."""
         machine, shapes = self._machine, self.model.card.shapes
+        if self.model.pipeline.unet.device.type != self.model.device.type:
+            # A model that is larger than the card comes by parts, which is no fast way.
+            return False
         if machine is None:
             return True
         work = dataclasses.replace(work_of(stage), mixer=mixer)
@@ -203,7 +212,14 @@ class Engine:
         if shapes is None:
             return None
         try:
-            machine = read_machine(shapes, self.model.device, unet.dtype, memory_bytes=self._memory_bytes)
+            machine = read_machine(
+                shapes,
+                self.model.device,
+                unet.dtype,
+                vae_dtype=self.model.pipeline.vae.dtype,
+                is_fresh=self._is_fresh,
+                memory_bytes=self._memory_bytes,
+            )
         except (RuntimeError, AssertionError):
             # A GPU that is lent for single calls tells nothing of itself outside of them.
             return None

@@ -44,13 +44,18 @@ def jobs_folder(tmp_path_factory) -> Path:
 
 
 @contextmanager
-def serving(jobs_folder: Path, log: Path, port: int | None = None) -> Iterator[tuple[str, subprocess.Popen]]:
-    """Start app.py, on a free port unless one is given; yield its address and its process once it answers."""
+def serving(
+    jobs_folder: Path, log: Path, port: int | None = None, script: str | Path = "app.py"
+) -> Iterator[tuple[str, subprocess.Popen]]:
+    """Start app.py, on a free port unless one is given; yield its address and its process once it answers.
+
+    script: what serves in its place.
+    """
     if port is None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-    command = [sys.executable, "app.py", "--port", str(port), "--jobs", str(jobs_folder)]
+    command = [sys.executable, str(script), "--port", str(port), "--jobs", str(jobs_folder)]
     command += ["--device", "cpu", "--mcp"]
     with log.open("w") as output:
         server = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, env=os.environ)
@@ -65,6 +70,12 @@ def serving(jobs_folder: Path, log: Path, port: int | None = None) -> Iterator[t
 def serve():
     """Return what starts a server of the test's own: jobs folder, log and port to address and process."""
     return serving
+
+
+@pytest.fixture(scope="session")
+def serve_script():
+    """Return what starts a script in place of app.py: script, jobs folder and log to address and process."""
+    return lambda script, jobs_folder, log: serving(jobs_folder, log, script=script)
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,38 @@
+"""Serve the page over the embedded model's arithmetic: plans are real, nothing is loaded, nothing runs."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+import app
+from gspn_core.models.catalog import find_card
+from gspn_core.plan import make_plan
+from gspn_core.plan_fit import Machine, Pace
+
+# Enough for 1024 px in the way that needs least, and too little for 2048.
+PACE = Pace(mixer="gspn", height=256, width=256, head_seconds=0.02, call_seconds=0.03, tail_seconds=0.05)
+MACHINE = Machine(device="cpu", budget_bytes=74 * 10**7, base_bytes=6 * 10**8, paces=(PACE,))
+
+
+class Planner:
+    """An engine that plans."""
+
+    def __init__(self) -> None:
+        self.card = find_card("world")
+
+    def plan(self, settings):
+        return make_plan(settings, self.card, MACHINE)
+
+    def weights(self, settings):
+        return tuple(() for _ in self.plan(settings).stages)
+
+    def model_calls(self, stage):
+        return stage.steps
+
+    def run(self, settings, _should_stop, **_options):
+        raise AssertionError(f"a run was begun that does not fit: {settings}")
+
+
+if __name__ == "__main__":
+    sys.exit(app.main(sys.argv[1:], load=lambda *_: (Planner(), "arithmetic")))

@@ -1,0 +1,46 @@
+import dataclasses
+
+import psutil
+import torch
+
+from gspn_core.engine import Engine
+from gspn_core.models.catalog import find_card
+from gspn_core.runtime.machine import read_machine
+from gspn_core.settings import Settings
+
+SHAPES = find_card("world").shapes
+CPU = torch.device("cpu")
+
+
+def test_a_budget_is_what_was_asked_for_or_else_what_is_free():
+    asked = read_machine(SHAPES, CPU, torch.float32, memory_bytes=7)
+    free = read_machine(SHAPES, CPU, torch.float32)
+    assert asked.budget_bytes == 7
+    assert 0 < free.budget_bytes <= psutil.virtual_memory().total + psutil.Process().memory_info().rss
+
+
+def test_the_autoencoders_numbers_have_a_size_of_their_own():
+    full = read_machine(SHAPES, CPU, torch.bfloat16)
+    half = read_machine(SHAPES, CPU, torch.bfloat16, vae_dtype=torch.bfloat16)
+    assert (full.element_bytes, full.vae_bytes) == (2, 4)
+    assert half.element_bytes == 2 and 2 <= half.vae_bytes < 4
+
+
+def test_a_process_that_has_computed_nothing_yet_is_expected_to_grow():
+    used = read_machine(SHAPES, CPU, torch.float32)
+    fresh = read_machine(SHAPES, CPU, torch.float32, is_fresh=True)
+    assert fresh.base_bytes - used.base_bytes > 40e6
+
+
+def test_what_a_run_holds_is_not_taken_for_the_process(tiny_model):
+    model = dataclasses.replace(tiny_model, card=dataclasses.replace(tiny_model.card, shapes=SHAPES))
+    engine = Engine(model)
+    before = engine.machine
+    events = engine.run(Settings(prompt="a hill", seed=1, target=64, num_inference_steps=1), previews=False)
+    next(events)
+    held = bytearray(300 * 10**6)
+    held[::4096] = b"x" * len(held[::4096])
+    assert engine.machine.base_bytes == before.base_bytes
+    events.close()
+    assert engine.machine.base_bytes > before.base_bytes + 50e6
+    del held
