@@ -142,8 +142,8 @@ class Calibration:
         except Exception:
             _log.exception("The machine could not be measured; times are told once a run has shown them")
         finally:
-            self._over = True
             self._keep()
+            self._over = True
 
     def _is_idle(self) -> bool:
         return not self._runs or self._closed
