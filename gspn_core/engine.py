@@ -167,13 +167,14 @@ class Engine:
         What is only there for the measurement is not counted in its peak_bytes.
         """
         model, extra_bytes = with_all_mixers(self.model)
+        self._works = True
         try:
             for measured in calibrate(model, should_stop, limit_seconds=limit_seconds):
                 yield dataclasses.replace(measured, peak_bytes=max(0, measured.peak_bytes - extra_bytes))
         finally:
             del model
-            give_back(self.model.pipeline.device)
-            self._machine = self._read_machine()
+            give_back(self.model.device)
+            self._is_fresh = self._works = False
 
     @property
     def paces(self) -> tuple[Pace, ...]:

@@ -113,11 +113,15 @@ class Calibration:
 
     def run(self, settings: Settings, should_stop: Callable[[], bool], **options: Any) -> Iterator[Event]:
         """Yield a run's events, the engine being the run's alone meanwhile."""
+        yield from self.alone(self._engine.run(settings, should_stop, **options))
+
+    def alone(self, work: Iterator[Any]) -> Iterator[Any]:
+        """Yield what some work on the engine yields; nothing is measured here meanwhile."""
         with self._changed:
             self._runs += 1
             self._changed.wait_for(lambda: not self._measuring)
         try:
-            yield from self._engine.run(settings, should_stop, **options)
+            yield from work
         finally:
             with self._changed:
                 self._runs -= 1
