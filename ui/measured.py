@@ -101,7 +101,7 @@ def measured_props(
     """
     cells = _cells(points, card.targets)
     return {
-        "ready": True,
+        "ready": possible or bool(cells),
         "possible": possible,
         "progress": _progress(progress),
         "said": progress.error,

@@ -109,7 +109,8 @@ def test_a_mixer_that_the_model_has_no_weights_for_is_told(props):
 def test_nothing_measured_is_no_plot_and_the_button_stays(props):
     told = props()
     assert told["plots"] is None and told["possible"] and told["where"] == told["summary"] == ""
-    assert not props(possible=False)["possible"]
+    assert told["ready"] and not props(possible=False)["ready"]
+    assert props(point(), possible=False)["ready"], "runs still tell what they took"
 
 
 def test_a_measurement_that_goes_on_tells_how_far_it_is(props):
