@@ -76,6 +76,7 @@ class LateEngine:
         self._lend = lend
         self._run: Callable[..., Iterator[Event]] | None = None
         self.planned_seconds: Callable[[Settings], float | None] = lambda _: None
+        self.calibrated: Callable[[Calibrated], None] = lambda _: None
         self._settled = threading.Event()
         self._engine: Any = None
         self._machine = ""
@@ -150,7 +151,9 @@ class LateEngine:
                     self._run, self._lend, lambda settings: self.planned_seconds(settings)
                 )
             elif self._paces is not None and isinstance(self._engine, Measurable):
-                self._calibration = Calibration(self._engine, self._paces)
+                self._calibration = Calibration(
+                    self._engine, self._paces, told=lambda piece: self.calibrated(piece)
+                )
                 self._run = self._calibration.run
                 self._calibration.start()
         except GspnError as error:
@@ -317,6 +320,7 @@ def _serve_model(
     engine = LateEngine(card, lambda told: load(arguments, told), lend=lend, paces=arguments.jobs)
     # Files and mathematics that changed are another model's pace.
     measured = Measured(arguments.jobs, model=f"{card.name} {card.fingerprint}", machine=engine.machine)
+    engine.calibrated = measured.take
     jobs = Jobs(
         engine.run,
         arguments.jobs,

@@ -93,7 +93,16 @@ class Calibration:
     the engine's key before is taken first, and what is known at a run's end or at the end is kept.
     """
 
-    def __init__(self, engine: Measurable, folder: Path, *, rest_seconds: float = _REST_SECONDS) -> None:
+    def __init__(
+        self,
+        engine: Measurable,
+        folder: Path,
+        *,
+        rest_seconds: float = _REST_SECONDS,
+        told: Callable[[Calibrated], None] = lambda _: None,
+    ) -> None:
+        """Take an engine. folder: where what is known is kept; told: hears of each piece at once."""
+        self._told = told
         self._engine, self._kept, self._rest_seconds = engine, KeptPaces(folder / FILE), rest_seconds
         self._changed = threading.Condition()
         self._runs = 0
@@ -161,8 +170,8 @@ class Calibration:
                 return True
             self._measuring = True
         try:
-            for _ in self._engine.calibrate(self._is_unwanted, limit_seconds=_LIMIT_SECONDS):
-                pass
+            for piece in self._engine.calibrate(self._is_unwanted, limit_seconds=_LIMIT_SECONDS):
+                self._told(piece)
             return self._is_unwanted()
         finally:
             with self._changed:

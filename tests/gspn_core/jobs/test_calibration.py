@@ -181,3 +181,17 @@ def test_a_damaged_file_is_read_as_none_and_written_anew(tmp_path, content):
     assert kept.read("one") == ()
     kept.write("one", [pace(64)])
     assert kept.read("one") == (pace(64),)
+
+
+def test_each_piece_is_told_at_once(engine, tmp_path):
+    told = []
+    calibration = Calibration(engine, tmp_path, rest_seconds=0.01, told=told.append)
+    calibration.start()
+    try:
+        engine.let_go.release(1)
+        wait_for(lambda: [one.height for one in told] == [64])
+        engine.let_go.release(2)
+        wait_for(lambda: calibration.measured is None)
+    finally:
+        calibration.close()
+    assert [one.height for one in told] == [64, 128, 256]
