@@ -13,6 +13,7 @@ from gspn_core.jobs.job import RESUMABLE_STATES, JobView, StageView
 from gspn_core.jobs.tiles import tiles_info
 from gspn_core.plan import CascadePlan, StagePlan
 from gspn_core.plan_remedies import Remedy, find_trouble, is_long
+from gspn_core.settings import start_size
 from ui import words
 
 
@@ -74,6 +75,8 @@ def planned_props(
     trouble = find_trouble(plan) if plan else None
     told = {found.stage: words.reusable(found.saved_seconds) for found in reuse}
     told |= {stage.index: [words.YOUR_PICTURE] for stage in stages if stage.is_kept}
+    # The viewer shows a picture at the size it is told, and this one has its own.
+    own = start_size(plan.settings.start) if start else None
     cards = [
         {
             "state": "planned",
@@ -91,7 +94,11 @@ def planned_props(
             "over": not stage.fits and stage.index not in told,
             "long": is_long(stage) and stage.index not in told,
             "remedies": remedy_props(remedies) if trouble and stage is trouble.stage else [],
-            "proxy": file_url(start) if stage.is_kept or stage.is_redrawn else None,
+            **(
+                {"proxy": file_url(start), "height": own[0], "width": own[1]}
+                if own and not stage.index
+                else {}
+            ),
         }
         for stage in stages
     ]

@@ -49,7 +49,7 @@ def wire_start(parts: dict[str, Any], jobs: Jobs, card: ModelCard) -> None:
     part.take(take, [reference, target], [part, reference, target], **quiet)
     part.climb(climb, [reference, target], [part, reference, target, parts["prompt"]], **quiet)
     # Without a picture its other settings mean nothing, and would be refused unseen.
-    part.remove(lambda: [start_props(), "", 0, 0.0], None, [part, reference, *with_picture], **quiet)
+    part.remove(let_go, None, [part, reference, *with_picture], **quiet)
     reference.change(show_held, reference, [part, *with_picture], trigger_mode="always_last", **quiet)
 
 
@@ -77,6 +77,11 @@ def taken(jobs: Jobs, card: ModelCard, asked: Mapping[str, Any], held: str, targ
     # The first stage alone has nothing to climb to.
     higher = card.targets[1] if target == card.targets[0] and len(card.targets) > 1 else target
     return [start_props(jobs, reference), reference, higher]
+
+
+def let_go() -> list[Any]:
+    """Return part, reference and the settings beside it as they are without a picture."""
+    return [start_props(), "", *(gr.update(value=0, visible=False) for _ in SHOWN_WITH_PICTURE)]
 
 
 def kept_start(jobs: Jobs, sent: Mapping[str, Any], name: str) -> str:

@@ -127,12 +127,13 @@ def test_the_form_says_a_run_from_a_picture_and_comes_back_to_it(card):
 
 
 def test_before_a_run_the_first_card_is_the_picture_itself(card):
-    plan = make_plan(Settings(prompt="a toy", start=REFERENCE, target=256), card)
+    plan = make_plan(Settings(prompt="a toy", start=f"140x150-{'ab' * 32}", target=256), card)
     props = planned_props(plan, (), "/jobs/starts/a.jpg")
     first, second = props["stages"]
     assert (first["title"], first["lines"]) == ("128 × 128", [words.YOUR_PICTURE])
     assert first["proxy"] == "gradio_api/file=/jobs/starts/a.jpg" and props["show"] == 0
-    assert second["proxy"] is None
+    # The viewer would cut a picture that is larger than it is told.
+    assert (first["height"], first["width"]) == (150, 140) and "proxy" not in second
     redrawn = make_plan(Settings(prompt="a toy", start=REFERENCE, target=256, start_strength=0.5), card)
     assert planned_props(redrawn, (), "/a.jpg")["stages"][0]["lines"] == [words.REDRAWN]
 
