@@ -243,7 +243,9 @@ def make_plan(
             vae_tile_px=card.vae_tile_px if max(size.height, size.width) > card.vae_tile_px else None,
             settings=own,
         )
-        if machine is not None and card.shapes is not None and not stage.is_kept:
+        if stage.is_kept:
+            stage = dataclasses.replace(stage, seconds=0.0)
+        elif machine is not None and card.shapes is not None:
             stage = _fitted(stage, card.shapes, machine, calls)
         before = stages[-1].key if stages else f"{MATHS_VERSION} {card.name} {card.fingerprint}"
         stages.append(dataclasses.replace(stage, key=_stage_key(before, stage)))

@@ -59,6 +59,8 @@ def test_a_kept_picture_takes_no_steps_and_later_stages_climb_as_ever():
     assert told(plan) == [("512×512", 0), ("1024×1024", 4), ("2048×2048", 4)]
     assert [(stage.index, stage.scale) for stage in plan.stages] == [(0, 2), (1, 4), (2, 8)]
     assert make_plan(plan.settings, CARD) == plan
+    # So that a run's seconds are known where those of the stages above it are.
+    assert [stage.seconds for stage in plan.stages] == [0.0, None, None]
 
 
 def test_a_picture_that_is_drawn_again_comes_in_where_the_model_was_trained():
