@@ -40,7 +40,7 @@ class Engine:
         self._memory_bytes = memory_bytes
         self._calls: dict[tuple, float] = {}
         self._paces: dict[tuple[Mixer, Size], Pace] = {}
-        self._is_fresh, self._works = True, False
+        self._works = False
         self._machine = self._read_machine()
 
     @property
@@ -123,7 +123,7 @@ class Engine:
             ) from None
         finally:
             give_back(self.model.device)
-            self._is_fresh = self._works = False
+            self._works = False
 
     @torch.inference_mode()
     def calibrate(
@@ -156,7 +156,7 @@ class Engine:
                 yield measured
         finally:
             give_back(self.model.device)
-            self._is_fresh = self._works = False
+            self._works = False
 
     @torch.inference_mode()
     def measure_mixers(
@@ -174,7 +174,7 @@ class Engine:
         finally:
             del model
             give_back(self.model.device)
-            self._is_fresh = self._works = False
+            self._works = False
 
     @property
     def paces(self) -> tuple[Pace, ...]:
@@ -218,7 +218,6 @@ class Engine:
                 self.model.device,
                 unet.dtype,
                 vae_dtype=self.model.pipeline.vae.dtype,
-                is_fresh=self._is_fresh,
                 memory_bytes=self._memory_bytes,
             )
         except (RuntimeError, AssertionError):

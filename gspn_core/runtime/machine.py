@@ -17,8 +17,6 @@ from gspn_core.plan_shapes import Shapes
 _DEVICE_RESERVE_BYTES = 512 * 2**20
 # What oneDNN's convolutions keep for themselves while they work.
 _HOST_SCRATCH_BYTES = 64 * 2**20
-# What the libraries keep from their first use on: compiled kernels, and threads with their arenas.
-_FIRST_USE_BYTES = 90 * 10**6
 # Of one number of the autoencoder in bfloat16: oneDNN copies what it convolves. Measured: 2.7 at 1024 px.
 _HALF_ON_HOST_BYTES = 3
 # Left to the rest of a machine whose memory is the device's.
@@ -35,13 +33,12 @@ def read_machine(
     dtype: torch.dtype,
     *,
     vae_dtype: torch.dtype = torch.float32,
-    is_fresh: bool = False,
     memory_bytes: int | None = None,
 ) -> Machine:
     """Return the machine as it is now, with a model of these shapes loaded in this process.
 
-    vae_dtype: of the autoencoder, dtype: of all else. is_fresh: nothing has been computed here yet.
-    memory_bytes: the most that a stage may take; None for all that is free, and what the model holds.
+    vae_dtype: of the autoencoder, dtype: of all else. memory_bytes: the most that a stage may
+    take; None for all that is free, and what the model holds.
     """
     element = torch.finfo(dtype).bits // 8
     if device.type == "cuda":
@@ -65,7 +62,7 @@ def read_machine(
     return Machine(
         device="cpu",
         budget_bytes=budget if memory_bytes is None else memory_bytes,
-        base_bytes=max(0, held - weights) + _HOST_SCRATCH_BYTES + (_FIRST_USE_BYTES if is_fresh else 0),
+        base_bytes=max(0, held - weights) + _HOST_SCRATCH_BYTES,
         element_bytes=element,
         vae_bytes=4 if vae_dtype == torch.float32 else _HALF_ON_HOST_BYTES,
     )

@@ -26,12 +26,6 @@ def test_the_autoencoders_numbers_have_a_size_of_their_own():
     assert half.element_bytes == 2 and 2 <= half.vae_bytes < 4
 
 
-def test_a_process_that_has_computed_nothing_yet_is_expected_to_grow():
-    used = read_machine(SHAPES, CPU, torch.float32)
-    fresh = read_machine(SHAPES, CPU, torch.float32, is_fresh=True)
-    assert fresh.base_bytes - used.base_bytes > 40e6
-
-
 def test_what_a_run_holds_is_not_taken_for_the_process(tiny_model):
     model = dataclasses.replace(tiny_model, card=dataclasses.replace(tiny_model.card, shapes=SHAPES))
     engine = Engine(model)
