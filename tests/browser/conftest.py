@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -45,18 +45,23 @@ def jobs_folder(tmp_path_factory) -> Path:
 
 @contextmanager
 def serving(
-    jobs_folder: Path, log: Path, port: int | None = None, script: str | Path = "app.py"
+    jobs_folder: Path,
+    log: Path,
+    port: int | None = None,
+    script: str | Path = "app.py",
+    *,
+    arguments: Sequence[str] = ("--mcp",),
 ) -> Iterator[tuple[str, subprocess.Popen]]:
     """Start app.py, on a free port unless one is given; yield its address and its process once it answers.
 
-    script: what serves in its place.
+    script: what serves in its place. arguments: further ones of its command line.
     """
     if port is None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
     command = [sys.executable, str(script), "--port", str(port), "--jobs", str(jobs_folder)]
-    command += ["--device", "cpu", "--mcp"]
+    command += ["--device", "cpu", *arguments]
     with log.open("w") as output:
         server = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, env=os.environ)
     try:

@@ -1,0 +1,80 @@
+"""The menu of models at the top: another is chosen, a damaged one says why, and the first comes back."""
+
+import shutil
+
+import pytest
+
+from gspn_core.models.random_weights import write_random_model
+
+pytestmark = pytest.mark.browser
+
+TITLE = ".masthead .model b"
+TROUBLE = ".trouble:not([hidden]) p"
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """Return a folder of two models of random weights, one of them with a weight file that is cut off."""
+    folder = tmp_path_factory.mktemp("models")
+    write_random_model(folder / "whole", "small")
+    shutil.copytree(folder / "whole", folder / "torn")
+    weights = next((folder / "torn" / "unet").glob("*.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:-1000])
+    return folder
+
+
+def choose(page, label) -> None:
+    """Choose a model by the keyboard alone."""
+    page.locator(".masthead .choose").focus()
+    page.keyboard.press("Enter")
+    item = page.get_by_role("menuitem", name=label, exact=True)
+    item.focus()
+    page.keyboard.press("Enter")
+
+
+def await_title(page, title) -> None:
+    page.wait_for_function(f"document.querySelector('{TITLE}')?.textContent === '{title}'")
+    page.wait_for_selector("#run", state="attached")
+
+
+def test_another_model_is_chosen_draws_and_gives_way_again(serve, visit_at, models, tmp_path) -> None:
+    shutil.copytree(models, tmp_path / "models")
+    with serve(tmp_path / "jobs", tmp_path / "log", arguments=("--models", str(tmp_path / "models"))) as (
+        address,
+        _server,
+    ):
+        page = visit_at(address)()
+        await_title(page, "The embedded model")
+        page.locator(".masthead .choose").click()
+        offered = page.get_by_role("menuitem").all_inner_texts()
+        assert offered == ["The embedded model · in use", "torn", "whole"]
+        page.keyboard.press("Escape")
+
+        # One that cannot be read: its sentence stands on the page, and the menu offers a way back.
+        choose(page, "torn")
+        await_title(page, "torn")
+        page.wait_for_selector(TROUBLE)
+        said = page.locator(TROUBLE).inner_text()
+        assert "of its" in said and "bytes; copy it again." in said and "torn/unet" in said
+
+        choose(page, "whole")
+        await_title(page, "whole")
+        assert page.locator(TROUBLE).count() == 0
+        page.locator("#field-prompt textarea").fill("anything at all")
+        steps = page.locator("#field-num_inference_steps :is(textarea, input[type=number])").first
+        steps.fill("2")
+        steps.press("Tab")
+        page.click("#run")
+        page.wait_for_selector("#studio[data-state=done]")
+        assert page.locator(".ladder li.done").count() == 1
+
+        # One that is gone by the time it is chosen: nothing changes but the sentence.
+        shutil.rmtree(tmp_path / "models" / "torn")
+        choose(page, "torn")
+        page.wait_for_selector(TROUBLE)
+        assert "torn has no model_index.json" in page.locator(TROUBLE).inner_text()
+        assert page.locator(TITLE).inner_text() == "whole"
+
+        choose(page, "The embedded model")
+        await_title(page, "The embedded model")
+        assert page.locator(TROUBLE).count() == 0
