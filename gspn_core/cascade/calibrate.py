@@ -52,7 +52,10 @@ def calibrate(
     left out where a piece of it is expected to take longer than limit_seconds: four times as long as in the
     stage before, or more where that one grew by more. known: what need not be measured again; fits: whether
     a stage has the memory for its fastest way. Ends early, in the middle of a piece, when `should_stop()`.
+    Where the model's parts lie on the host and come by turns nothing is measured: runs teach what that takes.
     """
+    if any(part.device != model.device for part in model.parts):
+        return
     card = model.card
     prompt = card.examples[0] if card.examples else "a picture"
     plan = make_plan(Settings(prompt=prompt, target=card.max_target_px, seed=0), card)

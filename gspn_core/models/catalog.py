@@ -14,7 +14,7 @@ from types import MappingProxyType
 from gspn_core.errors import ModelUnavailable
 from gspn_core.models.companions import with_companions
 from gspn_core.models.hub import EXTRAS, SDXL, Snapshot, cached_folder, find_extra, signature
-from gspn_core.models.quantize import SDXL_LINEAR, Scheme, find_scheme, linear_layers
+from gspn_core.models.quantize import REFINER_LINEAR, SDXL_LINEAR, Scheme, find_scheme, linear_layers
 from gspn_core.models.shapes import SDXL_SHAPES, read_shapes
 from gspn_core.models.weights import PICKLED, read_header, refuse_pickled
 from gspn_core.plan import ModelCard
@@ -156,11 +156,13 @@ def find_card(
     for name, value in extras.beside.items():
         source = extra_source(value)
         extra_told.append((name, _stats(source) if isinstance(source, Path) else signature(source)))
+    refiner, preview = _extra(extras.refiner), _extra(extras.preview)
+    shapes = with_companions(shapes, refiner=refiner, preview=preview)
     if extras.quantize is not None:
         scheme = find_scheme(extras.quantize)
         extra_told.append((scheme.name, metadata.version(scheme.package)))
         card = dataclasses.replace(card, title=f"{card.title}, {scheme.name}")
-        shapes = _quantized(shapes, scheme, model_folder(name_or_path))
+        shapes = _quantized(shapes, scheme, model_folder(name_or_path), refiner)
     record = [
         told,
         [(package, metadata.version(package)) for package in _COMPUTING],
@@ -170,19 +172,24 @@ def find_card(
     ]
     fingerprint = hashlib.sha256(json.dumps(record).encode()).hexdigest()[:16]
     has_refiner = extras.refiner is not None
-    shapes = with_companions(shapes, refiner=_extra(extras.refiner), preview=_extra(extras.preview))
     return dataclasses.replace(
         card, mixers=mixers, has_refiner=has_refiner, fingerprint=fingerprint, shapes=shapes
     )
 
 
-def _quantized(shapes: Shapes | None, scheme: Scheme, path: Path) -> Shapes | None:
-    """Return a model's numbers with its UNet's linear layers kept in fewer bits."""
+def _quantized(
+    shapes: Shapes | None, scheme: Scheme, path: Path, refiner: Snapshot | Path | None
+) -> Shapes | None:
+    """Return a model's numbers with the linear layers of its UNet and its refiner kept in fewer bits."""
     if shapes is None:
         return None
     unet = path if path.is_file() else path / "unet"
-    linear = linear_layers(unet) if path.exists() else SDXL_LINEAR
-    return dataclasses.replace(shapes, unet=dataclasses.replace(shapes.unet, quantized=scheme.keeps(linear)))
+    kept = scheme.keeps(linear_layers(unet) if path.exists() else SDXL_LINEAR)
+    shapes = dataclasses.replace(shapes, unet=dataclasses.replace(shapes.unet, quantized=kept))
+    if shapes.refiner is None:
+        return shapes
+    kept = scheme.keeps(linear_layers(refiner / "unet") if isinstance(refiner, Path) else REFINER_LINEAR)
+    return dataclasses.replace(shapes, refiner=dataclasses.replace(shapes.refiner, quantized=kept))
 
 
 def _extra(name_or_path: str | None) -> Snapshot | Path | None:

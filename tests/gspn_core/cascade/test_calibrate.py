@@ -2,6 +2,7 @@ import dataclasses
 import pickle
 
 import pytest
+import torch
 
 import gspn_core.cascade.calibrate as module
 from gspn_core.attention.adapter import self_attentions
@@ -34,6 +35,12 @@ def test_the_unet_is_left_as_it_was(engine):
     after = self_attentions(engine.model.pipeline.unet)
     assert list(after.values()) == list(before.values())
     assert [layer.processor for layer in after.values()] == processors
+
+
+def test_nothing_is_measured_where_parts_lie_on_the_host(tiny_model):
+    # To torch "cpu:0" is another device than "cpu", where the parts are.
+    away = dataclasses.replace(tiny_model, device=torch.device("cpu", 0))
+    assert list(module.calibrate(away, lambda: False, limit_seconds=60.0)) == []
 
 
 def test_it_ends_as_soon_as_it_is_asked_to(engine):

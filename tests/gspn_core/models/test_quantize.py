@@ -28,7 +28,7 @@ from gspn_core.models.quantize import (
     linear_layers,
     scheme_dtype,
 )
-from gspn_core.models.random_weights import write_random_model
+from gspn_core.models.random_weights import write_random_model, write_random_refiner
 from gspn_core.models.shapes import SDXL_SHAPES
 from gspn_core.plan_fit import Choices, Machine, Work, cheaper, fit, predict
 from gspn_core.settings import Settings
@@ -158,6 +158,16 @@ def test_the_card_says_how_weights_are_kept_and_is_told_apart(folder):
     saved = plain.shapes.unet.weight_bytes(2) - kept.shapes.unet.weight_bytes(2)
     linear = kept.shapes.unet.quantized
     assert saved == 2 * linear.numbers - linear.kept_bytes > 0
+
+
+@pytest.mark.usefixtures("package")
+def test_a_refiners_linear_layers_are_kept_and_counted_too(folder, tmp_path):
+    write_random_refiner(tmp_path / "refiner", "small")
+    extras = dataclasses.replace(INT8, refiner=str(tmp_path / "refiner"))
+    model = load_model(str(folder), device="cpu", extras=extras)
+    kept = [layer for layer in layers_of(model.refiner).values() if not is_kept_whole(layer)]
+    counted = model.card.shapes.refiner.quantized
+    assert (counted.layers, counted.numbers) == (len(kept), sum(layer.weight.numel() for layer in kept))
 
 
 def test_a_missing_package_is_said_with_the_command_that_installs_it(pretend):
