@@ -18,6 +18,7 @@ from gspn_core.world._data import RenderCache, caption_of, held_out, view_of
 from gspn_core.world._log import Log, save_sheet
 from gspn_core.world._loop import Loop, save_atomically
 from gspn_core.world._recipe import Recipe
+from gspn_core.world._start import start_model
 from gspn_core.world._vae import latents_of, to_pictures
 from gspn_core.world.captions import EXAMPLES, corpus
 
@@ -119,6 +120,8 @@ def train_model(recipe: Recipe) -> None:
     torch.manual_seed(recipe.seed)
     cache, log = RenderCache(recipe.data), Log(recipe.work / "model.jsonl")
     tokenizer, modules = build_model(recipe)
+    if recipe.start:
+        log(taken_over_tokens=start_model(modules, tokenizer, recipe.start), of=len(tokenizer))
     vae = AutoencoderKL.from_pretrained(recipe.work / "vae")
     data = encode_cache(recipe, vae, cache)
     loop = Loop(modules, recipe.model_loop, recipe.work / "model.pt")

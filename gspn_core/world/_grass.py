@@ -87,7 +87,7 @@ def grass_color(land, xs, y, pixel):
         tone = (tone + rest * mean) / max(1e-3, 1.0 - petals)
         tone = mean - 0.08 + show * (tone - mean + 0.08)
         bloom = (1.0 - show) * bloom + show * petals
-    grass = mix((0.11, 0.23, 0.06), (0.52, 0.63, 0.20), min(1.0, max(0.0, tone)))
+    grass = mix(land.grass, land.grass_light, min(1.0, max(0.0, tone)))
     grass = mix(grass, land.flower, bloom)
     return mix(
         grass, (0.80, 0.55, 0.12) if land.flower[2] > 0.3 else (0.35, 0.16, 0.06), min(1.0, show * hearts)

@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 
 from gspn_core.world._land import elevation, shade_land
-from gspn_core.world._layout import DEPTH, FOCAL, LAKE
+from gspn_core.world._layout import BEACH, DEPTH, FOCAL, LAKE
 
 _STEP = 1.013
 _NEAR = 0.09
@@ -15,7 +15,7 @@ _NEAR = 0.09
 @njit(cache=True, nogil=True)
 def first_depth(land):
     """Return the depth at which the march through the land begins."""
-    return land.shore * 0.7 if land.foreground == LAKE else _NEAR
+    return land.shore * 0.7 if land.foreground == LAKE or land.foreground == BEACH else _NEAR
 
 
 @njit(cache=True, nogil=True)
@@ -28,6 +28,18 @@ def crest(land, xs, pixel, start):
         h = elevation(land, xs * z / FOCAL, z, z * pixel / FOCAL)
         best = min(best, land.horizon + FOCAL * (land.eye - max(h, -0.02)) / z)
     return best
+
+
+@njit(cache=True, nogil=True)
+def bank(land, xs, pixel):
+    """Return depth and view y of the first dry land in view column xs, of the far end where there is none."""
+    z = first_depth(land)
+    while z < DEPTH:
+        z *= _STEP
+        h = elevation(land, xs * z / FOCAL, z, z * pixel / FOCAL)
+        if h > 0.012:
+            return z, land.horizon + FOCAL * (land.eye - h) / z
+    return DEPTH, land.horizon
 
 
 @njit(cache=True, nogil=True)
@@ -73,6 +85,7 @@ def draw_land(land, color, cover, left, top, pixel):
     """
     H, W = cover.shape
     start = first_depth(land)
+    water = land.foreground == LAKE or land.foreground == BEACH
     skyline = np.empty(W + 2)
     for j in range(W):
         xs = left + (j + 0.5) * pixel
@@ -82,14 +95,14 @@ def draw_land(land, color, cover, left, top, pixel):
         c = (0.0, 0.0, 0.0)
         h = elevation(land, xs * z / FOCAL, z, z * pixel / FOCAL)
         before = (land.horizon + FOCAL * (land.eye - h) / z - top) / pixel
-        if land.foreground == LAKE:
+        if water:
             front = min(front, (land.horizon + FOCAL * land.eye / z - top) / pixel)
         while z < DEPTH:
             last = z
             z *= _STEP
             h = elevation(land, xs * z / FOCAL, z, z * pixel / FOCAL)
             here = (land.horizon + FOCAL * (land.eye - h) / z - top) / pixel
-            if land.foreground == LAKE and h < 0.0:
+            if water and h < 0.0:
                 front = min(front, (land.horizon + FOCAL * land.eye / z - top) / pixel)
             elif here < front:
                 bottom = front

@@ -9,9 +9,13 @@ from gspn_core.world._nets import NetConfig
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Sizes, rates and minutes of all parts. vae_crop_px is the side of a crop that the autoencoder sees."""
+    """Sizes, rates and minutes of all parts. vae_crop_px is the side of a crop that the autoencoder sees.
+
+    start: the folder of an earlier model whose weights the training starts from; None starts from nothing.
+    """
 
     work: Path
+    start: Path | None = None
     nets: NetConfig = NetConfig()
     seed: int = 0
     pictures: int = 10000

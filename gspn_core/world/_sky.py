@@ -4,8 +4,8 @@ import math
 
 from numba import njit
 
-from gspn_core.world._layout import MOON, SUN
-from gspn_core.world._noise import fbm, hash_unit, mix, screen, smoothstep
+from gspn_core.world._layout import CRESCENT, SUN
+from gspn_core.world._noise import fbm, hash_unit, mix, screen, smoothstep, value_noise
 
 
 @njit(cache=True, nogil=True)
@@ -62,9 +62,14 @@ def _add_body(sky, color, x, y, pixel):
     cover = min(1.0, max(0.0, (sky.body_radius - distance) / pixel + 0.5))
     if cover <= 0.0:
         return color
+    if sky.body == CRESCENT:
+        # What the sun does not light of it is the colour of the sky.
+        inner = 0.92 * sky.body_radius
+        aside = math.sqrt((dx - 0.42 * sky.body_radius) ** 2 + (dy + 0.16 * sky.body_radius) ** 2)
+        cover *= 1.0 - 0.97 * min(1.0, max(0.0, (inner - aside) / pixel + 0.5))
     disc = sky.disc
     rim = min(1.0, distance / sky.body_radius)
-    if sky.body == MOON:
+    if sky.body != SUN:
         u = dx / sky.body_radius
         v = dy / sky.body_radius
         seas = smoothstep(-0.1, 0.35, fbm(u, v, 0.75, 7, 0.5, pixel / sky.body_radius, sky.seed + 71))
@@ -76,6 +81,25 @@ def _add_body(sky, color, x, y, pixel):
 
 
 @njit(cache=True, nogil=True)
+def _add_aurora(sky, color, x, y, pixel):
+    """Hang curtains of light over the sky: sharp below, fading upwards, folded and rayed."""
+    for k in range(3):
+        seed = sky.seed + 40 + 7 * k
+        fold = 0.09 * value_noise(1.3 * x + 0.7 * k, 0.5, seed) + 0.035 * value_noise(5.0 * x, 0.5, seed + 1)
+        edge = (0.62 - 0.13 * k) * sky.horizon + fold
+        above = edge - y
+        if above < -0.02 or above > 0.5:
+            continue
+        strength = smoothstep(-0.45, 0.25, value_noise(2.1 * x + 3.0 * k, 0.5, seed + 2))
+        rays = 0.62 + 0.6 * fbm(x + 0.08 * above, 0.03 * y, 0.045, 8, 0.6, pixel, seed + 3)
+        tall = 0.09 + 0.05 * value_noise(3.0 * x, 0.5, seed + 4)
+        light = strength * rays * smoothstep(-0.012, 0.014, above) * math.exp(-max(0.0, above) / tall)
+        tone = mix((0.28, 0.95, 0.55), (0.55, 0.30, 0.85), smoothstep(0.02, 0.22, above))
+        color = screen(color, tone, sky.aurora * 0.85 * max(0.0, light))
+    return color
+
+
+@njit(cache=True, nogil=True)
 def sky_color(sky, x, y, pixel):
     """Return the colour of the sky at view point (x, y); `pixel` is the side of a pixel in view heights."""
     height = (sky.horizon - y) / sky.horizon
@@ -83,6 +107,8 @@ def sky_color(sky, x, y, pixel):
     if sky.stars > 0.0:
         light = sky.stars * _star_light(x, y, pixel, sky.seed + 11) * smoothstep(0.02, 0.3, height)
         color = screen(color, (0.92, 0.95, 1.0), light)
+    if sky.aurora > 0.0:
+        color = _add_aurora(sky, color, x, y, pixel)
     if sky.body > 0:
         dx = x - sky.body_x
         dy = y - sky.body_y
@@ -111,4 +137,6 @@ def sky_color(sky, x, y, pixel):
                 cloud = screen(cloud, sky.glow, 0.5 * sky.glow_strength * math.exp(-d2 / 0.045))
             cloud = mix(cloud, color, 0.55 * (1.0 - smoothstep(0.0, 0.3, height)))
             color = mix(color, cloud, density * 0.92 * smoothstep(0.0, 0.1, height))
+    if sky.mist_share > 0.0:
+        color = mix(color, sky.mist, sky.mist_share * math.exp(-2.4 * max(0.0, height)))
     return color

@@ -120,7 +120,11 @@ def draw_trees(land, trees, image, left, top, pixel):
         seed = int(code)
         tiers = 8.0 + 4.0 * value_noise(code * 0.37, 0.5, 7)
         footprint = pixel / tall
-        haze = 0.75 * land.haze_far * (1.0 - math.exp(-max(0.0, z - 0.5) * 0.28))
+        haze = (
+            0.75
+            * land.haze_far
+            * (1.0 - math.exp(-max(0.0, z - 0.4 * land.haze_from) * 2.4 * land.haze_rate))
+        )
         i0 = max(0, int(math.floor((foot - tall - top) / pixel)))
         i1 = min(H, int(math.ceil((foot - top) / pixel)) + 1)
         j0 = max(0, int(math.floor((x0 - 0.36 * tall - left) / pixel)))

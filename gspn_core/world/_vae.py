@@ -15,6 +15,7 @@ from gspn_core.world._data import RenderCache, crops, to_sample
 from gspn_core.world._log import Log, save_sheet
 from gspn_core.world._loop import Loop
 from gspn_core.world._recipe import Recipe
+from gspn_core.world._start import start_vae
 
 PRIOR_WEIGHT = 3e-4
 TEXTURE_WEIGHT = 0.5
@@ -33,6 +34,8 @@ def train_vae(recipe: Recipe) -> AutoencoderKL:
     torch.manual_seed(recipe.seed)
     cache, log = RenderCache(recipe.data), Log(recipe.work / "vae.jsonl")
     vae = _nets.build_vae(recipe.nets).to(memory_format=torch.channels_last)
+    if recipe.start:
+        start_vae(vae, recipe.start)
     loop = Loop({"vae": vae}, recipe.vae_loop, recipe.work / "vae.pt")
     loop.run(_Steps(recipe, cache, vae, TEXTURE_WEIGHT), log, lambda: _report(recipe, cache, loop, log))
     vae = loop.averages["vae"]

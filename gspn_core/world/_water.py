@@ -4,14 +4,89 @@ import math
 
 from numba import njit
 
-from gspn_core.world._layout import FOCAL, MOON
-from gspn_core.world._noise import fade, mix, screen, smoothstep, value_noise
+from gspn_core.world._layout import FOCAL, SUN
+from gspn_core.world._noise import fade, fbm, mix, screen, smoothstep, tint, value_noise
 
 
 @njit(cache=True, nogil=True)
 def shoreline(land):
     """Return the y about which the lake mirrors the backdrop."""
     return land.horizon + FOCAL * land.eye / (land.shore * 1.06)
+
+
+@njit(cache=True, nogil=True)
+def cut_river(land, cover, left, top, pixel):
+    """Take the river's bed out of the land's coverage `cover` (H, W), for the water to show there."""
+    H, W = cover.shape
+    line = shoreline(land)
+    for i in range(H):
+        y = top + (i + 0.5) * pixel
+        if y <= line:
+            continue
+        z = FOCAL * land.eye / (y - land.horizon)
+        middle = land.bend * math.sin(1.7 * math.log(z) + land.bend_phase)
+        foot = z * pixel / FOCAL
+        half = 0.058 + 0.010 * fbm(0.5, z, 0.35, 4, 0.5, foot, land.seed + 95)
+        # The far end closes before the land rises.
+        half *= smoothstep(land.shore * 1.02, land.shore * 0.8, z)
+        for j in range(W):
+            xs = left + (j + 0.5) * pixel
+            x = xs * z / FOCAL
+            ragged = 0.012 * fbm(x, z, 0.11, 7, 0.6, foot, land.seed + 96)
+            inside = half + ragged - abs(x - middle * z / FOCAL)
+            cover[i, j] *= 1.0 - min(1.0, max(0.0, inside * FOCAL / (z * pixel) + 0.5))
+
+
+@njit(cache=True, nogil=True)
+def draw_beach(land, image, left, top, pixel):
+    """Draw the sand before the sea over `image` (H, W, 3): a foamy edge, wet sand, dry sand."""
+    H, W, _ = image.shape
+    light = (
+        land.ambient[0] + 0.62 * land.sun[0],
+        land.ambient[1] + 0.62 * land.sun[1],
+        land.ambient[2] + 0.62 * land.sun[2],
+    )
+    sand = tint(mix(land.sand, (0.93, 0.84, 0.68), 0.35), light)
+    for i in range(H):
+        y = top + (i + 0.5) * pixel
+        if y < land.horizon + 0.1:
+            continue
+        z = FOCAL * land.eye / (y - land.horizon)
+        wide = z * pixel / FOCAL
+        foot = wide * math.sqrt(z / land.eye)
+        for j in range(W):
+            xs = left + (j + 0.5) * pixel
+            x = xs * z / FOCAL
+            wave = 0.030 * math.sin(7.0 * xs + land.bend_phase * 9.0) + 0.02 * math.sin(17.0 * xs + 1.3)
+            wave += 0.012 * fbm(xs, 0.3, 0.07, 8, 0.5, pixel, land.seed + 97)
+            edge = 0.30 + 0.28 * land.side * xs + wave
+            into = y - land.horizon - edge
+            if into < -0.05:
+                continue
+            wet = 1.0 - smoothstep(0.0, 0.075, into)
+            grain = fbm(x, z, 0.02, 8, 0.66, foot, land.seed + 98)
+            ribs = (
+                0.12 * fade(0.02, foot) * value_noise(9.0 * x + 2.0 * z, 40.0 * (z + 0.2 * x), land.seed + 99)
+            )
+            shade = 1.0 + 0.26 * grain + ribs
+            c = (sand[0] * shade, sand[1] * shade, sand[2] * shade)
+            mirror = (image[i, j, 0], image[i, j, 1], image[i, j, 2])
+            dark = (0.55 * c[0], 0.54 * c[1], 0.55 * c[2])
+            c = mix(c, mix(dark, mirror, 0.4), 0.85 * wet)
+            share = min(1.0, max(0.0, into / pixel + 0.5))
+            foam = 0.0
+            for k in range(3):
+                at = (0.004, -0.017, -0.036)[k] + 0.008 * fbm(
+                    xs, 0.7, 0.05, 8, 0.55, pixel, land.seed + 190 + k
+                )
+                broad = (0.010, 0.0055, 0.004)[k]
+                d = abs(into - at)
+                lace = 0.72 + 0.5 * fbm(xs, y, 0.012, 6, 0.62, pixel, land.seed + 194)
+                foam = max(foam, (0.95, 0.6, 0.4)[k] * lace * smoothstep(broad + pixel, 0.3 * broad, d))
+            white = (min(1.0, light[0]), min(1.0, light[1]), min(1.0, light[2]))
+            for q in range(3):
+                v = image[i, j, q] + share * (c[q] - image[i, j, q])
+                image[i, j, q] = v + min(1.0, max(0.0, foam)) * (0.97 * white[q] - v)
 
 
 @njit(cache=True, nogil=True)
@@ -119,5 +194,5 @@ def _glitter(sky, color, xs, near, slope, hidden):
     if path < 1e-3:
         return color
     flash = hidden * 0.45 + (1.0 - hidden) * smoothstep(0.02, 0.42, slope)
-    strength = (0.55 if sky.body == MOON else 0.85) * (1.0 - 0.35 * near)
+    strength = (0.85 if sky.body == SUN else 0.55) * (1.0 - 0.35 * near)
     return screen(color, sky.glow, strength * path * flash)

@@ -8,13 +8,15 @@ from gspn_core.world.scene import Scene, sample_scene
 
 EXAMPLES: tuple[str, ...] = (
     "snowy mountains over a lake at dusk, a few clouds, low sun",
-    "a full moon over pine trees and snowy peaks at night, starry sky",
-    "sand dunes in the desert at sunset, clear sky, setting sun",
-    "green hills behind a meadow of flowers by day, scattered clouds",
-    "red rock mountains reflected in still water at dawn, rising sun",
-    "rocky mountains behind tall pines at dusk, glowing clouds",
-    "golden dunes beside a calm lake at night, bright moon, clear sky",
-    "lush green mountains mirrored in a lake at sunrise, clear sky",
+    "a lighthouse on high cliffs above the sea at sunset, glowing clouds, vivid colors",
+    "northern lights over a cabin with a lit window and snowy hills at night",
+    "sand dunes in the desert at sunset, clear sky, setting sun, golden tones",
+    "a sailboat among green islands by day, white clouds",
+    "autumn hills along a river at dawn, thick fog",
+    "a hot air balloon over red mountains in the desert at sunrise, clear sky",
+    "a crescent moon over pine trees and snowy peaks at night, starry sky",
+    "steep rocky cliffs behind a beach under storm clouds, falling rain, cool blue tones",
+    "green hills behind a meadow of flowers by day, a flock of birds, pastel colors",
 )
 
 _TIMES = {
@@ -26,12 +28,14 @@ _TIMES = {
 _SKIES = {
     "clear": ("clear sky", "a clear sky", "cloudless sky", "no clouds"),
     "cloudy": ("a few clouds", "cloudy sky", "clouds", "scattered clouds", "a sky with clouds"),
+    "stormy": ("stormy sky", "storm clouds", "a dark stormy sky", "heavy clouds", "an overcast sky"),
+    "aurora": ("aurora", "northern lights", "green northern lights", "an aurora in the sky", "polar lights"),
 }
 # What the sky may be called only at a certain time.
 _SKIES_AT = {
     ("clear", "day"): ("blue sky", "clear blue sky"),
     ("clear", "dusk"): ("orange sky", "purple sky"),
-    ("clear", "dawn"): ("pink sky", "pastel sky"),
+    ("clear", "dawn"): ("pink sky",),
     ("clear", "night"): ("starry sky", "many stars", "bright stars"),
     ("cloudy", "day"): ("white clouds", "blue sky with white clouds"),
     ("cloudy", "dusk"): ("glowing clouds", "red clouds"),
@@ -42,39 +46,35 @@ _BODIES = {
     ("sun", "dawn"): ("low sun", "rising sun", "the sun rising", "morning sun"),
     ("sun", "day"): ("bright sun", "high sun", "the sun in the sky", "sunny"),
     ("sun", "dusk"): ("low sun", "setting sun", "the sun setting", "evening sun"),
-    ("moon", "night"): ("full moon", "bright moon", "the moon in the sky", "moonlight"),
+    ("moon", "night"): ("full moon", "a full moon", "bright moon", "the full moon in the sky"),
+    ("crescent", "night"): ("crescent moon", "a crescent moon", "a thin moon", "half moon"),
     ("none", "dawn"): ("no sun",),
     ("none", "day"): ("no sun",),
     ("none", "dusk"): ("no sun",),
     ("none", "night"): ("no moon", "moonless"),
 }
-_LANDS = {
-    ("mountains", "snowy"): (
-        "snowy mountains",
-        "snow capped mountains",
-        "mountains covered in snow",
-        "snowy peaks",
-        "white mountains",
-    ),
-    ("mountains", "rocky"): ("rocky mountains", "gray mountains", "bare rocky peaks", "stony mountains"),
-    ("mountains", "green"): ("green mountains", "lush green mountains", "grassy mountains", "green peaks"),
-    ("mountains", "red"): ("red mountains", "red rock mountains", "red cliffs", "red desert mountains"),
-    ("hills", "snowy"): ("snowy hills", "white hills", "hills covered in snow", "rolling snowy hills"),
-    ("hills", "rocky"): ("rocky hills", "gray hills", "stony hills", "bare rocky hills"),
-    ("hills", "green"): ("green hills", "rolling green hills", "grassy hills", "lush green hills"),
-    ("hills", "red"): ("red hills", "red rock hills", "red desert hills", "low red hills"),
-    ("dunes", "sandy"): ("sand dunes", "sandy dunes", "golden dunes", "rolling sand dunes"),
+_COVERS = {
+    "snowy": ("snowy", "snow capped", "white", "snow covered"),
+    "rocky": ("rocky", "gray", "stony", "bare rocky"),
+    "green": ("green", "lush green", "grassy"),
+    "red": ("red", "red rock", "reddish"),
+    "autumn": ("autumn", "orange autumn", "colorful autumn", "golden autumn"),
+    "sandy": ("sandy", "sand", "golden"),
 }
-_BARE_LANDS = {
-    "mountains": ("mountains", "high mountains", "a mountain range", "peaks"),
-    "hills": ("hills", "rolling hills", "low hills"),
-    "dunes": ("dunes", "rolling dunes"),
+_COVERS_AFTER = {"snowy": ("covered in snow", "in snow"), "autumn": ("in autumn colors", "in autumn")}
+_TERRAINS = {
+    "mountains": ("mountains", "mountains", "peaks", "high mountains"),
+    "hills": ("hills", "hills", "rolling hills", "low hills"),
+    "dunes": ("dunes", "dunes", "rolling dunes"),
+    "islands": ("islands", "islands", "small islands"),
+    "cliffs": ("cliffs", "steep cliffs", "high cliffs"),
 }
 _BARE_COVERS = {
     "snowy": ("snow", "a snowy landscape"),
     "rocky": ("gray rocks", "a rocky landscape"),
     "green": ("a green landscape", "lush green land"),
     "red": ("red rocks", "a red landscape"),
+    "autumn": ("an autumn landscape", "autumn colors"),
     "sandy": ("sand", "a sandy landscape"),
 }
 _FOREGROUNDS = {
@@ -86,6 +86,7 @@ _FOREGROUNDS = {
         "mirrored in the water",
         "with a lake",
     ),
+    "river": ("along a river", "behind a winding river", "above a river", "with a river", "over a stream"),
     "meadow": (
         "behind a meadow",
         "over a meadow of flowers",
@@ -95,17 +96,53 @@ _FOREGROUNDS = {
     ),
     "pines": ("behind pines", "with pine trees", "over a pine forest", "behind tall pines", "with a forest"),
     "desert": ("in the desert", "over a desert", "with desert sand", "in a sandy desert"),
+    "beach": ("behind a beach", "above a sandy beach", "with a beach", "by the sea", "above the sea"),
 }
 _SNOWY_PINES = ("behind snowy pines", "with pine trees covered in snow")
 _FOREGROUNDS_ALONE = {
     "lake": ("a lake", "a calm lake", "still water"),
+    "river": ("a river", "a winding river", "a stream"),
     "meadow": ("a meadow", "a meadow of flowers", "a green meadow", "a grassy field"),
     "pines": ("pine trees", "pines", "a pine forest", "tall pines"),
     "desert": ("a desert", "desert sand", "a sandy desert"),
+    "beach": ("a beach", "a sandy beach", "the sea", "a beach by the sea"),
 }
-_CONNECTORS = ("and", "with", "over", "landscape", "a", "the", "wide", "view", "of", "under")
-# Phrases that cannot stand over or above the land.
-_NEGATIVE = ("no ", "sunny", "moonless")
+_WEATHERS = {
+    "none": ("dry weather", "clear air"),
+    "fog": ("fog", "thick fog", "foggy", "mist", "in the fog", "misty"),
+    "rain": ("rain", "falling rain", "rainy", "in the rain", "heavy rain"),
+    "snow": ("falling snow", "snowfall", "snowing", "snowflakes", "in a snowfall"),
+}
+_OBJECTS = {
+    "cabin": ("a cabin", "a wooden cabin", "a cabin with a lit window", "a small house", "a hut"),
+    "sailboat": ("a sailboat", "a sailing boat", "a boat with white sails", "a small boat"),
+    "balloon": ("a hot air balloon", "a balloon", "a colorful balloon", "a balloon in the sky"),
+    "lighthouse": ("a lighthouse", "a striped lighthouse", "a lighthouse on the shore"),
+    "birds": ("birds", "a flock of birds", "birds in the sky", "flying birds"),
+}
+_PALETTES = {
+    "natural": ("natural colors",),
+    "golden": ("golden tones", "warm golden colors", "in golden tones", "warm tones"),
+    "cool": ("cool blue tones", "cold colors", "in cool tones", "blue tones"),
+    "pastel": ("pastel colors", "soft pastel tones", "in pastel colors", "pale colors"),
+    "vivid": ("vivid colors", "in vivid colors", "saturated colors", "strong colors"),
+}
+# How often an attribute is told; what is the ordinary case is rarely worth a word.
+_TOLD = {
+    "time": 0.82,
+    "sky": 0.8,
+    "celestial": 0.78,
+    "terrain": 0.85,
+    "cover": 0.82,
+    "foreground": 0.82,
+    "weather": 0.9,
+    "object": 0.92,
+    "palette": 0.85,
+}
+_TOLD_ORDINARY = {"celestial": 0.35, "weather": 0.06, "object": 0.0, "palette": 0.12}
+_CONNECTORS = ("and", "with", "over", "landscape", "a", "the", "wide", "view", "of", "under", "among")
+# Beginnings of phrases that cannot stand over the land, nor the land under them.
+_NEGATIVE = ("no ", "sunny", "moonless", "in ", "foggy", "misty", "rainy", "snowing", "dry ", "clear air")
 _STOP_WORDS = frozenset(
     (
         *("a", "an", "the", "of", "and", "or", "with", "in", "on", "at", "by", "to", "from", "over", "under"),
@@ -130,9 +167,12 @@ _STOP_WORDS = frozenset(
 
 def caption(scene: Scene, rng: np.random.Generator) -> str:
     """Say some of the scene's attributes, at least one, in lower case and a varying order."""
-    said = {name for name in scene.attributes() if rng.random() < (0.45 if name == "celestial" else 0.82)}
-    if scene.celestial != "none" and rng.random() < 0.6:
-        said.add("celestial")
+    return tell(scene, rng)[0]
+
+
+def tell(scene: Scene, rng: np.random.Generator) -> tuple[str, frozenset[str]]:
+    """Return a caption of the scene and the names of the attributes that it tells."""
+    said = {name for name in scene.attributes() if rng.random() < _chance(scene, name)}
     if not said & {"terrain", "cover", "foreground"} and rng.random() < 0.85:
         said.add("terrain")
     if not said:
@@ -142,16 +182,40 @@ def caption(scene: Scene, rng: np.random.Generator) -> str:
     extras = [_sky(scene, rng)] if "sky" in said else []
     if "celestial" in said:
         extras.append(_one(rng, _BODIES[scene.celestial, scene.time]))
-    if len(extras) == 2 and rng.random() < 0.5:
-        extras.reverse()
-    return _arrange(subject, time, extras, rng)
+    if "weather" in said:
+        extras.append(_one(rng, _WEATHERS[scene.weather]))
+    if "object" in said:
+        thing = _one(rng, _OBJECTS[scene.object])
+        if subject and rng.random() < 0.5:
+            subject = _joined(thing, subject, rng)
+        else:
+            extras.append(thing)
+    rng.shuffle(extras)
+    if "palette" in said:
+        extras.append(_one(rng, _PALETTES[scene.palette]))
+    return _arrange(subject, time, extras, rng), frozenset(said)
+
+
+def _chance(scene: Scene, name: str) -> float:
+    ordinary = getattr(scene, name) in ("none", "natural")
+    return _TOLD_ORDINARY[name] if ordinary else _TOLD[name]
+
+
+def _joined(thing: str, subject: str, rng: np.random.Generator) -> str:
+    """Put an object and the land into one phrase, either first."""
+    form = rng.random()
+    if form < 0.4:
+        return f"{thing} and {subject}"
+    if form < 0.7:
+        return f"{subject} with {thing}"
+    return f"{subject} and {thing}" if subject.startswith(("a ", "the ")) else f"{thing} among {subject}"
 
 
 def vocabulary() -> frozenset[str]:
     """Return all words that `caption` can say."""
     tables = (
-        *(_TIMES, _SKIES, _SKIES_AT, _BODIES),
-        *(_LANDS, _BARE_LANDS, _BARE_COVERS, _FOREGROUNDS, _FOREGROUNDS_ALONE),
+        *(_TIMES, _SKIES, _SKIES_AT, _BODIES, _WEATHERS, _OBJECTS, _PALETTES),
+        *(_TERRAINS, _COVERS, _COVERS_AFTER, _BARE_COVERS, _FOREGROUNDS, _FOREGROUNDS_ALONE),
     )
     phrases = [phrase for table in tables for choices in table.values() for phrase in choices]
     return frozenset(word for phrase in (*phrases, *_SNOWY_PINES, *_CONNECTORS) for word in phrase.split())
@@ -179,16 +243,23 @@ def _one(rng: np.random.Generator, choices: tuple[str, ...]) -> str:
 
 
 def _sky(scene: Scene, rng: np.random.Generator) -> str:
-    choices = _SKIES[scene.sky] + _SKIES_AT[scene.sky, scene.time]
-    return _one(rng, choices)
+    return _one(rng, _SKIES[scene.sky] + _SKIES_AT.get((scene.sky, scene.time), ()))
+
+
+def _land(scene: Scene, covered: bool, rng: np.random.Generator) -> str:
+    """Return the phrase of the terrain, with its cover before or after it if that is told."""
+    noun = _one(rng, _TERRAINS[scene.terrain])
+    if not covered:
+        return noun
+    if scene.cover in _COVERS_AFTER and rng.random() < 0.3:
+        return f"{noun} {_one(rng, _COVERS_AFTER[scene.cover])}"
+    return f"{_one(rng, _COVERS[scene.cover])} {noun}"
 
 
 def _subject(scene: Scene, said: set[str], rng: np.random.Generator) -> str:
     """Return the phrase of terrain, cover and foreground, or nothing when none of them is said."""
-    if "terrain" in said and "cover" in said:
-        land = _one(rng, _LANDS[scene.terrain, scene.cover])
-    elif "terrain" in said:
-        land = _one(rng, _BARE_LANDS[scene.terrain])
+    if "terrain" in said:
+        land = _land(scene, "cover" in said, rng)
     elif "cover" in said:
         land = _one(rng, _BARE_COVERS[scene.cover])
     else:

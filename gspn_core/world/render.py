@@ -1,17 +1,33 @@
 """Draw a scene, or a part of it, at any resolution."""
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 
-from gspn_core.world._layout import LAKE, PINES, make_layout
-from gspn_core.world._march import crest, draw_land, first_depth
+from gspn_core.world._air import draw_air
+from gspn_core.world._compose import make_layout
+from gspn_core.world._layout import (
+    BALLOON,
+    BEACH,
+    BIRDS,
+    CABIN,
+    LAKE,
+    LIGHTHOUSE,
+    PINES,
+    RIVER,
+    SAILBOAT,
+    Layout,
+)
+from gspn_core.world._march import bank, crest, draw_land, first_depth
 from gspn_core.world._sky import sky_color
+from gspn_core.world._things import draw_afloat, draw_thing
 from gspn_core.world._trees import draw_trees, plant_trees
-from gspn_core.world._water import draw_lake, shoreline
+from gspn_core.world._water import cut_river, draw_beach, draw_lake, shoreline
 from gspn_core.world.scene import Scene
 
+_WATERY = (LAKE, BEACH, RIVER)
 _SKYLINE_PIXEL = 1.0 / 128.0
 
 
@@ -38,27 +54,69 @@ def render(
         )
     pixel = (bottom - top) / height
     aspect = width / (right - left) * pixel
-    sky, land = make_layout(scene, aspect, lambda land, x: crest(land, x, _SKYLINE_PIXEL, first_depth(land)))
-    x0 = (left - 0.5) * aspect
-    if land.foreground == LAKE:
-        image = _with_lake(sky, land, x0, top, pixel, height, width)
+    layout = make_layout(
+        scene,
+        aspect,
+        lambda land, x: crest(land, x, _SKYLINE_PIXEL, first_depth(land)),
+        lambda land, x: bank(land, x, _SKYLINE_PIXEL),
+    )
+    view = _View((left - 0.5) * aspect, top, pixel, height, width)
+    if layout.land.foreground in _WATERY:
+        image = _with_water(layout, view)
     else:
-        image, _ = _backdrop(sky, land, x0, top, pixel, height, width)
-        if land.foreground == PINES:
-            trees = plant_trees(land, aspect)
-            draw_trees(land, trees, image, x0, top, pixel)
+        image, cover = _backdrop(layout, view)
+        if layout.land.foreground == PINES:
+            _plant(layout, image, cover, aspect, view)
+        elif layout.thing.kind == CABIN:
+            draw_thing(layout.land, layout.thing, image, cover, view.left, view.top, pixel)
+    draw_air(layout.air, image, view.left, view.top, pixel)
     return _quantize(image)
 
 
-def _backdrop(sky, land, left: float, top: float, pixel: float, height: int, width: int):
-    color = np.zeros((height, width, 3), np.float32)
-    cover = np.zeros((height, width), np.float32)
-    draw_land(land, color, cover, left, top, pixel)
-    _fill_sky(sky, color, cover, left, top, pixel)
+class _View(NamedTuple):
+    """The part of the view to draw: its top left corner and a pixel's side in view heights; its size."""
+
+    left: float
+    top: float
+    pixel: float
+    height: int
+    width: int
+
+
+def _backdrop(layout: Layout, view: _View) -> tuple[np.ndarray, np.ndarray]:
+    """Draw land and sky and what stands or flies far off: colours (H, W, 3), the land's coverage (H, W)."""
+    color = np.zeros((view.height, view.width, 3), np.float32)
+    cover = np.zeros((view.height, view.width), np.float32)
+    sky, land, thing, _ = layout
+    draw_land(land, color, cover, view.left, view.top, view.pixel)
+    _fill_sky(sky, color, cover, view.left, view.top, view.pixel)
+    in_the_sky = thing.kind in (BALLOON, BIRDS)
+    on_the_bank = thing.kind in (CABIN, LIGHTHOUSE) and land.foreground in (LAKE, BEACH)
+    if in_the_sky or on_the_bank:
+        draw_thing(land, thing, color, cover, view.left, view.top, view.pixel)
     return color, cover
 
 
-def _with_lake(sky, land, left: float, top: float, pixel: float, height: int, width: int) -> np.ndarray:
+def _plant(layout: Layout, image: np.ndarray, cover: np.ndarray, aspect: float, view: _View) -> None:
+    """Draw the pines, and a cabin between the farther and the nearer ones."""
+    land, thing = layout.land, layout.thing
+    place = (view.left, view.top, view.pixel)
+    trees = plant_trees(land, aspect)
+    if thing.kind != CABIN:
+        draw_trees(land, trees, image, *place)
+        return
+    # No tree hides the cabin.
+    aside = np.abs(trees[:, 0] - thing.x) > 0.9 * thing.tall + 0.1 * trees[:, 2]
+    far = trees[:, 3] > thing.z
+    draw_trees(land, trees[far], image, *place)
+    draw_thing(land, thing, image, cover, *place)
+    draw_trees(land, trees[~far & aside], image, *place)
+
+
+def _with_water(layout: Layout, view: _View) -> np.ndarray:
+    """Draw the backdrop, its mirror image in lake, river or sea, and what floats or lies before it."""
+    sky, land, thing, _ = layout
+    left, top, pixel, height, width = view
     line = shoreline(land)
     margin = math.ceil(0.06 / pixel)
     # Rows, counted from the picture's top edge, that the picture or its mirror image needs.
@@ -67,13 +125,22 @@ def _with_lake(sky, land, left: float, top: float, pixel: float, height: int, wi
     low, high = 0, height
     if last > line:
         low = min(low, math.floor((2 * line - last - top) / pixel) - margin)
-        high = min(height, math.ceil((line - top) / pixel) + margin) if top < line else 0
+        if land.foreground != RIVER:
+            high = min(height, math.ceil((line - top) / pixel) + margin) if top < line else 0
         high = max(high, math.ceil((2 * line - first_water - top) / pixel) + margin)
-    rows, cover = _backdrop(
-        sky, land, left - margin * pixel, top + low * pixel, pixel, high - low, width + 2 * margin
-    )
+    wide = _View(left - margin * pixel, top + low * pixel, pixel, high - low, width + 2 * margin)
+    rows, cover = _backdrop(layout, wide)
+    if land.foreground == RIVER:
+        cut_river(land, cover, wide.left, wide.top, pixel)
     image = np.empty((height, width, 3), np.float32)
     draw_lake(sky, land, rows, cover, image, left, top, pixel, low, margin)
+    if land.foreground == BEACH:
+        draw_beach(land, image, left, top, pixel)
+    if thing.kind == SAILBOAT:
+        draw_afloat(land, thing, image, left, top, pixel)
+        draw_thing(land, thing, image, np.empty(image.shape[:2], np.float32), left, top, pixel)
+    elif thing.kind == CABIN and land.foreground == RIVER:
+        draw_thing(land, thing, image, np.empty(image.shape[:2], np.float32), left, top, pixel)
     return image
 
 
@@ -88,9 +155,10 @@ def _fill_sky(sky, color, cover, left, top, pixel):
             if rest <= 1e-4:
                 land = i
                 continue
-            if y > sky.horizon and land >= 0:
-                # Between the horizon and the shore only water is left over; it will mirror the land above.
-                c = (color[land, j, 0], color[land, j, 1], color[land, j, 2])
+            # Between the horizon and the shore only water is left over: it mirrors the land above.
+            mirrored = 2 * land + 1 - i
+            if y > sky.horizon and land >= 0 and mirrored >= 0 and cover[mirrored, j] > 0.5:
+                c = (color[mirrored, j, 0], color[mirrored, j, 1], color[mirrored, j, 2])
             else:
                 c = sky_color(sky, left + (j + 0.5) * pixel, y, pixel)
             color[i, j, 0] += rest * c[0]

@@ -55,10 +55,17 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--processes", type=int, default=Recipe.processes, help="processes that render")
     parser.add_argument("--threads", type=int, default=2, help="threads that train")
     parser.add_argument("--batch", type=int, help="pictures of one training step of this part")
+    parser.add_argument("--start", type=Path, help="folder of an earlier model to start from")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args(arguments)
     torch.set_num_threads(given.threads)
-    recipe = Recipe(work=given.work, seed=given.seed, pictures=given.pictures, processes=given.processes)
+    recipe = Recipe(
+        work=given.work,
+        start=given.start,
+        seed=given.seed,
+        pictures=given.pictures,
+        processes=given.processes,
+    )
     if given.minutes:
         recipe = replace(
             recipe,

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from gspn_core.world.captions import EXAMPLES, caption, corpus, read_words, vocabulary
+from gspn_core.world.captions import EXAMPLES, caption, corpus, read_words, tell, vocabulary
 from gspn_core.world.scene import Scene, sample_scene
 
 
@@ -48,7 +48,11 @@ def test_captions_never_contradict_the_scene():
     )
     wrong = {
         "sun",
-        "moonlight",
+        "rain",
+        "fog",
+        "cabin",
+        "river",
+        "autumn",
         "snowy",
         "snow",
         "red",
@@ -68,9 +72,35 @@ def test_the_same_generator_state_says_the_same_caption():
     assert corpus(5, np.random.default_rng(6)) == corpus(5, np.random.default_rng(6))
 
 
-def test_the_examples_are_eight_and_say_only_known_words():
-    assert len(set(EXAMPLES)) == len(EXAMPLES) == 8
-    assert [read_words(example)[1] for example in EXAMPLES] == [()] * 8
+def test_the_examples_are_ten_and_say_only_known_words():
+    assert len(set(EXAMPLES)) == len(EXAMPLES) == 10
+    assert [read_words(example)[1] for example in EXAMPLES] == [()] * 10
+
+
+def test_what_is_told_is_named_and_what_is_not_is_silent():
+    rng = np.random.default_rng(9)
+    scene = Scene(
+        time="dusk",
+        sky="cloudy",
+        celestial="sun",
+        terrain="cliffs",
+        cover="rocky",
+        foreground="beach",
+        weather="fog",
+        object="lighthouse",
+        palette="vivid",
+    )
+    giveaways = {
+        "terrain": {"cliffs"},
+        "foreground": {"beach", "sea"},
+        "weather": {"fog", "foggy", "mist", "misty"},
+        "object": {"lighthouse"},
+        "palette": {"vivid", "saturated", "strong"},
+    }
+    for _ in range(300):
+        text, told = tell(scene, rng)
+        for name, giveaway in giveaways.items():
+            assert (name in told) == bool(giveaway & set(words(text))), text
 
 
 def test_unknown_words_come_back_in_order_without_known_plurals():

@@ -29,7 +29,7 @@ def test_attributes_lists_every_attribute_in_the_declared_order():
 def test_sampling_reaches_every_value_of_every_attribute():
     rng = np.random.default_rng(0)
     seen = {name: set() for name in ATTRIBUTES}
-    for _ in range(400):
+    for _ in range(800):
         for name, value in sample_scene(rng).attributes().items():
             seen[name].add(value)
     assert seen == {name: set(values) for name, values in ATTRIBUTES.items()}
@@ -39,15 +39,33 @@ def test_the_same_generator_state_samples_the_same_scene():
     assert sample_scene(np.random.default_rng(5)) == sample_scene(np.random.default_rng(5))
 
 
+def test_there_are_nine_families_and_every_pair_of_values_that_goes_together_is_sampled():
+    assert len(ATTRIBUTES) >= 9
+    rng = np.random.default_rng(1)
+    pairs = {(s.terrain, s.foreground) for s in (sample_scene(rng) for _ in range(4000))}
+    for terrain in ATTRIBUTES["terrain"]:
+        cover = "sandy" if terrain == "dunes" else "rocky"
+        for foreground in ATTRIBUTES["foreground"]:
+            try:
+                make(terrain=terrain, cover=cover, foreground=foreground)
+            except ValueError:
+                assert (terrain, foreground) not in pairs or cover == "rocky"
+            else:
+                assert (terrain, foreground) in pairs
+
+
 @pytest.mark.parametrize(
     ("changes", "name"),
     [
         ({"time": "noon"}, "time"),
         ({"celestial": "moon"}, "celestial"),
         ({"time": "night"}, "celestial"),
-        ({"terrain": "dunes"}, "cover"),
-        ({"cover": "sandy"}, "cover"),
-        ({"foreground": "desert"}, "foreground"),
+        ({"terrain": "dunes"}, "terrain"),
+        ({"cover": "sandy"}, "terrain"),
+        ({"foreground": "desert"}, "cover"),
+        ({"foreground": "meadow", "object": "sailboat"}, "object"),
+        ({"weather": "rain", "celestial": "none"}, "weather"),
+        ({"sky": "aurora"}, "sky"),
         ({"seed": -1}, "seed"),
     ],
 )

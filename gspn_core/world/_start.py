@@ -1,0 +1,42 @@
+"""Start a training from the weights of an earlier model, whose words may be others."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from torch import nn
+from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+
+_TOKENS = "embeddings.token_embedding.weight"
+
+
+def start_vae(vae: AutoencoderKL, folder: Path) -> None:
+    """Take over the autoencoder of the pipeline in `folder`.
+
+    Raises RuntimeError where its shapes are others.
+    """
+    vae.load_state_dict(AutoencoderKL.from_pretrained(folder / "vae").float().state_dict())
+
+
+def start_model(modules: Mapping[str, nn.Module], tokenizer: CLIPTokenizer, folder: Path) -> int:
+    """Take over the UNet and the text encoders of the pipeline in `folder`.
+
+    A token's embedding goes with its letters, wherever either vocabulary has it; new tokens begin as they
+    were initialised. Returns how many tokens were taken over. Raises RuntimeError where other shapes differ.
+    """
+    modules["unet"].load_state_dict(
+        UNet2DConditionModel.from_pretrained(folder / "unet").float().state_dict()
+    )
+    old = CLIPTokenizer.from_pretrained(folder / "tokenizer").get_vocab()
+    shared = [(number, old[token]) for token, number in tokenizer.get_vocab().items() if token in old]
+    here, there = (torch.tensor(numbers) for numbers in zip(*shared, strict=True))
+    kinds = {"text_encoder": CLIPTextModel, "text_encoder_2": CLIPTextModelWithProjection}
+    for name, kind in kinds.items():
+        module = modules[name]
+        mine, theirs = module.state_dict(), kind.from_pretrained(folder / name).float().state_dict()
+        key = next(key for key in mine if key.endswith(_TOKENS))
+        tokens = mine[key].clone()
+        tokens[here] = theirs[key][there]
+        module.load_state_dict({**theirs, key: tokens})
+    return len(shared)
