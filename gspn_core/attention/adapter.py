@@ -21,7 +21,7 @@ from gspn_core.errors import AdapterMismatch, GspnError
 
 
 class MixerAdapter:
-    """One mixer per self-attention (`attn1`) of a UNet, which this adapter owns while injected.
+    """Mixers for the self-attentions (`attn1`) of a UNet, or some of them; it owns the UNet while injected.
 
     Attributes:
         title: what messages call this kind of adapter.
@@ -111,6 +111,7 @@ class MixerAdapter:
         originals = self_attentions(self.unet)
         if not all(isinstance(module, Attention) for module in originals.values()):
             raise GspnError("another adapter is injected into this UNet; eject that one first.")
+        originals = {name: module for name, module in originals.items() if name in self._mixers}
         self._refuse_differences(dict.fromkeys(self._mixers, ()), dict.fromkeys(originals, ()))
         self._hooks = hook_map_sizes(self.unet, self._want_sizes)
         for name, mixer in self._mixers.items():

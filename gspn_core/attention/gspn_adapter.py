@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -39,19 +39,32 @@ class GSPNAdapter(MixerAdapter):
 
     @classmethod
     def construct_for(
-        cls, target: object, config: GSPNConfig | None = None, *, starts: bool = True
+        cls,
+        target: object,
+        config: GSPNConfig | None = None,
+        *,
+        names: Collection[str] | None = None,
+        starts: bool = True,
     ) -> GSPNAdapter:
         """Make an untrained adapter for a UNet, or for a pipeline's `unet`; `starts` as in `from_attention`.
 
+        names: the self-attentions to replace, by their place in the UNet; None replaces all, and a hybrid
+        keeps the others.
+
         Raises:
-            AdapterMismatch: a UNet without self-attention blocks.
+            AdapterMismatch: a UNet without self-attention blocks, or without one of those named.
             BadSetting: a self-attention that a mixer cannot replace, or a config that does not divide it.
         """
         unet = getattr(target, "unet", target)
         config = GSPNConfig() if config is None else config
+        found = self_attentions(unet)
+        missing = sorted(set(names or ()) - set(found))
+        if missing:
+            raise AdapterMismatch(f"the UNet has no self-attention {missing[0]}; it has {len(found)} others.")
         mixers = {
             name: GSPNMixer.from_attention(layer, config, starts=starts)
-            for name, layer in self_attentions(unet).items()
+            for name, layer in found.items()
+            if names is None or name in names
         }
         return cls(unet, mixers, config)
 
@@ -91,14 +104,18 @@ class GSPNAdapter(MixerAdapter):
         text, state = _read(folder)
         try:
             config = GSPNConfig(**text["config"])
+            names = [str(name) for name in text["targets"]]
             trained, teacher = bool(text["trained"]), {k: float(v) for k, v in text["teacher"].items()}
         except (KeyError, TypeError, ValueError, AttributeError, BadSetting) as error:
             raise ModelUnavailable(
                 f"{folder / CONFIG_FILE} does not describe a GSPN adapter: {error}."
             ) from error
-        adapter = cls.construct_for(target, config, starts=False)
+        found = self_attentions(getattr(target, "unet", target))
+        # Names that the UNet does not have are told with their tensors below.
+        known = [name for name in names if name in found]
+        adapter = cls.construct_for(target, config, names=known, starts=False)
         adapter.load_state_dict(state)
-        for name, layer in self_attentions(adapter.unet).items():
+        for name, layer in adapter._attentions().items():
             tolerance = _SKETCH_TOLERANCE if is_kept_whole(layer.to_q) else _QUANTIZED_TOLERANCE
             if abs(_sketch(layer) - teacher.get(name, math.inf)) > tolerance:
                 raise AdapterMismatch(
@@ -109,7 +126,8 @@ class GSPNAdapter(MixerAdapter):
         return adapter
 
     def _attentions(self) -> Mapping[str, nn.Module]:
-        return self._originals if self.is_injected else self_attentions(self.unet)
+        found = self._originals if self.is_injected else self_attentions(self.unet)
+        return {name: found[name] for name in self._mixers if name in found}
 
 
 def _sketch(attention: nn.Module) -> float:

@@ -43,7 +43,7 @@ WORLD = ModelCard(
     guidance_scale=4.0,
     upscale_strength=0.4,
     mixers=("gspn", "attention", "neighborhood"),
-    vocabulary_hint="it draws landscapes: mountains, hills, dunes, lakes, meadows, pines, by day or night",
+    vocabulary_hint=captions.hint(),
     examples=captions.EXAMPLES,
     read_words=captions.read_words,
 )

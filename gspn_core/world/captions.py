@@ -1,6 +1,7 @@
 """Say what a scene shows, and know which words the world can say."""
 
 import re
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -209,6 +210,20 @@ def _joined(thing: str, subject: str, rng: np.random.Generator) -> str:
     if form < 0.7:
         return f"{subject} with {thing}"
     return f"{subject} and {thing}" if subject.startswith(("a ", "the ")) else f"{thing} among {subject}"
+
+
+def hint() -> str:
+    """Say in one clause what the world can draw."""
+
+    def some(table: Mapping[str, tuple[str, ...]], *, last: str) -> str:
+        *most, end = (choices[0] for name, choices in table.items() if name not in ("none", "sandy"))
+        return f"{', '.join(most)} {last} {end}"
+
+    return (
+        f"it draws landscapes: {some(_COVERS, last='or')} {some(_TERRAINS, last='and')}, "
+        f"{some(_FOREGROUNDS_ALONE, last='or')}, {some(_TIMES, last='or')}, in {some(_WEATHERS, last='or')}, "
+        f"with {some(_OBJECTS, last='or')}"
+    )
 
 
 def vocabulary() -> frozenset[str]:

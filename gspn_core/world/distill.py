@@ -6,7 +6,7 @@ that the mixers hold where a cascade takes them.
 """
 
 import argparse
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -44,6 +44,8 @@ LARGE_SHAPES = ((2.0, 2.0), (1.0, 1.5), (1.5, 1.0))
 LARGE_SHARE = 0.25
 # A larger view costs more: fewer of them in a batch.
 LARGE_BATCH_DIVISOR = 4
+# Batches that a held-out loss is the mean of.
+MEASURES = 4
 
 
 class LargeViews:
@@ -123,8 +125,16 @@ class Captured:
 class Distillation:
     """A frozen teacher, an adapter that learns from it, and the batches both see."""
 
-    def __init__(self, recipe: Recipe, config: GSPNConfig | None = None) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        config: GSPNConfig | None = None,
+        *,
+        names: Collection[str] | None = None,
+        folder: Path | None = None,
+    ) -> None:
         torch.manual_seed(recipe.seed)
+        self.folder = folder or recipe.work
         self.recipe, self.rng = recipe, np.random.default_rng((recipe.seed, 1))
         self.tokenizer, modules = build_model(recipe)
         state = torch.load(recipe.work / "model.pt", weights_only=True)["averages"]
@@ -139,8 +149,8 @@ class Distillation:
         self.large = LargeViews(recipe, self.vae.to(memory_format=torch.contiguous_format), self.rng)
         self.alphas = _nets.build_scheduler().alphas_cumprod
         self.weights = min_snr_weights(self.alphas)
-        self.adapter = GSPNAdapter.construct_for(self.unet, config)
-        self.log = Log(recipe.work / "distill.jsonl")
+        self.adapter = GSPNAdapter.construct_for(self.unet, config, names=names)
+        self.log = Log(self.folder / "distill.jsonl")
 
     def _split(self, cache: RenderCache, data: LatentSet) -> tuple[Batches, Batches]:
         first = held_out(cache.count)
@@ -202,31 +212,57 @@ class Distillation:
             mixer.load_state_dict(average.state_dict())
 
     @torch.no_grad()
-    def measure(self, step: int) -> None:
-        """Log the held-out noise losses with attention and with mixers, and write a sheet of both."""
+    def losses(self) -> dict[str, float]:
+        """Return held-out noise losses with attention and with mixers, and how far apart the two predict.
+
+        All at the training size, and apart on views of twice its side as well.
+        """
+        kept = np.random.default_rng((self.recipe.seed, 3))
+        measures = Batches(self.measures.cache, self.measures.data, self.measures.places, kept)
+        large = LargeViews(self.recipe, self.vae, kept)
+        large.shapes = large.shapes[:1]
         with torch.random.fork_rng():
             torch.manual_seed(self.recipe.seed)
-            sums = np.zeros(3)
-            for _ in range(4):
-                latents, told, ids = self.measures.draw(self.recipe.distill_batch)
-                noisy, noise, timesteps = add_noise(latents, self.alphas)
-                weights = self.weights[timesteps][:, None, None, None]
-                teacher = self._predict(noisy, timesteps, told, ids)
-                with self.adapter.injected():
-                    student = self._predict(noisy, timesteps, told, ids)
-                pairs = ((teacher, noise), (student, noise), (student, teacher))
-                sums += [float((weights * (a - b).square()).mean()) / 4 for a, b in pairs]
-            self.log(step=step, attention_loss=sums[0], mixer_loss=sums[1], apart=sums[2])
+            sums, size = np.zeros(4), self.recipe.distill_batch
+            for _ in range(MEASURES):
+                sums[:3] += self._apart(measures.draw(size))
+                sums[3] += self._apart(large.draw(max(1, size // LARGE_BATCH_DIVISOR)))[2]
+        names = ("attention_loss", "mixer_loss", "apart", "apart_at_twice_the_side")
+        return dict(zip(names, (float(value) for value in sums / MEASURES), strict=True))
+
+    def _apart(self, batch: tuple[torch.Tensor, list[str], torch.Tensor]) -> np.ndarray:
+        """Return the noise loss of the teacher and of the student, and the distance between the two."""
+        latents, told, ids = batch
+        noisy, noise, timesteps = add_noise(latents, self.alphas)
+        weights = self.weights[timesteps][:, None, None, None]
+        teacher = self._predict(noisy, timesteps, told, ids)
+        with self.adapter.injected():
+            student = self._predict(noisy, timesteps, told, ids)
+        pairs = ((teacher, noise), (student, noise), (student, teacher))
+        return np.array([float((weights * (a - b).square()).mean()) for a, b in pairs])
+
+    @torch.no_grad()
+    def measure(self, step: int) -> None:
+        """Log the held-out losses and write a sheet of what attention and mixers draw."""
+        self.log(step=step, **self.losses())
+        with torch.random.fork_rng():
             pipeline = pipeline_of(self.modules, self.vae, self.tokenizer)
             rows = sample_rows(pipeline, self.recipe)[:1]
             with self.adapter.injected():
                 rows += sample_rows(pipeline, self.recipe)[:1]
-        save_sheet(self.recipe.work / "sheets" / f"distill-{step:06d}.png", rows)
+        save_sheet(self.folder / "sheets" / f"distill-{step:06d}.png", rows)
 
 
 def distill(recipe: Recipe, config: GSPNConfig | None = None) -> GSPNAdapter:
     """Train an adapter for the model in work/model.pt; returns it, averaged, in float32."""
     work = Distillation(recipe, config)
+    train(work)
+    return work.adapter
+
+
+def train(work: Distillation) -> None:
+    """Train a distillation's mixers, each alone and then all together, and keep their averages."""
+    recipe = work.recipe
     share = recipe.align_share
     passes = (
         ("align", work.align_step, share, recipe.distill_loop.learning_rate),
@@ -237,12 +273,11 @@ def distill(recipe: Recipe, config: GSPNConfig | None = None) -> GSPNAdapter:
         settings = replace(
             recipe.distill_loop, minutes=recipe.distill_loop.minutes * minutes, learning_rate=rate
         )
-        loop = Loop({"mixers": mixers}, settings, recipe.work / f"{name}.pt")
+        loop = Loop({"mixers": mixers}, settings, work.folder / f"{name}.pt")
         loop.run(step, work.log)
         work.load_averages(loop)
         work.measure(loop.step)
     work.adapter.trained = True
-    return work.adapter
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from gspn_core.world.captions import EXAMPLES, caption, corpus, read_words, tell, vocabulary
+from gspn_core.world.captions import EXAMPLES, caption, corpus, hint, read_words, tell, vocabulary
 from gspn_core.world.scene import Scene, sample_scene
 
 
@@ -101,6 +101,13 @@ def test_what_is_told_is_named_and_what_is_not_is_silent():
         text, told = tell(scene, rng)
         for name, giveaway in giveaways.items():
             assert (name in told) == bool(giveaway & set(words(text))), text
+
+
+def test_the_hint_names_every_terrain_and_thing_in_the_worlds_own_words():
+    told = hint()
+    for word in ("mountains", "cliffs", "a river", "at night", "falling snow", "a lighthouse", "autumn"):
+        assert word in told or word.split()[-1] in told
+    assert read_words(told.replace("it draws landscapes", ""))[1] == ()
 
 
 def test_unknown_words_come_back_in_order_without_known_plurals():

@@ -1,0 +1,43 @@
+"""The comparison of mixers at toy size."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import torch
+
+from gspn_core.world.distill import Captured, Distillation
+from gspn_core.world.mixers import FORMS, but_the_lowest, compare, table
+
+
+def test_every_form_is_distilled_once_and_sorted_by_its_distance(trained):
+    recipe, _ = trained
+    recipe = replace(recipe, distill_loop=replace(recipe.distill_loop, max_steps=1))
+    forms = {name: FORMS[name] for name in ("hybrid", "chunk-free")}
+    rows = compare(recipe, forms)
+    assert {row["name"] for row in rows} == set(forms)
+    assert [row["apart"] for row in rows] == sorted(row["apart"] for row in rows)
+    assert all(row["parameters"] > 0 and row["mixer_loss"] > 0 for row in rows)
+    kept = {row["name"]: row["mixers"] for row in rows}
+    assert 0 < kept["hybrid"] < kept["chunk-free"]
+    told = (recipe.work / "mixers" / "hybrid" / "figures.json").read_text()
+    (recipe.work / "mixers" / "hybrid" / "figures.json").write_text(
+        json.dumps({**json.loads(told), "apart": 9.0})
+    )
+    assert compare(recipe, forms)[-1]["apart"] == 9.0
+    assert table(rows).count("\n") == 3
+
+
+def test_a_hybrid_keeps_the_attention_of_the_lowest_resolution(trained):
+    recipe, _ = trained
+    work = Distillation(recipe)
+    names = but_the_lowest(work.unet)
+    assert names < set(work.adapter.mixers)
+    latents, told, ids = work.large.draw(1)
+    seen = Captured()
+    with torch.no_grad(), seen.of(work.unet, work.adapter.mixers):
+        work._predict(latents, torch.tensor([5]), told, ids)
+    sizes = {name: size[0] for name, size in seen.map_sizes.items()}
+    lowest = min(sizes.values())
+    assert names == {name for name, size in sizes.items() if size > lowest}
