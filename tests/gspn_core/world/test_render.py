@@ -82,6 +82,32 @@ def test_a_larger_drawing_shows_detail_that_enlarging_would_not():
     assert new.std() > 0.15 * coarse.std()
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"terrain": "mountains"},
+        {"terrain": "cliffs", "cover": "rocky"},
+        {"terrain": "hills", "cover": "autumn"},
+        {"terrain": "hills", "cover": "green", "foreground": "meadow"},
+        {"terrain": "dunes", "cover": "sandy", "foreground": "desert"},
+        {"foreground": "pines"},
+        {"cover": "rocky", "foreground": "beach"},
+    ],
+    ids=lambda changes: "-".join(changes.values()),
+)
+def test_detail_goes_on_to_appear_at_4096_px(changes):
+    scene = make(sky="clear", seed=41, **changes)
+    rows, found = np.linspace(0.45, 0.9, 5), []
+    for top, left in zip(rows, rows[::-1] - 0.4, strict=True):
+        region = (top, left, top + 1 / 32, left + 1 / 32)
+        coarse = render(scene, height=64, width=64, region=region).astype(np.float64)
+        fine = render(scene, height=128, width=128, region=region).astype(np.float64)
+        found.append((fine - np.repeat(np.repeat(shrink(fine, 2), 2, 0), 2, 1)).std())
+        assert psnr(shrink(fine, 2), coarse) > 24
+    # In levels of 255, where there is anything but sky.
+    assert max(found) > 1.5
+
+
 def test_the_same_scene_gives_the_same_bytes_in_another_process():
     code = (
         "import hashlib\n"
