@@ -2,12 +2,11 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 
 import numpy as np
 
-from gspn_core.world import captions
+from gspn_core.world.captions import tell
 from gspn_core.world.scene import ATTRIBUTES, Scene, sample_scene
 
 # Training draws its scenes from (seed, number); a third number keeps these apart from all of them.
@@ -40,22 +39,8 @@ def reference_scene(number: int, *, seed: int = 0) -> Scene:
 def _prompt(number: int, seed: int) -> Prompt:
     rng = np.random.default_rng((seed, number, _PROMPTS))
     scene = sample_scene(rng)
-    text, told = _tell(scene, rng)
+    text, told = tell(scene, rng)
     return Prompt(number=number, text=text, scene=scene, told=told)
-
-
-def _tell(scene: Scene, rng: np.random.Generator) -> tuple[str, frozenset[str]]:
-    """Return a caption and the attributes that it tells."""
-    if hasattr(captions, "tell"):
-        return captions.tell(scene, rng)
-    # The captions' own first draws, repeated on a copy of their source.
-    copy = deepcopy(rng)
-    said = {name for name in scene.attributes() if copy.random() < (0.45 if name == "celestial" else 0.82)}
-    if scene.celestial != "none" and copy.random() < 0.6:
-        said.add("celestial")
-    if not said & {"terrain", "cover", "foreground"} and copy.random() < 0.85:
-        said.add("terrain")
-    return captions.caption(scene, rng), frozenset(said or {"time"})
 
 
 def adherence(

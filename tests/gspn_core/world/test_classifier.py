@@ -67,7 +67,7 @@ def test_it_learns_an_attribute_that_its_pictures_show(tmp_path):
         brightness = 70 * ATTRIBUTES["time"].index(scene.time)
         cache.images[number] = brightness + pictures(1)[0] // 8
     cache._done[:] = 1
-    loop = LoopConfig(minutes=5, max_steps=200, learning_rate=5e-3, warmup_steps=5, average_decay=0.9)
+    loop = LoopConfig(minutes=60, max_steps=200, learning_rate=5e-3, warmup_steps=5, average_decay=0.9)
     trained = train_classifier(cache, tmp_path, loop, batch=16)
     assert held_out_accuracy(trained, cache)["all"]["time"] == 1.0
 
