@@ -5,6 +5,7 @@ Pictures are stored; scenes and captions are drawn again from (seed, number), so
 """
 
 import json
+import math
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from gspn_core.world.captions import caption
-from gspn_core.world.render import render
+from gspn_core.world.render import render, thing_box
 from gspn_core.world.scene import Scene, sample_scene
 
 # Full views, then crops of views 2, 4 and 8 times as large: the later stages of a cascade need fine detail.
@@ -40,6 +41,16 @@ class View:
         size, full = self.base_px, self.view_px
         region = (self.top / full, self.left / full, (self.top + size) / full, (self.left + size) / full)
         return render(self.scene, height=size, width=size, region=region)
+
+    def thing_mask(self, side: int) -> np.ndarray:
+        """Return which cells of the picture, cut into side x side, the scene's object reaches: bool."""
+        mask, box = np.zeros((side, side), dtype=bool), thing_box(self.scene)
+        if box is not None:
+            cell = self.base_px / self.view_px / side
+            corner = np.array([self.top, self.left, self.top, self.left]) / self.view_px
+            top, left, bottom, right = ((np.array(box) - corner) / cell).clip(0, side)
+            mask[math.floor(top) : math.ceil(bottom), math.floor(left) : math.ceil(right)] = True
+        return mask
 
     def time_ids(self, rng: np.random.Generator) -> tuple[int, ...]:
         """Return SDXL's micro-conditioning: original size, crop offset, target size, in px, height first.

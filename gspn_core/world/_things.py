@@ -225,10 +225,16 @@ def _shine(thing, image, left, top, pixel):
 
 
 @njit(cache=True, nogil=True)
+def half_width(kind):
+    """Return how far an object of a kind reaches to either side, in its own heights."""
+    return 1.3 if kind in (CABIN, BIRDS) else 0.5
+
+
+@njit(cache=True, nogil=True)
 def draw_thing(land, thing, image, cover, left, top, pixel):
     """Draw the object over `image` (H, W, 3) and add it to the land's coverage `cover` (H, W)."""
     H, W, _ = image.shape
-    wide = 1.3 if thing.kind == CABIN or thing.kind == BIRDS else 0.5
+    wide = half_width(thing.kind)
     i0 = max(0, int(math.floor((thing.y - 1.16 * thing.tall - top) / pixel)))
     i1 = min(H, int(math.ceil((thing.y + 0.06 * thing.tall - top) / pixel)) + 1)
     j0 = max(0, int(math.floor((thing.x - wide * thing.tall - left) / pixel)))

@@ -21,6 +21,7 @@ from gspn_core.attention.gspn_adapter import GSPNAdapter
 from gspn_core.world import _nets
 from gspn_core.world._data import RenderCache, caption_of, held_out, to_sample
 from gspn_core.world._denoiser import (
+    Batch,
     Batches,
     LatentSet,
     add_noise,
@@ -74,15 +75,15 @@ class LargeViews:
         """Return the number of a scene beyond the render cache."""
         return self.recipe.pictures + place
 
-    def draw(self, size: int) -> tuple[torch.Tensor, list[str], torch.Tensor]:
-        """Return latents (B, 4, h, w) of one shape, captions and add_time_ids (B, 6)."""
+    def draw(self, size: int) -> Batch:
+        """Return views of one shape."""
         latents = self.shapes[int(self.rng.integers(len(self.shapes)))]
         places = self.rng.integers(len(latents), size=size)
         told = [caption_of(self._number(int(p)), seed=self.recipe.seed, rng=self.rng) for p in places]
         height, width = (_nets.LATENT_FACTOR * side for side in latents.shape[2:])
         side = self.recipe.nets.base_px
         ids = torch.tensor([[height, width, 0, 0, side, side]], dtype=torch.float32).repeat(size, 1)
-        return latents[torch.from_numpy(places)], told, ids
+        return Batch(latents[torch.from_numpy(places)], told, ids)
 
 
 class Captured:
@@ -164,16 +165,16 @@ class Distillation:
             return self.large.draw(max(1, size // LARGE_BATCH_DIVISOR))
         return self.batches.draw(size)
 
-    def _predict(self, noisy: torch.Tensor, timesteps: torch.Tensor, told: list[str], ids: torch.Tensor):
-        return predict_noise(self.modules, self.tokenizer, noisy, timesteps, told, ids)
+    def _predict(self, noisy: torch.Tensor, timesteps: torch.Tensor, batch: Batch) -> torch.Tensor:
+        return predict_noise(self.modules, self.tokenizer, noisy, timesteps, batch.told, batch.time_ids)
 
     def align_step(self, _: int) -> tuple[torch.Tensor, dict[str, float]]:
         """Compare every mixer with its attention on the attention's own input; no gradient between blocks."""
-        latents, told, ids = self._draw()
-        noisy, _noise, timesteps = add_noise(latents, self.alphas)
+        batch = self._draw()
+        noisy, _noise, timesteps = add_noise(batch.latents, self.alphas)
         seen = Captured()
         with torch.no_grad(), seen.of(self.unet, self.adapter.mixers):
-            self._predict(noisy, timesteps, told, ids)
+            self._predict(noisy, timesteps, batch)
         errors = []
         for name, mixer in self.adapter.mixers.items():
             with torch.autocast("cpu", torch.bfloat16):
@@ -185,13 +186,13 @@ class Distillation:
 
     def whole_step(self, _: int) -> tuple[torch.Tensor, dict[str, float]]:
         """Compare the UNet under mixers with the noise, with the teacher, and layer by layer."""
-        latents, told, ids = self._draw()
-        noisy, noise, timesteps = add_noise(latents, self.alphas)
+        batch = self._draw()
+        noisy, noise, timesteps = add_noise(batch.latents, self.alphas)
         taught, learnt = Captured(), Captured()
         with torch.no_grad(), taught.of(self.unet, self.adapter.mixers):
-            teacher = self._predict(noisy, timesteps, told, ids)
+            teacher = self._predict(noisy, timesteps, batch)
         with self.adapter.injected(), learnt.of(self.unet, self.adapter.mixers):
-            student = self._predict(noisy, timesteps, told, ids)
+            student = self._predict(noisy, timesteps, batch)
         weights = self.weights[timesteps]
         noise_error = ((student - noise).square().mean(dim=(1, 2, 3)) * weights).mean()
         teacher_error = ((student - teacher).square().mean(dim=(1, 2, 3)) * weights).mean()
@@ -230,14 +231,13 @@ class Distillation:
         names = ("attention_loss", "mixer_loss", "apart", "apart_at_twice_the_side")
         return dict(zip(names, (float(value) for value in sums / MEASURES), strict=True))
 
-    def _apart(self, batch: tuple[torch.Tensor, list[str], torch.Tensor]) -> np.ndarray:
+    def _apart(self, batch: Batch) -> np.ndarray:
         """Return the noise loss of the teacher and of the student, and the distance between the two."""
-        latents, told, ids = batch
-        noisy, noise, timesteps = add_noise(latents, self.alphas)
+        noisy, noise, timesteps = add_noise(batch.latents, self.alphas)
         weights = self.weights[timesteps][:, None, None, None]
-        teacher = self._predict(noisy, timesteps, told, ids)
+        teacher = self._predict(noisy, timesteps, batch)
         with self.adapter.injected():
-            student = self._predict(noisy, timesteps, told, ids)
+            student = self._predict(noisy, timesteps, batch)
         pairs = ((teacher, noise), (student, noise), (student, teacher))
         return np.array([float((weights * (a - b).square()).mean()) for a, b in pairs])
 

@@ -22,7 +22,7 @@ from gspn_core.world._layout import (
 )
 from gspn_core.world._march import bank, crest, draw_land, first_depth
 from gspn_core.world._sky import sky_color
-from gspn_core.world._things import draw_afloat, draw_thing
+from gspn_core.world._things import draw_afloat, draw_thing, half_width
 from gspn_core.world._trees import draw_trees, plant_trees
 from gspn_core.world._water import cut_river, draw_beach, draw_lake, shoreline
 from gspn_core.world.scene import Scene
@@ -54,12 +54,7 @@ def render(
         )
     pixel = (bottom - top) / height
     aspect = width / (right - left) * pixel
-    layout = make_layout(
-        scene,
-        aspect,
-        lambda land, x: crest(land, x, _SKYLINE_PIXEL, first_depth(land)),
-        lambda land, x: bank(land, x, _SKYLINE_PIXEL),
-    )
+    layout = _layout_of(scene, aspect)
     view = _View((left - 0.5) * aspect, top, pixel, height, width)
     if layout.land.foreground in _WATERY:
         image = _with_water(layout, view)
@@ -71,6 +66,27 @@ def render(
             draw_thing(layout.land, layout.thing, image, cover, view.left, view.top, pixel)
     draw_air(layout.air, image, view.left, view.top, pixel)
     return _quantize(image)
+
+
+def thing_box(scene: Scene) -> tuple[float, float, float, float] | None:
+    """Return (top, left, bottom, right) of the scene's object in a square view, in fractions of it.
+
+    None where the scene has no object; a box may reach beyond the view.
+    """
+    if scene.object == "none":
+        return None
+    thing = _layout_of(scene, 1.0).thing
+    wide = half_width(thing.kind) * thing.tall
+    return thing.y - thing.tall, 0.5 + thing.x - wide, thing.y, 0.5 + thing.x + wide
+
+
+def _layout_of(scene: Scene, aspect: float) -> Layout:
+    return make_layout(
+        scene,
+        aspect,
+        lambda land, x: crest(land, x, _SKYLINE_PIXEL, first_depth(land)),
+        lambda land, x: bank(land, x, _SKYLINE_PIXEL),
+    )
 
 
 class _View(NamedTuple):

@@ -1,11 +1,14 @@
 """The render cache and the views that its numbers stand for."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from gspn_core.world._data import RenderCache, View, caption_of, crops, held_out, to_sample, view_of
 from gspn_core.world.captions import vocabulary
 from gspn_core.world.render import render
+from gspn_core.world.scene import Scene
 
 
 @pytest.fixture(scope="module")
@@ -87,3 +90,24 @@ def test_samples_span_minus_one_to_one():
     sample = to_sample(np.array([0, 255], dtype=np.uint8).reshape(1, 1, 2, 1).repeat(3, axis=3))
     assert sample.shape == (1, 3, 1, 2)
     np.testing.assert_allclose(sample[0, :, 0], [[-1, 1]] * 3)
+
+
+@pytest.mark.parametrize("crop", [None, (1, 0), (0, 1)])
+def test_the_mask_of_an_object_covers_what_the_object_draws(crop):
+    scene = Scene(
+        time="day", sky="clear", celestial="none", terrain="hills", cover="green", foreground="meadow",
+        object="balloon", seed=4,
+    )  # fmt: skip
+    full = 64 if crop is None else 128
+    top, left = (0, 0) if crop is None else (64 * crop[0], 64 * crop[1])
+    view = View(scene=scene, base_px=64, view_px=full, top=top, left=left)
+    changed = view.draw() != replace(view, scene=replace(scene, object="none")).draw()
+    mask = np.kron(view.thing_mask(8), np.ones((8, 8), dtype=bool))
+    assert not (changed.any(axis=2) & ~mask).any()
+    assert mask.mean() < 0.6
+    assert mask.any() == changed.any()
+
+
+def test_a_scene_without_an_object_has_an_empty_mask():
+    view = next(v for v in (view_of(n, seed=0, base_px=64) for n in range(100)) if v.scene.object == "none")
+    assert not view.thing_mask(8).any()

@@ -53,18 +53,18 @@ def test_captured_sees_every_layer_and_its_map_size(trained):
     recipe, _ = trained
     work = Distillation(recipe)
     seen = Captured()
-    latents, told, ids = work.large.draw(1)
+    batch = work.large.draw(1)
     with torch.no_grad(), seen.of(work.unet, work.adapter.mixers):
-        work._predict(latents, torch.tensor([5]), told, ids)
+        work._predict(batch.latents, torch.tensor([5]), batch)
     assert set(seen.inputs) == set(work.adapter.mixers)
     for name, (height, width) in seen.map_sizes.items():
         assert seen.inputs[name].shape[1] == height * width
-        assert height * latents.shape[3] == width * latents.shape[2]
+        assert height * batch.latents.shape[3] == width * batch.latents.shape[2]
 
 
 def test_larger_views_are_told_with_their_own_size(trained):
     recipe, _ = trained
     work = Distillation(recipe)
     for _ in range(4):
-        latents, _told, ids = work.large.draw(2)
+        latents, _told, ids, _ = work.large.draw(2)
         assert ids[0, :2].tolist() == [8 * side for side in latents.shape[2:]]

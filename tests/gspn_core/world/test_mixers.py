@@ -34,10 +34,10 @@ def test_a_hybrid_keeps_the_attention_of_the_lowest_resolution(trained):
     work = Distillation(recipe)
     names = but_the_lowest(work.unet)
     assert names < set(work.adapter.mixers)
-    latents, told, ids = work.large.draw(1)
+    batch = work.large.draw(1)
     seen = Captured()
     with torch.no_grad(), seen.of(work.unet, work.adapter.mixers):
-        work._predict(latents, torch.tensor([5]), told, ids)
+        work._predict(batch.latents, torch.tensor([5]), batch)
     sizes = {name: size[0] for name, size in seen.map_sizes.items()}
     lowest = min(sizes.values())
     assert names == {name for name, size in sizes.items() if size > lowest}
