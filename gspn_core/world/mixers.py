@@ -2,6 +2,7 @@
 
 Every form learns from the same attention teacher, on the same batches, for the same minutes. Prints a table
 in Markdown and writes it with its figures into the work folder; a form that is there already is not repeated.
+`--ship FORM` goes on with one of them for longer and writes it as an adapter.
 """
 
 from __future__ import annotations
@@ -86,6 +87,18 @@ def _distilled(recipe: Recipe, form: Form, folder: Path) -> dict[str, float]:
     }
 
 
+def ship(recipe: Recipe, name: str, out: Path) -> dict[str, float]:
+    """Go on with a form until recipe.distill_loop.minutes in all, write its adapter, return its losses."""
+    form = FORMS[name]
+    folder = recipe.work / "mixers" / name
+    blank = Distillation(recipe, folder=folder)
+    work = Distillation(recipe, form.config, names=form.names(blank.unet), folder=folder)
+    train(work)
+    losses = work.losses()
+    work.adapter.to(torch.float16).save(out)
+    return losses
+
+
 def table(rows: list[dict]) -> str:
     """Return the figures as Markdown: noise losses against attention's, and the distance to attention."""
     lines = [
@@ -108,6 +121,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder in which the model was trained")
     parser.add_argument("--minutes", type=float, default=3.0, help="of every form")
     parser.add_argument("--forms", nargs="+", choices=tuple(FORMS), default=tuple(FORMS))
+    parser.add_argument("--ship", choices=tuple(FORMS), help="write this form as an adapter")
+    parser.add_argument("--ship-minutes", type=float, default=8.0, help="of the shipped form, in all")
+    parser.add_argument("--out", type=Path, default=Path("assets/world/gspn_adapter"))
     parser.add_argument("--batch", type=int, default=Recipe.distill_batch)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
@@ -120,6 +136,13 @@ def main(arguments: list[str] | None = None) -> None:
     (given.work / "mixers" / "table.md").write_text(f"{text}\n")
     (given.work / "mixers" / "table.json").write_text(json.dumps(rows, indent=1))
     sys.stdout.write(f"{text}\n")
+    if given.ship:
+        longer = replace(recipe, distill_loop=replace(loop, minutes=given.ship_minutes))
+        losses = ship(longer, given.ship, given.out)
+        told = ", ".join(f"{name} {value:.5f}" for name, value in losses.items())
+        sys.stdout.write(
+            f"{given.ship} after {given.ship_minutes:g} minutes: {told}; written to {given.out}\n"
+        )
 
 
 if __name__ == "__main__":

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import torch
 
+from gspn_core.attention.gspn_adapter import GSPNAdapter
 from gspn_core.world.distill import Captured, Distillation
-from gspn_core.world.mixers import FORMS, but_the_lowest, compare, table
+from gspn_core.world.mixers import FORMS, but_the_lowest, compare, ship, table
 
 
 def test_every_form_is_distilled_once_and_sorted_by_its_distance(trained):
@@ -41,3 +42,17 @@ def test_a_hybrid_keeps_the_attention_of_the_lowest_resolution(trained):
     sizes = {name: size[0] for name, size in seen.map_sizes.items()}
     lowest = min(sizes.values())
     assert names == {name for name, size in sizes.items() if size > lowest}
+
+
+def test_a_form_that_is_shipped_goes_on_from_the_comparison(trained, tmp_path):
+    recipe, _ = trained
+    short = replace(recipe, distill_loop=replace(recipe.distill_loop, max_steps=1))
+    compare(short, {"compact": FORMS["compact"]})
+    before = torch.load(recipe.work / "mixers" / "compact" / "whole.pt", weights_only=True)["step"]
+    longer = replace(recipe, distill_loop=replace(recipe.distill_loop, max_steps=3))
+    losses = ship(longer, "compact", tmp_path / "adapter")
+    after = torch.load(recipe.work / "mixers" / "compact" / "whole.pt", weights_only=True)["step"]
+    assert (before, after) == (1, 3)
+    assert losses["mixer_loss"] > 0
+    loaded = GSPNAdapter.load(tmp_path / "adapter", Distillation(recipe).unet)
+    assert loaded.config == FORMS["compact"].config
