@@ -1,12 +1,17 @@
 """Start a training from the weights of an earlier model, whose words may be others."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
+from safetensors.torch import load_file
 from torch import nn
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+
+from gspn_core.attention.gspn import GSPNConfig
+from gspn_core.attention.gspn_adapter import CONFIG_FILE, WEIGHTS_FILE, GSPNAdapter
 
 _TOKENS = "embeddings.token_embedding.weight"
 
@@ -40,3 +45,18 @@ def start_model(modules: Mapping[str, nn.Module], tokenizer: CLIPTokenizer, fold
         tokens[here] = theirs[key][there]
         module.load_state_dict({**theirs, key: tokens})
     return len(shared)
+
+
+def start_mixers(adapter: GSPNAdapter, folder: Path) -> bool:
+    """Take over the mixers of an earlier model's adapter, which its attentions have left behind since.
+
+    Returns whether they were; mixers of another form begin as they were made.
+    """
+    text = json.loads((folder / CONFIG_FILE).read_text())
+    state = load_file(folder / WEIGHTS_FILE)
+    mine = {name: tuple(tensor.shape) for name, tensor in adapter.state_dict().items()}
+    fits = GSPNConfig(**text["config"]) == adapter.config
+    if not fits or mine != {name: tuple(tensor.shape) for name, tensor in state.items()}:
+        return False
+    adapter.load_state_dict({name: tensor.float() for name, tensor in state.items()})
+    return True

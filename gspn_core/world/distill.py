@@ -35,6 +35,7 @@ from gspn_core.world._denoiser import (
 from gspn_core.world._log import Log, save_sheet
 from gspn_core.world._loop import Loop, save_atomically
 from gspn_core.world._recipe import Recipe
+from gspn_core.world._start import start_mixers
 from gspn_core.world.render import render
 from gspn_core.world.scene import sample_scene
 
@@ -151,6 +152,8 @@ class Distillation:
         self.alphas = _nets.build_scheduler().alphas_cumprod
         self.weights = min_snr_weights(self.alphas)
         self.adapter = GSPNAdapter.construct_for(self.unet, config, names=names)
+        if recipe.start:
+            start_mixers(self.adapter, recipe.start / "gspn_adapter")
         self.log = Log(self.folder / "distill.jsonl")
 
     def _split(self, cache: RenderCache, data: LatentSet) -> tuple[Batches, Batches]:
@@ -286,13 +289,16 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder in which the model was trained")
     parser.add_argument("--out", type=Path, default=Path("assets/world/gspn_adapter"))
     parser.add_argument("--minutes", type=float, default=Recipe.distill_loop.minutes)
+    parser.add_argument("--start", type=Path, help="folder of an earlier model whose mixers to start from")
     parser.add_argument("--batch", type=int, default=Recipe.distill_batch)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args(arguments)
     torch.set_num_threads(given.threads)
     loop = replace(Recipe.distill_loop, minutes=given.minutes)
-    recipe = Recipe(work=given.work, seed=given.seed, distill_loop=loop, distill_batch=given.batch)
+    recipe = Recipe(
+        work=given.work, start=given.start, seed=given.seed, distill_loop=loop, distill_batch=given.batch
+    )
     distill(recipe).to(torch.float16).save(given.out)
 
 

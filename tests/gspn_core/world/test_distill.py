@@ -1,6 +1,7 @@
 """Distillation at toy size: the mixers learn, the adapter is kept, the teacher is left as it was."""
 
 import json
+from dataclasses import replace
 
 import torch
 from diffusers import StableDiffusionXLPipeline
@@ -68,3 +69,18 @@ def test_larger_views_are_told_with_their_own_size(trained):
     for _ in range(4):
         latents, _told, ids, _ = work.large.draw(2)
         assert ids[0, :2].tolist() == [8 * side for side in latents.shape[2:]]
+
+
+def test_mixers_start_from_an_earlier_model_where_their_form_is_the_same(trained, tmp_path):
+    recipe, _ = trained
+    earlier = Distillation(recipe).adapter
+    with torch.no_grad():
+        for parameter in earlier.parameters():
+            parameter.add_(0.25)
+    earlier.save(tmp_path / "gspn_adapter")
+    started = Distillation(replace(recipe, start=tmp_path)).adapter.state_dict()
+    assert all(torch.equal(started[name], tensor) for name, tensor in earlier.state_dict().items())
+    other = replace(earlier.config, gating="free")
+    untouched = Distillation(replace(recipe, start=tmp_path), other).adapter.state_dict()
+    fresh = Distillation(recipe, other).adapter.state_dict()
+    assert all(torch.equal(untouched[name], tensor) for name, tensor in fresh.items())
