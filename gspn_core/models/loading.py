@@ -85,6 +85,7 @@ def load_model(
         dtype = scheme_dtype(scheme, dtype, on_gpu=where.type == "cuda")
     kind = pick_dtype(dtype, where)
     folder = model_folder(name_or_path)
+    kept_dtype = torch.get_default_dtype()
     try:
         with _quiet_libraries():
             if name_or_path == SDXL.name and not folder.exists():
@@ -121,6 +122,9 @@ def load_model(
         raise
     except (OSError, SafetensorError, RuntimeError, ValueError, KeyError, TypeError) as error:
         raise ModelUnavailable(_why_not(name_or_path, folder, error)) from error
+    finally:
+        # A part whose config diffusers cannot build leaves its dtype behind as everybody's.
+        torch.set_default_dtype(kept_dtype)
 
 
 class _Loader:

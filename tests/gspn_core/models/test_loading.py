@@ -280,8 +280,9 @@ def _no_scheduler(folder):
 def test_a_damaged_configuration_is_refused_in_one_line(folder, damage):
     damage(folder)
     with pytest.raises(ModelUnavailable) as caught:
-        load_model(str(folder), device="cpu")
+        load_model(str(folder), device="cpu", dtype="bfloat16")
     assert "\n" not in str(caught.value) and folder.name in str(caught.value)
+    assert torch.get_default_dtype() == torch.float32
 
 
 def test_a_small_decoder_of_other_latents_is_refused(folder, tmp_path):
