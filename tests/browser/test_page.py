@@ -132,7 +132,8 @@ def test_a_refresh_finds_the_run_again_with_its_settings(visit) -> None:
 
 def test_another_visitor_waits_in_the_queue_and_sees_the_place(visit) -> None:
     first, second = visit(), visit()
-    small_run(first, "a lake at dawn", steps="20", target="512")
+    # Longer than any browser takes to press Stop.
+    small_run(first, "a lake at dawn", steps="100", target="1024")
     wait_for_state(first, "running")
     small_run(second, "a meadow at dawn", target="256")
     wait_for_state(second, "queued")
