@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from gspn_core.pictures import MAX_FILE_BYTES
+
 pytestmark = pytest.mark.browser
 
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -49,7 +51,7 @@ def test_no_other_file_is_served(address, jobs_folder, path) -> None:
 def test_a_large_upload_is_refused(address) -> None:
     boundary = uuid.uuid4().hex
     head = f'--{boundary}\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
-    body = head.encode() + b"\0" * (8 * 1024 * 1024) + f"\r\n--{boundary}--\r\n".encode()
+    body = head.encode() + b"\0" * (MAX_FILE_BYTES + 1) + f"\r\n--{boundary}--\r\n".encode()
     told = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
     assert status(f"{address}gradio_api/upload", body, **told) >= 400
     assert status(address) == 200

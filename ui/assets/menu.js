@@ -66,6 +66,14 @@
   document.addEventListener("pointerdown", (event) => {
     if (open && !open.list.contains(event.target) && !open.button.contains(event.target)) close(false);
   });
-  window.addEventListener("scroll", () => close(false), { capture: true, passive: true });
-  window.addEventListener("resize", () => close(false));
+  /* It stays with its button; where that is scrolled out of sight, there is nothing to stay with. */
+  function follow() {
+    if (!open) return;
+    const { top, bottom, left, right } = open.button.getBoundingClientRect();
+    const inSight = bottom > 0 && top < window.innerHeight && right > 0 && left < window.innerWidth;
+    if (inSight && open.button.isConnected) place(open.list, open.button);
+    else close(false);
+  }
+  window.addEventListener("scroll", follow, { capture: true, passive: true });
+  window.addEventListener("resize", follow);
 })();
