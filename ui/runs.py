@@ -57,11 +57,16 @@ def empty_screen(
     start: str | None = None,
     *,
     remedies: Sequence[Remedy] = (),
+    outline: bool = False,
 ) -> dict[str, Any]:
-    """Return the screen before a run: the stages that it would have, as empty cards; see `planned_props`."""
+    """Return the screen before a run: the stages that it would have, as empty cards; see `planned_props`.
+
+    outline: it only redraws an empty screen. One that shows a run by now keeps it: this was asked for before.
+    """
     return {
         "job": None,
         "state": "empty",
+        "outline": outline,
         "stopping": False,
         "created": None,
         "restored": False,
@@ -258,7 +263,7 @@ class Runs:
         if job_id:
             # The cards are the run's on the screen; what is wrong with the next one is said beside Run.
             return {"screen": gr.skip(), "ahead": ahead_props(plan, reuse, remedies)}
-        screen = empty_screen(plan, reuse, self._start_of(plan), remedies=remedies)
+        screen = empty_screen(plan, reuse, self._start_of(plan), remedies=remedies, outline=True)
         return {"screen": screen, "ahead": ahead_props(plan, reuse)}
 
     def outline_of(self, values: dict[str, Any]) -> dict[str, Any]:

@@ -247,3 +247,26 @@ def test_a_word_that_the_model_does_not_know_is_named_while_it_runs(page) -> Non
     small_run(page, "a dragon over a lake", target="256")
     wait_for_state(page, "done")
     assert "does not know ‘dragon’" in page.inner_text("#notice")
+
+
+def test_an_outline_that_comes_late_does_not_take_a_run_from_the_screen(page) -> None:
+    held = []
+
+    def hold(route) -> None:
+        answer = route.fetch()
+        if '"state":"empty"' in answer.text().replace(" ", ""):
+            # The server has answered; the browser does not know it yet.
+            held.append((route, answer))
+        else:
+            route.fulfill(response=answer)
+
+    page.route("**/gradio_api/run/predict*", hold)
+    small_run(page, "green hills by day", target="256")
+    wait_for_state(page, "done")
+    wait_for_downloads(page, 1)
+    assert held
+    for route, answer in list(held):
+        route.fulfill(response=answer)
+    page.wait_for_timeout(1500)
+    assert page.evaluate(STATE) == "done"
+    assert page.locator(".ladder li.done img").is_visible()

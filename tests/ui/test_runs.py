@@ -334,6 +334,7 @@ def test_the_outline_follows_the_form_until_there_is_a_run(runs, values) -> None
     form = [{**values, "target": 256, "aspect": "2:1"}[name] for name in FIELD_NAMES]
     screen = runs.outline(None, form)["screen"]
     assert len(screen["stages"]) == 3
+    assert screen["outline"] and not runs.lost()["screen"]["outline"]
     assert runs.outline("some-job", form)["screen"] == {"__type__": "update"}
 
 

@@ -273,6 +273,8 @@ function publish() {
 
 function paint() {
   if (!props.value || !props.value.panel) return;
+  // Answers overtake one another: an outline that was asked for before there was a run comes too late.
+  if (props.value.outline && state?.job) return;
   state = props.value;
   received = performance.now();
   remember();
