@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 from diffusers.models.attention import FeedForward
 
 from gspn_core.attention.registry import use_mixer
+from gspn_core.cascade import ways
 from gspn_core.cascade.cascade import run_cascade
 from gspn_core.cascade.ways import chunked_feed_forward, float8_storage, group_offloaded, skips_on_host
 from gspn_core.events import StageDone
@@ -67,7 +69,9 @@ def test_weights_of_eight_bits_draw_nearly_the_same(tiny_model, mixer):
 
 
 @pytest.mark.parametrize("way", ["skips on host", "model offload", "group offload"])
-def test_what_only_moves_memory_draws_the_same_bytes(tiny_model, way):
+def test_what_only_moves_memory_draws_the_same_bytes(tiny_model, way, monkeypatch):
+    # Where weights move, no layers are joined; matrices of another width may round otherwise.
+    monkeypatch.setattr(ways, "fused_layers", nullcontext)
     plain, moved = pictures(tiny_model, Choices()), pictures(tiny_model, EXACT[way])
     assert all(np.array_equal(one, other) for one, other in zip(plain, moved, strict=True))
 

@@ -17,6 +17,7 @@ from gspn_core.world._data import RenderCache, view_of
 from gspn_core.world._loop import LoopConfig
 from gspn_core.world.scene import ATTRIBUTES
 
+TINTS = ((200, 0, 0), (0, 200, 0), (0, 0, 200), (200, 200, 200))
 CHOICES = {"light": ("dark", "bright"), "hue": ("red", "green", "blue")}
 
 
@@ -64,8 +65,8 @@ def test_it_learns_an_attribute_that_its_pictures_show(tmp_path):
     cache = RenderCache.create(tmp_path / "data", count=48, base_px=32, seed=0)
     for number in range(cache.count):
         scene = view_of(number, seed=0, base_px=32).scene
-        brightness = 70 * ATTRIBUTES["time"].index(scene.time)
-        cache.images[number] = brightness + pictures(1)[0] // 8
+        tint = TINTS[ATTRIBUTES["time"].index(scene.time)]
+        cache.images[number] = np.array(tint, dtype=np.uint8) + pictures(1)[0] // 8
     cache._done[:] = 1
     loop = LoopConfig(minutes=60, max_steps=200, learning_rate=5e-3, warmup_steps=5, average_decay=0.9)
     trained = train_classifier(cache, tmp_path, loop, batch=16)
