@@ -36,7 +36,12 @@ def served(free_port, tmp_path):
     log = tmp_path / "server.log"
     with log.open("w") as output:
         server = subprocess.Popen(
-            [*command, "--device", "cpu"], cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT
+            [*command, "--device", "cpu"],
+            cwd=ROOT,
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            preexec_fn=_hear_interrupts,
         )
     try:
         address = f"http://127.0.0.1:{free_port}/"
@@ -51,6 +56,11 @@ def served(free_port, tmp_path):
             server.send_signal(signal.SIGABRT)
             server.wait(60)
             pytest.fail(f"the server did not end: {log.read_text()}")
+
+
+def _hear_interrupts() -> None:
+    # What a shell runs in the background ignores them, and so would the server that it starts.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _wait_for(address: str, server: subprocess.Popen, log: Path) -> None:
