@@ -44,6 +44,7 @@ from gspn_core.models.quantize import Scheme, diffusers_config, find_scheme, lin
 from gspn_core.models.single_file import config_folder, read_single_file
 from gspn_core.models.weights import PartWeights, count_of, part_weights, read_header
 from gspn_core.runtime.device import pick_device, pick_dtype
+from gspn_core.runtime.machine import keep_freed
 from gspn_core.runtime.placement import home_of
 
 Told = Callable[[ModelProgress], None]
@@ -91,6 +92,7 @@ def load_model(
             if name_or_path == SDXL.name and not folder.exists():
                 folder = _fetched(SDXL, told)
             home = home_of(card, where, kind, memory_bytes=memory_bytes)
+            keep_freed(where)
             loader = _Loader(folder, where, home, kind, told, scheme)
             vae_folder = _extra_folder(extras.vae, told)
             pipeline = loader.file(vae_folder) if folder.is_file() else loader.pipeline(vae_folder)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import psutil
@@ -21,6 +21,9 @@ _HOST_SCRATCH_BYTES = 64 * 2**20
 _HALF_ON_HOST_BYTES = 3
 # Left to the rest of a machine whose memory is the device's.
 _HOST_RESERVE_BYTES = 256 * 2**20
+# Of malloc.h: from which size a piece is mapped on its own, and how much of what is free is kept.
+_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD = -3, -1
+_MAPPED_FROM_BYTES, _KEPT_BYTES = 32 * 2**20, 512 * 2**20
 _CGROUPS = (
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
     ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
@@ -76,7 +79,7 @@ def give_back(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.empty_cache()
         return
-    trim = _malloc_trim()
+    trim = _from_libc("malloc_trim")
     if trim is not None:
         trim(0)
 
@@ -87,11 +90,21 @@ def collect(device: torch.device) -> None:
     give_back(device)
 
 
-@lru_cache(maxsize=1)
-def _malloc_trim():
-    """Return glibc's malloc_trim, None where the C library has none."""
+def keep_freed(device: torch.device) -> bool:
+    """Let what a step frees on the CPU be used by the next step, and tell whether the C library knows how.
+
+    Left to itself glibc maps and unmaps each larger tensor, and the kernel clears its pages every time.
+    """
+    mallopt = _from_libc("mallopt") if device.type == "cpu" else None
+    options = {_M_MMAP_THRESHOLD: _MAPPED_FROM_BYTES, _M_TRIM_THRESHOLD: _KEPT_BYTES}
+    return mallopt is not None and all(mallopt(option, value) for option, value in options.items())
+
+
+@cache
+def _from_libc(name: str):
+    """Return one of glibc's own functions, None where the C library has none of that name."""
     try:
-        return ctypes.CDLL(None).malloc_trim
+        return getattr(ctypes.CDLL(None), name)
     except (OSError, AttributeError, TypeError):
         return None
 

@@ -1,11 +1,13 @@
 import dataclasses
+import resource
 
 import psutil
+import pytest
 import torch
 
 from gspn_core.engine import Engine
 from gspn_core.models.catalog import find_card
-from gspn_core.runtime.machine import read_machine
+from gspn_core.runtime.machine import give_back, keep_freed, read_machine
 from gspn_core.settings import Settings
 
 SHAPES = find_card("world").shapes
@@ -38,3 +40,20 @@ def test_what_a_run_holds_is_not_taken_for_the_process(tiny_model):
     events.close()
     assert engine.machine.base_bytes > before.base_bytes + 50e6
     del held
+
+
+def test_what_a_step_frees_is_not_asked_of_the_kernel_again():
+    if not keep_freed(CPU):
+        pytest.skip("this C library keeps what it keeps")
+    pieces, rounds, piece_bytes = 6, 8, 20 * 2**20
+
+    def use() -> int:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        held = [torch.ones(piece_bytes // 4) for _ in range(pieces)]
+        del held
+        return (resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) * resource.getpagesize()
+
+    use()
+    assert sum(use() for _ in range(rounds)) < pieces * rounds * piece_bytes / 4
+    give_back(CPU)
+    assert not keep_freed(torch.device("meta"))
