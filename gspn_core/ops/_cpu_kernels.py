@@ -23,6 +23,9 @@ from gspn_core.ops._cpu_vectors import (
     widen,
 )  # fmt: skip
 
+# How many lines early a line is asked for: as long as memory takes to answer.
+LINES_AHEAD = 4
+
 inline = njit(**vectors.INLINED)
 compiled = njit(cache=True, nogil=True, fastmath=set(vectors.MATHS), error_model="numpy")
 
@@ -137,20 +140,36 @@ def _start(x, gate, out, share, m, k, i, now, convex, states):
         leave(state, out, share, m, k, i, j)
 
 
+@inline
+def fetch(source, m, k, i):
+    """Ask for line i of map m, k, which will be read soon."""
+    K, H, W = source.shape[1:]
+    start = ((m * K + k) * H + i) * W
+    for j in range(0, W, vectors.COLUMNS):
+        prefetch(source, start + j)
+
+
 @compiled
 def scan_alone(
-    logits, x, gate, out, share, m, k, first, count, done, backwards, chunk, convex, states, there
+    logits, x, gate, out, share, m, k, first, count, done, backwards, chunk, convex, states, there, ahead
 ):
     """Scan `count` lines from line `first` of map m, k on, where no other map shares the logits.
 
     `done` lines came before in the direction of travel. The states of a line and of the line before it take
-    turns in states (2, length + 2), whose outer cells, the neighbours that do not exist, stay zero.
+    turns in states (2, length + 2), whose outer cells, the neighbours that do not exist, stay zero. The line
+    that comes `ahead` lines later is asked for, 0 where all of them are in the cache.
     """
     wide_vectors()
     _, one, _, _, _ = numbers(convex)
     for s in range(count):
         i = first + (count - 1 - s if backwards else s)
         now, then = (done + s) % 2, 1 - (done + s) % 2
+        if ahead and s + ahead < count:
+            later = i - ahead if backwards else i + ahead
+            for n in range(3):
+                fetch(logits, m, n, later)
+            fetch(x, m, k, later)
+            fetch(gate, m, k, later)
         if (done + s) % chunk == 0:
             _start(x, gate, out, share, m, k, i, now, convex, states)
             continue
@@ -206,7 +225,8 @@ def rows(x, gate, logits, out, share, m0, m1, k0, k1, backwards, size, chunk, co
     weights = np.empty((3, size, W), states.dtype)
     for m in range(m0, m1):
         if K == 1:
-            scan_alone(logits, x, gate, out, share, m, 0, 0, H, 0, backwards, chunk, convex, states[0], there)
+            how = (m, 0, 0, H, 0, backwards, chunk, convex, states[0], there, LINES_AHEAD)
+            scan_alone(logits, x, gate, out, share, *how)
             continue
         for done in range(0, H, size):
             count = min(size, H - done)
@@ -298,7 +318,7 @@ def columns(x, gate, logits, out, share, m0, m1, k0, k1, backwards, size, chunk,
                     gather(out, m, k, first, count, block, 0)
                 how = (0, 0, 0, count, done, backwards, chunk, convex, states[k])
                 if K == 1:
-                    scan_alone(turned, inputs, gates, block, shares, *how, there)
+                    scan_alone(turned, inputs, gates, block, shares, *how, there, 0)
                 else:
                     scan_weighed(weights, inputs, gates, block, shares, *how)
                 scatter(block, 0, out, m, k, first, count)
