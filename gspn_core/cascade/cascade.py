@@ -151,7 +151,6 @@ def _run_stage(
 
     phase: Phase = "encode"
     try:
-        give_back(meter.device)
         meter.start()
         yield StageStarted(stage=stage, weights=sampler.weights)
         z_ref = None

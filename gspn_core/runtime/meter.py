@@ -10,6 +10,7 @@ import torch
 
 from gspn_core.events import MemorySample
 from gspn_core.runtime.device import total_bytes
+from gspn_core.runtime.machine import give_back
 
 
 class Meter:
@@ -30,8 +31,9 @@ class Meter:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin a stage: set the clock and the peak back."""
+        """Begin a stage: set the clock and the peak back. What nothing uses is handed back first."""
         self.stop()
+        give_back(self.device)
         self._began = time.perf_counter()
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)

@@ -1,21 +1,13 @@
 import time
 
 import numpy as np
-import pytest
 import torch
 
 from gspn_core.runtime.device import describe_machine, total_bytes
-from gspn_core.runtime.machine import give_back
 from gspn_core.runtime.meter import Meter
 
 CPU = torch.device("cpu")
 MEGABYTE = 2**20
-
-
-@pytest.fixture(autouse=True)
-def _nothing_kept():
-    """Begin with no free memory in the process, so that what a test takes is seen."""
-    give_back(CPU)
 
 
 def test_the_peak_is_of_the_stage_and_not_of_what_came_before():
