@@ -1,6 +1,8 @@
-"""What stages of a model were measured to cost on this machine: kept in the jobs' folder, the newest of each.
+"""What stages of a model were measured to cost on this machine: kept in the jobs' folder, the fastest of each.
 
-Two sources: runs, and the short measurement that a visitor may start (`gspn_core.jobs.measuring`).
+Two sources: runs, and the short measurement that a visitor may start (`gspn_core.jobs.measuring`). What
+else a machine does makes a call slower and never faster, so that the least seconds are what mixers are
+compared by.
 """
 
 from __future__ import annotations
@@ -105,7 +107,9 @@ class Measured:
             return
         point = Point(model=self._model, machine=machine, when=time.time(), **values)
         with self._lock:
-            self._points[_key(point)] = point
+            before = self._points.get(_key(point), point)
+            fastest = min(before.call_seconds, point.call_seconds)
+            self._points[_key(point)] = dataclasses.replace(point, call_seconds=fastest)
             newest = sorted(self._points.values(), key=lambda kept: kept.when)[-_MOST_POINTS:]
             self._points = {_key(kept): kept for kept in newest}
             content = {"format": _FORMAT, "points": [dataclasses.asdict(kept) for kept in newest]}

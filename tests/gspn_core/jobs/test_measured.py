@@ -61,10 +61,11 @@ def test_what_is_measured_is_there_after_a_restart_the_small_sizes_first(open_me
     assert all(point.source == "measured" for point in again)
 
 
-def test_of_each_size_and_mixer_the_newest_counts(open_measured):
+@pytest.mark.parametrize("order", [(0.5, 0.25), (0.25, 0.5)])
+def test_of_each_size_and_mixer_the_fastest_counts(open_measured, order):
     measured = open_measured()
-    measured.take(calibrated(seconds=0.5))
-    measured.take(calibrated(seconds=0.25))
+    for seconds in order:
+        measured.take(calibrated(seconds=seconds))
     (point,) = measured.points()
     assert point.call_seconds == 0.25
 
