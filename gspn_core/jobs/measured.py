@@ -1,4 +1,4 @@
-"""What stages of a model were measured to cost on this machine: kept in the jobs' folder, the fastest of each.
+"""What stages of a model were measured to cost on this machine: in the jobs' folder, the fastest of each.
 
 Two sources: runs, and the short measurement that a visitor may start (`gspn_core.jobs.measuring`). What
 else a machine does makes a call slower and never faster, so that the least seconds are what mixers are
