@@ -60,7 +60,7 @@ class Jobs:
         plan: Callable[[Settings], CascadePlan],
         max_queued: int = 20,
         keep_bytes: int = 20 * 2**30,
-        view_seconds: float = 0.1,
+        view_seconds: float = 0.25,
         learned: Learned = lambda *_: None,
     ) -> None:
         self.plan = plan
