@@ -49,7 +49,7 @@ def wire_compare(_page: gr.Blocks, parts: dict[str, Any], jobs: Jobs, _card: Mod
     """Let the place ask for stages and for the figures of a pair."""
     quiet = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
-    def load(event: gr.EventData) -> dict[str, Any]:
+    def bring(event: gr.EventData) -> dict[str, Any]:
         return loaded(jobs, asked_for(event._data))
 
     def measure(event: gr.EventData) -> dict[str, Any]:
@@ -57,7 +57,8 @@ def wire_compare(_page: gr.Blocks, parts: dict[str, Any], jobs: Jobs, _card: Mod
         return loaded(jobs, references) | {"pair": measured(jobs, references)}
 
     part = parts["compare"]
-    part.load(load, None, part, trigger_mode="multiple", **quiet)
+    # Not "load": Gradio tells of that itself when the part is there, and the answer took a link's from it.
+    part.bring(bring, None, part, trigger_mode="multiple", **quiet)
     part.measure(measure, None, part, trigger_mode="multiple", **quiet)
 
 

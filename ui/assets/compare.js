@@ -56,7 +56,7 @@ function choose(next) {
   pair = null;
   retries = 0;
   remember();
-  ask("load");
+  ask("bring");
 }
 
 /* An answer to what was asked for before something else was chosen is not listened to. */
@@ -334,7 +334,7 @@ function take(figures) {
   setTimeout(() => {
     if (pair && pair.name === name && studio.place === "compare") {
       pair = null;
-      ask("load");
+      ask("bring");
     }
   }, RETRY_MS);
 }
