@@ -108,8 +108,7 @@ class Measured:
         point = Point(model=self._model, machine=machine, when=time.time(), **values)
         with self._lock:
             before = self._points.get(_key(point), point)
-            fastest = min(before.call_seconds, point.call_seconds)
-            self._points[_key(point)] = dataclasses.replace(point, call_seconds=fastest)
+            self._points[_key(point)] = min(before, point, key=lambda one: one.call_seconds)
             newest = sorted(self._points.values(), key=lambda kept: kept.when)[-_MOST_POINTS:]
             self._points = {_key(kept): kept for kept in newest}
             content = {"format": _FORMAT, "points": [dataclasses.asdict(kept) for kept in newest]}

@@ -1,5 +1,4 @@
 import dataclasses
-import resource
 
 import psutil
 import pytest
@@ -43,6 +42,7 @@ def test_what_a_run_holds_is_not_taken_for_the_process(tiny_model):
 
 
 def test_what_a_step_frees_is_not_asked_of_the_kernel_again():
+    resource = pytest.importorskip("resource", reason="page faults are counted on Unix")
     if not keep_freed(CPU):
         pytest.skip("this C library keeps what it keeps")
     pieces, rounds, piece_bytes = 6, 8, 20 * 2**20
