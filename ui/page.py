@@ -37,8 +37,10 @@ from ui.theme import ASSETS, studio_theme
 MAX_THREADS = 120
 MAX_FOLLOWERS = 96
 MAX_WAITING_EVENTS = 200
-# Between two looks at its queue Gradio sleeps a millisecond, which costs a run on two cores some of its time.
+# Between two looks at its queue Gradio sleeps a millisecond, and ten between two looks for gr.Progress, which
+# this page has none of: both cost a run on two cores some of its time.
 QUEUE_SLEEP_SECONDS = 0.02
+PROGRESS_SLEEP_SECONDS = 1.0
 _STORAGE_KEY = "gspn-studio-job"
 _VISITOR_KEY = "gspn-studio-visitor"
 # Stored in the visitor's own browser; it keeps the stored value readable after a restart, it guards nothing.
@@ -152,6 +154,7 @@ def build_page(
             wire(page, parts, jobs, card)
     page.queue(default_concurrency_limit=None, max_size=MAX_WAITING_EVENTS)
     page._queue.sleep_when_free = QUEUE_SLEEP_SECONDS
+    page._queue.progress_update_sleep_when_free = PROGRESS_SLEEP_SECONDS
     return page
 
 

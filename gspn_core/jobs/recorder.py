@@ -24,6 +24,10 @@ from gspn_core.jobs.live import LiveJob
 from gspn_core.jobs.store import Store
 from gspn_core.pictures import digest
 from gspn_core.plan import StagePlan
+from gspn_core.runtime.threads import show_thread_name
+
+# What its threads are called, by number.
+WRITER = "gspn-writer"
 
 _log = logging.getLogger(__name__)
 
@@ -36,7 +40,9 @@ class Recorder:
     ) -> None:
         self._store, self._archive, self._finished, self._change = store, archive, finished, change
         self._saving = threading.Lock()
-        self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="gspn-writer")
+        self._writer = ThreadPoolExecutor(
+            max_workers=1, thread_name_prefix=WRITER, initializer=show_thread_name
+        )
 
     def open(self, job: LiveJob) -> None:
         """Make a run's folder and write what is known of it; raise GspnError where that cannot be."""

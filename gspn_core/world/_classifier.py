@@ -22,8 +22,9 @@ from gspn_core.world._log import Log
 from gspn_core.world._loop import Loop, LoopConfig
 from gspn_core.world.scene import ATTRIBUTES
 
-CHANNELS = (32, 64, 128)
+CHANNELS = (32, 64, 128, 160)
 FEATURES = 32
+RESIDUALS = 2
 GROUPS = 4
 BANDS = 4
 BATCH = 24
@@ -34,6 +35,8 @@ SOFTEST = 4.0
 # forget the texture, and a distance in them would not tell a sharp picture from an enlarged one.
 SOFTNESS_WEIGHT = 1.0
 DETAIL_WEIGHT = 0.5
+# A crop often does not reach what its scene's attributes are about; whole views teach them.
+CROP_WEIGHT = 0.2
 SMOOTHING = 0.05
 
 
@@ -56,8 +59,8 @@ class Classifier(nn.Module):
         self.conv_in = nn.Conv2d(3, channels[0], 7, stride=4, padding=3)
         steps: list[nn.Module] = []
         for before, after in zip(channels, channels[1:], strict=False):
-            steps += [_Down(before, after), _Residual(after)]
-        self.body = nn.Sequential(*steps, _Down(channels[-1], channels[-1]))
+            steps += [_Down(before, after), *(_Residual(after) for _ in range(RESIDUALS))]
+        self.body = nn.Sequential(*steps)
         self.embed = nn.Linear(channels[0] + 3 * BANDS + 2 * channels[-1], features)
         self.heads = nn.ModuleDict({name: nn.Linear(features, len(v)) for name, v in self.choices.items()})
         self.detail = nn.Linear(features, len(VIEW_SCALES))
@@ -69,7 +72,7 @@ class Classifier(nn.Module):
         The first maps' means and the strength of the picture's bands stand beside them, as normalising takes
         away how bright a picture is and how strong its texture.
         """
-        first = self.conv_in(sample)
+        first = self.conv_in(sample.contiguous(memory_format=torch.channels_last))
         last = self.body(first).float()
         pooled = [first.float().mean((2, 3)), _band_strengths(sample), last.mean((2, 3)), last.amax((2, 3))]
         with torch.autocast(sample.device.type, enabled=False):
@@ -129,7 +132,7 @@ def look(classifier: Classifier, pictures: Iterable[np.ndarray], batch: int = 32
     device = next(classifier.parameters()).device
     features, values = [], {name: [] for name in classifier.choices}
     for part in _batches(pictures, batch):
-        sample = torch.from_numpy(to_sample(np.stack(part))).to(device, memory_format=torch.channels_last)
+        sample = torch.from_numpy(to_sample(np.stack(part))).to(device)
         with torch.autocast(device.type, torch.bfloat16):
             found = classifier.features(sample)
         features.append(found.double().cpu().numpy())
@@ -153,8 +156,8 @@ def train_classifier(
 ) -> Classifier:
     """Train on the cache's pictures, whole views and crops of larger ones; returns the averaged weights.
 
-    Its checkpoint lies in `work` and is resumed. Every picture is moved by some px and some are softened;
-    none is mirrored, as an attribute may tell a side.
+    Its checkpoint lies in `work` and is resumed. Every picture is moved by some px, half are mirrored (no
+    attribute tells a side) and half are softened.
     """
     torch.manual_seed(seed)
     classifier = Classifier().to(device, memory_format=torch.channels_last)
@@ -168,15 +171,15 @@ def train_classifier(
         sample, softness = _disturbed(sample, rng)
         truth, scales = _labels(cache, numbers, device)
         with torch.autocast(torch.device(device).type, torch.bfloat16):
-            found = classifier.features(sample.contiguous(memory_format=torch.channels_last))
-        attributes = torch.stack(
-            [
-                functional.cross_entropy(logits, truth[name], label_smoothing=SMOOTHING)
-                for name, logits in classifier.logits(found).items()
-            ]
-        ).mean()
-        whole = softness == 0
-        detail = functional.cross_entropy(classifier.detail(found[whole]), scales[whole])
+            found = classifier.features(sample)
+        errors = [
+            functional.cross_entropy(logits, truth[name], label_smoothing=SMOOTHING, reduction="none")
+            for name, logits in classifier.logits(found).items()
+        ]
+        weights = torch.where(scales == 0, 1.0, CROP_WEIGHT)
+        attributes = (torch.stack(errors).mean(dim=0) * weights).sum() / weights.sum()
+        sharp = softness == 0
+        detail = functional.cross_entropy(classifier.detail(found[sharp]), scales[sharp])
         soft = functional.mse_loss(classifier.softness(found)[:, 0], softness)
         told = {"attributes": attributes, "detail": detail, "softness": soft}
         loss = attributes + DETAIL_WEIGHT * detail + SOFTNESS_WEIGHT * soft
@@ -241,7 +244,7 @@ def _labels(
 
 
 def _disturbed(sample: torch.Tensor, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """Move a batch (B, 3, H, W) by some px and soften its later half.
+    """Move a batch (B, 3, H, W) by some px, mirror half of it by chance and soften its later half.
 
     Returns: the batch, and by what power of two each picture was made small and large again, (B,).
     """
@@ -251,6 +254,8 @@ def _disturbed(sample: torch.Tensor, rng: np.random.Generator) -> tuple[torch.Te
     sample = functional.pad(sample, (reach,) * 4, mode="reflect")[
         :, :, top : top + height, left : left + width
     ]
+    mirrored = torch.from_numpy(rng.random(len(sample)) < 0.5).to(sample.device)[:, None, None, None]
+    sample = torch.where(mirrored, sample.flip(-1), sample)
     power, first = rng.uniform(0, np.log2(SOFTEST)), (len(sample) + 1) // 2
     small = functional.interpolate(
         sample[first:],

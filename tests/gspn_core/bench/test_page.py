@@ -9,7 +9,7 @@ import threading
 import pytest
 
 import gspn_core.bench.__main__ as command
-from gspn_core.bench.page import _page_share
+from gspn_core.bench.page import _shares
 from gspn_core.bench.visitor import Visitor
 
 
@@ -49,11 +49,11 @@ def test_a_load_beyond_what_the_page_is_made_for_is_refused(capsys, option, numb
     assert "must be a whole number from 1 to" in capsys.readouterr().err
 
 
-def test_the_threads_that_compute_are_no_part_of_the_page(monkeypatch):
+def test_the_threads_that_compute_are_no_part_of_the_page_nor_are_those_that_write(monkeypatch):
     monkeypatch.setattr("torch.get_num_threads", lambda: 2)
     before = {0: 10.0, 7: 4.0, 8: 1.0, 9: 5.0}
-    after = {0: 30.0, 7: 13.0, 8: 1.25, 9: 15.0, 11: 0.25}
-    assert _page_share(before, after) == pytest.approx(2.5)
+    after = {0: 30.0, 7: 13.0, 8: 1.25, 9: 15.0, 11: 0.25, 12: 0.1}
+    assert _shares(before, after, {12}) == pytest.approx((2.5, 0.5))
 
 
 def test_a_small_load_is_answered_stopped_and_paired(tmp_path, capsys):
@@ -73,5 +73,6 @@ def test_a_small_load_is_answered_stopped_and_paired(tmp_path, capsys):
     rounding = 0.5 * (1 + page / own) / own
     assert seconds["more, in percent"] == pytest.approx((page / own - 1) * 100, abs=0.1 + 2 * rounding)
     # The system counts a thread's time in steps of 10 ms, which the page of so short a run may not reach.
-    assert 0 <= seconds["processor time of page and files, in percent"] < 100
+    for part in ("page", "files"):
+        assert 0 <= seconds[f"processor time of the {part}, in percent"] < 100
     assert "1 run with 2 more followers, 3 runs waiting" in capsys.readouterr().out
