@@ -40,6 +40,7 @@ from gspn_core.models.shelf import Shelf
 from gspn_core.plan import CascadePlan, ModelCard, StagePlan, make_plan
 from gspn_core.runtime.lent import run_on_lent
 from gspn_core.settings import CHOICES, Settings
+from gspn_core.world.adherence import PromptAdherence
 from ui import words
 from ui.page import build_page, launch_arguments
 
@@ -344,7 +345,9 @@ def _serve_model(
     if lend is not None:
         # It moves to the lender what lies on the GPU at the page's launch, and forks afterwards.
         engine.read()
-    studies = Studies(jobs, calls_of=engine.model_calls)
+    # Only of what the embedded model draws is it known what a prompt names.
+    adherence = PromptAdherence() if card.name == WORLD.name else None
+    studies = Studies(jobs, calls_of=engine.model_calls, adherence=adherence)
     # A lent GPU and a public address are bound to this launch, so the model stays.
     shelf = Shelf(
         arguments.model,

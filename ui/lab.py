@@ -226,6 +226,8 @@ class Lab:
             "down": _axis_label(axes[0]) if len(axes) > 1 else "",
             "curve": _curve(axes),
             "cells": [self._cell(number, cell) for number, cell in enumerate(view.cells)],
+            "tells_adherence": self._studies.tells_adherence
+            or any(cell.adherence is not None for cell in view.cells),
         }
 
     def _cell(self, number: int, cell: Cell) -> dict[str, Any]:
@@ -245,6 +247,7 @@ class Lab:
                 "memory": [cell.peak_bytes, words.bytes_(cell.peak_bytes)],
                 "consistency": [cell.consistency, words.decibels_of(cell.consistency)],
                 "detail": [cell.detail, words.share_of(cell.detail)],
+                "adherence": [cell.adherence, words.percent(cell.adherence)],
             },
         }
 

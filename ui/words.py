@@ -271,6 +271,7 @@ _LAB: Mapping[str, str] = MappingProxyType(
         "lab_memory": "Peak memory",
         "lab_consistency": "Consistency",
         "lab_detail": "Detail",
+        "lab_adherence": "Prompt shown",
         "lab_compare": "Compare",
         "lab_stop": "Stop",
         "lab_resume": "Resume",
@@ -860,6 +861,11 @@ def decibels_of(value: float | None) -> str:
 def share_of(value: float | None) -> str:
     """Return a share in percent, "—" for none."""
     return UNKNOWN if value is None else f"{value * 100:.2f} %"
+
+
+def percent(share: float | None) -> str:
+    """Return a share in whole percent, "—" for none."""
+    return UNKNOWN if share is None else f"{share:.0%}".replace("%", " %")
 
 
 def no_picture_yet(stage: int) -> str:

@@ -25,7 +25,7 @@ from gspn_core.jobs.archive import owner_of
 from gspn_core.jobs.axis import Axis
 from gspn_core.jobs.files import replacing, write_failure
 from gspn_core.jobs.study import Cost, Draft, StudyView, cost, draft
-from gspn_core.jobs.study_cell import ended, going
+from gspn_core.jobs.study_cell import Adherence, ended, going
 from gspn_core.jobs.worker import Jobs
 from gspn_core.plan import StagePlan
 from gspn_core.settings import Settings
@@ -54,16 +54,29 @@ class _Live:
 
 
 class Studies:
-    """The studies of one jobs folder. calls_of: a stage's evaluations of the UNet, None if unknown yet."""
+    """The studies of one jobs folder. calls_of: a stage's evaluations of the UNet, None if unknown yet.
+
+    adherence: tells how much of its prompt a picture shows; None where no cell has that figure.
+    """
 
     def __init__(
-        self, jobs: Jobs, *, calls_of: Callable[[StagePlan], float | None] = lambda _stage: None
+        self,
+        jobs: Jobs,
+        *,
+        calls_of: Callable[[StagePlan], float | None] = lambda _stage: None,
+        adherence: Adherence | None = None,
     ) -> None:
         self._jobs = jobs
+        self._adherence = adherence
         self._calls_of = calls_of
         self.folder = jobs.folder / "studies"
         self._changed = threading.Condition()
         self._live: dict[str, _Live] = {}
+
+    @property
+    def tells_adherence(self) -> bool:
+        """Return whether cells are told how much of their prompt they show."""
+        return self._adherence is not None
 
     def draft(self, base: Settings, axes: Sequence[Axis]) -> Draft:
         """Return a study that is planned and not begun; raise BadSetting for what cannot be."""
@@ -283,7 +296,7 @@ class Studies:
         if last is None:
             return
         # Pictures are measured, so not while others wait for the lock.
-        end = ended(last, stopped=stop.is_set())
+        end = ended(last, stopped=stop.is_set(), adherence=self._adherence)
         with self._changed:
             # A cell that was skipped while it ran stays skipped, whatever became of its run.
             if live.view.cells[number].state == "running":

@@ -22,7 +22,8 @@ class Cell:
 
     progress: share of the run's steps that are done. seconds: of computing, with what reused stages once
     took; saved_seconds: the part that was reused. consistency: in dB, detail: a share (see
-    `gspn_core.measure`); None until the cell is done or where they mean nothing.
+    `gspn_core.measure`), adherence: the share of what the prompt names that is seen in the picture; None
+    until the cell is done or where they mean nothing.
     """
 
     values: tuple[Any, ...]
@@ -36,6 +37,7 @@ class Cell:
     peak_bytes: int | None = None
     consistency: float | None = None
     detail: float | None = None
+    adherence: float | None = None
     error: str | None = None
 
 

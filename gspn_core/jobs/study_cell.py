@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from PIL.Image import Image
+
+from gspn_core.errors import GspnError
 from gspn_core.jobs.images import read_picture
-from gspn_core.jobs.job import JobView
+from gspn_core.jobs.job import JobView, StageView
 
 
 def going(view: JobView) -> dict[str, Any]:
@@ -17,7 +22,13 @@ def going(view: JobView) -> dict[str, Any]:
     return {"progress": done / steps, "stage": finished[-1] if finished else None}
 
 
-def ended(view: JobView, *, stopped: bool) -> dict[str, Any]:
+_log = logging.getLogger(__name__)
+
+# How much of a prompt a picture shows, None where that cannot be told.
+Adherence = Callable[[str, Image], float | None]
+
+
+def ended(view: JobView, *, stopped: bool, adherence: Adherence | None = None) -> dict[str, Any]:
     """Return what a cell is once its run has ended; one that was stopped with its study waits again."""
     shown = going(view)
     if view.state == "done":
@@ -25,7 +36,7 @@ def ended(view: JobView, *, stopped: bool) -> dict[str, Any]:
         made = [stage.seconds or 0.0 for stage in view.stages if not stage.reused]
         return {
             **shown,
-            **_measured(view),
+            **_measured(view, adherence),
             "state": "done",
             "progress": 1.0,
             "seconds": sum(made) + sum(saved),
@@ -37,14 +48,26 @@ def ended(view: JobView, *, stopped: bool) -> dict[str, Any]:
     return {**shown, "state": "failed", "error": view.error or "The run did not reach its end."}
 
 
-def _measured(view: JobView) -> dict[str, Any]:
-    """Return the figures of a finished run's last picture against its first; none for a run of one stage."""
-    if len(view.stages) < 2 or not (view.stages[0].png_path and view.stages[-1].png_path):
+def _measured(view: JobView, adherence: Adherence | None) -> dict[str, Any]:
+    """Return the figures of a finished run's last picture, against its first one where that is another."""
+    last = _picture(view.stages[-1])
+    if last is None:
         return {}
+    told = {}
+    if adherence is not None:
+        try:
+            told["adherence"] = adherence(str(view.settings.get("prompt", "")), last)
+        except GspnError as error:
+            # The picture is there; it lacks a figure.
+            _log.warning("%s", error)
+    base = _picture(view.stages[0]) if len(view.stages) > 1 else None
+    if base is None:
+        return told
     from gspn_core.measure.structure import consistency, detail
 
-    base, last = (read_picture(Path(stage.png_path)) for stage in (view.stages[0], view.stages[-1]))
-    if base is None or last is None:
-        return {}
     decibels = consistency(last, base)
-    return {"consistency": min(decibels, 99.0), "detail": detail(last, base.width)}
+    return {**told, "consistency": min(decibels, 99.0), "detail": detail(last, base.width)}
+
+
+def _picture(stage: StageView) -> Image | None:
+    return read_picture(Path(stage.png_path)) if stage.png_path else None

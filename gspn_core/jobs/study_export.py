@@ -15,7 +15,7 @@ from gspn_core.jobs.files import replacing
 from gspn_core.jobs.job import JobView
 from gspn_core.jobs.study import Cell, StudyView
 
-FIGURES = ("seconds", "saved_seconds", "peak_bytes", "consistency", "detail")
+FIGURES = ("seconds", "saved_seconds", "peak_bytes", "consistency", "detail", "adherence")
 
 
 def write_export(path: Path, study: StudyView, job_of: Callable[[str], JobView | None]) -> None:
@@ -86,6 +86,7 @@ def _cell(cell: Cell, name: str | None) -> str:
             f"{cell.seconds:.1f} s" if cell.seconds is not None else "",
             f"{cell.consistency:.1f} dB" if cell.consistency is not None else "",
             f"detail {cell.detail * 100:.2f} %" if cell.detail is not None else "",
+            f"adherence {cell.adherence * 100:.0f} %" if cell.adherence is not None else "",
         )
         if part
     )

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
+from gspn_core.world._samples import VIEW_SCALES, to_sample
 from gspn_core.world.captions import caption
 from gspn_core.world.render import render, thing_box
 from gspn_core.world.scene import Scene, sample_scene
 
-# Full views, then crops of views 2, 4 and 8 times as large: the later stages of a cascade need fine detail.
-VIEW_SCALES = (1, 2, 4, 8)
+# How many pictures are of each scale of `VIEW_SCALES`.
 VIEW_SHARES = (0.65, 0.18, 0.12, 0.05)
 # The first numbers are never trained on.
 HELD_OUT = 96
@@ -158,8 +158,3 @@ def crops(cache: RenderCache, numbers: np.ndarray, *, size: int, rng: np.random.
         picture = cache.images[number, top : top + size, left : left + size]
         out[place] = picture[:, ::-1] if rng.random() < 0.5 else picture
     return to_sample(out)
-
-
-def to_sample(pictures: np.ndarray) -> np.ndarray:
-    """Turn uint8 (B, H, W, 3) into float32 (B, 3, H, W) in [-1, 1]."""
-    return np.ascontiguousarray(pictures.transpose(0, 3, 1, 2), dtype=np.float32) / 127.5 - 1

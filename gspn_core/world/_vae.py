@@ -11,10 +11,11 @@ from diffusers import AutoencoderKL
 from torch import nn
 
 from gspn_core.world import _nets
-from gspn_core.world._data import RenderCache, crops, to_sample
+from gspn_core.world._data import RenderCache, crops
 from gspn_core.world._log import Log, save_sheet
 from gspn_core.world._loop import Loop
 from gspn_core.world._recipe import Recipe
+from gspn_core.world._samples import to_sample
 from gspn_core.world._start import start_vae
 
 PRIOR_WEIGHT = 3e-4

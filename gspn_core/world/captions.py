@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from functools import cache
 
 import numpy as np
 
@@ -144,6 +145,8 @@ _TOLD_ORDINARY = {"celestial": 0.35, "weather": 0.06, "object": 0.0, "palette": 
 _CONNECTORS = ("and", "with", "over", "landscape", "a", "the", "wide", "view", "of", "under", "among")
 # Beginnings of phrases that cannot stand over the land, nor the land under them.
 _NEGATIVE = ("no ", "sunny", "moonless", "in ", "foggy", "misty", "rainy", "snowing", "dry ", "clear air")
+# What a phrase may begin with that is not part of what it names.
+_LEADING = re.compile(r"^(?:(?:over|by|at|in|on|beside|behind|along|above|with) )?(?:(?:a|an|the) )?")
 _STOP_WORDS = frozenset(
     (
         *("a", "an", "the", "of", "and", "or", "with", "in", "on", "at", "by", "to", "from", "over", "under"),
@@ -246,6 +249,54 @@ def read_words(prompt: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     known = [word for word in words if _variants(word) & sayable]
     unknown = [word for word in words if word not in known and not _variants(word) & _STOP_WORDS]
     return tuple(known), tuple(unknown)
+
+
+def read_attributes(prompt: str) -> dict[str, tuple[str, ...]]:
+    """Return the attributes that a prompt names, each with the values it gives them, in the text's order.
+
+    Knows the phrases of `caption` and what is left of them without their first article and preposition; of
+    two that overlap the longer one counts, and none after "no" or "without" unless it says so itself.
+    """
+    text, found = " ".join(re.findall(r"\w+", prompt.lower())), []
+    for phrase, name, value in _phrases():
+        for match in re.finditer(rf"\b(?<!no )(?<!without ){phrase}s?\b", text):
+            found.append((match.start(), name, value))
+        # What is read is no part of a shorter phrase.
+        text = re.sub(rf"\b{phrase}s?\b", lambda match: "_" * len(match[0]), text)
+    read: dict[str, tuple[str, ...]] = {}
+    for _, name, value in sorted(found):
+        if value not in read.get(name, ()):
+            read[name] = (*read.get(name, ()), value)
+    return read
+
+
+@cache
+def _phrases() -> tuple[tuple[str, str, str], ...]:
+    """Return every phrase with the attribute and the value that it names, longest first."""
+    tables = {
+        "time": (_TIMES,),
+        "sky": (_SKIES, {sky: _at(_SKIES_AT, sky) for sky in _SKIES}),
+        "celestial": ({body: _at(_BODIES, body) for body, _ in _BODIES},),
+        "terrain": (_TERRAINS,),
+        "cover": (_COVERS, _COVERS_AFTER, _BARE_COVERS),
+        "foreground": (_FOREGROUNDS, _FOREGROUNDS_ALONE, {"pines": _SNOWY_PINES}),
+        "weather": (_WEATHERS,),
+        "object": (_OBJECTS,),
+        "palette": (_PALETTES,),
+    }
+    said = {
+        (form, name, value): None
+        for name, choices in tables.items()
+        for table in choices
+        for value, phrases in table.items()
+        for phrase in phrases
+        for form in (phrase, _LEADING.sub("", phrase))
+    }
+    return tuple(sorted(said, key=lambda entry: -len(entry[0])))
+
+
+def _at(table: Mapping[tuple[str, str], tuple[str, ...]], first: str) -> tuple[str, ...]:
+    return tuple(phrase for key, phrases in table.items() if key[0] == first for phrase in phrases)
 
 
 def corpus(n: int, rng: np.random.Generator) -> list[str]:

@@ -19,7 +19,7 @@ from torch import nn
 from gspn_core.attention.gspn import GSPNConfig
 from gspn_core.attention.gspn_adapter import GSPNAdapter
 from gspn_core.world import _nets
-from gspn_core.world._data import RenderCache, caption_of, held_out, to_sample
+from gspn_core.world._data import RenderCache, caption_of, held_out
 from gspn_core.world._denoiser import (
     Batch,
     Batches,
@@ -35,6 +35,7 @@ from gspn_core.world._denoiser import (
 from gspn_core.world._log import Log, save_sheet
 from gspn_core.world._loop import Loop, save_atomically
 from gspn_core.world._recipe import Recipe
+from gspn_core.world._samples import to_sample
 from gspn_core.world._start import start_mixers
 from gspn_core.world.render import render
 from gspn_core.world.scene import sample_scene

@@ -16,7 +16,8 @@ from gspn_core.errors import GspnError
 from gspn_core.models.catalog import model_folder
 from gspn_core.models.loading import load_model
 from gspn_core.runtime.device import pick_device
-from gspn_core.world._classifier import held_out_accuracy, load_classifier, train_classifier
+from gspn_core.world._classifier import read_classifier, save_classifier
+from gspn_core.world._classifier_training import held_out_accuracy, load_classifier, train_classifier
 from gspn_core.world._data import RenderCache
 from gspn_core.world._figures import TRUTH, bars
 from gspn_core.world._loop import LoopConfig
@@ -25,6 +26,7 @@ from gspn_core.world._nets import NetConfig
 from gspn_core.world._progress import Progress
 from gspn_core.world._recipe import Recipe
 from gspn_core.world._report import contact_sheet, markdown, to_json
+from gspn_core.world.adherence import CLASSIFIER_FILE
 
 _COUNTS = {
     "pictures": "held-out captions drawn at the base size",
@@ -52,12 +54,18 @@ def classifier_command(given: argparse.Namespace) -> None:
     for group, accuracy in held_out_accuracy(trained, cache).items():
         told = ", ".join(f"{name} {share:.0%}" for name, share in accuracy.items())
         print(f"held-out {group}: {told}; mean {sum(accuracy.values()) / len(accuracy):.1%}")
+    if given.out is not None:
+        save_classifier(trained, given.out)
 
 
 def figures_command(given: argparse.Namespace) -> None:
     """Measure a model and write figures.json, figures.md and sheet.png after each part."""
     device = pick_device(given.device)
-    classifier = load_classifier(given.work, device)
+    classifier = (
+        read_classifier(CLASSIFIER_FILE, device)
+        if given.classifier is None
+        else load_classifier(given.classifier, device)
+    )
     model = load_model(given.model, device=given.device, dtype=given.dtype)
     names = {field.name for field in fields(MeasureConfig)}
     told = {name: value for name, value in vars(given).items() if name in names}
@@ -101,10 +109,14 @@ def parser() -> argparse.ArgumentParser:
     classifier.add_argument("--minutes", type=float, default=CLASSIFIER_LOOP.minutes)
     classifier.add_argument("--pictures", type=int, default=6000, help="size of a cache drawn anew")
     classifier.add_argument("--batch", type=int, default=24, help="pictures of one training step")
+    classifier.add_argument("--out", type=Path, help="write the weights there too, as the model ships them")
     classifier.set_defaults(run=classifier_command)
     figures = commands.add_parser("figures", help="draw held-out captions and measure what came out")
     figures.add_argument("--model", default="world", help="a model's name or folder")
     figures.add_argument("--dtype", default="auto")
+    figures.add_argument(
+        "--classifier", type=Path, help="the --work in which one was trained (default: the embedded one)"
+    )
     figures.add_argument("--out", type=Path, help="default: the folder figures in --work")
     figures.add_argument("--mixers", nargs="+", default=list(MeasureConfig.mixers))
     for name, told in _COUNTS.items():

@@ -14,6 +14,7 @@ const METRICS = {
   memory: { word: words.lab_memory, best: Math.min },
   consistency: { word: words.lab_consistency, best: Math.max },
   detail: { word: words.lab_detail, best: Math.max },
+  adherence: { word: words.lab_adherence, best: Math.max },
 };
 
 let study = null;
@@ -141,6 +142,13 @@ function paintPlot() {
   set(ends[1], String(last));
 }
 
+function offerMetrics() {
+  // A figure that no cell can have is not offered.
+  const option = select.querySelector('[value="adherence"]');
+  option.hidden = option.disabled = !study.tells_adherence;
+  if (option.disabled && metric === "adherence") select.value = metric = "seconds";
+}
+
 function paintStudy() {
   const there = Boolean(study);
   find(".lab-bar").hidden = !there;
@@ -159,6 +167,7 @@ function paintStudy() {
   find(".lab-resume").hidden = !study.own || study.state !== "stopped";
   const compare = find(".lab-compare");
   compare.hidden = picked.size < 2;
+  offerMetrics();
   set(compare, `${words.lab_compare} ${picked.size}`);
   cells.paint(study, { metric, picked, best: best() });
   paintPlot();

@@ -10,7 +10,7 @@ import zipfile
 
 import pytest
 
-from gspn_core.errors import BadSetting, Busy, GspnError, OutOfMemory
+from gspn_core.errors import BadSetting, Busy, GspnError, ModelUnavailable, OutOfMemory
 from gspn_core.jobs import studies as module
 from gspn_core.jobs.axis import parse_axis
 from gspn_core.jobs.job import JobView
@@ -31,9 +31,9 @@ def lab(tmp_path, card):
     opened = []
 
     class Lab:
-        def __init__(self, engine, folder, **options) -> None:
+        def __init__(self, engine, folder, adherence=None, **options) -> None:
             self.jobs = Jobs(engine.run, folder, plan=engine.plan, view_seconds=0.0, **options)
-            self.studies = Studies(self.jobs, calls_of=lambda stage: stage.steps)
+            self.studies = Studies(self.jobs, calls_of=lambda stage: stage.steps, adherence=adherence)
             self.card = card
 
         def start(self, *axes: tuple, visitor: str = "anna", base: Settings = BASE) -> str:
@@ -90,6 +90,35 @@ def test_every_cell_is_a_run_and_has_figures(lab, make_engine):
         assert cell.progress == 1.0 and cell.seconds > 0 and cell.peak_bytes > 0
         assert cell.detail is not None and cell.consistency is not None
     assert len(one.jobs.history("anna")) == 4
+
+
+def test_a_cell_is_told_how_much_of_its_prompt_it_shows(lab, make_engine):
+    seen = []
+
+    def adherence(prompt, picture):
+        seen.append((prompt, picture.size))
+        return 0.75 if prompt == "a lake" else None
+
+    one = lab(make_engine(), adherence=adherence)
+    assert one.studies.tells_adherence
+    view = one.end(one.start(("prompt", "a lake\na dragon")))
+    assert [cell.adherence for cell in view.cells] == [0.75, None]
+    assert seen == [("a lake", (128, 128)), ("a dragon", (128, 128))]
+
+
+def test_a_network_that_cannot_be_read_costs_a_figure_and_no_cell(lab, make_engine):
+    def adherence(_prompt, _picture):
+        raise ModelUnavailable("The classifier cannot be read.")
+
+    one = lab(make_engine(), adherence=adherence)
+    (cell,) = one.end(one.start(("seed", "5"))).cells
+    assert cell.state == "done" and cell.adherence is None and cell.detail is not None
+
+
+def test_without_one_no_cell_has_an_adherence(lab, make_engine):
+    one = lab(make_engine())
+    assert not one.studies.tells_adherence
+    assert one.end(one.start(("seed", "2 from 5"))).cells[0].adherence is None
 
 
 def test_stages_that_cells_share_run_once(lab, make_engine):

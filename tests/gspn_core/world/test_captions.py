@@ -5,7 +5,16 @@ import re
 import numpy as np
 import pytest
 
-from gspn_core.world.captions import EXAMPLES, caption, corpus, hint, read_words, tell, vocabulary
+from gspn_core.world.captions import (
+    EXAMPLES,
+    caption,
+    corpus,
+    hint,
+    read_attributes,
+    read_words,
+    tell,
+    vocabulary,
+)
 from gspn_core.world.scene import Scene, sample_scene
 
 
@@ -123,3 +132,37 @@ def test_prompts_that_say_nothing_to_the_world_have_no_known_word(prompt):
 
 def test_known_words_come_back_in_order():
     assert read_words("The LAKE's mountain, and a dragon")[0] == ("lake", "mountain")
+
+
+def test_what_a_caption_tells_is_read_back_and_nothing_else():
+    rng = np.random.default_rng(6)
+    for _ in range(400):
+        scene = sample_scene(rng)
+        text, told = tell(scene, rng)
+        assert read_attributes(text) == {name: (getattr(scene, name),) for name in told}, text
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_every_example_names_five_attributes_or_more_without_contradiction(example):
+    read = read_attributes(example)
+    assert len(read) >= 5
+    assert all(len(values) == 1 for values in read.values())
+
+
+@pytest.mark.parametrize(
+    ("prompt", "read"),
+    [
+        ("", {}),
+        ("a dragon", {}),
+        ("no birds, a lighthouse without clouds", {"object": ("lighthouse",)}),
+        (
+            "Misty DUNES; lighthouses!",
+            {"weather": ("fog",), "terrain": ("dunes",), "object": ("lighthouse",)},
+        ),
+        ("a lake at dawn or at dusk", {"foreground": ("lake",), "time": ("dawn", "dusk")}),
+        ("moonless", {"celestial": ("none",)}),
+        ("(.*", {}),
+    ],
+)
+def test_other_words_are_read_as_far_as_they_are_the_worlds(prompt, read):
+    assert read_attributes(prompt) == read

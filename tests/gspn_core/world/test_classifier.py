@@ -5,12 +5,11 @@ import pytest
 import torch
 
 from gspn_core.errors import ModelUnavailable
-from gspn_core.world._classifier import (
-    Classifier,
+from gspn_core.world._classifier import Classifier, look, read_classifier, save_classifier
+from gspn_core.world._classifier_training import (
     checkpoint,
     held_out_accuracy,
     load_classifier,
-    look,
     train_classifier,
 )
 from gspn_core.world._data import RenderCache, view_of
@@ -100,3 +99,30 @@ def test_a_world_of_other_attributes_has_another_checkpoint(tmp_path):
 def test_a_missing_classifier_is_told_with_its_remedy(tmp_path):
     with pytest.raises(ModelUnavailable, match="evaluate classifier"):
         load_classifier(tmp_path)
+
+
+@pytest.mark.usefixtures("small")
+def test_a_published_one_sees_what_it_saw_before(tmp_path):
+    torch.manual_seed(0)
+    classifier = Classifier().to(memory_format=torch.channels_last).eval()
+    save_classifier(classifier, tmp_path / "classifier.safetensors")
+    read = read_classifier(tmp_path / "classifier.safetensors")
+    np.testing.assert_allclose(
+        look(read, pictures()).features, look(classifier, pictures()).features, atol=0.03
+    )
+
+
+def test_a_published_one_of_another_world_is_refused(tmp_path):
+    save_classifier(Classifier(CHOICES, (8, 8), 8), tmp_path / "classifier.safetensors")
+    with pytest.raises(ModelUnavailable, match="other attributes"):
+        read_classifier(tmp_path / "classifier.safetensors")
+
+
+def test_a_file_that_is_cut_off_is_told_in_a_sentence(tmp_path):
+    path = tmp_path / "classifier.safetensors"
+    save_classifier(Classifier(CHOICES, (8, 8), 8), path)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ModelUnavailable, match="cannot be read"):
+        read_classifier(path)
+    with pytest.raises(ModelUnavailable, match="cannot be read"):
+        read_classifier(tmp_path / "none.safetensors")

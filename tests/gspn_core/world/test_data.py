@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gspn_core.world._data import RenderCache, View, caption_of, crops, held_out, to_sample, view_of
+from gspn_core.world._data import RenderCache, View, caption_of, crops, held_out, view_of
+from gspn_core.world._samples import to_sample
 from gspn_core.world.captions import vocabulary
 from gspn_core.world.render import render
 from gspn_core.world.scene import Scene

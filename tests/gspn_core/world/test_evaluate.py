@@ -12,7 +12,8 @@ from gspn_core.errors import BadSetting
 from gspn_core.events import StageDone
 from gspn_core.models.loading import load_model
 from gspn_core.settings import Settings
-from gspn_core.world._classifier import Classifier, checkpoint
+from gspn_core.world._classifier import Classifier
+from gspn_core.world._classifier_training import checkpoint
 from gspn_core.world._gallery import Gallery, draw_base_batch
 from gspn_core.world._measure import Evaluation, MeasureConfig
 from gspn_core.world._progress import Progress
@@ -150,7 +151,7 @@ def test_the_command_writes_figures_and_a_sheet(trained, tmp_path, monkeypatch, 
         "threads": 1,
     }
     options = [word for name, count in counts.items() for word in (f"--{name}", str(count))]
-    where = ["--work", str(tmp_path), "--model", str(out), "--device", "cpu"]
+    where = ["--work", str(tmp_path), "--classifier", str(tmp_path), "--model", str(out), "--device", "cpu"]
     assert main(["figures", *where, "--mixers", "attention", *options]) == 0
     record = json.loads((tmp_path / "figures" / "figures.json").read_text())
     assert record["setting"]["pictures"] == 2
@@ -164,6 +165,6 @@ def test_the_command_writes_figures_and_a_sheet(trained, tmp_path, monkeypatch, 
 def test_the_command_without_a_classifier_says_what_to_do(trained, tmp_path, capsys):
     _, out = trained
     with pytest.raises(SystemExit) as stopped:
-        main(["figures", "--work", str(tmp_path), "--model", str(out), "--threads", "1"])
+        main(["figures", "--work", str(tmp_path), "--classifier", str(tmp_path), "--model", str(out)])
     assert stopped.value.code == 1
     assert "evaluate classifier" in capsys.readouterr().err
