@@ -43,6 +43,11 @@ def test_a_study_is_stopped_resumed_compared_and_exported(visit, tmp_path) -> No
     wait_for(page, "9 of 9 cells")
     assert page.locator(".lab-grid td.done img:not([hidden])").count() == 9
     assert page.locator(".lab-past li").count() == 1
+    page.locator(".lab-pick select").select_option("adherence")
+    page.wait_for_function(
+        "[...document.querySelectorAll('.lab-figure')].filter(told => /^(0|33|67|100) %$/.test(told.innerText))"
+        ".length === 9"
+    )
 
     with page.expect_download() as download:
         page.click(".lab-export")
@@ -52,6 +57,7 @@ def test_a_study_is_stopped_resumed_compared_and_exported(visit, tmp_path) -> No
         rows = list(csv.DictReader(io.StringIO(archive.read("cells.csv").decode())))
         assert [row["state"] for row in rows] == ["done"] * 9
         assert {row["guidance_scale"] for row in rows} == {"2.0", "4.0", "6.0"}
+        assert {round(3 * float(row["adherence"])) for row in rows} <= {0, 1, 2, 3}
         assert all(row["picture"] in archive.namelist() for row in rows)
         assert "index.html" in archive.namelist()
 

@@ -157,6 +157,18 @@ def test_a_study_is_followed_to_its_end_as_a_grid(lab, form, jobs):
     assert lab.study_props(lab._studies.view(begun["id"]), "ben")["own"] is False
 
 
+@pytest.mark.parametrize(
+    ("adherence", "figure"), [(None, [None, "—"]), (lambda _prompt, _picture: 0.75, [0.75, "75 %"])]
+)
+def test_what_a_cell_shows_of_its_prompt_is_offered_where_it_can_be_told(jobs, card, form, adherence, figure):
+    studies = Studies(jobs, adherence=adherence)
+    lab = Lab(studies, jobs, card)
+    *_, last = lab.watch({"study": lab.begin(asked(("seed", "1")), form, ANNA)["id"]}, ANNA)
+    studies.close()
+    assert last["study"]["tells_adherence"] is (adherence is not None)
+    assert last["study"]["cells"][0]["figures"]["adherence"] == figure
+
+
 def test_numbers_make_a_curve_and_names_do_not(lab, studies, card, form):
     for name, text, numbers in (
         ("guidance_scale", "1, 2", [1.0, 2.0]),
