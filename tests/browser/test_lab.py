@@ -45,8 +45,8 @@ def test_a_study_is_stopped_resumed_compared_and_exported(visit, tmp_path) -> No
     assert page.locator(".lab-past li").count() == 1
     page.locator(".lab-pick select").select_option("adherence")
     page.wait_for_function(
-        "[...document.querySelectorAll('.lab-figure')].filter(told => /^(0|33|67|100) %$/.test(told.innerText))"
-        ".length === 9"
+        "[...document.querySelectorAll('.lab-figure')]"
+        ".filter(told => /^(0|33|67|100) %$/.test(told.innerText)).length === 9"
     )
 
     with page.expect_download() as download:
