@@ -30,8 +30,10 @@ const refresh = () => {
 function when(seconds) {
   const date = new Date(seconds * 1000);
   const time = date.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
-  const today = new Date().toDateString() === date.toDateString();
-  return today ? time : `${date.toLocaleDateString([], { day: "numeric", month: "short", year: "numeric" })} ${time}`;
+  const now = new Date();
+  if (now.toDateString() === date.toDateString()) return time;
+  const year = now.getFullYear() === date.getFullYear() ? {} : { year: "numeric" };
+  return `${date.toLocaleDateString([], { day: "numeric", month: "short", ...year })} ${time}`;
 }
 
 function build(id) {
