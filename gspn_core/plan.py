@@ -18,7 +18,16 @@ from gspn_core.errors import BadSetting, OverBudget, UnsupportedSize
 from gspn_core.plan_fit import Choices, Machine, Prediction, Work, fit, least, merged, predict, tile_px
 from gspn_core.plan_shapes import Shapes
 from gspn_core.plan_start import climbed_aspect, first_target
-from gspn_core.settings import MAX_SEED, OVERRIDABLE, STARTING, Mixer, Override, Settings, aspect_ratio
+from gspn_core.settings import (
+    MAX_SEED,
+    OVERRIDABLE,
+    STARTING,
+    Mixer,
+    Override,
+    SchedulerName,
+    Settings,
+    aspect_ratio,
+)
 
 # To be raised by whoever changes what the same settings draw: the sampling loop, a mixer, the scan, a blur.
 MATHS_VERSION = 3
@@ -75,10 +84,10 @@ class ModelCard:
 
     base_px: side of the square that the model was trained at; size_multiple: what both sides of its base
     size must be a multiple of; max_target_px: the largest target offered; mixers: the first is the default.
-    read_words: returns a prompt's words that the model knows and those that it cannot know; None where it
-    takes any words. has_refiner: SDXL's second UNet is there. fingerprint: changes with the model's files and
-    with what computes with them. shapes: the model in numbers, None where they are not known and nothing can
-    be predicted.
+    scheduler: what settings without one get. read_words: returns a prompt's words that the model knows and
+    those that it cannot know; None where it takes any words. has_refiner: SDXL's second UNet is there.
+    fingerprint: changes with the model's files and with what computes with them. shapes: the model in
+    numbers, None where they are not known and nothing can be predicted.
     """
 
     name: str
@@ -92,6 +101,7 @@ class ModelCard:
     guidance_scale: float
     upscale_strength: float
     mixers: tuple[Mixer, ...]
+    scheduler: SchedulerName = "euler"
     vae_tile_px: int = 1024
     vocabulary_hint: str = ""
     examples: tuple[str, ...] = ()
@@ -223,6 +233,7 @@ def make_plan(
         mixer=mixer,
         num_inference_steps=steps,
         guidance_scale=_or_default(settings.guidance_scale, card.guidance_scale),
+        scheduler=_or_default(settings.scheduler, card.scheduler),
         upscale_strength=strength,
         seed=_or_default(settings.seed, secrets.randbelow(MAX_SEED + 1)),
     )

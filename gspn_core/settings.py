@@ -63,7 +63,7 @@ def _ranged(default: float | None, minimum: float, maximum: float, step: float) 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """One run of the cascade as a person asks for it.
+    """One run of the cascade as a person asks for it. What is None is the model's own, a seed is drawn.
 
     start: the picture that the cascade starts from, as `gspn_core.pictures.reference_of` names it by its size
     and its pixels' hash; "" starts from noise. Its aspect takes the place of `aspect`. start_px: the stage,
@@ -101,7 +101,7 @@ class Settings:
     cosine_scale_3: float = _ranged(1.0, 0.1, 10.0, 0.1)
     dilated_min_weight: float = _ranged(0.05, 0.0, 1.0, 0.01)
     dilation_scope: DilationScope = "down"
-    scheduler: SchedulerName = "euler"
+    scheduler: SchedulerName | None = None
     original_scale: float = _ranged(1.0, 0.1, 4.0, 0.05)
     target_scale: float = _ranged(1.0, 0.1, 4.0, 0.05)
     crop_top: int = _ranged(0, 0, 2048, 8)

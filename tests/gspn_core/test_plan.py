@@ -314,3 +314,9 @@ def test_steps_without_guidance_count_half_and_the_dilated_branch_counts_again()
     assert pair_calls(4, 1) == 2.5
     assert pair_calls(4, 2, [True, False, True]) == 2 + 1 + 1.5
     assert pair_calls(1, 2, [True, False, True]) == 2
+
+
+def test_a_scheduler_that_is_left_open_is_the_models_own(card):
+    card = dataclasses.replace(card, scheduler="ddim")
+    assert make_plan(Settings(prompt="a"), card).stages[0].settings.scheduler == "ddim"
+    assert make_plan(Settings(prompt="a", scheduler="unipc"), card).settings.scheduler == "unipc"

@@ -13,6 +13,7 @@ from gspn_core.settings import CHOICES, FIELD_NAMES, RANGES, Override, Settings,
 
 OPTIONAL = {
     "mixer",
+    "scheduler",
     "target",
     "num_inference_steps",
     "guidance_scale",

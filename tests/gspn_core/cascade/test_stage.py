@@ -15,6 +15,7 @@ SETTINGS = Settings(
     seed=7,
     guidance_scale=3.0,
     num_inference_steps=6,
+    scheduler="euler",
     upscale_strength=0.5,
     dilated_min_weight=0.0,
 )
