@@ -41,13 +41,16 @@ for _ in range(2):
 print(json.dumps(seconds))
 """
 # Settings that the first working cascade had already.
-_TOLD = ("prompt", "target", "mixer", "num_inference_steps", "guidance_scale", "upscale_strength", "seed")
+_TOLD = (
+    *("prompt", "target", "mixer", "num_inference_steps", "guidance_scale", "upscale_strength", "seed"),
+    "scheduler",
+)
 
 
 def against(arguments: argparse.Namespace) -> Table:
     """Return the least seconds of each stage there and here; raise GspnError where a side cannot run."""
     mixer = arguments.mixers[0] if arguments.mixers else None
-    asked = Settings(prompt=arguments.prompt, target=arguments.target, mixer=mixer, seed=1)
+    asked = Settings(prompt=arguments.prompt, target=arguments.target, mixer=mixer, scheduler="euler", seed=1)
     resolved = make_plan(asked, find_card("world")).settings
     settings = json.dumps({name: getattr(resolved, name) for name in _TOLD})
     runs: dict[str, list[dict[str, float]]] = {"there": [], "here": []}

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 CLASSIFIER_FILE = WORLD_FOLDER / "classifier" / "classifier.safetensors"
 
 
-# What is left of a side after all of the network's halvings must be a pixel.
-_LEAST_PX = 32
+# What is left of a side after the network's halvings must be two pixels: of maps one pixel wide oneDNN's
+# bfloat16 convolution made NaN now and then (torch 2.13).
+_LEAST_PX = 64
 
 
 class PromptAdherence:
