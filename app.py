@@ -34,13 +34,13 @@ from gspn_core.jobs.measured import Measured
 from gspn_core.jobs.measuring import Measuring
 from gspn_core.jobs.studies import Studies
 from gspn_core.jobs.worker import Jobs
+from gspn_core.models.adherence import find_adherence
 from gspn_core.models.catalog import WORLD, Extras, find_card
 from gspn_core.models.options import add_model_options, extras_of
 from gspn_core.models.shelf import Shelf
 from gspn_core.plan import CascadePlan, ModelCard, StagePlan, make_plan
 from gspn_core.runtime.lent import run_on_lent
 from gspn_core.settings import CHOICES, Settings
-from gspn_core.world.adherence import PromptAdherence
 from ui import words
 from ui.page import build_page, launch_arguments
 
@@ -345,9 +345,7 @@ def _serve_model(
     if lend is not None:
         # It moves to the lender what lies on the GPU at the page's launch, and forks afterwards.
         engine.read()
-    # Only of what the embedded model draws is it known what a prompt names.
-    adherence = PromptAdherence() if card.name == WORLD.name else None
-    studies = Studies(jobs, calls_of=engine.model_calls, adherence=adherence)
+    studies = Studies(jobs, calls_of=engine.model_calls, adherence=find_adherence(card))
     # A lent GPU and a public address are bound to this launch, so the model stays.
     shelf = Shelf(
         arguments.model,

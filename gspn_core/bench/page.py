@@ -17,12 +17,13 @@ from gspn_core.bench.startup import serving
 from gspn_core.bench.table import Table, median, spread
 from gspn_core.bench.visitor import Message, Visitor
 from gspn_core.engine import Engine
-from gspn_core.jobs.recorder import WRITER
 from gspn_core.models.loading import load_model
 from gspn_core.settings import Settings
 
 # The most that a load may be, so that the script stays a script: the page takes 96 followers.
 MOST_FOLLOWERS, MOST_QUEUED = 30, 60
+# What the threads that write files are called, as `gspn_core.jobs.recorder` calls them.
+WRITER = "gspn-writer"
 _STOPS = 10
 # Between two GETs: visitors come one after another, not as fast as a machine can ask.
 _PAUSE_SECONDS = 0.1

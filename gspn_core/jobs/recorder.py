@@ -22,9 +22,9 @@ from gspn_core.jobs.finished import Finished
 from gspn_core.jobs.job import FileWritten, StageReused
 from gspn_core.jobs.live import LiveJob
 from gspn_core.jobs.store import Store
+from gspn_core.jobs.threads import show_thread_name
 from gspn_core.pictures import digest
 from gspn_core.plan import StagePlan
-from gspn_core.runtime.threads import show_thread_name
 
 # What its threads are called, by number.
 WRITER = "gspn-writer"

@@ -9,8 +9,9 @@ import threading
 import pytest
 
 import gspn_core.bench.__main__ as command
-from gspn_core.bench.page import _shares
+from gspn_core.bench.page import WRITER, _shares
 from gspn_core.bench.visitor import Visitor
+from gspn_core.jobs import recorder
 
 
 @pytest.fixture
@@ -54,6 +55,10 @@ def test_the_threads_that_compute_are_no_part_of_the_page_nor_are_those_that_wri
     before = {0: 10.0, 7: 4.0, 8: 1.0, 9: 5.0}
     after = {0: 30.0, 7: 13.0, 8: 1.25, 9: 15.0, 11: 0.25, 12: 0.1}
     assert _shares(before, after, {12}) == pytest.approx((2.5, 0.5))
+
+
+def test_the_threads_that_write_are_known_by_the_name_that_they_have():
+    assert WRITER == recorder.WRITER
 
 
 def test_a_small_load_is_answered_stopped_and_paired(tmp_path, capsys):

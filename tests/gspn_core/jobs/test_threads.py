@@ -6,7 +6,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from gspn_core.runtime.threads import show_thread_name
+from gspn_core.jobs.threads import show_thread_name
 
 
 @pytest.mark.skipif(not psutil.LINUX, reason="only /proc tells a thread's name")
