@@ -6,6 +6,7 @@ import argparse
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -207,12 +208,13 @@ def _thread_seconds(process: psutil.Process) -> dict[int, float]:
 
 def _writers(process: psutil.Process) -> set[int]:
     """Return the ids of the threads that write a run's files."""
-    tasks = Path(f"/proc/{process.pid}/task")
-    return {
-        thread.id
-        for thread in process.threads()
-        if psutil.LINUX and (tasks / str(thread.id) / "comm").read_text().startswith(WRITER)
-    }
+    found = set()
+    for name in Path(f"/proc/{process.pid}/task").glob("*/comm"):
+        # A thread may end meanwhile.
+        with suppress(OSError):
+            if name.read_text().startswith(WRITER):
+                found.add(int(name.parent.name))
+    return found
 
 
 def _shares(

@@ -4,8 +4,9 @@ A picture lies under its stage's key, which stands for all that it depends on, s
 models; what is there already is never made again.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
@@ -27,17 +28,17 @@ from gspn_core.world._renders import save_image
 
 
 class Gallery:
-    """Generated pictures of prompts, by mixer and stage, with the model's own settings."""
+    """Generated pictures of prompts, by mixer and stage. asked: settings in place of the model's own."""
 
-    def __init__(self, folder: Path, model: Model, *, steps: int | None, batch: int, tell: Tell) -> None:
+    def __init__(
+        self, folder: Path, model: Model, *, asked: Mapping[str, Any], batch: int, tell: Tell
+    ) -> None:
         self.folder, self.model, self.engine = folder, model, Engine(model)
-        self.steps, self.batch, self.tell = steps, batch, tell
+        self.asked, self.batch, self.tell = asked, batch, tell
 
     def plan(self, prompt: Prompt, mixer: Mixer, px: int) -> CascadePlan:
         """Return the plan of a prompt up to a stage of `px`; the prompt's number is its seed."""
-        settings = Settings(
-            prompt=prompt.text, mixer=mixer, target=px, num_inference_steps=self.steps, seed=prompt.number
-        )
+        settings = Settings(prompt=prompt.text, mixer=mixer, target=px, seed=prompt.number, **self.asked)
         return self.engine.plan(settings)
 
     def picture(self, prompt: Prompt, mixer: Mixer, px: int) -> Image.Image:
@@ -47,11 +48,11 @@ class Gallery:
 
     def draw_bases(self, prompts: Sequence[Prompt], mixer: Mixer) -> None:
         """Draw the base pictures that are not there, several prompts at a time."""
-        if self.model.card.guidance_scale == 1.0:
+        plans = [self.plan(prompt, mixer, self.model.card.base_px) for prompt in prompts]
+        if any(plan.settings.guidance_scale == 1.0 for plan in plans):
             # There is no guidance pair to make a batch of.
             self.draw_cascades(prompts, mixer, self.model.card.base_px)
             return
-        plans = [self.plan(prompt, mixer, self.model.card.base_px) for prompt in prompts]
         missing = [plan.stages[0] for plan in plans if not self._path(plan.stages[0]).is_file()]
         name = f"{mixer} {self.model.card.base_px}"
         for start in range(0, len(missing), self.batch):

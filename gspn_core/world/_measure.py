@@ -14,7 +14,7 @@ from gspn_core.cascade.model import Model
 from gspn_core.errors import BadSetting
 from gspn_core.measure.arrays import to_size
 from gspn_core.plan import Size
-from gspn_core.settings import Mixer
+from gspn_core.settings import Mixer, SchedulerName
 from gspn_core.world._classifier import Classifier, look
 from gspn_core.world._crops import ENLARGED, cut, enlarge
 from gspn_core.world._figures import (
@@ -39,7 +39,8 @@ class MeasureConfig:
     """How much is measured.
 
     pictures: base pictures per mixer; cascades: how many of them are taken up to `target` px; crops: squares
-    cut of each larger picture; references: renders of other scenes at each size. steps: None for the card's.
+    cut of each larger picture; references: renders of other scenes at each size. steps, guidance_scale and
+    scheduler: None for the card's.
     """
 
     mixers: tuple[Mixer, ...] = ("attention", "gspn")
@@ -49,6 +50,8 @@ class MeasureConfig:
     crops: int = 4
     references: int = 512
     steps: int | None = None
+    guidance_scale: float | None = None
+    scheduler: SchedulerName | None = None
     batch: int = 8
     processes: int = 2
     seed: int = 0
@@ -74,7 +77,12 @@ class Evaluation:
             raise BadSetting("mixers", f"{card.title} has none of {', '.join(config.mixers)}; name others.")
         self.prompts = held_out_prompts(config.pictures, seed=config.seed)
         self.few = self.prompts[: config.cascades]
-        self.gallery = Gallery(work / "pictures", model, steps=config.steps, batch=config.batch, tell=tell)
+        asked = {
+            "num_inference_steps": config.steps,
+            "guidance_scale": config.guidance_scale,
+            "scheduler": config.scheduler,
+        }
+        self.gallery = Gallery(work / "pictures", model, asked=asked, batch=config.batch, tell=tell)
         self.renders = Renders(
             work, crop_px=self.base_px, processes=config.processes, seed=config.seed, tell=tell
         )

@@ -254,25 +254,21 @@ def read_words(prompt: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
 def read_attributes(prompt: str) -> dict[str, tuple[str, ...]]:
     """Return the attributes that a prompt names, each with the values it gives them, in the text's order.
 
-    Knows the phrases of `caption` and what is left of them without their first article and preposition; of
-    two that overlap the longer one counts, and none after "no" or "without" unless it says so itself.
+    Knows the phrases of `caption` and what is left of them without their first article and preposition; the
+    longest counts, and none after "no" or "without" unless it says so itself.
     """
-    text, found = " ".join(re.findall(r"\w+", prompt.lower())), []
-    for phrase, name, value in _phrases():
-        for match in re.finditer(rf"\b(?<!no )(?<!without ){phrase}s?\b", text):
-            found.append((match.start(), name, value))
-        # What is read is no part of a shorter phrase.
-        text = re.sub(rf"\b{phrase}s?\b", lambda match: "_" * len(match[0]), text)
+    pattern, meanings = _phrases()
     read: dict[str, tuple[str, ...]] = {}
-    for _, name, value in sorted(found):
-        if value not in read.get(name, ()):
-            read[name] = (*read.get(name, ()), value)
+    for match in pattern.finditer(" ".join(re.findall(r"\w+", prompt.lower()))):
+        if match["said"] is not None:
+            name, value = meanings[match["said"]]
+            read[name] = tuple(dict.fromkeys((*read.get(name, ()), value)))
     return read
 
 
 @cache
-def _phrases() -> tuple[tuple[str, str, str], ...]:
-    """Return every phrase with the attribute and the value that it names, longest first."""
+def _phrases() -> tuple[re.Pattern, Mapping[str, tuple[str, str]]]:
+    """Return what finds the phrases, said or denied, and the attribute and the value that each names."""
     tables = {
         "time": (_TIMES,),
         "sky": (_SKIES, {sky: _at(_SKIES_AT, sky) for sky in _SKIES}),
@@ -284,15 +280,16 @@ def _phrases() -> tuple[tuple[str, str, str], ...]:
         "object": (_OBJECTS,),
         "palette": (_PALETTES,),
     }
-    said = {
-        (form, name, value): None
+    meanings = {
+        form: (name, value)
         for name, choices in tables.items()
         for table in choices
         for value, phrases in table.items()
         for phrase in phrases
         for form in (phrase, _LEADING.sub("", phrase))
     }
-    return tuple(sorted(said, key=lambda entry: -len(entry[0])))
+    phrases = "|".join(sorted(meanings, key=len, reverse=True))
+    return re.compile(rf"\b(?:(?P<said>{phrases})|(?:no|without) (?:{phrases}))s?\b"), meanings
 
 
 def _at(table: Mapping[tuple[str, str], tuple[str, ...]], first: str) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from gspn_core.errors import GspnError
 from gspn_core.models.catalog import model_folder
 from gspn_core.models.loading import load_model
 from gspn_core.runtime.device import pick_device
+from gspn_core.settings import CHOICES
 from gspn_core.world._classifier import read_classifier, save_classifier
 from gspn_core.world._classifier_training import held_out_accuracy, load_classifier, train_classifier
 from gspn_core.world._data import RenderCache
@@ -117,6 +118,8 @@ def parser() -> argparse.ArgumentParser:
     figures.add_argument(
         "--classifier", type=Path, help="the --work in which one was trained (default: the embedded one)"
     )
+    figures.add_argument("--guidance-scale", type=float, help="default: the model's own")
+    figures.add_argument("--scheduler", choices=CHOICES["scheduler"], help="default: the model's own")
     figures.add_argument("--out", type=Path, help="default: the folder figures in --work")
     figures.add_argument("--mixers", nargs="+", default=list(MeasureConfig.mixers))
     for name, told in _COUNTS.items():

@@ -66,7 +66,7 @@ def test_a_batch_of_different_steps_is_refused(model):
 
 def test_pictures_that_are_there_are_not_drawn_again(model, tmp_path):
     prompts = held_out_prompts(3)
-    gallery = Gallery(tmp_path, model, steps=2, batch=2, tell=silent)
+    gallery = Gallery(tmp_path, model, asked={"num_inference_steps": 2}, batch=2, tell=silent)
     gallery.draw_bases(prompts, "attention")
     gallery.draw_cascades(prompts[:1], "attention", 128)
     made = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.png")}
@@ -152,9 +152,11 @@ def test_the_command_writes_figures_and_a_sheet(trained, tmp_path, monkeypatch, 
     }
     options = [word for name, count in counts.items() for word in (f"--{name}", str(count))]
     where = ["--work", str(tmp_path), "--classifier", str(tmp_path), "--model", str(out), "--device", "cpu"]
+    where += ["--guidance-scale", "1", "--scheduler", "ddim"]
     assert main(["figures", *where, "--mixers", "attention", *options]) == 0
     record = json.loads((tmp_path / "figures" / "figures.json").read_text())
     assert record["setting"]["pictures"] == 2
+    assert (record["setting"]["guidance_scale"], record["setting"]["scheduler"]) == (1.0, "ddim")
     assert any(row["figure"] == "frechet" and row["px"] == 128 for row in record["figures"])
     assert "## Bars" in capsys.readouterr().out
     assert (tmp_path / "figures" / "figures.md").read_text().startswith("# The embedded model, measured")
