@@ -13,6 +13,11 @@ from gspn_core.errors import GspnError
 from gspn_core.jobs.images import read_picture
 from gspn_core.jobs.job import JobView, StageView
 
+_log = logging.getLogger(__name__)
+
+# How much of a prompt a picture shows, None where that cannot be told.
+Adherence = Callable[[str, Image], float | None]
+
 
 def going(view: JobView) -> dict[str, Any]:
     """Return what a cell shows of its run while it goes."""
@@ -20,12 +25,6 @@ def going(view: JobView) -> dict[str, Any]:
     done = sum(stage.steps if stage.state == "done" else stage.step for stage in view.stages)
     finished = [stage.index for stage in view.stages if stage.proxy_path]
     return {"progress": done / steps, "stage": finished[-1] if finished else None}
-
-
-_log = logging.getLogger(__name__)
-
-# How much of a prompt a picture shows, None where that cannot be told.
-Adherence = Callable[[str, Image], float | None]
 
 
 def ended(view: JobView, *, stopped: bool, adherence: Adherence | None = None) -> dict[str, Any]:
