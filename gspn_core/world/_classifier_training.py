@@ -61,10 +61,10 @@ def train_classifier(
         loss = attributes + DETAIL_WEIGHT * detail + SOFTNESS_WEIGHT * soft
         return loss, {name: float(value.detach()) for name, value in told.items()}
 
-    def on_save() -> None:
+    def look() -> None:
         log(step=loop.step, **held_out_accuracy(loop.averages["classifier"], cache)["all"])
 
-    loop.run(step, log, on_save)
+    loop.run(step, log, look)
     return loop.averages["classifier"].eval()
 
 

@@ -157,7 +157,7 @@ def train_model(recipe: Recipe) -> None:
         squares = (predicted - noise).square() * torch.where(batch.things, thing_weight, 1.0)
         return (squares.mean(dim=(1, 2, 3)) * weights[timesteps]).mean()
 
-    def on_save() -> None:
+    def look() -> None:
         with torch.random.fork_rng(), torch.no_grad():
             torch.manual_seed(recipe.seed)
             log(
@@ -167,7 +167,7 @@ def train_model(recipe: Recipe) -> None:
         pipeline = pipeline_of(loop.averages, vae, tokenizer)
         save_sheet(recipe.work / "sheets" / f"model-{loop.step:06d}.png", sample_rows(pipeline, recipe))
 
-    loop.run(lambda _: (distance(modules, batches.draw(recipe.model_batch), THING_WEIGHT), {}), log, on_save)
+    loop.run(lambda _: (distance(modules, batches.draw(recipe.model_batch), THING_WEIGHT), {}), log, look)
 
 
 def pipeline_of(

@@ -20,7 +20,10 @@ Step = Callable[[int], tuple[torch.Tensor, Mapping[str, float]]]
 
 @dataclass(frozen=True, kw_only=True)
 class LoopConfig:
-    """How long and how fast to train. The rate falls to nothing over the last decay_share of the minutes."""
+    """How long and how fast to train. The rate falls to nothing over the last decay_share of the minutes.
+
+    Looking (held-out losses, a sheet of pictures) takes as long as a minute of training: it is done seldom.
+    """
 
     minutes: float
     max_steps: int | None = None
@@ -32,6 +35,7 @@ class LoopConfig:
     clip_norm: float = 1.0
     log_steps: int = 20
     save_seconds: float = 180.0
+    look_seconds: float = 900.0
 
     def rate(self, step: int, seconds: float) -> float:
         """Return the learning rate at a step, after so many seconds of training."""
@@ -59,10 +63,14 @@ class Loop:
         if path.exists():
             self._resume()
 
-    def run(self, step: Step, log: Log, on_save: Callable[[], None] = lambda: None) -> None:
-        """Train until the minutes or the steps are used up; save at the end and every save_seconds."""
+    def run(self, step: Step, log: Log, look: Callable[[], None] = lambda: None) -> None:
+        """Train until the minutes or the steps are used up.
+
+        Saves every save_seconds and calls `look` every look_seconds; both at the end as well.
+        """
         config, losses = self.config, []
-        start, saved = time.monotonic() - self.seconds, time.monotonic()
+        start = time.monotonic() - self.seconds
+        saved = looked = time.monotonic()
         mark = (self.step, self.seconds)
         while not self._finished():
             rate = config.rate(self.step, self.seconds)
@@ -88,10 +96,12 @@ class Loop:
                 losses.clear()
             if time.monotonic() - saved > config.save_seconds:
                 self._save()
-                on_save()
                 saved = time.monotonic()
+            if time.monotonic() - looked > config.look_seconds:
+                look()
+                looked = time.monotonic()
         self._save()
-        on_save()
+        look()
 
     def _finished(self) -> bool:
         steps = self.config.max_steps

@@ -119,6 +119,20 @@ def test_loop_finds_the_answer_and_its_average_follows(tmp_path):
     assert abs(loop.averages["line"].weight.item() - 3) < 1.0
 
 
+@pytest.mark.parametrize(("look_seconds", "looks"), [(-1.0, 6), (900.0, 1)])
+def test_loop_looks_as_often_as_it_is_told_and_once_at_the_end(tmp_path, look_seconds, looks):
+    model = torch.nn.Linear(1, 1)
+    config = LoopConfig(minutes=10, max_steps=5, look_seconds=look_seconds)
+    seen = []
+    loop = Loop({"line": model}, config, tmp_path / "line.pt")
+    loop.run(
+        lambda _: (model(torch.ones(1, 1)).square().sum(), {}),
+        Log(tmp_path / "line.jsonl"),
+        lambda: seen.append(loop.step),
+    )
+    assert (len(seen), seen[-1]) == (looks, 5)
+
+
 def test_decoder_alone_learns_and_leaves_the_latents_as_they_were(trained):
     recipe, _ = trained
     sample = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
