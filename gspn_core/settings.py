@@ -211,7 +211,7 @@ def parse_overrides(text: str) -> tuple[Override, ...]:
                 f"overrides must look like 1024.upscale_strength=0.3, one a line, got {line[:40]!r}.",
             )
         stage_px, name, value = match.groups()
-        found.append(Override(stage_px=int(stage_px), name=name, value=_read_value(name, value)))
+        found.append(Override(stage_px=int(stage_px), name=name, value=read_value(name, value)))
     return tuple(found)
 
 
@@ -236,7 +236,8 @@ def _shown_value(value: Any) -> str:
     return text if plain else json.dumps(text, ensure_ascii=False)
 
 
-def _read_value(name: str, text: str) -> Any:
+def read_value(name: str, text: str) -> Any:
+    """Return a setting's value from text, as its kind: a number where it has a range; unchecked."""
     if name not in RANGES:
         try:
             return json.loads(text) if text.startswith('"') else text

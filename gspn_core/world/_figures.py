@@ -26,6 +26,8 @@ from gspn_core.world._frechet import Gaussian, extrapolated_distance, frechet_di
 from gspn_core.world._prompts import Prompt, adherence
 
 TRUTH = "renders"
+# The renders, encoded and decoded by the model's autoencoder: no cascade can show more than it lets through.
+DECODED = "renders decoded"
 STRUCTURE = ("consistency", "detail", "slope", "drift", "repetition", "seams")
 Figures = dict[tuple[str, str, int], float]
 

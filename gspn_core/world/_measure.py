@@ -1,9 +1,10 @@
 """The order in which the embedded model is measured: pictures first, then what they show."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,10 +15,11 @@ from gspn_core.cascade.model import Model
 from gspn_core.errors import BadSetting
 from gspn_core.measure.arrays import to_size
 from gspn_core.plan import Size
-from gspn_core.settings import Mixer, SchedulerName
+from gspn_core.settings import Mixer
 from gspn_core.world._classifier import Classifier, look
 from gspn_core.world._crops import ENLARGED, cut, enlarge
 from gspn_core.world._figures import (
+    DECODED,
     TRUTH,
     Figures,
     add_adherence,
@@ -39,8 +41,8 @@ class MeasureConfig:
     """How much is measured.
 
     pictures: base pictures per mixer; cascades: how many of them are taken up to `target` px; crops: squares
-    cut of each larger picture; references: renders of other scenes at each size. steps, guidance_scale and
-    scheduler: None for the card's.
+    cut of each larger picture; references: renders of other scenes at each size. asked: settings by name in
+    place of the model's own.
     """
 
     mixers: tuple[Mixer, ...] = ("attention", "gspn")
@@ -49,9 +51,7 @@ class MeasureConfig:
     target: int = 1024
     crops: int = 4
     references: int = 512
-    steps: int | None = None
-    guidance_scale: float | None = None
-    scheduler: SchedulerName | None = None
+    asked: Mapping[str, Any] = field(default_factory=dict)
     batch: int = 8
     processes: int = 2
     seed: int = 0
@@ -64,6 +64,7 @@ class Evaluation:
         self, model: Model, classifier: Classifier, work: Path, config: MeasureConfig, tell: Tell
     ) -> None:
         card = model.card
+        self.work = work
         sides = [px for px in card.targets if px <= config.target]
         if config.target not in sides:
             offered = ", ".join(map(str, card.targets))
@@ -77,16 +78,12 @@ class Evaluation:
             raise BadSetting("mixers", f"{card.title} has none of {', '.join(config.mixers)}; name others.")
         self.prompts = held_out_prompts(config.pictures, seed=config.seed)
         self.few = self.prompts[: config.cascades]
-        asked = {
-            "num_inference_steps": config.steps,
-            "guidance_scale": config.guidance_scale,
-            "scheduler": config.scheduler,
-        }
-        self.gallery = Gallery(work / "pictures", model, asked=asked, batch=config.batch, tell=tell)
+        self.gallery = Gallery(work / "pictures", model, asked=config.asked, batch=config.batch, tell=tell)
         self.renders = Renders(
             work, crop_px=self.base_px, processes=config.processes, seed=config.seed, tell=tell
         )
         self.figures: Figures = {}
+        self._reference_features: dict[int, np.ndarray] = {}
 
     def run(self) -> Iterator[str]:
         """Measure part by part; yields the name of each part that is done."""
@@ -101,6 +98,23 @@ class Evaluation:
             self._measure_autoencoder(px)
             yield f"pictures of {px} px"
 
+    def with_settings(self, asked: Mapping[str, Any]) -> "Evaluation":
+        """Return the same measurement of other settings; what is read of the renders is shared."""
+        config = replace(self.config, asked=asked)
+        other = Evaluation(self.model, self.classifier, self.work, config, self.tell)
+        other._reference_features = self._reference_features
+        return other
+
+    def measure_last(self, source: str) -> dict[str, float]:
+        """Measure the largest pictures of one source, drawn first where a mixer makes them."""
+        px = self.larger[-1]
+        if source in self.mixers:
+            self.gallery.draw_cascades(self.few, source, px)
+        self._measure_source(source, px)
+        return {
+            name: value for (name, whose, at), value in self.figures.items() if (whose, at) == (source, px)
+        }
+
     def measure_files(self, folder: Path) -> None:
         """Add the size in MB of all files of the model's folder."""
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
@@ -110,6 +124,8 @@ class Evaluation:
         """Return a prompt's picture of a source: a mixer, an enlargement or the renders."""
         if source == TRUTH:
             return self.renders.view(prompt, px)
+        if source == DECODED:
+            return Image.fromarray(_reconstruct(self.model, np.asarray(self.renders.view(prompt, px))))
         if source in ENLARGED:
             return enlarge(self.picture(self.enlarged_mixer, prompt, self.base_px), px, source)
         return self.gallery.picture(prompt, source, px)
@@ -145,17 +161,21 @@ class Evaluation:
             add_frechet(self.figures, source, px, seen, references)
 
     def _measure_larger(self, px: int) -> None:
+        for source in (*self.mixers, *ENLARGED, DECODED, TRUTH):
+            self._measure_source(source, px)
+
+    def _measure_source(self, source: str, px: int) -> None:
+        """Add the figures of the larger pictures of one source."""
         self.renders.draw_references(self.config.references, px)
-        self.renders.draw_views(self.few, px)
-        references = self._references(px)
-        for source in (*self.mixers, *ENLARGED, TRUTH):
-            seen = look(self.classifier, self._crops(source, self.few, px))
-            add_frechet(self.figures, source, px, seen, references, group=self.config.crops)
-            shrunk = (to_size(self.picture(source, p, px), self.base_px, self.base_px) for p in self.few)
-            seen = look(self.classifier, map(np.asarray, shrunk))
-            add_adherence(self.figures, source, px, self.few, seen)
-            for name, value in mean_structure(self._structures(source, px)).items():
-                self.figures[name, source, px] = value
+        for side in (self.base_px, px):
+            self.renders.draw_views(self.few, side)
+        seen = look(self.classifier, self._crops(source, self.few, px))
+        add_frechet(self.figures, source, px, seen, self._references(px), group=self.config.crops)
+        shrunk = (to_size(self.picture(source, p, px), self.base_px, self.base_px) for p in self.few)
+        seen = look(self.classifier, map(np.asarray, shrunk))
+        add_adherence(self.figures, source, px, self.few, seen)
+        for name, value in mean_structure(self._structures(source, px)).items():
+            self.figures[name, source, px] = value
 
     def _structures(self, source: str, px: int) -> Iterator[dict[str, float]]:
         tile_px = self.model.card.vae_tile_px
@@ -172,8 +192,10 @@ class Evaluation:
             yield from cut(self.picture(source, prompt, px), prompt.number, self.base_px, self.config.crops)
 
     def _references(self, px: int) -> np.ndarray:
-        pictures = self.renders.references(self.config.references, px)
-        return look(self.classifier, pictures).features
+        if px not in self._reference_features:
+            pictures = self.renders.references(self.config.references, px)
+            self._reference_features[px] = look(self.classifier, pictures).features
+        return self._reference_features[px]
 
     def _measure_autoencoder(self, px: int) -> None:
         """Add the PSNR of reference renders of `base_px` out of views of `px`, encoded and decoded."""

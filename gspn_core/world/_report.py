@@ -9,6 +9,7 @@ from typing import Any
 from PIL import Image, ImageDraw, ImageFont
 
 from gspn_core.world._figures import STRUCTURE, Bar, Figures
+from gspn_core.world._variations import FIGURES, Row
 from gspn_core.world.scene import ATTRIBUTES
 
 _SHEET_GAP, _SHEET_HEAD, _SHEET_LABELS = 8, 26, 24
@@ -21,6 +22,14 @@ _STRUCTURE_NAMES = {
     "drift": "colour drift, ΔE",
     "repetition": "repetition",
     "seams": "seams",
+}
+_VARIATION_COLUMNS = {
+    "frechet": ("Fréchet distance of crops", 1),
+    "detail": ("energy beyond the base", 4),
+    "consistency": ("consistency, dB", 1),
+    "drift": ("colour drift, ΔE", 2),
+    "repetition": ("repetition", 3),
+    "adherence": ("adherence, %", 1, 100),
 }
 
 
@@ -37,6 +46,17 @@ def markdown(figures: Figures, judged: Sequence[Bar], notes: Sequence[str]) -> s
         parts += [f"## Structure at {px} px, means over pictures", _structure(figures, px)]
     parts += ["## Autoencoder, PSNR of reconstructed renders, dB", _by_size(figures, "psnr", 2)]
     return "\n\n".join((*parts, *(f"- {note}" for note in notes))) + "\n"
+
+
+def variations_table(rows: Sequence[Row], *, px: int) -> str:
+    """Return a line per setting tried: the last stage's calls of the UNet and the figures of its pictures."""
+    columns = ["setting", f"UNet calls at {px} px", *(_VARIATION_COLUMNS[name][0] for name in FIGURES)]
+    lines = [
+        [row.title, "–" if row.calls is None else f"{row.calls:g}"]
+        + [_number(row.figures[name], *_VARIATION_COLUMNS[name][1:]) for name in FIGURES]
+        for row in rows
+    ]
+    return _table(columns, lines)
 
 
 def to_json(figures: Figures, judged: Sequence[Bar], setting: Mapping[str, Any]) -> dict[str, Any]:

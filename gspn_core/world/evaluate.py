@@ -1,7 +1,8 @@
-"""Measure the embedded model without downloads: `python -m gspn_core.world.evaluate classifier|figures`.
+"""Measure the embedded model without downloads: `python -m gspn_core.world.evaluate COMMAND`.
 
 `classifier` trains a small network on renders; `figures` draws held-out captions and compares what came out
-with the captions, with true renders and with plain enlargements.
+with the captions, with true renders and with plain enlargements; `settings` climbs the same captions with one
+setting changed at a time and tells which of them add true detail.
 """
 
 import argparse
@@ -9,6 +10,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -16,17 +18,18 @@ from gspn_core.errors import GspnError
 from gspn_core.models.catalog import model_folder
 from gspn_core.models.loading import load_model
 from gspn_core.runtime.device import pick_device
-from gspn_core.settings import CHOICES
+from gspn_core.settings import CHOICES, Mixer
 from gspn_core.world._classifier import read_classifier, save_classifier
 from gspn_core.world._classifier_training import held_out_accuracy, load_classifier, train_classifier
 from gspn_core.world._data import RenderCache
-from gspn_core.world._figures import TRUTH, bars
+from gspn_core.world._figures import DECODED, TRUTH, bars
 from gspn_core.world._loop import LoopConfig
 from gspn_core.world._measure import Evaluation, MeasureConfig
 from gspn_core.world._nets import NetConfig
 from gspn_core.world._progress import Progress
 from gspn_core.world._recipe import Recipe
-from gspn_core.world._report import contact_sheet, markdown, to_json
+from gspn_core.world._report import contact_sheet, markdown, to_json, variations_table
+from gspn_core.world._variations import measure_variations, read_settings, variations
 from gspn_core.world.adherence import CLASSIFIER_FILE
 
 _COUNTS = {
@@ -35,9 +38,17 @@ _COUNTS = {
     "target": "side in px of the largest pictures",
     "crops": "squares cut out of each larger picture",
     "references": "renders of other scenes that sets are compared with",
-    "steps": "denoising steps (default: the model's own)",
     "batch": "prompts drawn at once at the base size",
 }
+_CASCADE_COUNTS = ("cascades", "target", "crops", "references")
+# What `settings` tries unless told: each setting of the cascade, below and above its own value.
+VARIATIONS = (
+    "upscale_strength=0.2,0.3,0.5,0.6",
+    "cosine_scale_1=1,6",
+    "cosine_scale_2=0.5,3",
+    "gaussian_sigma=0,2",
+    "scheduler=euler,dpm++2m",
+)
 CLASSIFIER_LOOP = LoopConfig(minutes=10, learning_rate=2e-3, average_decay=0.995)
 
 
@@ -61,24 +72,13 @@ def classifier_command(given: argparse.Namespace) -> None:
 
 def figures_command(given: argparse.Namespace) -> None:
     """Measure a model and write figures.json, figures.md and sheet.png after each part."""
-    device = pick_device(given.device)
-    classifier = (
-        read_classifier(CLASSIFIER_FILE, device)
-        if given.classifier is None
-        else load_classifier(given.classifier, device)
-    )
-    model = load_model(given.model, device=given.device, dtype=given.dtype)
-    names = {field.name for field in fields(MeasureConfig)}
-    told = {name: value for name, value in vars(given).items() if name in names}
-    config = MeasureConfig(**{**told, "mixers": tuple(given.mixers), "processes": given.threads})
-    evaluation = Evaluation(model, classifier, given.work, config, Progress(print))
+    evaluation = _evaluation(given, _config(given, tuple(given.mixers)))
     evaluation.measure_files(model_folder(given.model))
-    out = given.out or given.work / "figures"
-    out.mkdir(parents=True, exist_ok=True)
-    setting = {"model": given.model, **asdict(config), "dtype": str(model.pipeline.unet.dtype)}
+    model, config = evaluation.model, evaluation.config
+    out = _folder(given)
     for part in evaluation.run():
         judged = bars(evaluation.figures, base_px=model.card.base_px, large_px=4 * model.card.base_px)
-        record = to_json(evaluation.figures, judged, setting)
+        record = to_json(evaluation.figures, judged, _setting(given, evaluation))
         (out / "figures.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
         text = markdown(evaluation.figures, judged, _notes(config, model.card.num_inference_steps))
         (out / "figures.md").write_text(text, encoding="utf-8")
@@ -88,16 +88,64 @@ def figures_command(given: argparse.Namespace) -> None:
     print(text)
 
 
+def settings_command(given: argparse.Namespace) -> None:
+    """Measure last stages with one setting changed at a time; write settings.json and settings.md."""
+    varied = variations(given.vary)
+    config = _config(given, (given.mixer,))
+    evaluation = _evaluation(given, config)
+    out, rows = _folder(given), []
+    for row in measure_variations(evaluation, varied):
+        rows.append(row)
+        text = variations_table(rows, px=config.target)
+        (out / "settings.md").write_text(text + "\n", encoding="utf-8")
+        record = {"setting": _setting(given, evaluation), "rows": [asdict(each) for each in rows]}
+        (out / "settings.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        print(f"{row.title}: written to {out}")
+    print(text)
+
+
+def _config(given: argparse.Namespace, mixers: tuple[Mixer, ...]) -> MeasureConfig:
+    names = {field.name for field in fields(MeasureConfig)}
+    told = {name: value for name, value in vars(given).items() if name in names}
+    return MeasureConfig(
+        **{**told, "mixers": mixers, "asked": read_settings(given.set), "processes": given.threads}
+    )
+
+
+def _evaluation(given: argparse.Namespace, config: MeasureConfig) -> Evaluation:
+    device = pick_device(given.device)
+    classifier = (
+        read_classifier(CLASSIFIER_FILE, device)
+        if given.classifier is None
+        else load_classifier(given.classifier, device)
+    )
+    model = load_model(given.model, device=given.device, dtype=given.dtype)
+    return Evaluation(model, classifier, given.work, config, Progress(print))
+
+
+def _setting(given: argparse.Namespace, evaluation: Evaluation) -> dict[str, Any]:
+    dtype = str(evaluation.model.pipeline.unet.dtype)
+    return {"model": given.model, **asdict(evaluation.config), "dtype": dtype}
+
+
+def _folder(given: argparse.Namespace) -> Path:
+    out = given.out or given.work / "figures"
+    out.mkdir(parents=True, exist_ok=True)
+    return out
+
+
 def _notes(config: MeasureConfig, card_steps: int) -> tuple[str, ...]:
+    steps = config.asked.get("num_inference_steps", card_steps)
     return (
         f"{config.pictures} held-out captions at the base size, {config.cascades} of them in the cascades, "
-        f"{config.steps or card_steps} steps; {config.crops} crops of each larger picture.",
+        f"{steps} steps; {config.crops} crops of each larger picture.",
         f"The Fréchet distance is taken in the classifier's features against {config.references} renders of "
         f"other scenes; the line “{TRUTH}” is what true renders of the prompts have: the floor. Small "
         "sets are too far apart by chance; the extrapolated distance, which the bars take, is free of that.",
         f"The adherence of “{TRUTH}” is what the classifier itself tells right: the ceiling. At larger sizes "
         "the picture is shrunk to the base size first.",
-        "bicubic and lanczos enlarge the base pictures of the card's first mixer.",
+        "bicubic and lanczos enlarge the base pictures of the card's first mixer; "
+        f"“{DECODED}” are true renders as the autoencoder gives them back, which no cascade can surpass.",
     )
 
 
@@ -113,20 +161,29 @@ def parser() -> argparse.ArgumentParser:
     classifier.add_argument("--out", type=Path, help="write the weights there too, as the model ships them")
     classifier.set_defaults(run=classifier_command)
     figures = commands.add_parser("figures", help="draw held-out captions and measure what came out")
-    figures.add_argument("--model", default="world", help="a model's name or folder")
-    figures.add_argument("--dtype", default="auto")
-    figures.add_argument(
-        "--classifier", type=Path, help="the --work in which one was trained (default: the embedded one)"
-    )
-    figures.add_argument("--guidance-scale", type=float, help="default: the model's own")
-    figures.add_argument("--scheduler", choices=CHOICES["scheduler"], help="default: the model's own")
-    figures.add_argument("--out", type=Path, help="default: the folder figures in --work")
     figures.add_argument("--mixers", nargs="+", default=list(MeasureConfig.mixers))
-    for name, told in _COUNTS.items():
-        figures.add_argument(f"--{name}", type=int, default=getattr(MeasureConfig, name), help=told)
     figures.add_argument("--rows", type=int, default=8, help="prompts on the contact sheet")
     figures.set_defaults(run=figures_command)
-    for command in (classifier, figures):
+    settings = commands.add_parser("settings", help="climb under one changed setting after the other")
+    settings.add_argument("--mixer", choices=CHOICES["mixer"], default="gspn")
+    settings.add_argument(
+        "--vary", nargs="+", default=list(VARIATIONS), metavar="NAME=VALUES", help="settings and their values"
+    )
+    settings.set_defaults(run=settings_command)
+    for command in (figures, settings):
+        command.add_argument("--model", default="world", help="a model's name or folder")
+        command.add_argument("--dtype", default="auto")
+        command.add_argument(
+            "--classifier", type=Path, help="the --work in which one was trained (default: the embedded one)"
+        )
+        command.add_argument(
+            "--set", nargs="+", default=[], metavar="NAME=VALUE", help="settings in place of the model's own"
+        )
+        command.add_argument("--out", type=Path, help="default: the folder figures in --work")
+        for name, told in _COUNTS.items():
+            if command is figures or name in _CASCADE_COUNTS:
+                command.add_argument(f"--{name}", type=int, default=getattr(MeasureConfig, name), help=told)
+    for command in (classifier, figures, settings):
         command.add_argument("--work", type=Path, required=True, help="folder of checkpoints and pictures")
         command.add_argument("--device", default="auto")
         command.add_argument("--threads", type=int, default=2)

@@ -19,6 +19,7 @@ from gspn_core.world._measure import Evaluation, MeasureConfig
 from gspn_core.world._progress import Progress
 from gspn_core.world._prompts import held_out_prompts
 from gspn_core.world._renders import Renders, world_fingerprint
+from gspn_core.world._variations import OWN, REFERENCES, measure_variations, variations
 from gspn_core.world.evaluate import main
 from gspn_core.world.scene import ATTRIBUTES
 
@@ -109,7 +110,7 @@ def test_the_whole_measurement_fills_every_figure_and_every_picture(model, class
         target=128,
         crops=2,
         references=4,
-        steps=2,
+        asked={"num_inference_steps": 2},
         batch=2,
         processes=1,
     )
@@ -117,7 +118,7 @@ def test_the_whole_measurement_fills_every_figure_and_every_picture(model, class
     assert len([*evaluation.run()]) == 3
     figures = evaluation.figures
     assert {source for name, source, px in figures if (name, px) == ("frechet", 64)} == {*MIXERS, "renders"}
-    larger = {*MIXERS, "bicubic", "lanczos", "renders"}
+    larger = {*MIXERS, "bicubic", "lanczos", "renders decoded", "renders"}
     for name in ("frechet", "consistency", "detail", "slope", "drift", "repetition", "seams", "adherence"):
         assert {source for figure, source, px in figures if (figure, px) == (name, 128)} == larger
     assert figures["psnr", "vae", 64] > 0 and figures["psnr", "vae", 128] > 0
@@ -146,17 +147,17 @@ def test_the_command_writes_figures_and_a_sheet(trained, tmp_path, monkeypatch, 
         "cascades": 2,
         "target": 128,
         "references": 2,
-        "steps": 1,
         "rows": 1,
         "threads": 1,
     }
     options = [word for name, count in counts.items() for word in (f"--{name}", str(count))]
     where = ["--work", str(tmp_path), "--classifier", str(tmp_path), "--model", str(out), "--device", "cpu"]
-    where += ["--guidance-scale", "1", "--scheduler", "ddim"]
+    where += ["--set", "guidance_scale=1", "scheduler=ddim", "num_inference_steps=1"]
     assert main(["figures", *where, "--mixers", "attention", *options]) == 0
     record = json.loads((tmp_path / "figures" / "figures.json").read_text())
     assert record["setting"]["pictures"] == 2
-    assert (record["setting"]["guidance_scale"], record["setting"]["scheduler"]) == (1.0, "ddim")
+    asked = {"guidance_scale": 1, "scheduler": "ddim", "num_inference_steps": 1}
+    assert record["setting"]["asked"] == asked
     assert any(row["figure"] == "frechet" and row["px"] == 128 for row in record["figures"])
     assert "## Bars" in capsys.readouterr().out
     assert (tmp_path / "figures" / "figures.md").read_text().startswith("# The embedded model, measured")
@@ -170,3 +171,45 @@ def test_the_command_without_a_classifier_says_what_to_do(trained, tmp_path, cap
         main(["figures", "--work", str(tmp_path), "--classifier", str(tmp_path), "--model", str(out)])
     assert stopped.value.code == 1
     assert "evaluate classifier" in capsys.readouterr().err
+
+
+def test_settings_are_tried_one_at_a_time_from_the_same_bases(model, classifier, tmp_path):
+    asked = {"num_inference_steps": 4}
+    config = MeasureConfig(
+        mixers=("attention",), cascades=2, target=128, crops=2, references=4, asked=asked, processes=1
+    )
+    evaluation = Evaluation(model, classifier, tmp_path, config, silent)
+    rows = [*measure_variations(evaluation, variations(["upscale_strength=0.25,1", "cosine_scale_1=0.1"]))]
+    assert [row.title for row in rows] == [
+        OWN, "upscale_strength=0.25", "upscale_strength=1", "cosine_scale_1=0.1", *REFERENCES,
+    ]  # fmt: skip
+    own, little, much, held, *references = rows
+    assert little.calls < own.calls == held.calls < much.calls
+    assert all(row.calls is None for row in references)
+    assert len([*(tmp_path / "pictures" / "attention-64").glob("*.png")]) == 2
+    assert len([*(tmp_path / "pictures" / "attention-128").glob("*.png")]) == 2 * 4
+    assert len({row.figures["consistency"] for row in rows}) == len(rows)
+    assert little.figures["consistency"] > much.figures["consistency"]
+
+
+def test_settings_that_are_none_and_a_cascade_of_one_stage_are_refused(model, classifier, tmp_path):
+    with pytest.raises(BadSetting, match="strenght is no setting"):
+        variations(["strenght=0.3"])
+    with pytest.raises(BadSetting, match="must look like upscale_strength=0.3, got 'sigma'"):
+        variations(["sigma"])
+    config = MeasureConfig(mixers=("attention",), target=64)
+    evaluation = Evaluation(model, classifier, tmp_path, config, silent)
+    with pytest.raises(BadSetting, match="64 px has one stage only"):
+        next(measure_variations(evaluation, variations([])))
+
+
+def test_the_settings_command_writes_a_table(trained, tmp_path, capsys):
+    _, out = trained
+    options = ["--work", str(tmp_path), "--model", str(out), "--device", "cpu", "--threads", "1"]
+    options += ["--cascades", "2", "--target", "128", "--references", "2", "--crops", "1"]
+    options += ["--mixer", "attention", "--set", "num_inference_steps=2", "--vary", "scheduler=ddim"]
+    assert main(["settings", *options]) == 0
+    record = json.loads((tmp_path / "figures" / "settings.json").read_text())
+    assert [row["title"] for row in record["rows"]] == [OWN, "scheduler=ddim", *REFERENCES]
+    table = (tmp_path / "figures" / "settings.md").read_text()
+    assert table in capsys.readouterr().out and table.count("\n") == 7
