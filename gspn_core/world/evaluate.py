@@ -167,7 +167,7 @@ def parser() -> argparse.ArgumentParser:
     settings = commands.add_parser("settings", help="climb under one changed setting after the other")
     settings.add_argument("--mixer", choices=CHOICES["mixer"], default="gspn")
     settings.add_argument(
-        "--vary", nargs="+", default=list(VARIATIONS), metavar="NAME=VALUES", help="settings and their values"
+        "--vary", nargs="*", default=list(VARIATIONS), metavar="NAME=VALUES", help="settings and their values"
     )
     settings.set_defaults(run=settings_command)
     for command in (figures, settings):
