@@ -26,7 +26,7 @@ from gspn_core.world._frechet import Gaussian, extrapolated_distance, frechet_di
 from gspn_core.world._prompts import Prompt, adherence
 
 TRUTH = "renders"
-# The renders, encoded and decoded by the model's autoencoder: no cascade can show more than it lets through.
+# The renders, encoded and decoded by the model's autoencoder: what it keeps of the truth.
 DECODED = "renders decoded"
 STRUCTURE = ("consistency", "detail", "slope", "drift", "repetition", "seams")
 Figures = dict[tuple[str, str, int], float]
@@ -83,6 +83,18 @@ def peak_signal(one: np.ndarray, other: np.ndarray) -> float:
     """Return the PSNR in dB of two pictures, uint8 (H, W, 3)."""
     error = np.square(one.astype(np.float64) - other).mean()
     return math.inf if error == 0 else float(10 * np.log10(255**2 / error))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """The figures, by name, of the largest pictures under one setting or of what they are held against.
+
+    pairs: the guidance pairs that the last stage sends through the UNet; None for what no cascade draws.
+    """
+
+    title: str
+    pairs: float | None
+    figures: Mapping[str, float]
 
 
 @dataclass(frozen=True, kw_only=True)

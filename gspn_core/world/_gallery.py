@@ -20,11 +20,15 @@ from gspn_core.cascade.schedule import make_scheduler, set_last_timesteps
 from gspn_core.cascade.stage import stage_generator
 from gspn_core.engine import Engine
 from gspn_core.events import StageDone
-from gspn_core.plan import CascadePlan, StagePlan
-from gspn_core.settings import Mixer, Settings
+from gspn_core.plan import CascadePlan, StagePlan, unread
+from gspn_core.settings import OVERRIDABLE, Mixer, Settings
 from gspn_core.world._progress import Tell
 from gspn_core.world._prompts import Prompt
 from gspn_core.world._renders import save_image
+
+_READ_BY_A_BATCH = frozenset(
+    ("prompt", "negative_prompt", "mixer", "num_inference_steps", "guidance_scale", "scheduler", "seed")
+)
 
 
 class Gallery:
@@ -49,8 +53,7 @@ class Gallery:
     def draw_bases(self, prompts: Sequence[Prompt], mixer: Mixer) -> None:
         """Draw the base pictures that are not there, several prompts at a time."""
         plans = [self.plan(prompt, mixer, self.model.card.base_px) for prompt in prompts]
-        if any(plan.settings.guidance_scale == 1.0 for plan in plans):
-            # There is no guidance pair to make a batch of.
+        if not all(_fits_a_batch(plan.stages[0]) for plan in plans):
             self.draw_cascades(prompts, mixer, self.model.card.base_px)
             return
         missing = [plan.stages[0] for plan in plans if not self._path(plan.stages[0]).is_file()]
@@ -113,6 +116,17 @@ def draw_base_batch(model: Model, stages: Sequence[StagePlan]) -> list[Image.Ima
             noise_pred = guided_noise_pred(unet, both, t, pairs, settings.guidance_scale)
             x = scheduler.step(noise_pred, t, x, return_dict=False)[0]
         return [to_image(result_of(autoencoder.decode(latents[None]))) for latents in x]
+
+
+def _fits_a_batch(stage: StagePlan) -> bool:
+    """Tell whether `draw_base_batch` draws a base stage as its settings ask.
+
+    It guides every step, adds no noise between them and reads no more settings than these.
+    """
+    own = stage.settings
+    others = set(OVERRIDABLE) - unread(stage) - _READ_BY_A_BATCH
+    plain = all(getattr(own, name) == getattr(Settings, name) for name in others)
+    return plain and own.guidance_scale > 1.0 and "sde" not in own.scheduler
 
 
 def _but_prompt(stage: StagePlan) -> tuple:

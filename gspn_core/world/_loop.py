@@ -22,7 +22,7 @@ Step = Callable[[int], tuple[torch.Tensor, Mapping[str, float]]]
 class LoopConfig:
     """How long and how fast to train. The rate falls to nothing over the last decay_share of the minutes.
 
-    Looking (held-out losses, a sheet of pictures) takes as long as a minute of training: it is done seldom.
+    Looking (held-out losses, a sheet of pictures) takes up to a minute of them: it is done seldom.
     """
 
     minutes: float

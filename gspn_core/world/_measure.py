@@ -1,6 +1,7 @@
 """The order in which the embedded model is measured: pictures first, then what they show."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -31,7 +32,7 @@ from gspn_core.world._figures import (
 from gspn_core.world._gallery import Gallery, result_of
 from gspn_core.world._progress import Tell
 from gspn_core.world._prompts import Prompt, held_out_prompts
-from gspn_core.world._renders import Renders
+from gspn_core.world._renders import Renders, save_image
 
 RECONSTRUCTED = 64
 
@@ -64,13 +65,17 @@ class Evaluation:
         self, model: Model, classifier: Classifier, work: Path, config: MeasureConfig, tell: Tell
     ) -> None:
         card = model.card
-        self.work = work
         sides = [px for px in card.targets if px <= config.target]
         if config.target not in sides:
             offered = ", ".join(map(str, card.targets))
             raise BadSetting("target", f"{card.title} reaches {offered} px, got {config.target}; name one.")
         self.model, self.classifier, self.config, self.tell = model, classifier, config, tell
         self.base_px, self.larger = sides[0], tuple(sides[1:])
+        if self.larger and not 2 <= config.cascades <= config.pictures:
+            raise BadSetting(
+                "cascades",
+                f"cascades must lie between 2 and the {config.pictures} pictures, got {config.cascades}.",
+            )
         self.mixers = tuple(mixer for mixer in config.mixers if mixer in card.mixers)
         # What a user gets unless they choose is what plain enlargement is held against.
         self.enlarged_mixer = next((mixer for mixer in card.mixers if mixer in self.mixers), None)
@@ -99,17 +104,25 @@ class Evaluation:
             yield f"pictures of {px} px"
 
     def with_settings(self, asked: Mapping[str, Any]) -> "Evaluation":
-        """Return the same measurement of other settings; what is read of the renders is shared."""
-        config = replace(self.config, asked=asked)
-        other = Evaluation(self.model, self.classifier, self.work, config, self.tell)
-        other._reference_features = self._reference_features
+        """Return the same measurement of other settings; the renders and what is read of them are shared."""
+        other = copy(self)
+        other.config, other.figures = replace(self.config, asked=asked), {}
+        other.gallery = Gallery(
+            self.gallery.folder, self.model, asked=asked, batch=self.config.batch, tell=self.tell
+        )
         return other
+
+    def last_pairs(self, mixer: Mixer) -> float:
+        """Return how many guidance pairs the last stage of a cascade sends through the UNet."""
+        plan = self.gallery.plan(self.few[0], mixer, self.larger[-1])
+        return self.gallery.engine.model_calls(plan.stages[-1])
 
     def measure_last(self, source: str) -> dict[str, float]:
         """Measure the largest pictures of one source, drawn first where a mixer makes them."""
         px = self.larger[-1]
         if source in self.mixers:
             self.gallery.draw_cascades(self.few, source, px)
+        self._draw_renders(px)
         self._measure_source(source, px)
         return {
             name: value for (name, whose, at), value in self.figures.items() if (whose, at) == (source, px)
@@ -125,7 +138,7 @@ class Evaluation:
         if source == TRUTH:
             return self.renders.view(prompt, px)
         if source == DECODED:
-            return Image.fromarray(_reconstruct(self.model, np.asarray(self.renders.view(prompt, px))))
+            return self._decoded(prompt, px)
         if source in ENLARGED:
             return enlarge(self.picture(self.enlarged_mixer, prompt, self.base_px), px, source)
         return self.gallery.picture(prompt, source, px)
@@ -161,14 +174,17 @@ class Evaluation:
             add_frechet(self.figures, source, px, seen, references)
 
     def _measure_larger(self, px: int) -> None:
+        self._draw_renders(px)
         for source in (*self.mixers, *ENLARGED, DECODED, TRUTH):
             self._measure_source(source, px)
 
-    def _measure_source(self, source: str, px: int) -> None:
-        """Add the figures of the larger pictures of one source."""
+    def _draw_renders(self, px: int) -> None:
         self.renders.draw_references(self.config.references, px)
         for side in (self.base_px, px):
             self.renders.draw_views(self.few, side)
+
+    def _measure_source(self, source: str, px: int) -> None:
+        """Add the figures of the larger pictures of one source."""
         seen = look(self.classifier, self._crops(source, self.few, px))
         add_frechet(self.figures, source, px, seen, self._references(px), group=self.config.crops)
         shrunk = (to_size(self.picture(source, p, px), self.base_px, self.base_px) for p in self.few)
@@ -190,6 +206,16 @@ class Evaluation:
     def _crops(self, source: str, prompts: Sequence[Prompt], px: int) -> Iterator[np.ndarray]:
         for prompt in prompts:
             yield from cut(self.picture(source, prompt, px), prompt.number, self.base_px, self.config.crops)
+
+    def _decoded(self, prompt: Prompt, px: int) -> Image.Image:
+        """Return a prompt's render as the autoencoder gives it back, made once and kept."""
+        folder = self.renders.folder / f"decoded-{px}-{self.model.card.fingerprint}"
+        path = folder / f"{prompt.number:05d}.png"
+        if not path.is_file():
+            again = _reconstruct(self.model, np.asarray(self.renders.view(prompt, px)))
+            save_image(Image.fromarray(again), path)
+        with Image.open(path) as image:
+            return image.convert("RGB")
 
     def _references(self, px: int) -> np.ndarray:
         if px not in self._reference_features:
@@ -213,6 +239,6 @@ class Evaluation:
 @torch.inference_mode()
 def _reconstruct(model: Model, picture: np.ndarray) -> np.ndarray:
     """Return a picture, uint8 (H, W, 3), as it comes back from the model's autoencoder."""
-    autoencoder = Autoencoder(model.pipeline.vae, None)
+    autoencoder = Autoencoder(model.pipeline.vae, model.card.vae_tile_px)
     sample = to_sample(Image.fromarray(picture), Size(*picture.shape[:2]))
     return np.asarray(to_image(result_of(autoencoder.decode(result_of(autoencoder.encode(sample))))))

@@ -8,8 +8,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
-from gspn_core.world._figures import STRUCTURE, Bar, Figures
-from gspn_core.world._variations import FIGURES, Row
+from gspn_core.world._figures import STRUCTURE, Bar, Figures, Row
 from gspn_core.world.scene import ATTRIBUTES
 
 _SHEET_GAP, _SHEET_HEAD, _SHEET_LABELS = 8, 26, 24
@@ -25,10 +24,10 @@ _STRUCTURE_NAMES = {
 }
 _VARIATION_COLUMNS = {
     "frechet": ("Fréchet distance of crops", 1),
-    "detail": ("energy beyond the base", 4),
-    "consistency": ("consistency, dB", 1),
-    "drift": ("colour drift, ΔE", 2),
-    "repetition": ("repetition", 3),
+    **{
+        name: (_STRUCTURE_NAMES[name], _DIGITS[name])
+        for name in ("detail", "consistency", "drift", "repetition")
+    },
     "adherence": ("adherence, %", 1, 100),
 }
 
@@ -48,15 +47,16 @@ def markdown(figures: Figures, judged: Sequence[Bar], notes: Sequence[str]) -> s
     return "\n\n".join((*parts, *(f"- {note}" for note in notes))) + "\n"
 
 
-def variations_table(rows: Sequence[Row], *, px: int) -> str:
-    """Return a line per setting tried: the last stage's calls of the UNet and the figures of its pictures."""
-    columns = ["setting", f"UNet calls at {px} px", *(_VARIATION_COLUMNS[name][0] for name in FIGURES)]
+def variations_markdown(rows: Sequence[Row], notes: Sequence[str], *, px: int) -> str:
+    """Return a line per setting tried, its guidance pairs and figures at `px`, then the notes."""
+    columns = ["setting", f"guidance pairs at {px} px", *(name for name, *_ in _VARIATION_COLUMNS.values())]
     lines = [
-        [row.title, "–" if row.calls is None else f"{row.calls:g}"]
-        + [_number(row.figures[name], *_VARIATION_COLUMNS[name][1:]) for name in FIGURES]
+        [row.title, "–" if row.pairs is None else f"{row.pairs:g}"]
+        + [_number(row.figures[name], *form) for name, (_, *form) in _VARIATION_COLUMNS.items()]
         for row in rows
     ]
-    return _table(columns, lines)
+    parts = ["# Settings of the cascade, measured", _table(columns, lines), *(f"- {note}" for note in notes)]
+    return "\n\n".join(parts) + "\n"
 
 
 def to_json(figures: Figures, judged: Sequence[Bar], setting: Mapping[str, Any]) -> dict[str, Any]:

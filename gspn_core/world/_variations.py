@@ -7,46 +7,36 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gspn_core.cascade.stage import stage_weights
 from gspn_core.errors import BadSetting
-from gspn_core.plan import pair_calls
-from gspn_core.settings import Settings, read_value
-from gspn_core.world._figures import DECODED, TRUTH
+from gspn_core.settings import STARTING, Override, Settings, read_value
+from gspn_core.world._figures import DECODED, TRUTH, Row
 from gspn_core.world._measure import Evaluation
 
 OWN = "the model's own settings"
-FIGURES = ("frechet", "detail", "consistency", "drift", "repetition", "adherence")
-# What the rows are held against: less than any cascade, as much as any can show, and the truth.
+# What the rows are held against: no detail added, what the autoencoder keeps of the truth, and the truth.
 REFERENCES = ("bicubic", DECODED, TRUTH)
+_TOLD_BY_THE_MEASUREMENT = frozenset(("prompt", "mixer", "target", "aspect", "seed", "overrides", *STARTING))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Variation:
-    """Settings in place of the model's own, and what the table calls them."""
+    """Settings of the later stages in place of the model's own, and what the table calls them."""
 
     title: str
     asked: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """The figures of one variation or reference.
-
-    calls: the guidance pairs that its last stage sends through the UNet; None for what no cascade draws.
-    """
-
-    title: str
-    calls: float | None
-    figures: Mapping[str, float]
-
-
 def read_settings(texts: Sequence[str]) -> dict[str, Any]:
     """Return settings by name of texts such as "upscale_strength=0.3"; raise BadSetting for what is none."""
-    found = {}
+    found: dict[str, Any] = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals or not value:
             raise BadSetting("set", f"a setting must look like upscale_strength=0.3, got {text[:40]!r}.")
+        if name in _TOLD_BY_THE_MEASUREMENT:
+            raise BadSetting("set", f"{name} is told by the measurement itself; name another setting.")
+        if name in found:
+            raise BadSetting("set", f"{name} is given twice; keep one.")
         found[name] = read_value(name, value)
     Settings.from_dict({"prompt": "any", **found})
     return found
@@ -63,30 +53,28 @@ def variations(texts: Sequence[str]) -> tuple[Variation, ...]:
 
 
 def measure_variations(evaluation: Evaluation, varied: Sequence[Variation]) -> Iterator[Row]:
-    """Yield the row of each variation, then those of the references; of the last stage's pictures.
+    """Yield a row for each variation, then those of the references.
 
-    Raises BadSetting where there is no later stage than the first.
+    All climb from the same base pictures: a variation changes the later stages alone. Raises BadSetting
+    before anything is drawn where there is no later stage, or where one cannot be planned.
     """
-    config = evaluation.config
     if not evaluation.larger:
-        raise BadSetting(
-            "target", f"a cascade to {config.target} px has one stage only; choose a larger target."
-        )
+        px = evaluation.config.target
+        raise BadSetting("target", f"a cascade to {px} px has one stage only; choose a larger target.")
     (mixer,) = evaluation.mixers
-    for variation in varied:
-        changed = evaluation.with_settings({**config.asked, **variation.asked})
-        found = changed.measure_last(mixer)
-        yield _row(variation.title, _last_calls(changed), found)
+    changed = [_changed(evaluation, variation) for variation in varied]
+    pairs = [each.last_pairs(mixer) for each in changed]
+    evaluation.gallery.draw_bases(evaluation.few, mixer)
+    for variation, each, count in zip(varied, changed, pairs, strict=True):
+        yield Row(title=variation.title, pairs=count, figures=each.measure_last(mixer))
     for source in REFERENCES:
-        yield _row(source, None, evaluation.measure_last(source))
+        yield Row(title=source, pairs=None, figures=evaluation.measure_last(source))
 
 
-def _row(title: str, calls: float | None, found: Mapping[str, float]) -> Row:
-    return Row(title=title, calls=calls, figures={name: found[name] for name in FIGURES})
-
-
-def _last_calls(evaluation: Evaluation) -> float:
-    plan = evaluation.gallery.plan(evaluation.few[0], evaluation.mixers[0], evaluation.config.target)
-    stage = plan.stages[-1]
-    weights = stage_weights(evaluation.model.pipeline.scheduler.config, stage)
-    return pair_calls(stage.steps, stage.guided_steps, [each.dilated for each in weights])
+def _changed(evaluation: Evaluation, variation: Variation) -> Evaluation:
+    overrides = tuple(
+        Override(stage_px=px, name=name, value=value)
+        for px in evaluation.larger
+        for name, value in variation.asked.items()
+    )
+    return evaluation.with_settings({**evaluation.config.asked, "overrides": overrides})

@@ -2,7 +2,7 @@
 
 `classifier` trains a small network on renders; `figures` draws held-out captions and compares what came out
 with the captions, with true renders and with plain enlargements; `settings` climbs the same captions with one
-setting changed at a time and tells which of them add true detail.
+setting changed at a time and tells how near to true renders each of them comes.
 """
 
 import argparse
@@ -28,20 +28,20 @@ from gspn_core.world._measure import Evaluation, MeasureConfig
 from gspn_core.world._nets import NetConfig
 from gspn_core.world._progress import Progress
 from gspn_core.world._recipe import Recipe
-from gspn_core.world._report import contact_sheet, markdown, to_json, variations_table
+from gspn_core.world._report import contact_sheet, markdown, to_json, variations_markdown
 from gspn_core.world._variations import measure_variations, read_settings, variations
 from gspn_core.world.adherence import CLASSIFIER_FILE
 
 _COUNTS = {
     "pictures": "held-out captions drawn at the base size",
-    "cascades": "how many of them are taken on to the target",
+    "cascades": "held-out captions that are taken on to the target",
     "target": "side in px of the largest pictures",
     "crops": "squares cut out of each larger picture",
     "references": "renders of other scenes that sets are compared with",
     "batch": "prompts drawn at once at the base size",
 }
 _CASCADE_COUNTS = ("cascades", "target", "crops", "references")
-# What `settings` tries unless told: each setting of the cascade, below and above its own value.
+# What `settings` tries unless told.
 VARIATIONS = (
     "upscale_strength=0.2,0.3,0.5,0.6",
     "cosine_scale_1=1,6",
@@ -90,14 +90,15 @@ def figures_command(given: argparse.Namespace) -> None:
 
 def settings_command(given: argparse.Namespace) -> None:
     """Measure last stages with one setting changed at a time; write settings.json and settings.md."""
-    varied = variations(given.vary)
-    config = _config(given, (given.mixer,))
-    evaluation = _evaluation(given, config)
+    varied = variations(VARIATIONS if given.vary is None else given.vary)
+    given.pictures = given.cascades
+    evaluation = _evaluation(given, _config(given, (given.mixer,)))
+    config, steps = evaluation.config, evaluation.model.card.num_inference_steps
     out, rows = _folder(given), []
     for row in measure_variations(evaluation, varied):
         rows.append(row)
-        text = variations_table(rows, px=config.target)
-        (out / "settings.md").write_text(text + "\n", encoding="utf-8")
+        text = variations_markdown(rows, _variation_notes(given, config, steps), px=config.target)
+        (out / "settings.md").write_text(text, encoding="utf-8")
         record = {"setting": _setting(given, evaluation), "rows": [asdict(each) for each in rows]}
         (out / "settings.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
         print(f"{row.title}: written to {out}")
@@ -135,18 +136,36 @@ def _folder(given: argparse.Namespace) -> Path:
 
 
 def _notes(config: MeasureConfig, card_steps: int) -> tuple[str, ...]:
-    steps = config.asked.get("num_inference_steps", card_steps)
     return (
-        f"{config.pictures} held-out captions at the base size, {config.cascades} of them in the cascades, "
-        f"{steps} steps; {config.crops} crops of each larger picture.",
+        f"{config.pictures} held-out captions at the base size, {config.cascades} of them in the cascades; "
+        f"{config.crops} crops of each larger picture. {_asked(config, card_steps)}",
         f"The Fréchet distance is taken in the classifier's features against {config.references} renders of "
         f"other scenes; the line “{TRUTH}” is what true renders of the prompts have: the floor. Small "
         "sets are too far apart by chance; the extrapolated distance, which the bars take, is free of that.",
         f"The adherence of “{TRUTH}” is what the classifier itself tells right: the ceiling. At larger sizes "
         "the picture is shrunk to the base size first.",
         "bicubic and lanczos enlarge the base pictures of the card's first mixer; "
-        f"“{DECODED}” are true renders as the autoencoder gives them back, which no cascade can surpass.",
+        f"“{DECODED}” are the true renders, encoded and decoded by the model's autoencoder.",
     )
+
+
+def _variation_notes(given: argparse.Namespace, config: MeasureConfig, card_steps: int) -> tuple[str, ...]:
+    return (
+        f"{config.cascades} held-out captions, {given.mixer}, to {config.target} px; one setting of the "
+        f"later stages is changed at a time. {_asked(config, card_steps)}",
+        "A guidance pair is one call of the UNet on both halves of the guidance; those of the dilated branch "
+        "count too.",
+        f"The Fréchet distance (extrapolated) is that of {config.crops} crops of each picture from "
+        f"{config.references} crops of renders of other scenes; by chance it may end below 0.",
+        f"“bicubic” enlarges the same base pictures; “{DECODED}” are true renders of the captions, encoded "
+        "and decoded by the model's autoencoder.",
+    )
+
+
+def _asked(config: MeasureConfig, card_steps: int) -> str:
+    asked = {"num_inference_steps": card_steps, **config.asked}
+    told = ", ".join(f"{name}={value}" for name, value in asked.items())
+    return f"Settings: {told}; all others the model's own."
 
 
 def parser() -> argparse.ArgumentParser:
@@ -164,10 +183,14 @@ def parser() -> argparse.ArgumentParser:
     figures.add_argument("--mixers", nargs="+", default=list(MeasureConfig.mixers))
     figures.add_argument("--rows", type=int, default=8, help="prompts on the contact sheet")
     figures.set_defaults(run=figures_command)
-    settings = commands.add_parser("settings", help="climb under one changed setting after the other")
-    settings.add_argument("--mixer", choices=CHOICES["mixer"], default="gspn")
+    settings = commands.add_parser("settings", help="measure the cascade with one setting changed at a time")
+    settings.add_argument("--mixer", choices=CHOICES["mixer"], default="gspn", help="default: gspn")
     settings.add_argument(
-        "--vary", nargs="*", default=list(VARIATIONS), metavar="NAME=VALUES", help="settings and their values"
+        "--vary",
+        nargs="*",
+        action="extend",
+        metavar="NAME=VALUES",
+        help=f"settings and values (default: {' '.join(VARIATIONS)}); none: the model's own settings alone",
     )
     settings.set_defaults(run=settings_command)
     for command in (figures, settings):
@@ -177,7 +200,12 @@ def parser() -> argparse.ArgumentParser:
             "--classifier", type=Path, help="the --work in which one was trained (default: the embedded one)"
         )
         command.add_argument(
-            "--set", nargs="+", default=[], metavar="NAME=VALUE", help="settings in place of the model's own"
+            "--set",
+            nargs="+",
+            action="extend",
+            default=[],
+            metavar="NAME=VALUE",
+            help="settings in place of the model's own, such as guidance_scale=5",
         )
         command.add_argument("--out", type=Path, help="default: the folder figures in --work")
         for name, told in _COUNTS.items():

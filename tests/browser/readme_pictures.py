@@ -25,24 +25,29 @@ SETTLE_MS = 3000
 
 
 def take(browser: Browser, address: str, folder: Path) -> None:
-    """Run the prompt once, open it in each of the views and write what they show."""
-    run = None
+    """Run the prompt once, open the run in each of the views and write what they show."""
+    run = _run(browser, address)
     for name, view in VIEWS.items():
         page = browser.new_context(**view).new_page()
         page.set_default_timeout(TIMEOUT_MS)
-        if run is None:
-            page.goto(address)
-            page.wait_for_selector("#run")
-            page.locator("#field-prompt textarea").fill(PROMPT)
-            page.locator("#field-seed :is(input, textarea)").first.fill(str(SEED))
-            page.click("#run")
-            page.wait_for_selector("#studio[data-state=done]")
-            run = page.evaluate("location.search")
         page.goto(address + run)
         page.wait_for_selector(".deep:not(.covered)")
         page.wait_for_timeout(SETTLE_MS)
         page.screenshot(path=folder / name)
         page.context.close()
+
+
+def _run(browser: Browser, address: str) -> str:
+    """Return what the address of a finished run ends with."""
+    page = browser.new_page()
+    page.set_default_timeout(TIMEOUT_MS)
+    page.goto(address)
+    page.wait_for_selector("#run")
+    page.locator("#field-prompt textarea").fill(PROMPT)
+    page.locator("#field-seed :is(input, textarea)").first.fill(str(SEED))
+    page.click("#run")
+    page.wait_for_selector("#studio[data-state=done]")
+    return page.evaluate("location.search")
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ from gspn_core.world._measure import Evaluation, MeasureConfig
 from gspn_core.world._progress import Progress
 from gspn_core.world._prompts import held_out_prompts
 from gspn_core.world._renders import Renders, world_fingerprint
-from gspn_core.world._variations import OWN, REFERENCES, measure_variations, variations
+from gspn_core.world._variations import OWN, REFERENCES, measure_variations, read_settings, variations
 from gspn_core.world.evaluate import main
 from gspn_core.world.scene import ATTRIBUTES
 
@@ -76,6 +76,27 @@ def test_pictures_that_are_there_are_not_drawn_again(model, tmp_path):
     gallery.draw_cascades(prompts[:1], "attention", 128)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.png")} == made
     assert gallery.picture(prompts[0], "attention", 128).size == (128, 128)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"guidance_stop": 0.5},
+        {"scheduler": "dpm++2m-sde"},
+        {"overrides": "64.crop_top=64"},
+        {"upscale_strength": 0.9},
+    ],
+)
+def test_bases_are_drawn_as_their_settings_ask_alone_or_in_a_batch(model, tmp_path, asked):
+    asked = {"num_inference_steps": 2, **asked}
+    prompts = held_out_prompts(2)
+    gallery = Gallery(tmp_path, model, asked=asked, batch=2, tell=silent)
+    gallery.draw_bases(prompts, "attention")
+    for prompt in prompts:
+        settings = Settings(prompt=prompt.text, mixer="attention", target=64, seed=prompt.number, **asked)
+        (alone,) = (event.image for event in Engine(model).run(settings) if isinstance(event, StageDone))
+        kept = gallery.picture(prompt, "attention", 64)
+        assert np.abs(np.asarray(alone, int) - np.asarray(kept, int)).max() <= 2
 
 
 def test_references_are_kept_and_lie_within_larger_views(tmp_path):
@@ -179,15 +200,14 @@ def test_settings_are_tried_one_at_a_time_from_the_same_bases(model, classifier,
         mixers=("attention",), cascades=2, target=128, crops=2, references=4, asked=asked, processes=1
     )
     evaluation = Evaluation(model, classifier, tmp_path, config, silent)
-    rows = [*measure_variations(evaluation, variations(["upscale_strength=0.25,1", "cosine_scale_1=0.1"]))]
-    assert [row.title for row in rows] == [
-        OWN, "upscale_strength=0.25", "upscale_strength=1", "cosine_scale_1=0.1", *REFERENCES,
-    ]  # fmt: skip
-    own, little, much, held, *references = rows
-    assert little.calls < own.calls == held.calls < much.calls
-    assert all(row.calls is None for row in references)
+    tried = ["upscale_strength=0.25", "upscale_strength=1", "cosine_scale_1=0.1", "scheduler=ddim"]
+    rows = [*measure_variations(evaluation, variations(tried))]
+    assert [row.title for row in rows] == [OWN, *tried, *REFERENCES]
+    own, little, much, held, _ddim, *references = rows
+    assert little.pairs < own.pairs == held.pairs < much.pairs
+    assert all(row.pairs is None for row in references)
     assert len([*(tmp_path / "pictures" / "attention-64").glob("*.png")]) == 2
-    assert len([*(tmp_path / "pictures" / "attention-128").glob("*.png")]) == 2 * 4
+    assert len([*(tmp_path / "pictures" / "attention-128").glob("*.png")]) == 2 * 5
     assert len({row.figures["consistency"] for row in rows}) == len(rows)
     assert little.figures["consistency"] > much.figures["consistency"]
 
@@ -195,6 +215,10 @@ def test_settings_are_tried_one_at_a_time_from_the_same_bases(model, classifier,
 def test_settings_that_are_none_and_a_cascade_of_one_stage_are_refused(model, classifier, tmp_path):
     with pytest.raises(BadSetting, match="strenght is no setting"):
         variations(["strenght=0.3"])
+    with pytest.raises(BadSetting, match="mixer is told by the measurement"):
+        variations(["mixer=attention"])
+    with pytest.raises(BadSetting, match="guidance_scale is given twice"):
+        read_settings(["guidance_scale=2", "guidance_scale=3"])
     with pytest.raises(BadSetting, match="must look like upscale_strength=0.3, got 'sigma'"):
         variations(["sigma"])
     config = MeasureConfig(mixers=("attention",), target=64)
@@ -212,4 +236,16 @@ def test_the_settings_command_writes_a_table(trained, tmp_path, capsys):
     record = json.loads((tmp_path / "figures" / "settings.json").read_text())
     assert [row["title"] for row in record["rows"]] == [OWN, "scheduler=ddim", *REFERENCES]
     table = (tmp_path / "figures" / "settings.md").read_text()
-    assert table in capsys.readouterr().out and table.count("\n") == 7
+    assert table in capsys.readouterr().out
+    assert [line.split(" | ")[0] for line in table.splitlines() if line.startswith("| ")][2:] == [
+        f"| {title}" for title in (OWN, "scheduler=ddim", *REFERENCES)
+    ]
+    assert "num_inference_steps=2" in table
+
+
+def test_too_few_cascades_are_refused_before_anything_is_drawn(trained, tmp_path, capsys):
+    _, out = trained
+    with pytest.raises(SystemExit) as stopped:
+        main(["settings", "--work", str(tmp_path), "--model", str(out), "--target", "128", "--cascades", "1"])
+    assert stopped.value.code == 1 and "got 1" in capsys.readouterr().err
+    assert not [*tmp_path.rglob("*.png")]
