@@ -40,7 +40,8 @@ from gspn_core.world._start import start_mixers
 from gspn_core.world.render import render
 from gspn_core.world.scene import sample_scene
 
-TEACHER_WEIGHT = 0.5
+# The teacher's own prediction is a target without noise: at equal weight it would hardly be heard.
+TEACHER_WEIGHT = 10.0
 LAYER_WEIGHT = 0.5
 # Height and width of larger views, in training sides: a square one and both long ones.
 LARGE_SHAPES = ((2.0, 2.0), (1.0, 1.5), (1.5, 1.0))
@@ -292,13 +293,25 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--minutes", type=float, default=Recipe.distill_loop.minutes)
     parser.add_argument("--start", type=Path, help="folder of an earlier model whose mixers to start from")
     parser.add_argument("--batch", type=int, default=Recipe.distill_batch)
+    parser.add_argument(
+        "--align-share",
+        type=float,
+        default=Recipe.align_share,
+        help="share of the minutes in which each mixer learns alone; 0 for mixers that did before",
+    )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args(arguments)
+    if not 0 <= given.align_share <= 1:
+        parser.error(f"--align-share must lie between 0 and 1, got {given.align_share:g}; try 0.5.")
     torch.set_num_threads(given.threads)
-    loop = replace(Recipe.distill_loop, minutes=given.minutes)
     recipe = Recipe(
-        work=given.work, start=given.start, seed=given.seed, distill_loop=loop, distill_batch=given.batch
+        work=given.work,
+        start=given.start,
+        seed=given.seed,
+        distill_loop=replace(Recipe.distill_loop, minutes=given.minutes),
+        distill_batch=given.batch,
+        align_share=given.align_share,
     )
     distill(recipe).to(torch.float16).save(given.out)
 

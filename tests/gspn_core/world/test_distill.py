@@ -3,11 +3,12 @@
 import json
 from dataclasses import replace
 
+import pytest
 import torch
 from diffusers import StableDiffusionXLPipeline
 
 from gspn_core.attention.gspn_adapter import GSPNAdapter
-from gspn_core.world.distill import Captured, Distillation, distill
+from gspn_core.world.distill import Captured, Distillation, distill, main, train
 
 
 def test_distilled_adapter_loads_into_the_exported_model_and_changes_it(trained, tmp_path):
@@ -38,6 +39,22 @@ def test_both_passes_leave_their_figures(trained):
     lines = [json.loads(line) for line in (recipe.work / "distill.jsonl").read_text().splitlines()]
     names = {name for line in lines for name in line}
     assert {"worst", "noise", "teacher", "layers", "attention_loss", "mixer_loss"} <= names
+
+
+def test_mixers_that_learnt_alone_before_learn_together_at_once(trained, tmp_path):
+    recipe, _ = trained
+    work = Distillation(replace(recipe, align_share=0.0), folder=tmp_path)
+    train(work)
+    lines = [json.loads(line) for line in (tmp_path / "distill.jsonl").read_text().splitlines()]
+    names = {name for line in lines for name in line}
+    assert "noise" in names and "worst" not in names
+    assert work.adapter.trained
+
+
+def test_a_share_that_is_none_is_refused(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(["--work", str(tmp_path), "--align-share", "1.5"])
+    assert "got 1.5" in capsys.readouterr().err
 
 
 def test_alignment_moves_the_mixers_and_not_the_teacher(trained):
