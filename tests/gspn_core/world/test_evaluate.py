@@ -81,7 +81,7 @@ def test_pictures_that_are_there_are_not_drawn_again(model, tmp_path):
 @pytest.mark.parametrize(
     "asked",
     [
-        {"guidance_stop": 0.5},
+        {"guidance_scale": 20.0, "guidance_stop": 0.5},
         {"scheduler": "dpm++2m-sde"},
         {"overrides": "64.crop_top=64"},
         {"upscale_strength": 0.9},
