@@ -25,6 +25,8 @@ DEEP = f"{VIEWER}.deep"
 OPEN_SECONDS = 4.0
 MEDIAN_FRAME_MS = 120.0
 SLOW_PHONE = 4
+# A tile that the connection lost has been asked for again by then.
+AGAIN_MS = 3000
 
 
 def painted(px: int) -> Image.Image:
@@ -116,8 +118,9 @@ def tiles_of(requests: list[str]) -> list[tuple[int, int, int]]:
 
 
 def watch_tiles(page) -> list[str]:
+    """Return the list that every address which is fetched from now on is put into."""
     requests: list[str] = []
-    page.on("request", lambda request: requests.append(request.url))
+    page.on("request", lambda request: request.method == "GET" and requests.append(request.url))
     return requests
 
 
@@ -311,18 +314,53 @@ def test_without_its_tiles_a_stage_is_shown_by_its_proxy(deep, visit, stored, jo
     tiles = next((jobs_folder / stored).glob("*8192.tiles"))
     away = Path(shutil.move(tiles, tmp_path / "away"))
     try:
-        page.keyboard.press("2")
-        page.wait_for_function(f"{DEEP}.stage().width === 8192 && {DEEP}.seen()")
-        page.wait_for_function(f"{VIEWER}.world.getItemCount() === 1")
         requests = watch_tiles(page)
+        page.keyboard.press("2")
+        page.wait_for_function(
+            f"""() => {{
+              const {{ deep, world }} = {VIEWER};
+              const only = world.getItemCount() === 1 && world.getItemAt(0).source.getTileUrl(0, 0, 0);
+              return deep.stage().width === 8192 && deep.seen() && only === deep.stage().proxy;
+            }}"""
+        )
+        settled(page)
+        asked = tiles_of(requests)
+        assert len(asked) == len(set(asked))
+        requests.clear()
         page.keyboard.press("+")
         settled(page)
+        page.wait_for_timeout(AGAIN_MS)
         assert tiles_of(requests) == []
     finally:
         shutil.move(away, tiles)
     # The browser itself tells of addresses that are not there; nothing else may be told.
     assert visit.errors
     assert [error for error in visit.errors if "the server responded with a status of 40" not in error] == []
+    visit.errors.clear()
+
+
+def test_a_tile_that_the_connection_lost_is_asked_for_once_more(deep, visit) -> None:
+    page = deep()
+    lost: list[str] = []
+
+    def lose_once(route) -> None:
+        if route.request.method == "GET" and route.request.url not in lost:
+            lost.append(route.request.url)
+            route.abort("connectionreset")
+        else:
+            route.continue_()
+
+    page.route("**/*8192.tiles/4/**", lose_once)
+    requests = watch_tiles(page)
+    page.keyboard.press("z")
+    settled(page)
+    page.wait_for_timeout(AGAIN_MS)
+    settled(page)
+    assert lost
+    assert {url: requests.count(url) for url in lost} == dict.fromkeys(lost, 2)
+    loaded = f"() => {VIEWER}.world.getItemAt(1).getTilesToDraw().filter((drawn) => drawn.level === 4).length"
+    assert page.evaluate(loaded) >= len(lost)
+    assert [error for error in visit.errors if "net::ERR_CONNECTION_RESET" not in error] == []
     visit.errors.clear()
 
 

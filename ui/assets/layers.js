@@ -7,7 +7,7 @@
   const studio = (window.studio = window.studio || {});
   // Until this long a stage waits for its sharp tiles before it takes the place of another.
   const PATIENCE_MS = 300;
-  const RETRY_MS = 4000;
+  const RETRY_MS = 2500;
   const PROXY_PX = 1536;
   // A browser holds a picture beyond this as one only at great cost; without tiles its proxy has to do.
   const MOST_PNG_PX = 4096;
@@ -36,7 +36,7 @@
       this.now = null;
       this.old = [];
       this.failed = new Set();
-      viewer.addHandler("tile-load-failed", ({ tiledImage, tile }) => this.drop(tiledImage, tile.getUrl()));
+      viewer.addHandler("tile-load-failed", ({ tiledImage, tile }) => this.drop(tiledImage, tile));
     }
 
     show(stage, home) {
@@ -61,7 +61,7 @@
       const first = this.old.length === 0;
       // The smallest tile costs a tenth of the proxy; the proxy is there before there are tiles.
       const tiled = this.has(stage.tiles?.url);
-      const now = { base: null, sharp: null, kind: "", items: new Set(), seen: false };
+      const now = { base: null, sharp: null, kind: "", items: new Set(), again: new Set(), seen: false };
       this.now = now;
       this.add(now, whole(tiled ? studio.tileSource(stage.tiles).getTileUrl(0, 0, 0) : stage.proxy, stage), (item) => {
         now.base = item;
@@ -141,8 +141,9 @@
     }
 
     /* A run's files may have been removed since: what is left of it is shown, and they are not asked for again. */
-    async drop(item, url) {
+    async drop(item, tile) {
       const { now, stage } = this;
+      const url = tile.getUrl();
       if (!now?.items.has(item) || this.failed.has(url)) return;
       if (url === stage.proxy) {
         this.reveal(now);
@@ -151,13 +152,25 @@
       const answer = await fetch(url, { method: "HEAD" }).catch(() => null);
       if (this.now !== now || !now.items.has(item)) return;
       if (!answer || answer.ok) {
-        // The connection was at fault. OpenSeadragon asks once more; after that, what there is has to do.
-        setTimeout(() => this.reveal(now), RETRY_MS);
+        setTimeout(() => this.retry(now, item, tile), RETRY_MS);
         return;
       }
+      // Of the files that are gone, none is asked for that still waits its turn.
+      this.viewer.imageLoader.clear();
       this.failed.add(url === stage.png ? url : stage.tiles.url);
       this.change(false);
       this.sharpen();
+    }
+
+    /* The connection was at fault: a tile is asked for once more; after that, what there is has to do. */
+    retry(now, item, tile) {
+      if (this.now !== now || !now.items.has(item)) return;
+      this.reveal(now);
+      const url = tile.getUrl();
+      if (now.again.has(url)) return;
+      now.again.add(url);
+      tile.exists = true;
+      item.update(true);
     }
   };
 })();

@@ -50,7 +50,8 @@
       maxTilesPerFrame: 4,
       imageLoaderLimit: 8,
       maxImageCacheCount: 120,
-      tileRetryMax: 1,
+      // A tile that fails is looked into by layers.js, which asks for it again where that helps.
+      tileRetryMax: 0,
       gestureSettingsMouse: { ...gestures },
       gestureSettingsTouch: { ...gestures },
       gestureSettingsPen: { ...gestures },
