@@ -354,12 +354,10 @@ def test_a_tile_that_the_connection_lost_is_asked_for_once_more(deep, visit) -> 
     requests = watch_tiles(page)
     page.keyboard.press("z")
     settled(page)
-    page.wait_for_timeout(AGAIN_MS)
-    settled(page)
     assert lost
+    sharp = f"{VIEWER}.world.getItemAt(1).getTilesToDraw().filter((drawn) => drawn.level === 4).length"
+    page.wait_for_function(f"{sharp} >= {len(lost)}")
     assert {url: requests.count(url) for url in lost} == dict.fromkeys(lost, 2)
-    loaded = f"() => {VIEWER}.world.getItemAt(1).getTilesToDraw().filter((drawn) => drawn.level === 4).length"
-    assert page.evaluate(loaded) >= len(lost)
     assert [error for error in visit.errors if "net::ERR_CONNECTION_RESET" not in error] == []
     visit.errors.clear()
 
