@@ -42,15 +42,15 @@ class MeasureConfig:
     """How much is measured.
 
     pictures: base pictures per mixer; cascades: how many of them are taken up to `target` px; crops: squares
-    cut of each larger picture; references: renders of other scenes at each size. asked: settings by name in
-    place of the model's own.
+    cut of each larger picture (both: one number, or one for each larger size in turn); references: renders of
+    other scenes at each size. asked: settings by name in place of the model's own.
     """
 
     mixers: tuple[Mixer, ...] = ("attention", "gspn")
     pictures: int = 256
-    cascades: int = 64
+    cascades: tuple[int, ...] = (64,)
     target: int = 1024
-    crops: int = 4
+    crops: tuple[int, ...] = (4,)
     references: int = 512
     asked: Mapping[str, Any] = field(default_factory=dict)
     batch: int = 8
@@ -71,10 +71,12 @@ class Evaluation:
             raise BadSetting("target", f"{card.title} reaches {offered} px, got {config.target}; name one.")
         self.model, self.classifier, self.config, self.tell = model, classifier, config, tell
         self.base_px, self.larger = sides[0], tuple(sides[1:])
-        if self.larger and not 2 <= config.cascades <= config.pictures:
+        self.cascades = self._per_size("cascades", most=config.pictures, least=2)
+        self.crops = self._per_size("crops")
+        if [*self.cascades.values()] != sorted(self.cascades.values(), reverse=True):
+            told = ", ".join(map(str, config.cascades))
             raise BadSetting(
-                "cascades",
-                f"cascades must lie between 2 and the {config.pictures} pictures, got {config.cascades}.",
+                "cascades", f"a larger size must not have more cascades, got {told}; let it fall."
             )
         self.mixers = tuple(mixer for mixer in config.mixers if mixer in card.mixers)
         # What a user gets unless they choose is what plain enlargement is held against.
@@ -82,7 +84,6 @@ class Evaluation:
         if self.enlarged_mixer is None:
             raise BadSetting("mixers", f"{card.title} has none of {', '.join(config.mixers)}; name others.")
         self.prompts = held_out_prompts(config.pictures, seed=config.seed)
-        self.few = self.prompts[: config.cascades]
         self.gallery = Gallery(work / "pictures", model, asked=config.asked, batch=config.batch, tell=tell)
         self.renders = Renders(
             work, crop_px=self.base_px, processes=config.processes, seed=config.seed, tell=tell
@@ -96,8 +97,8 @@ class Evaluation:
         yield "base pictures"
         self._measure_autoencoder(self.base_px)
         yield "autoencoder"
-        for mixer in self.mixers if self.larger else ():
-            self.gallery.draw_cascades(self.few, mixer, self.larger[-1])
+        for mixer in self.mixers:
+            self._draw_cascades(mixer)
         for px in self.larger:
             self._measure_larger(px)
             self._measure_autoencoder(px)
@@ -112,16 +113,20 @@ class Evaluation:
         )
         return other
 
+    def few(self, px: int) -> Sequence[Prompt]:
+        """Return the prompts that are taken on to a larger size."""
+        return self.prompts[: self.cascades[px]]
+
     def last_pairs(self, mixer: Mixer) -> float:
         """Return how many guidance pairs the last stage of a cascade sends through the UNet."""
-        plan = self.gallery.plan(self.few[0], mixer, self.larger[-1])
+        plan = self.gallery.plan(self.prompts[0], mixer, self.larger[-1])
         return self.gallery.engine.model_calls(plan.stages[-1])
 
     def measure_last(self, source: str) -> dict[str, float]:
         """Measure the largest pictures of one source, drawn first where a mixer makes them."""
         px = self.larger[-1]
         if source in self.mixers:
-            self.gallery.draw_cascades(self.few, source, px)
+            self.gallery.draw_cascades(self.few(px), source, px)
         self._draw_renders(px)
         self._measure_source(source, px)
         return {
@@ -146,7 +151,7 @@ class Evaluation:
     def sheet_rows(self, count: int) -> tuple[list[str], list[tuple[str, list[Image.Image]]]]:
         """Return the labels and rows of a contact sheet: bases, the same crop of all, renders."""
         px = min(self.larger[-1], 4 * self.base_px) if self.larger else None
-        shown = self.few if px else self.prompts
+        shown = self.few(px) if px else self.prompts
         labels = [f"{source}, {self.base_px} px" for source in (*self.mixers, TRUTH)]
         if px:
             labels += [f"{source}, of {px} px" for source in (*self.mixers, "bicubic", TRUTH)]
@@ -160,6 +165,20 @@ class Evaluation:
                 ]
             rows.append((prompt.text, row))
         return labels, rows
+
+    def _per_size(self, name: str, *, most: int | None = None, least: int = 1) -> dict[int, int]:
+        """Return a setting's numbers by the larger sizes that they are for."""
+        given, sizes = getattr(self.config, name), len(self.larger)
+        if len(given) not in (1, sizes):
+            raise BadSetting(name, f"{name} must be one number or {sizes}, one per size, got {len(given)}.")
+        if sizes and not all(least <= count and (most is None or count <= most) for count in given):
+            bound = f"be at least {least}" if most is None else f"lie between {least} and the {most} pictures"
+            raise BadSetting(name, f"{name} must {bound}, got {', '.join(map(str, given))}.")
+        return dict(zip(self.larger, given * (sizes if len(given) == 1 else 1), strict=True))
+
+    def _draw_cascades(self, mixer: Mixer) -> None:
+        for px in reversed(self.larger):
+            self.gallery.draw_cascades(self.few(px), mixer, px)
 
     def _measure_base(self) -> None:
         px = self.base_px
@@ -181,22 +200,23 @@ class Evaluation:
     def _draw_renders(self, px: int) -> None:
         self.renders.draw_references(self.config.references, px)
         for side in (self.base_px, px):
-            self.renders.draw_views(self.few, side)
+            self.renders.draw_views(self.few(px), side)
 
     def _measure_source(self, source: str, px: int) -> None:
         """Add the figures of the larger pictures of one source."""
-        seen = look(self.classifier, self._crops(source, self.few, px))
-        add_frechet(self.figures, source, px, seen, self._references(px), group=self.config.crops)
-        shrunk = (to_size(self.picture(source, p, px), self.base_px, self.base_px) for p in self.few)
+        few = self.few(px)
+        seen = look(self.classifier, self._crops(source, few, px))
+        add_frechet(self.figures, source, px, seen, self._references(px), group=self.crops[px])
+        shrunk = (to_size(self.picture(source, p, px), self.base_px, self.base_px) for p in few)
         seen = look(self.classifier, map(np.asarray, shrunk))
-        add_adherence(self.figures, source, px, self.few, seen)
+        add_adherence(self.figures, source, px, few, seen)
         for name, value in mean_structure(self._structures(source, px)).items():
             self.figures[name, source, px] = value
 
     def _structures(self, source: str, px: int) -> Iterator[dict[str, float]]:
         tile_px = self.model.card.vae_tile_px
-        for done, prompt in enumerate(self.few):
-            self.tell(f"structure of {source} {px}", done, len(self.few))
+        for done, prompt in enumerate(self.few(px)):
+            self.tell(f"structure of {source} {px}", done, self.cascades[px])
             base = self.picture(self._base_of(source), prompt, self.base_px)
             yield structure(self.picture(source, prompt, px), base, tile_px if px > tile_px else None)
 
@@ -205,7 +225,7 @@ class Evaluation:
 
     def _crops(self, source: str, prompts: Sequence[Prompt], px: int) -> Iterator[np.ndarray]:
         for prompt in prompts:
-            yield from cut(self.picture(source, prompt, px), prompt.number, self.base_px, self.config.crops)
+            yield from cut(self.picture(source, prompt, px), prompt.number, self.base_px, self.crops[px])
 
     def _decoded(self, prompt: Prompt, px: int) -> Image.Image:
         """Return a prompt's render as the autoencoder gives it back, made once and kept."""

@@ -34,9 +34,9 @@ from gspn_core.world.adherence import CLASSIFIER_FILE
 
 _COUNTS = {
     "pictures": "held-out captions drawn at the base size",
-    "cascades": "held-out captions that are taken on to the target",
+    "cascades": "held-out captions that are taken on to the target; or one number for each larger size",
     "target": "side in px of the largest pictures",
-    "crops": "squares cut out of each larger picture",
+    "crops": "squares cut out of each larger picture; or one number for each larger size",
     "references": "renders of other scenes that sets are compared with",
     "batch": "prompts drawn at once at the base size",
 }
@@ -91,7 +91,7 @@ def figures_command(given: argparse.Namespace) -> None:
 def settings_command(given: argparse.Namespace) -> None:
     """Measure last stages with one setting changed at a time; write settings.json and settings.md."""
     varied = variations(VARIATIONS if given.vary is None else given.vary)
-    given.pictures = given.cascades
+    given.pictures = max(given.cascades)
     evaluation = _evaluation(given, _config(given, (given.mixer,)))
     config, steps = evaluation.config, evaluation.model.card.num_inference_steps
     out, rows = _folder(given), []
@@ -107,7 +107,11 @@ def settings_command(given: argparse.Namespace) -> None:
 
 def _config(given: argparse.Namespace, mixers: tuple[Mixer, ...]) -> MeasureConfig:
     names = {field.name for field in fields(MeasureConfig)}
-    told = {name: value for name, value in vars(given).items() if name in names}
+    told = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in vars(given).items()
+        if name in names
+    }
     return MeasureConfig(
         **{**told, "mixers": mixers, "asked": read_settings(given.set), "processes": given.threads}
     )
@@ -137,8 +141,8 @@ def _folder(given: argparse.Namespace) -> Path:
 
 def _notes(config: MeasureConfig, card_steps: int) -> tuple[str, ...]:
     return (
-        f"{config.pictures} held-out captions at the base size, {config.cascades} of them in the cascades; "
-        f"{config.crops} crops of each larger picture. {_asked(config, card_steps)}",
+        f"{config.pictures} held-out captions at the base size, {_each(config.cascades)} of them in the "
+        f"cascades; {_each(config.crops)} crops of each larger picture. {_asked(config, card_steps)}",
         f"The Fréchet distance is taken in the classifier's features against {config.references} renders of "
         f"other scenes; the line “{TRUTH}” is what true renders of the prompts have: the floor. Small "
         "sets are too far apart by chance; the extrapolated distance, which the bars take, is free of that.",
@@ -151,15 +155,19 @@ def _notes(config: MeasureConfig, card_steps: int) -> tuple[str, ...]:
 
 def _variation_notes(given: argparse.Namespace, config: MeasureConfig, card_steps: int) -> tuple[str, ...]:
     return (
-        f"{config.cascades} held-out captions, {given.mixer}, to {config.target} px; one setting of the "
-        f"later stages is changed at a time. {_asked(config, card_steps)}",
+        f"{_each(config.cascades)} held-out captions, {given.mixer}, to {config.target} px; one setting of "
+        f"the later stages is changed at a time. {_asked(config, card_steps)}",
         "A guidance pair is one call of the UNet on both halves of the guidance; those of the dilated branch "
         "count too.",
-        f"The Fréchet distance (extrapolated) is that of {config.crops} crops of each picture from "
+        f"The Fréchet distance (extrapolated) is that of {config.crops[-1]} crops of each picture from "
         f"{config.references} crops of renders of other scenes; by chance it may end below 0.",
         f"“bicubic” enlarges the same base pictures; “{DECODED}” are true renders of the captions, encoded "
         "and decoded by the model's autoencoder.",
     )
+
+
+def _each(counts: Sequence[int]) -> str:
+    return str(counts[0]) if len(counts) == 1 else f"{', '.join(map(str, counts))} (by size)"
 
 
 def _asked(config: MeasureConfig, card_steps: int) -> str:
@@ -210,7 +218,9 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--out", type=Path, help="default: the folder figures in --work")
         for name, told in _COUNTS.items():
             if command is figures or name in _CASCADE_COUNTS:
-                command.add_argument(f"--{name}", type=int, default=getattr(MeasureConfig, name), help=told)
+                default = getattr(MeasureConfig, name)
+                several = {"nargs": "+"} if isinstance(default, tuple) else {}
+                command.add_argument(f"--{name}", type=int, default=default, help=told, **several)
     for command in (classifier, figures, settings):
         command.add_argument("--work", type=Path, required=True, help="folder of checkpoints and pictures")
         command.add_argument("--device", default="auto")

@@ -127,22 +127,25 @@ def test_the_whole_measurement_fills_every_figure_and_every_picture(model, class
     config = MeasureConfig(
         mixers=MIXERS,
         pictures=3,
-        cascades=2,
-        target=128,
-        crops=2,
+        cascades=(3, 2),
+        target=256,
+        crops=(2, 5),
         references=4,
         asked={"num_inference_steps": 2},
         batch=2,
         processes=1,
     )
     evaluation = Evaluation(model, classifier, tmp_path, config, silent)
-    assert len([*evaluation.run()]) == 3
+    assert len([*evaluation.run()]) == 4
+    drawn = {px: len([*(tmp_path / "pictures" / f"attention-{px}").glob("*.png")]) for px in (64, 128, 256)}
+    assert drawn == {64: 3, 128: 3, 256: 2}
     figures = evaluation.figures
     assert {source for name, source, px in figures if (name, px) == ("frechet", 64)} == {*MIXERS, "renders"}
     larger = {*MIXERS, "bicubic", "lanczos", "renders decoded", "renders"}
     for name in ("frechet", "consistency", "detail", "slope", "drift", "repetition", "seams", "adherence"):
-        assert {source for figure, source, px in figures if (figure, px) == (name, 128)} == larger
-    assert figures["psnr", "vae", 64] > 0 and figures["psnr", "vae", 128] > 0
+        for side in (128, 256):
+            assert {source for figure, source, px in figures if (figure, px) == (name, side)} == larger
+    assert all(figures["psnr", "vae", side] > 0 for side in (64, 128, 256))
     labels, rows = evaluation.sheet_rows(5)
     assert len(rows) == 2 and all(len(pictures) == len(labels) == 7 for _, pictures in rows)
     assert all(picture.size == (64, 64) for _, pictures in rows for picture in pictures)
@@ -151,6 +154,21 @@ def test_the_whole_measurement_fills_every_figure_and_every_picture(model, class
 def test_a_target_that_the_model_does_not_reach_is_refused(model, classifier, tmp_path):
     with pytest.raises(BadSetting, match="got 100; name one"):
         Evaluation(model, classifier, tmp_path, MeasureConfig(mixers=MIXERS, target=100), silent)
+
+
+@pytest.mark.parametrize(
+    ("counts", "sentence"),
+    [
+        ({"cascades": (3, 2, 2)}, "cascades must be one number or 2, one per size, got 3"),
+        ({"cascades": (2, 3)}, "a larger size must not have more cascades, got 2, 3"),
+        ({"cascades": (5,)}, "cascades must lie between 2 and the 4 pictures, got 5"),
+        ({"cascades": (2,), "crops": (2, 0)}, "crops must be at least 1, got 2, 0"),
+    ],
+)
+def test_counts_that_no_size_can_have_are_refused(model, classifier, tmp_path, counts, sentence):
+    config = MeasureConfig(mixers=MIXERS, pictures=4, target=256, **counts)
+    with pytest.raises(BadSetting, match=sentence):
+        Evaluation(model, classifier, tmp_path, config, silent)
 
 
 def test_mixers_that_the_model_does_not_have_are_refused(model, classifier, tmp_path):
@@ -197,7 +215,7 @@ def test_the_command_without_a_classifier_says_what_to_do(trained, tmp_path, cap
 def test_settings_are_tried_one_at_a_time_from_the_same_bases(model, classifier, tmp_path):
     asked = {"num_inference_steps": 4}
     config = MeasureConfig(
-        mixers=("attention",), cascades=2, target=128, crops=2, references=4, asked=asked, processes=1
+        mixers=("attention",), cascades=(2,), target=128, crops=(2,), references=4, asked=asked, processes=1
     )
     evaluation = Evaluation(model, classifier, tmp_path, config, silent)
     tried = ["upscale_strength=0.25", "upscale_strength=1", "cosine_scale_1=0.1", "scheduler=ddim"]
