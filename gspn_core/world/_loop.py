@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -16,6 +17,14 @@ from gspn_core.world._log import Log
 from gspn_core.world._muon import Muon, splits
 
 Step = Callable[[int], tuple[torch.Tensor, Mapping[str, float]]]
+
+
+class Keeps(Protocol):
+    """What has a state that a checkpoint keeps."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any], /) -> Any: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,10 +57,18 @@ class Loop:
     """Trains modules by name and keeps their moving average; resumes from its checkpoint if there is one.
 
     `averages` holds the same names as `modules`; these are the weights to publish.
+    `beside`: what trains itself beside them; only its state is kept with theirs.
     """
 
-    def __init__(self, modules: Mapping[str, nn.Module], config: LoopConfig, path: Path) -> None:
+    def __init__(
+        self,
+        modules: Mapping[str, nn.Module],
+        config: LoopConfig,
+        path: Path,
+        beside: Mapping[str, Keeps] | None = None,
+    ) -> None:
         self.modules, self.config, self.path = dict(modules), config, path
+        self.beside = dict(beside or {})
         self.averages = {name: deepcopy(module).requires_grad_(False) for name, module in modules.items()}
         hidden, other = splits(modules.values())
         self.weights = [*hidden, *other]
@@ -119,6 +136,7 @@ class Loop:
             "modules": {name: module.state_dict() for name, module in self.modules.items()},
             "averages": {name: module.state_dict() for name, module in self.averages.items()},
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "beside": {name: kept.state_dict() for name, kept in self.beside.items()},
             "step": self.step,
             "seconds": self.seconds,
             "random": torch.get_rng_state(),
@@ -132,6 +150,8 @@ class Loop:
             self.averages[name].load_state_dict(state["averages"][name])
         for optimizer, kept in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(kept)
+        for name, kept in state.get("beside", {}).items():
+            self.beside[name].load_state_dict(kept)
         self.step, self.seconds = state["step"], state["seconds"]
         torch.set_rng_state(state["random"])
 

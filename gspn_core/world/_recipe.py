@@ -21,7 +21,9 @@ class Recipe:
     pictures: int = 10000
     processes: int = 2
     vae_loop: LoopConfig = LoopConfig(minutes=25, average_decay=0.998)
-    decoder_loop: LoopConfig = LoopConfig(minutes=10, average_decay=0.998)
+    decoder_loop: LoopConfig = LoopConfig(
+        minutes=45, learning_rate=5e-4, decay_share=0.4, average_decay=0.998
+    )
     vae_batch: int = 4
     vae_crop_px: int = 128
     model_loop: LoopConfig = LoopConfig(minutes=50)

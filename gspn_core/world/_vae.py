@@ -11,6 +11,7 @@ from diffusers import AutoencoderKL
 from torch import nn
 
 from gspn_core.world import _nets
+from gspn_core.world._critic import Critic, balance
 from gspn_core.world._data import RenderCache, crops
 from gspn_core.world._log import Log, save_sheet
 from gspn_core.world._loop import Loop
@@ -20,7 +21,7 @@ from gspn_core.world._start import start_vae
 
 PRIOR_WEIGHT = 3e-4
 TEXTURE_WEIGHT = 0.5
-DECODER_TEXTURE_WEIGHT = 2.0
+CRITIC_WEIGHT = 0.3
 HALVED_SHARE = 0.2
 PYRAMID_LEVELS = 3
 
@@ -51,15 +52,16 @@ def train_vae(recipe: Recipe) -> AutoencoderKL:
 def train_decoder(recipe: Recipe) -> AutoencoderKL:
     """Train the decoder of work/vae further and save it there; the latents, and so the UNet, are kept.
 
-    Texture energy weighs more here: what the latents do not say is drawn as grain, not as blur.
+    A critic joins the loss: what the latents do not say is drawn as grain, not as blur.
     """
     torch.manual_seed(recipe.seed)
     cache, log = RenderCache(recipe.data), Log(recipe.work / "decoder.jsonl")
     vae = AutoencoderKL.from_pretrained(recipe.work / "vae").to(memory_format=torch.channels_last)
     vae.encoder.requires_grad_(False)
     vae.quant_conv.requires_grad_(False)
-    loop = Loop({"vae": vae}, recipe.decoder_loop, recipe.work / "decoder.pt")
-    steps = _Steps(recipe, cache, vae, DECODER_TEXTURE_WEIGHT)
+    critic = Critic()
+    loop = Loop({"vae": vae}, recipe.decoder_loop, recipe.work / "decoder.pt", {"critic": critic})
+    steps = _Steps(recipe, cache, vae, TEXTURE_WEIGHT, critic)
     loop.run(steps, log, lambda: _report(recipe, cache, loop, log))
     vae = loop.averages["vae"]
     vae.to(memory_format=torch.contiguous_format).save_pretrained(recipe.work / "vae")
@@ -67,10 +69,18 @@ def train_decoder(recipe: Recipe) -> AutoencoderKL:
 
 
 class _Steps:
-    """Called with a step's number: one batch of crops through the autoencoder."""
+    """Called with a step's number: one batch of crops through the autoencoder, then before a critic."""
 
-    def __init__(self, recipe: Recipe, cache: RenderCache, vae: AutoencoderKL, texture_weight: float) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        cache: RenderCache,
+        vae: AutoencoderKL,
+        texture_weight: float,
+        critic: Critic | None = None,
+    ) -> None:
         self.recipe, self.cache, self.vae, self.texture_weight = recipe, cache, vae, texture_weight
+        self.critic = critic
 
     def __call__(self, step: int) -> tuple[torch.Tensor, dict[str, float]]:
         recipe, cache = self.recipe, self.cache
@@ -87,16 +97,28 @@ class _Steps:
             decoded = self.vae.decode(latents).sample
         mean, variance = posterior.mean.float(), posterior.var.float()
         prior = 0.5 * (mean.square() + variance - 1 - posterior.logvar.float()).mean()
-        pixels, texture = picture_loss(decoded.float(), sample)
+        decoded = decoded.float()
+        pixels, texture = picture_loss(decoded, sample)
         told = {"pixels": float(pixels.detach()), "texture": float(texture.detach())}
-        return pixels + self.texture_weight * texture + PRIOR_WEIGHT * prior, told
+        loss = pixels + self.texture_weight * texture + PRIOR_WEIGHT * prior
+        if self.critic is not None:
+            told["apart"] = self.critic.judge(sample, decoded)
+            complaint = self.critic.complaint(sample, decoded)
+            weight = balance(loss, complaint, self.vae.decoder.conv_out.weight)
+            told["complaint"] = float(complaint.detach())
+            loss = loss + CRITIC_WEIGHT * weight * complaint
+        return loss, told
 
 
 def _report(recipe: Recipe, cache: RenderCache, loop: Loop, log: Log) -> None:
-    """Log the averaged weights' PSNR on held-out pictures and write a sheet of eight, drawn over decoded."""
+    """Log the averaged weights' figures on held-out pictures and write a sheet, drawn over decoded."""
     held = to_sample(cache.images[cache.held_out_numbers()[:16]])
     decoded = reconstruct(loop.averages["vae"], torch.from_numpy(held))
-    log(step=loop.step, held_out_psnr_db=psnr(decoded, held))
+    log(
+        step=loop.step,
+        held_out_psnr_db=psnr(decoded, held),
+        held_out_grain=grain(decoded, torch.from_numpy(held)),
+    )
     pictures = [to_pictures(torch.from_numpy(held[:8])), to_pictures(decoded[:8])]
     save_sheet(recipe.work / "sheets" / f"{loop.path.stem}-{loop.step:06d}.png", pictures)
 
@@ -131,6 +153,15 @@ def psnr(decoded: torch.Tensor, sample: np.ndarray) -> float:
     """Return the mean PSNR in dB over pictures (N, 3, H, W) in [-1, 1]."""
     error = (decoded - torch.from_numpy(sample)).square().mean(dim=(1, 2, 3)) / 4
     return float((-10 * error.log10()).mean())
+
+
+def grain(decoded: torch.Tensor, sample: torch.Tensor) -> float:
+    """Return the share of the finest octave's energy that pictures (N, 3, H, W) keep of what was drawn."""
+    decoded, sample = (
+        picture - nn.functional.interpolate(nn.functional.avg_pool2d(picture, 2), scale_factor=2.0)
+        for picture in (decoded, sample)
+    )
+    return float(decoded.square().sum() / sample.square().sum())
 
 
 def to_pictures(sample: torch.Tensor) -> np.ndarray:
