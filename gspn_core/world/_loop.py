@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
+from gspn_core.errors import GspnError
 from gspn_core.world._log import Log
 from gspn_core.world._muon import Muon, splits
 
@@ -145,13 +146,15 @@ class Loop:
 
     def _resume(self) -> None:
         state = torch.load(self.path, weights_only=True)
+        if state.get("beside", {}).keys() != self.beside.keys():
+            raise GspnError(f"{self.path} is the checkpoint of another training; move it away to begin anew.")
         for name, module in self.modules.items():
             module.load_state_dict(state["modules"][name])
             self.averages[name].load_state_dict(state["averages"][name])
         for optimizer, kept in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(kept)
-        for name, kept in state.get("beside", {}).items():
-            self.beside[name].load_state_dict(kept)
+        for name, kept in self.beside.items():
+            kept.load_state_dict(state["beside"][name])
         self.step, self.seconds = state["step"], state["seconds"]
         torch.set_rng_state(state["random"])
 

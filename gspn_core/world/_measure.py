@@ -169,9 +169,11 @@ class Evaluation:
     def _per_size(self, name: str, *, most: int | None = None, least: int = 1) -> dict[int, int]:
         """Return a setting's numbers by the larger sizes that they are for."""
         given, sizes = getattr(self.config, name), len(self.larger)
+        if not sizes:
+            return {}
         if len(given) not in (1, sizes):
             raise BadSetting(name, f"{name} must be one number or {sizes}, one per size, got {len(given)}.")
-        if sizes and not all(least <= count and (most is None or count <= most) for count in given):
+        if not all(least <= count and (most is None or count <= most) for count in given):
             bound = f"be at least {least}" if most is None else f"lie between {least} and the {most} pictures"
             raise BadSetting(name, f"{name} must {bound}, got {', '.join(map(str, given))}.")
         return dict(zip(self.larger, given * (sizes if len(given) == 1 else 1), strict=True))

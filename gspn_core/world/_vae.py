@@ -39,7 +39,7 @@ def train_vae(recipe: Recipe) -> AutoencoderKL:
     if recipe.start:
         start_vae(vae, recipe.start)
     loop = Loop({"vae": vae}, recipe.vae_loop, recipe.work / "vae.pt")
-    loop.run(_Steps(recipe, cache, vae, TEXTURE_WEIGHT), log, lambda: _report(recipe, cache, loop, log))
+    loop.run(_Steps(recipe, cache, vae), log, lambda: _report(recipe, cache, loop, log))
     vae = loop.averages["vae"]
     latents = torch.cat([*latents_of(vae, cache, cache.ready()[:512])])
     mean, std = latents.mean(dim=(0, 2, 3)), latents.std(dim=(0, 2, 3))
@@ -61,7 +61,7 @@ def train_decoder(recipe: Recipe) -> AutoencoderKL:
     vae.quant_conv.requires_grad_(False)
     critic = Critic()
     loop = Loop({"vae": vae}, recipe.decoder_loop, recipe.work / "decoder.pt", {"critic": critic})
-    steps = _Steps(recipe, cache, vae, TEXTURE_WEIGHT, critic)
+    steps = _Steps(recipe, cache, vae, critic)
     loop.run(steps, log, lambda: _report(recipe, cache, loop, log))
     vae = loop.averages["vae"]
     vae.to(memory_format=torch.contiguous_format).save_pretrained(recipe.work / "vae")
@@ -69,18 +69,12 @@ def train_decoder(recipe: Recipe) -> AutoencoderKL:
 
 
 class _Steps:
-    """Called with a step's number: one batch of crops through the autoencoder, then before a critic."""
+    """Called with a step's number: one batch of crops through the autoencoder, and before a critic if any."""
 
     def __init__(
-        self,
-        recipe: Recipe,
-        cache: RenderCache,
-        vae: AutoencoderKL,
-        texture_weight: float,
-        critic: Critic | None = None,
+        self, recipe: Recipe, cache: RenderCache, vae: AutoencoderKL, critic: Critic | None = None
     ) -> None:
-        self.recipe, self.cache, self.vae, self.texture_weight = recipe, cache, vae, texture_weight
-        self.critic = critic
+        self.recipe, self.cache, self.vae, self.critic = recipe, cache, vae, critic
 
     def __call__(self, step: int) -> tuple[torch.Tensor, dict[str, float]]:
         recipe, cache = self.recipe, self.cache
@@ -100,7 +94,7 @@ class _Steps:
         decoded = decoded.float()
         pixels, texture = picture_loss(decoded, sample)
         told = {"pixels": float(pixels.detach()), "texture": float(texture.detach())}
-        loss = pixels + self.texture_weight * texture + PRIOR_WEIGHT * prior
+        loss = pixels + TEXTURE_WEIGHT * texture + PRIOR_WEIGHT * prior
         if self.critic is not None:
             told["apart"] = self.critic.judge(sample, decoded)
             complaint = self.critic.complaint(sample, decoded)
@@ -156,7 +150,7 @@ def psnr(decoded: torch.Tensor, sample: np.ndarray) -> float:
 
 
 def grain(decoded: torch.Tensor, sample: torch.Tensor) -> float:
-    """Return the share of the finest octave's energy that pictures (N, 3, H, W) keep of what was drawn."""
+    """Return the energy of the finest octave of pictures (N, 3, H, W) over that of what was drawn."""
     decoded, sample = (
         picture - nn.functional.interpolate(nn.functional.avg_pool2d(picture, 2), scale_factor=2.0)
         for picture in (decoded, sample)

@@ -64,7 +64,7 @@ def measure_variations(evaluation: Evaluation, varied: Sequence[Variation]) -> I
     (mixer,) = evaluation.mixers
     changed = [_changed(evaluation, variation) for variation in varied]
     pairs = [each.last_pairs(mixer) for each in changed]
-    evaluation.gallery.draw_bases(evaluation.few(evaluation.larger[0]), mixer)
+    evaluation.gallery.draw_bases(evaluation.few(evaluation.larger[-1]), mixer)
     for variation, each, count in zip(varied, changed, pairs, strict=True):
         yield Row(title=variation.title, pairs=count, figures=each.measure_last(mixer))
     for source in REFERENCES:

@@ -155,7 +155,7 @@ def _notes(config: MeasureConfig, card_steps: int) -> tuple[str, ...]:
 
 def _variation_notes(given: argparse.Namespace, config: MeasureConfig, card_steps: int) -> tuple[str, ...]:
     return (
-        f"{_each(config.cascades)} held-out captions, {given.mixer}, to {config.target} px; one setting of "
+        f"{config.cascades[-1]} held-out captions, {given.mixer}, to {config.target} px; one setting of "
         f"the later stages is changed at a time. {_asked(config, card_steps)}",
         "A guidance pair is one call of the UNet on both halves of the guidance; those of the dilated branch "
         "count too.",

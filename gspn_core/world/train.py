@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from diffusers import AutoencoderKL
 
+from gspn_core.errors import GspnError
 from gspn_core.world import _nets
 from gspn_core.world._data import RenderCache
 from gspn_core.world._denoiser import build_model, pipeline_of, train_model
@@ -82,8 +83,11 @@ def main(arguments: list[str] | None = None) -> None:
         "decoder": lambda: train_decoder(recipe),
         "export": lambda: export(recipe, given.out),
     }
-    for name in parts if given.part == "all" else (given.part,):
-        parts[name]()
+    try:
+        for name in parts if given.part == "all" else (given.part,):
+            parts[name]()
+    except GspnError as error:
+        parser.exit(1, f"{error}\n")
 
 
 if __name__ == "__main__":

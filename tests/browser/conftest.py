@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -114,7 +114,15 @@ class Visits:
         self.elsewhere: list[str] = []
         self.errors: list[str] = []
 
-    def __call__(self, width: int = 1440, height: int = 900, path: str = "", **options: Any) -> Any:
+    def __call__(
+        self,
+        width: int = 1440,
+        height: int = 900,
+        path: str = "",
+        before: Callable[[Any], None] | None = None,
+        **options: Any,
+    ) -> Any:
+        """Return a page once it is there; `before` is called with it before it asks for anything."""
         context = self._chromium.new_context(viewport={"width": width, "height": height}, **options)
         self._contexts.append(context)
         page = context.new_page()
@@ -122,6 +130,8 @@ class Visits:
         page.on("request", lambda request: self._note_request(request.url))
         page.on("console", lambda message: self._note_error(message.text, message.type))
         page.on("pageerror", lambda error: self._note_error(str(error), "error"))
+        if before is not None:
+            before(page)
         page.goto(self._address + path)
         page.wait_for_selector("#run", state="attached")
         return page

@@ -145,30 +145,32 @@
       const { now, stage } = this;
       const url = tile.getUrl();
       if (!now?.items.has(item) || this.failed.has(url)) return;
+      const later = () => setTimeout(() => this.retry(now, item, tile), RETRY_MS);
       if (url === stage.proxy) {
         this.reveal(now);
+        later();
         return;
       }
       const answer = await fetch(url, { method: "HEAD" }).catch(() => null);
       if (this.now !== now || !now.items.has(item)) return;
-      if (!answer || answer.ok) {
-        setTimeout(() => this.retry(now, item, tile), RETRY_MS);
+      if (!answer || answer.ok || answer.status === 429 || answer.status >= 500) {
+        later();
         return;
       }
       // Of the files that are gone, none is asked for that still waits its turn.
+      if (now.sharp) this.remove(now, now.sharp);
       this.viewer.imageLoader.clear();
       this.failed.add(url === stage.png ? url : stage.tiles.url);
       this.change(false);
       this.sharpen();
     }
 
-    /* The connection was at fault: a tile is asked for once more; after that, what there is has to do. */
+    /* The connection or a busy server was at fault: asked for once more; after that, what there is has to do. */
     retry(now, item, tile) {
       if (this.now !== now || !now.items.has(item)) return;
       this.reveal(now);
-      const url = tile.getUrl();
-      if (now.again.has(url)) return;
-      now.again.add(url);
+      if (now.again.has(tile)) return;
+      now.again.add(tile);
       tile.exists = true;
       item.update(true);
     }

@@ -1,5 +1,6 @@
 """Training at toy size: two steps of each part on toy pictures, resumed, exported and run."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -8,12 +9,14 @@ import torch
 from diffusers import AutoencoderKL, StableDiffusionXLPipeline
 from safetensors.torch import load_file
 
+from gspn_core.errors import GspnError
 from gspn_core.world import _nets
+from gspn_core.world._critic import Critic
 from gspn_core.world._denoiser import train_model
 from gspn_core.world._log import Log
 from gspn_core.world._loop import Loop, LoopConfig
 from gspn_core.world._muon import orthogonalize, splits
-from gspn_core.world._vae import picture_loss, train_decoder
+from gspn_core.world._vae import grain, picture_loss, train_decoder
 from gspn_core.world.captions import vocabulary
 
 
@@ -142,6 +145,25 @@ def test_decoder_alone_learns_and_leaves_the_latents_as_they_were(trained):
         latents = before.encode(sample).latent_dist.mode()
         torch.testing.assert_close(after.encode(sample).latent_dist.mode(), latents, atol=1e-5, rtol=1e-4)
         assert not torch.equal(after.decode(latents).sample, before.decode(latents).sample)
+    told = [json.loads(line) for line in (recipe.work / "decoder.jsonl").read_text().splitlines()]
+    assert any("complaint" in line for line in told)
+    assert {"net", "optimizer"} == torch.load(recipe.work / "decoder.pt")["beside"]["critic"].keys()
+
+
+def test_grain_is_one_for_a_picture_itself_and_less_for_a_blurred_one():
+    sample = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    assert grain(sample, sample) == pytest.approx(1)
+    assert 0 < grain(torch.nn.functional.avg_pool2d(sample, 3, 1, 1), sample) < 0.3
+
+
+def test_a_checkpoint_of_another_training_is_not_resumed(tmp_path):
+    model, config = torch.nn.Linear(1, 1), LoopConfig(minutes=10, max_steps=1)
+    path = tmp_path / "decoder.pt"
+    Loop({"vae": model}, config, path).run(
+        lambda _: (model(torch.ones(1, 1)).sum(), {}), Log(tmp_path / "log")
+    )
+    with pytest.raises(GspnError, match=r"decoder\.pt is the checkpoint of another training; move it away"):
+        Loop({"vae": model}, config, path, {"critic": Critic(channels=(8,))})
 
 
 def test_orthogonalize_keeps_directions_and_evens_out_their_strengths():
