@@ -33,7 +33,7 @@ class Recipe:
     align_share: float = 0.5
     large_views: int = 48
     sheet_steps: int = 20
-    sheet_guidance: float = 3.5
+    sheet_guidance: float = 3.0
 
     @property
     def data(self) -> Path:
