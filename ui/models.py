@@ -76,6 +76,7 @@ def chosen(shelf: Shelf | None, asked: Any, shown: dict[str, Any]) -> dict[str, 
     try:
         shelf.choose(name)
     except GspnError as error:
-        return {**shown, "trouble": str(error)}
+        # What is told of the model itself may come at any time and must not take this from the page.
+        return {**shown, "refused": str(error)}
     title = next((choice.title for choice in shelf.choices() if choice.name == name), name)
-    return {**shown, "status": words.changing_to(title), "trouble": "", "changing": True}
+    return {**shown, "status": words.changing_to(title), "trouble": "", "refused": "", "changing": True}

@@ -18,6 +18,7 @@ from torch import nn
 
 from gspn_core.attention.gspn import GSPNConfig
 from gspn_core.attention.gspn_adapter import GSPNAdapter
+from gspn_core.errors import GspnError
 from gspn_core.world import _nets
 from gspn_core.world._data import RenderCache, caption_of, held_out
 from gspn_core.world._denoiser import (
@@ -137,6 +138,11 @@ class Distillation:
         names: Collection[str] | None = None,
         folder: Path | None = None,
     ) -> None:
+        cache = RenderCache(recipe.data)
+        if cache.seed != recipe.seed:
+            # The words and the scenes behind the numbers hang on it.
+            told = f"was trained with seed {cache.seed}, got {recipe.seed}; give --seed {cache.seed}."
+            raise GspnError(f"{recipe.work} {told}")
         torch.manual_seed(recipe.seed)
         self.folder = folder or recipe.work
         self.recipe, self.rng = recipe, np.random.default_rng((recipe.seed, 1))
@@ -147,7 +153,6 @@ class Distillation:
             module.requires_grad_(False)
         self.modules, self.unet = modules, modules["unet"]
         self.vae = AutoencoderKL.from_pretrained(recipe.work / "vae")
-        cache = RenderCache(recipe.data)
         data = encode_cache(recipe, self.vae, cache)
         self.batches, self.measures = self._split(cache, data)
         self.large = LargeViews(recipe, self.vae.to(memory_format=torch.contiguous_format), self.rng)
@@ -300,7 +305,7 @@ def main(arguments: list[str] | None = None) -> None:
         help="share of the minutes in which each mixer learns alone; 0 for mixers that did before",
     )
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="the one that --work was trained with")
     given = parser.parse_args(arguments)
     if not 0 <= given.align_share <= 1:
         parser.error(f"--align-share must lie between 0 and 1, got {given.align_share:g}; try 0.5.")
@@ -313,7 +318,10 @@ def main(arguments: list[str] | None = None) -> None:
         distill_batch=given.batch,
         align_share=given.align_share,
     )
-    distill(recipe).to(torch.float16).save(given.out)
+    try:
+        distill(recipe).to(torch.float16).save(given.out)
+    except GspnError as error:
+        parser.exit(1, f"{error}\n")
 
 
 if __name__ == "__main__":

@@ -13,18 +13,22 @@ function showStatus() {
   status.textContent = value.status || "";
   machine.textContent = value.machine ? ` · ${value.machine}` : "";
   status.classList.toggle("busy", Boolean(status.textContent));
-  showTrouble(value.trouble || "");
+  if ("refused" in value) refused = value.refused;
+  showTrouble(refused || value.trouble || "");
   if (value.changing) awaitChange();
 }
 
 /* What is wrong with the model stays until it is read; the same sentence does not come back. */
 let dismissed = "";
+/* Why another model was not taken: it stays as well, until one is asked for again. */
+let refused = "";
 function showTrouble(text) {
   trouble.hidden = !text || text === dismissed;
   trouble.querySelector("p").textContent = text;
 }
 trouble.querySelector("button").addEventListener("click", () => {
   dismissed = trouble.querySelector("p").textContent;
+  refused = "";
   trouble.hidden = true;
 });
 
@@ -51,7 +55,11 @@ if (models.length > 1) {
   choose.addEventListener("click", () => {
     const items = models.map(({ name, label, current }) => ({
       label,
-      act: () => current || trigger("choose", { name }),
+      act: () => {
+        if (current) return;
+        dismissed = "";
+        trigger("choose", { name });
+      },
     }));
     window.studio.menu(choose, items);
   });

@@ -57,6 +57,15 @@ def test_a_share_that_is_none_is_refused(tmp_path, capsys):
     assert "got 1.5" in capsys.readouterr().err
 
 
+def test_another_seed_than_that_of_the_training_is_refused(trained, tmp_path, capsys):
+    recipe, _ = trained
+    with pytest.raises(SystemExit) as stopped:
+        main(["--work", str(recipe.work), "--out", str(tmp_path / "out"), "--minutes", "1", "--seed", "8"])
+    assert stopped.value.code == 1
+    assert "was trained with seed 0, got 8; give --seed 0." in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_alignment_moves_the_mixers_and_not_the_teacher(trained):
     recipe, _ = trained
     work = Distillation(recipe)
