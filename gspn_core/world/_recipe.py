@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from gspn_core.settings import SchedulerName
 from gspn_core.world._loop import LoopConfig
 from gspn_core.world._nets import NetConfig
 
@@ -30,7 +31,10 @@ class Recipe:
     model_batch: int = 24
     distill_loop: LoopConfig = LoopConfig(minutes=18, average_decay=0.995)
     distill_batch: int = 16
-    align_share: float = 0.5
+    align_share: float = 0.4
+    drawn_share: float = 0.3
+    drawn_steps: int = 24
+    scheduler: SchedulerName = "dpm++2m-karras"
     large_views: int = 48
     sheet_steps: int = 20
     sheet_guidance: float = 3.0

@@ -50,8 +50,10 @@ def start_model(modules: Mapping[str, nn.Module], tokenizer: CLIPTokenizer, fold
 def start_mixers(adapter: GSPNAdapter, folder: Path) -> bool:
     """Take over the mixers of an earlier model's adapter, which its attentions have left behind since.
 
-    Returns whether they were; mixers of another form begin as they were made.
+    Returns whether they were; mixers of another form, or of a folder without any, begin as they were made.
     """
+    if not (folder / CONFIG_FILE).is_file():
+        return False
     text = json.loads((folder / CONFIG_FILE).read_text())
     state = load_file(folder / WEIGHTS_FILE)
     mine = {name: tuple(tensor.shape) for name, tensor in adapter.state_dict().items()}

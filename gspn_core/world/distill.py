@@ -1,14 +1,16 @@
 """Distil the embedded model's self-attention into GSPN mixers: `python -m gspn_core.world.distill`.
 
-Two passes: each mixer alone learns from its own attention's inputs and outputs, then all of them together
-learn inside the UNet. Besides square latents of the training size both passes see long and larger ones, so
-that the mixers hold where a cascade takes them.
+Three passes: each mixer alone learns from its own attention's inputs and outputs; then all of them together
+learn inside the UNet; then they learn where the sampler takes them, on pictures that they draw themselves and
+on what guidance makes of a prediction. Besides square latents of the training size every pass sees long and
+larger ones, so that the mixers hold where a cascade takes them.
 """
 
 import argparse
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +39,8 @@ from gspn_core.world._log import Log, save_sheet
 from gspn_core.world._loop import Loop, save_atomically
 from gspn_core.world._recipe import Recipe
 from gspn_core.world._samples import to_sample
-from gspn_core.world._start import start_mixers
+from gspn_core.world._start import start_mixers, start_model
+from gspn_core.world._trajectories import Moment, Trajectories
 from gspn_core.world.render import render
 from gspn_core.world.scene import sample_scene
 
@@ -51,6 +54,8 @@ LARGE_SHARE = 0.25
 LARGE_BATCH_DIVISOR = 4
 # Batches that a held-out loss is the mean of.
 MEASURES = 4
+# Guidance that pictures are drawn with while mixers learn from them: what a user may well ask for.
+GUIDANCE = (2.0, 4.0)
 
 
 class LargeViews:
@@ -138,6 +143,9 @@ class Distillation:
         names: Collection[str] | None = None,
         folder: Path | None = None,
     ) -> None:
+        if not (recipe.data / "cache.json").is_file():
+            command = f"python -m gspn_core.world.train data --work {recipe.work}"
+            raise GspnError(f"{recipe.data} holds no renders; draw some with `{command}`.")
         cache = RenderCache(recipe.data)
         if cache.seed != recipe.seed:
             # The words and the scenes behind the numbers hang on it.
@@ -147,12 +155,11 @@ class Distillation:
         self.folder = folder or recipe.work
         self.recipe, self.rng = recipe, np.random.default_rng((recipe.seed, 1))
         self.tokenizer, modules = build_model(recipe)
-        state = torch.load(recipe.work / "model.pt", weights_only=True)["averages"]
-        for name, module in modules.items():
-            module.load_state_dict(state[name])
+        folder = self._read_teacher(modules)
+        for module in modules.values():
             module.requires_grad_(False)
         self.modules, self.unet = modules, modules["unet"]
-        self.vae = AutoencoderKL.from_pretrained(recipe.work / "vae")
+        self.vae = AutoencoderKL.from_pretrained(folder / "vae").float()
         data = encode_cache(recipe, self.vae, cache)
         self.batches, self.measures = self._split(cache, data)
         self.large = LargeViews(recipe, self.vae.to(memory_format=torch.contiguous_format), self.rng)
@@ -162,6 +169,22 @@ class Distillation:
         if recipe.start:
             start_mixers(self.adapter, recipe.start / "gspn_adapter")
         self.log = Log(self.folder / "distill.jsonl")
+
+    def _read_teacher(self, modules: Mapping[str, nn.Module]) -> Path:
+        """Read the trained model of the work folder, or else that of recipe.start; returns which it was."""
+        work, start = self.recipe.work, self.recipe.start
+        if (work / "model.pt").is_file():
+            state = torch.load(work / "model.pt", weights_only=True)["averages"]
+            for name, module in modules.items():
+                module.load_state_dict(state[name])
+            return work
+        if start is None:
+            raise GspnError(f"{work} holds no trained model (model.pt); train one or name one with --start.")
+        taken = start_model(modules, self.tokenizer, start)
+        if taken < len(self.tokenizer):
+            told = f"knows {taken} of this world's {len(self.tokenizer)} tokens"
+            raise GspnError(f"The model in {start} {told}; train one with `python -m gspn_core.world.train`.")
+        return start
 
     def _split(self, cache: RenderCache, data: LatentSet) -> tuple[Batches, Batches]:
         first = held_out(cache.count)
@@ -216,6 +239,59 @@ class Distillation:
         told_losses = {"noise": noise_error, "teacher": teacher_error, "layers": layer_error}
         return loss, {name: float(value.detach()) for name, value in told_losses.items()}
 
+    def drawn_step(self, _: int) -> tuple[torch.Tensor, dict[str, float]]:
+        """Compare the UNet under mixers with the teacher at every step of pictures that the mixers draw.
+
+        An error that leads astray is met with what the teacher would do there (Ross et al., 1011.0686). Both
+        halves of a guidance pair count, and what guidance makes of their errors.
+        """
+        if self.rng.random() < LARGE_SHARE:
+            moment = self._large_moment()
+            apart, _student = self._pairs_apart(moment)
+        else:
+            moment = self.trajectories.now()
+            apart, student = self._pairs_apart(moment)
+            self.trajectories.advance(moment.guided(student.detach()))
+        guided_error = (moment.guided(apart).square() * moment.weights).mean()
+        plain_error = (apart.square() * moment.weights.repeat(2, 1, 1, 1)).mean()
+        told_losses = {"guided": float(guided_error.detach()), "plain": float(plain_error.detach())}
+        return guided_error + plain_error, told_losses
+
+    def _pairs_apart(self, moment: Moment) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return how far the mixers' prediction is from the teacher's, and theirs: both (2·B, 4, h, w)."""
+        noisy, timesteps, told, time_ids = moment.pairs()
+        batch = Batch(noisy, told, time_ids)
+        with torch.no_grad():
+            teacher = self._predict(noisy, timesteps, batch)
+        with self.adapter.injected():
+            student = self._predict(noisy, timesteps, batch)
+        return student - teacher, student
+
+    def _large_moment(self) -> Moment:
+        batch = self.large.draw(max(1, self.recipe.distill_batch // 2 // LARGE_BATCH_DIVISOR))
+        noisy, _noise, timesteps = add_noise(batch.latents, self.alphas)
+        guidance = torch.empty(len(noisy), 1, 1, 1).uniform_(*GUIDANCE)
+        weights = self.weights[timesteps][:, None, None, None]
+        return Moment(noisy, timesteps, batch.told, batch.time_ids, guidance, weights)
+
+    @cached_property
+    def trajectories(self) -> Trajectories:
+        """The pictures that the mixers draw and learn from."""
+        count = self.batches.cache.count
+        return self._trajectories(range(held_out(count), count), self.rng)
+
+    def _trajectories(self, numbers: range, rng: np.random.Generator) -> Trajectories:
+        recipe = self.recipe
+
+        def tell() -> str:
+            number = int(rng.integers(numbers.start, numbers.stop))
+            return caption_of(number, seed=recipe.seed, rng=rng)
+
+        return Trajectories(
+            max(1, recipe.distill_batch // 2), tell, rng, base_px=recipe.nets.base_px,
+            scheduler=recipe.scheduler, steps=recipe.drawn_steps, guidance=GUIDANCE,
+        )  # fmt: skip
+
     def load_averages(self, loop: Loop) -> None:
         """Put a loop's averaged mixers into the adapter."""
         averaged = loop.averages["mixers"]
@@ -252,9 +328,22 @@ class Distillation:
         return np.array([float((weights * (a - b).square()).mean()) for a, b in pairs])
 
     @torch.no_grad()
+    def apart_while_drawing(self) -> float:
+        """Return how far guided predictions are apart while mixers draw held-out captions."""
+        kept = range(held_out(self.batches.cache.count))
+        trajectories = self._trajectories(kept, np.random.default_rng((self.recipe.seed, 4)))
+        found = []
+        for _ in range(self.recipe.drawn_steps):
+            moment = trajectories.now()
+            apart, student = self._pairs_apart(moment)
+            trajectories.advance(moment.guided(student))
+            found.append(float((moment.guided(apart).square() * moment.weights).mean()))
+        return float(np.mean(found))
+
+    @torch.no_grad()
     def measure(self, step: int) -> None:
         """Log the held-out losses and write a sheet of what attention and mixers draw."""
-        self.log(step=step, **self.losses())
+        self.log(step=step, **self.losses(), apart_while_drawing=self.apart_while_drawing())
         with torch.random.fork_rng():
             pipeline = pipeline_of(self.modules, self.vae, self.tokenizer)
             rows = sample_rows(pipeline, self.recipe)[:1]
@@ -264,7 +353,7 @@ class Distillation:
 
 
 def distill(recipe: Recipe, config: GSPNConfig | None = None) -> GSPNAdapter:
-    """Train an adapter for the model in work/model.pt; returns it, averaged, in float32."""
+    """Train an adapter for the model in work/model.pt, or in start; returns it, averaged, in float32."""
     work = Distillation(recipe, config)
     train(work)
     return work.adapter
@@ -273,15 +362,18 @@ def distill(recipe: Recipe, config: GSPNConfig | None = None) -> GSPNAdapter:
 def train(work: Distillation) -> None:
     """Train a distillation's mixers, each alone and then all together, and keep their averages."""
     recipe = work.recipe
-    share = recipe.align_share
+    rate = recipe.distill_loop.learning_rate
     passes = (
-        ("align", work.align_step, share, recipe.distill_loop.learning_rate),
-        ("whole", work.whole_step, 1 - share, recipe.distill_loop.learning_rate / 3),
+        ("align", work.align_step, recipe.align_share, rate),
+        ("whole", work.whole_step, 1 - recipe.align_share - recipe.drawn_share, rate / 3),
+        ("drawn", work.drawn_step, recipe.drawn_share, rate / 3),
     )
-    for name, step, minutes, rate in passes:
+    for name, step, share, rate in passes:
+        if share < 1e-6:
+            continue
         mixers = nn.ModuleList(work.adapter.mixers.values())
         settings = replace(
-            recipe.distill_loop, minutes=recipe.distill_loop.minutes * minutes, learning_rate=rate
+            recipe.distill_loop, minutes=recipe.distill_loop.minutes * share, learning_rate=rate
         )
         loop = Loop({"mixers": mixers}, settings, work.folder / f"{name}.pt")
         loop.run(step, work.log)
@@ -296,7 +388,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder in which the model was trained")
     parser.add_argument("--out", type=Path, default=Path("assets/world/gspn_adapter"))
     parser.add_argument("--minutes", type=float, default=Recipe.distill_loop.minutes)
-    parser.add_argument("--start", type=Path, help="folder of an earlier model whose mixers to start from")
+    parser.add_argument(
+        "--start",
+        type=Path,
+        help="folder of an earlier model whose mixers to start from; the teacher too where --work has none",
+    )
     parser.add_argument("--batch", type=int, default=Recipe.distill_batch)
     parser.add_argument(
         "--align-share",
@@ -304,11 +400,21 @@ def main(arguments: list[str] | None = None) -> None:
         default=Recipe.align_share,
         help="share of the minutes in which each mixer learns alone; 0 for mixers that did before",
     )
+    parser.add_argument(
+        "--drawn-share",
+        type=float,
+        default=Recipe.drawn_share,
+        help="share of the minutes in which the mixers learn on pictures that they draw",
+    )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0, help="the one that --work was trained with")
     given = parser.parse_args(arguments)
-    if not 0 <= given.align_share <= 1:
-        parser.error(f"--align-share must lie between 0 and 1, got {given.align_share:g}; try 0.5.")
+    for option, share in (("align", given.align_share), ("drawn", given.drawn_share)):
+        if not 0 <= share <= 1:
+            parser.error(f"--{option}-share must lie between 0 and 1, got {share:g}; try 0.3.")
+    if given.align_share + given.drawn_share > 1:
+        both = f"{given.align_share:g} and {given.drawn_share:g}"
+        parser.error(f"--align-share and --drawn-share must not exceed 1 together, got {both}; lower one.")
     torch.set_num_threads(given.threads)
     recipe = Recipe(
         work=given.work,
@@ -317,6 +423,7 @@ def main(arguments: list[str] | None = None) -> None:
         distill_loop=replace(Recipe.distill_loop, minutes=given.minutes),
         distill_batch=given.batch,
         align_share=given.align_share,
+        drawn_share=given.drawn_share,
     )
     try:
         distill(recipe).to(torch.float16).save(given.out)

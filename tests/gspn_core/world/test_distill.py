@@ -38,23 +38,49 @@ def test_both_passes_leave_their_figures(trained):
     distill(recipe)
     lines = [json.loads(line) for line in (recipe.work / "distill.jsonl").read_text().splitlines()]
     names = {name for line in lines for name in line}
-    assert {"worst", "noise", "teacher", "layers", "attention_loss", "mixer_loss"} <= names
+    assert {"worst", "noise", "teacher", "layers", "guided", "plain"} <= names
+    assert {"attention_loss", "mixer_loss", "apart_while_drawing"} <= names
 
 
 def test_mixers_that_learnt_alone_before_learn_together_at_once(trained, tmp_path):
     recipe, _ = trained
-    work = Distillation(replace(recipe, align_share=0.0), folder=tmp_path)
+    work = Distillation(replace(recipe, align_share=0.0, drawn_share=0.0), folder=tmp_path)
     train(work)
     lines = [json.loads(line) for line in (tmp_path / "distill.jsonl").read_text().splitlines()]
     names = {name for line in lines for name in line}
-    assert "noise" in names and "worst" not in names
+    assert "noise" in names and not {"worst", "guided"} & names
+    assert [path.stem for path in tmp_path.glob("*.pt")] == ["whole"]
     assert work.adapter.trained
+
+
+def test_mixers_learn_from_the_pictures_that_they_draw(trained):
+    recipe, _ = trained
+    work = Distillation(recipe)
+    started = [picture.latents.clone() for picture in work.trajectories.pictures]
+    steps = 0
+    while not steps or work.trajectories.pictures[0].step == 0:
+        loss, told = work.drawn_step(steps)
+        steps += 1
+    loss.backward()
+    assert all(weight.grad is None for weight in work.unet.parameters())
+    moved = [weight for weight in work.adapter.parameters() if weight.grad is not None]
+    assert len(moved) > 0.9 * len([*work.adapter.parameters()])
+    assert told["guided"] > 0 and told["plain"] > 0
+    assert not torch.equal(work.trajectories.pictures[0].latents, started[0])
+    before = work.apart_while_drawing()
+    assert before == work.apart_while_drawing()
 
 
 def test_a_share_that_is_none_is_refused(tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(["--work", str(tmp_path), "--align-share", "1.5"])
     assert "got 1.5" in capsys.readouterr().err
+
+
+def test_shares_that_leave_less_than_nothing_are_refused(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(["--work", str(tmp_path), "--align-share", "0.8", "--drawn-share", "0.5"])
+    assert "got 0.8 and 0.5" in capsys.readouterr().err
 
 
 def test_another_seed_than_that_of_the_training_is_refused(trained, tmp_path, capsys):
@@ -64,6 +90,33 @@ def test_another_seed_than_that_of_the_training_is_refused(trained, tmp_path, ca
     assert stopped.value.code == 1
     assert "was trained with seed 0, got 8; give --seed 0." in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_an_exported_model_teaches_where_none_was_trained(trained, tmp_path):
+    recipe, out = trained
+    # Its weights went through float16; the words are the same.
+    work = Distillation(replace(recipe, start=out, work=bare(recipe, tmp_path)))
+    expected = Distillation(recipe).unet.state_dict()
+    for name, tensor in work.unet.state_dict().items():
+        torch.testing.assert_close(tensor, expected[name], atol=1e-3, rtol=1e-3)
+    assert work.vae.dtype == torch.float32
+    assert work.drawn_step(0)[0].isfinite()
+
+
+def test_a_work_folder_without_a_model_or_renders_says_so(trained, tmp_path, capsys):
+    recipe, _ = trained
+    for work, told in ((bare(recipe, tmp_path), "holds no trained model"), (tmp_path / "no", "no renders")):
+        with pytest.raises(SystemExit) as stopped:
+            main(["--work", str(work), "--out", str(tmp_path / "out")])
+        assert stopped.value.code == 1
+        assert told in capsys.readouterr().err
+
+
+def bare(recipe, folder):
+    """Return a work folder that has the recipe's renders and nothing else."""
+    (folder / "bare").mkdir()
+    (folder / "bare" / "data").symlink_to(recipe.data)
+    return folder / "bare"
 
 
 def test_alignment_moves_the_mixers_and_not_the_teacher(trained):

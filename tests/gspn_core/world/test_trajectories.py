@@ -1,0 +1,92 @@
+"""Pictures drawn step by step for mixers to learn from: as the pipeline draws them, and weighed rightly."""
+
+import numpy as np
+import pytest
+import torch
+from diffusers import StableDiffusionXLPipeline
+
+from gspn_core.cascade.schedule import make_scheduler
+from gspn_core.world import _nets
+from gspn_core.world._trajectories import Trajectories, step_weights
+
+
+def begin(size, **changes):
+    options = {"base_px": 64, "scheduler": "dpm++2m-karras", "steps": 6, "guidance": (3.0, 3.0), **changes}
+    return Trajectories(size, lambda: "dunes", np.random.default_rng(5), **options)
+
+
+@pytest.mark.parametrize("scheduler", ["euler", "dpm++2m-karras"])
+def test_a_picture_goes_the_way_that_the_pipeline_takes(trained, scheduler):
+    _recipe, out = trained
+    pipeline = StableDiffusionXLPipeline.from_pretrained(out)
+    pipeline.set_progress_bar_config(disable=True)
+    pipeline.scheduler = make_scheduler(scheduler, pipeline.scheduler.config)
+    way = begin(1, scheduler=scheduler)
+    noise = way.pictures[0].latents / way.pictures[0].scheduler.init_noise_sigma
+    truth = pipeline(
+        "dunes", height=64, width=64, num_inference_steps=6, guidance_scale=3.0, latents=noise.clone(),
+        output_type="latent",
+    ).images  # fmt: skip
+    encoders = (pipeline.text_encoder, pipeline.text_encoder_2)
+    picture = way.pictures[0]
+    with torch.no_grad():
+        for _ in range(6):
+            moment = way.now()
+            noisy, timesteps, told, time_ids = moment.pairs()
+            embeds, pooled = _nets.encode_prompts(pipeline.tokenizer, encoders, told)
+            added = {"text_embeds": pooled, "time_ids": time_ids}
+            predicted = pipeline.unet(noisy, timesteps, embeds, added_cond_kwargs=added).sample
+            way.advance(moment.guided(predicted))
+    torch.testing.assert_close(picture.latents, truth, atol=1e-4, rtol=1e-3)
+
+
+def test_finished_pictures_make_room_and_all_parts_of_the_way_are_seen():
+    way = begin(3)
+    first = [*way.pictures]
+    seen = []
+    for _ in range(18):
+        seen.append([picture.step for picture in way.pictures])
+        way.advance(torch.zeros_like(way.now().noisy))
+    assert not set(map(id, first)) & set(map(id, way.pictures))
+    # Once the first ones have gone, the three are as far from each other as they can be.
+    assert all(sorted(s % 2 for s in steps) in ([0] * 3, [1] * 3) for steps in seen[6:])
+    assert all(len(set(steps)) == 3 for steps in seen[6:])
+
+
+def test_pairs_are_the_untold_and_the_told_and_guidance_joins_them():
+    way = begin(2, guidance=(1.0, 5.0))
+    moment = way.now()
+    noisy, timesteps, told, time_ids = moment.pairs()
+    assert told == ["", "", "dunes", "dunes"]
+    assert torch.equal(noisy[:2], noisy[2:]) and torch.equal(timesteps[:2], timesteps[2:])
+    assert time_ids.tolist() == [[64, 64, 0, 0, 64, 64]] * 4
+    untold, said = torch.randn(2, 2, 4, 8, 8)
+    guided = moment.guided(torch.cat([untold, said]))
+    scales = moment.guidance.flatten()
+    assert ((scales > 1) & (scales < 5)).all() and scales[0] != scales[1]
+    for place, scale in enumerate(scales):
+        expected = (1 - scale) * untold[place] + scale * said[place]
+        torch.testing.assert_close(guided[place], expected)
+
+
+def test_weights_are_what_an_error_adds_to_a_picture_of_noise():
+    # Of a world of white noise the best prediction is known: √(1 - ᾱ) times what it sees.
+    steps = 120
+
+    def end(wrong_step):
+        scheduler = make_scheduler("euler-karras", _nets.build_scheduler().config)
+        scheduler.set_timesteps(steps)
+        latents = torch.ones(1, 1, 1, 1, dtype=torch.float64) * scheduler.init_noise_sigma
+        for step, timestep in enumerate(scheduler.timesteps):
+            sigma = float(scheduler.sigmas[step])
+            predicted = latents * sigma / (1 + sigma**2)
+            if step == wrong_step:
+                predicted = predicted + 0.01
+            latents = scheduler.step(predicted, timestep, latents).prev_sample.double()
+        return float(latents)
+
+    weights = step_weights("euler-karras", steps)
+    assert sum(weights) / steps == pytest.approx(1)
+    true = end(None)
+    ratios = [((end(step) - true) ** 2) / weights[step] for step in (2, 20, 50, 80, 110)]
+    assert max(ratios) / min(ratios) < 1.2
