@@ -14,10 +14,11 @@ from diffusers.models.attention_processor import AttnProcessor
 from torch import nn
 from transformers import CLIPTokenizer
 
+from gspn_core.errors import GspnError
 from gspn_core.world import _nets
 from gspn_core.world._data import RenderCache, caption_of, held_out, view_of
 from gspn_core.world._log import Log, save_sheet
-from gspn_core.world._loop import Loop, save_atomically
+from gspn_core.world._loop import Loop, digest_of, save_atomically
 from gspn_core.world._recipe import Recipe
 from gspn_core.world._start import start_model
 from gspn_core.world._vae import latents_of, to_pictures
@@ -41,16 +42,32 @@ class LatentSet:
 
 
 def encode_cache(recipe: Recipe, vae: AutoencoderKL, cache: RenderCache) -> LatentSet:
-    """Encode the cache, or read the encoding of an earlier call from work/latents.pt."""
-    path = recipe.work / "latents.pt"
+    """Encode the cache, or read the encoding of an earlier call from work/latents.pt.
+
+    Pictures that were drawn since, or another encoder, make it anew.
+
+    Raises:
+        GspnError: nothing is drawn yet.
+    """
+    path, numbers = recipe.work / "latents.pt", cache.ready()
+    if not len(numbers):
+        command = f"python -m gspn_core.world.train data --work {recipe.work}"
+        raise GspnError(f"{recipe.data} holds no renders yet; draw them with `{command}`.")
+    made_by = encoder_digest(vae)
     if path.exists():
         state = torch.load(path, weights_only=True)
-        return LatentSet(latents=state["latents"], numbers=state["numbers"].numpy())
-    numbers = cache.ready()
+        if state.get("encoder") == made_by and np.array_equal(state["numbers"].numpy(), numbers):
+            return LatentSet(latents=state["latents"], numbers=numbers)
     vae = vae.to(memory_format=torch.channels_last)
     latents = torch.cat([*latents_of(vae, cache, numbers)])
-    save_atomically({"latents": latents, "numbers": torch.from_numpy(numbers)}, path)
+    state = {"latents": latents, "numbers": torch.from_numpy(numbers), "encoder": made_by}
+    save_atomically(state, path)
     return LatentSet(latents=latents, numbers=numbers)
+
+
+def encoder_digest(vae: AutoencoderKL) -> str:
+    """Return a name for the weights that latents depend on; the decoder's are no part of it."""
+    return digest_of(vae.encoder, vae.quant_conv)
 
 
 class Batch(NamedTuple):

@@ -3,6 +3,7 @@
 Knows nothing of what is trained: a step is a function that returns a loss and what to log.
 """
 
+import hashlib
 import time
 from collections.abc import Callable, Mapping
 from copy import deepcopy
@@ -157,6 +158,32 @@ class Loop:
             kept.load_state_dict(state["beside"][name])
         self.step, self.seconds = state["step"], state["seconds"]
         torch.set_rng_state(state["random"])
+
+
+class BeganFrom:
+    """What a training began from, kept in its checkpoint: one that began from something else is refused."""
+
+    def __init__(self, path: Path, digest: str) -> None:
+        self.path, self.digest = path, digest
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what the checkpoint keeps."""
+        return {"digest": self.digest}
+
+    def load_state_dict(self, state: dict[str, Any], /) -> None:
+        """Raise GspnError where the checkpoint began from other weights."""
+        if state["digest"] != self.digest:
+            raise GspnError(f"{self.path} began from other weights; move it away to begin anew.")
+
+
+def digest_of(*modules: nn.Module) -> str:
+    """Return a name for the modules' weights: the same weights have the same one."""
+    digest = hashlib.sha256()
+    for module in modules:
+        for name, tensor in module.state_dict().items():
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def save_atomically(state: object, path: Path) -> None:

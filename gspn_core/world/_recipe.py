@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from gspn_core.settings import SchedulerName
+from gspn_core.errors import BadSetting
 from gspn_core.world._loop import LoopConfig
 from gspn_core.world._nets import NetConfig
+from gspn_core.world._trajectories import Sampler
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,6 +14,8 @@ class Recipe:
     """Sizes, rates and minutes of all parts. vae_crop_px is the side of a crop that the autoencoder sees.
 
     start: the folder of an earlier model whose weights the training starts from; None starts from nothing.
+    align_share and drawn_share: of the distillation's minutes, in which mixers learn alone, and on pictures
+    that they draw in drawn_steps; the rest is for all of them together on noised views.
     """
 
     work: Path
@@ -34,10 +37,20 @@ class Recipe:
     align_share: float = 0.4
     drawn_share: float = 0.3
     drawn_steps: int = 24
-    scheduler: SchedulerName = "dpm++2m-karras"
+    scheduler: Sampler = "dpm++2m-karras"
     large_views: int = 48
     sheet_steps: int = 20
     sheet_guidance: float = 3.0
+
+    def __post_init__(self) -> None:
+        for name in ("align_share", "drawn_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise BadSetting(name, f"{name} must lie between 0 and 1, got {getattr(self, name):g}.")
+        if self.align_share + self.drawn_share > 1 + 1e-9:
+            both = f"{self.align_share:g} and {self.drawn_share:g}"
+            raise BadSetting(
+                "drawn_share", f"align_share and drawn_share must not exceed 1 together, got {both}."
+            )
 
     @property
     def data(self) -> Path:

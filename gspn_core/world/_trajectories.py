@@ -4,14 +4,16 @@ Knows the steps and what each adds to the picture; does not know who predicts th
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 
 from gspn_core.cascade.schedule import make_scheduler
-from gspn_core.settings import SchedulerName
 from gspn_core.world import _nets
+
+# What adds no noise of its own and steps from σ to σ.
+Sampler = Literal["euler", "euler-karras", "dpm++2m", "dpm++2m-karras"]
 
 
 class Moment(NamedTuple):
@@ -48,16 +50,22 @@ class Trajectories:
         rng: np.random.Generator,
         *,
         base_px: int,
-        scheduler: SchedulerName,
+        scheduler: Sampler,
         steps: int,
         guidance: tuple[float, float],
+        staggered: bool = True,
     ) -> None:
+        """Begin `size` pictures.
+
+        tell: returns a new picture's caption. guidance: the bounds of its guidance scale. staggered: the
+        first ones are given up early, each at another step: then all parts of the way are seen at any time.
+        """
         self.tell, self.rng, self.base_px, self.scheduler = tell, rng, base_px, scheduler
         self.steps, self.guidance = steps, guidance
         self._weights = step_weights(scheduler, steps)
         self.pictures = [self._begin() for _ in range(size)]
-        # The first ones are given up early, each at another step: from then on all parts of the way are seen.
-        self._ends = [max(1, (place + 1) * steps // size) for place in range(size)]
+        early = [max(1, (place + 1) * steps // size) for place in range(size)]
+        self._ends = early if staggered else [steps] * size
 
     def now(self) -> Moment:
         """Return what is asked at the step that every picture is at."""
@@ -94,7 +102,7 @@ class _Picture:
     """One picture being drawn, with a scheduler of its own: some remember the steps before."""
 
     def __init__(
-        self, scheduler: SchedulerName, steps: int, noise: torch.Tensor, told: str, guidance: float
+        self, scheduler: Sampler, steps: int, noise: torch.Tensor, told: str, guidance: float
     ) -> None:
         self.scheduler = make_scheduler(scheduler, _nets.build_scheduler().config)
         self.scheduler.set_timesteps(steps)
@@ -110,14 +118,14 @@ class _Picture:
         self.step += 1
 
 
-def step_weights(scheduler: SchedulerName, steps: int) -> list[float]:
-    """Return how much an error of the prediction at each step weighs, 1 on average.
+def step_weights(scheduler: Sampler, steps: int) -> list[float]:
+    """Return how much an error of the prediction at each step weighs, 1 on average; to first order.
 
-    A step from σ to σ' adds (σ - σ') times the error to latents whose size then is √(1 + σ²), and the picture
-    is the latents at the end, of size 1: its square is the weight.
+    A step from σ to σ' adds (σ - σ') times the error to latents whose size then is √(1 + σ'²), and the
+    picture is the latents at the end, of size 1: the square of what it adds there is the weight.
     """
     made = make_scheduler(scheduler, _nets.build_scheduler().config)
     made.set_timesteps(steps)
-    sigmas = made.sigmas.double()
-    weights = ((sigmas[:-1] - sigmas[1:]) / (1 + sigmas[:-1].square()).sqrt()).square()
+    before, after = made.sigmas[:-1].double(), made.sigmas[1:].double()
+    weights = (before - after).square() / (1 + after.square())
     return (weights / weights.mean()).tolist()

@@ -30,13 +30,14 @@ from gspn_core.world._denoiser import (
     add_noise,
     build_model,
     encode_cache,
+    encoder_digest,
     min_snr_weights,
     pipeline_of,
     predict_noise,
     sample_rows,
 )
 from gspn_core.world._log import Log, save_sheet
-from gspn_core.world._loop import Loop, save_atomically
+from gspn_core.world._loop import BeganFrom, Loop, digest_of, save_atomically
 from gspn_core.world._recipe import Recipe
 from gspn_core.world._samples import to_sample
 from gspn_core.world._start import start_mixers, start_model
@@ -63,10 +64,12 @@ class LargeViews:
 
     def __init__(self, recipe: Recipe, vae: AutoencoderKL, rng: np.random.Generator) -> None:
         self.recipe, self.rng = recipe, rng
-        path = recipe.work / "large.pt"
-        if not path.exists():
-            save_atomically([*self._encode(vae)], path)
-        self.shapes = torch.load(path, weights_only=True)
+        path, made_by = recipe.work / "large.pt", encoder_digest(vae)
+        state = torch.load(path, weights_only=True) if path.exists() else None
+        if not isinstance(state, dict) or state["encoder"] != made_by:
+            state = {"shapes": [*self._encode(vae)], "encoder": made_by}
+            save_atomically(state, path)
+        self.shapes = state["shapes"]
 
     def _encode(self, vae: AutoencoderKL) -> Iterator[torch.Tensor]:
         side, count = self.recipe.nets.base_px, self.recipe.large_views
@@ -144,7 +147,7 @@ class Distillation:
         folder: Path | None = None,
     ) -> None:
         if not (recipe.data / "cache.json").is_file():
-            command = f"python -m gspn_core.world.train data --work {recipe.work}"
+            command = f"python -m gspn_core.world.train data --work {recipe.work} --seed {recipe.seed}"
             raise GspnError(f"{recipe.data} holds no renders; draw some with `{command}`.")
         cache = RenderCache(recipe.data)
         if cache.seed != recipe.seed:
@@ -165,10 +168,13 @@ class Distillation:
         self.large = LargeViews(recipe, self.vae.to(memory_format=torch.contiguous_format), self.rng)
         self.alphas = _nets.build_scheduler().alphas_cumprod
         self.weights = min_snr_weights(self.alphas)
+        self.log = Log(self.folder / "distill.jsonl")
+        # Mixers begin alike whatever had to be encoded before.
+        torch.manual_seed(recipe.seed)
         self.adapter = GSPNAdapter.construct_for(self.unet, config, names=names)
         if recipe.start:
-            start_mixers(self.adapter, recipe.start / "gspn_adapter")
-        self.log = Log(self.folder / "distill.jsonl")
+            taken = start_mixers(self.adapter, recipe.start / "gspn_adapter")
+            self.log(mixers_begin="as they were" if taken else "anew")
 
     def _read_teacher(self, modules: Mapping[str, nn.Module]) -> Path:
         """Read the trained model of the work folder, or else that of recipe.start; returns which it was."""
@@ -180,7 +186,16 @@ class Distillation:
             return work
         if start is None:
             raise GspnError(f"{work} holds no trained model (model.pt); train one or name one with --start.")
-        taken = start_model(modules, self.tokenizer, start)
+        parts = ("unet", "vae", "tokenizer", *(name for name in modules if name != "unet"))
+        missing = [name for name in parts if not (start / name).is_dir()]
+        if missing:
+            raise GspnError(
+                f"{start} has no {', '.join(missing)}; name a model's folder such as assets/world."
+            )
+        try:
+            taken = start_model(modules, self.tokenizer, start)
+        except RuntimeError as error:
+            raise GspnError(f"The model in {start} has other shapes than the recipe's.") from error
         if taken < len(self.tokenizer):
             told = f"knows {taken} of this world's {len(self.tokenizer)} tokens"
             raise GspnError(f"The model in {start} {told}; train one with `python -m gspn_core.world.train`.")
@@ -240,10 +255,11 @@ class Distillation:
         return loss, {name: float(value.detach()) for name, value in told_losses.items()}
 
     def drawn_step(self, _: int) -> tuple[torch.Tensor, dict[str, float]]:
-        """Compare the UNet under mixers with the teacher at every step of pictures that the mixers draw.
+        """Compare the UNet under mixers with the teacher on pictures that the mixers draw, one step on.
 
         An error that leads astray is met with what the teacher would do there (Ross et al., 1011.0686). Both
-        halves of a guidance pair count, and what guidance makes of their errors.
+        halves of a guidance pair count, and what guidance makes of their errors. Larger views, in their share
+        of the steps, are noised as in the pass before: drawing these takes too long.
         """
         if self.rng.random() < LARGE_SHARE:
             moment = self._large_moment()
@@ -280,7 +296,9 @@ class Distillation:
         count = self.batches.cache.count
         return self._trajectories(range(held_out(count), count), self.rng)
 
-    def _trajectories(self, numbers: range, rng: np.random.Generator) -> Trajectories:
+    def _trajectories(
+        self, numbers: range, rng: np.random.Generator, *, staggered: bool = True
+    ) -> Trajectories:
         recipe = self.recipe
 
         def tell() -> str:
@@ -289,8 +307,13 @@ class Distillation:
 
         return Trajectories(
             max(1, recipe.distill_batch // 2), tell, rng, base_px=recipe.nets.base_px,
-            scheduler=recipe.scheduler, steps=recipe.drawn_steps, guidance=GUIDANCE,
+            scheduler=recipe.scheduler, steps=recipe.drawn_steps, guidance=GUIDANCE, staggered=staggered,
         )  # fmt: skip
+
+    def reseed(self, place: int, step: int) -> None:
+        """Draw from here on what belongs to a step of the pass at this place, not the first batches again."""
+        fresh = np.random.default_rng((self.recipe.seed, 1, place, step))
+        self.rng.bit_generator.state = fresh.bit_generator.state
 
     def load_averages(self, loop: Loop) -> None:
         """Put a loop's averaged mixers into the adapter."""
@@ -331,7 +354,8 @@ class Distillation:
     def apart_while_drawing(self) -> float:
         """Return how far guided predictions are apart while mixers draw held-out captions."""
         kept = range(held_out(self.batches.cache.count))
-        trajectories = self._trajectories(kept, np.random.default_rng((self.recipe.seed, 4)))
+        rng = np.random.default_rng((self.recipe.seed, 4))
+        trajectories = self._trajectories(kept, rng, staggered=False)
         found = []
         for _ in range(self.recipe.drawn_steps):
             moment = trajectories.now()
@@ -360,7 +384,13 @@ def distill(recipe: Recipe, config: GSPNConfig | None = None) -> GSPNAdapter:
 
 
 def train(work: Distillation) -> None:
-    """Train a distillation's mixers, each alone and then all together, and keep their averages."""
+    """Train a distillation's mixers pass by pass, and keep their averages.
+
+    A pass goes on from its checkpoint where it began from what the passes before have made.
+
+    Raises:
+        GspnError: a checkpoint is of other mixers, of another teacher, or of shorter passes before it.
+    """
     recipe = work.recipe
     rate = recipe.distill_loop.learning_rate
     passes = (
@@ -368,14 +398,17 @@ def train(work: Distillation) -> None:
         ("whole", work.whole_step, 1 - recipe.align_share - recipe.drawn_share, rate / 3),
         ("drawn", work.drawn_step, recipe.drawn_share, rate / 3),
     )
-    for name, step, share, rate in passes:
+    for place, (name, step, share, rate) in enumerate(passes):
         if share < 1e-6:
             continue
         mixers = nn.ModuleList(work.adapter.mixers.values())
         settings = replace(
             recipe.distill_loop, minutes=recipe.distill_loop.minutes * share, learning_rate=rate
         )
-        loop = Loop({"mixers": mixers}, settings, work.folder / f"{name}.pt")
+        path = work.folder / f"{name}.pt"
+        began = BeganFrom(path, digest_of(mixers, *work.modules.values()))
+        loop = Loop({"mixers": mixers}, settings, path, beside={"began": began})
+        work.reseed(place, loop.step)
         loop.run(step, work.log)
         work.load_averages(loop)
         work.measure(loop.step)
@@ -403,29 +436,26 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--drawn-share",
         type=float,
-        default=Recipe.drawn_share,
-        help="share of the minutes in which the mixers learn on pictures that they draw",
+        help="share in which they learn on pictures that they draw "
+        f"(default: {Recipe.drawn_share}, or what is left)",
     )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0, help="the one that --work was trained with")
     given = parser.parse_args(arguments)
-    for option, share in (("align", given.align_share), ("drawn", given.drawn_share)):
-        if not 0 <= share <= 1:
-            parser.error(f"--{option}-share must lie between 0 and 1, got {share:g}; try 0.3.")
-    if given.align_share + given.drawn_share > 1:
-        both = f"{given.align_share:g} and {given.drawn_share:g}"
-        parser.error(f"--align-share and --drawn-share must not exceed 1 together, got {both}; lower one.")
     torch.set_num_threads(given.threads)
-    recipe = Recipe(
-        work=given.work,
-        start=given.start,
-        seed=given.seed,
-        distill_loop=replace(Recipe.distill_loop, minutes=given.minutes),
-        distill_batch=given.batch,
-        align_share=given.align_share,
-        drawn_share=given.drawn_share,
-    )
+    drawn_share = given.drawn_share
+    if drawn_share is None:
+        drawn_share = min(Recipe.drawn_share, max(0.0, 1 - given.align_share))
     try:
+        recipe = Recipe(
+            work=given.work,
+            start=given.start,
+            seed=given.seed,
+            distill_loop=replace(Recipe.distill_loop, minutes=given.minutes),
+            distill_batch=given.batch,
+            align_share=given.align_share,
+            drawn_share=drawn_share,
+        )
         distill(recipe).to(torch.float16).save(given.out)
     except GspnError as error:
         parser.exit(1, f"{error}\n")

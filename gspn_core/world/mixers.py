@@ -1,8 +1,9 @@
 """Compare forms of the GSPN mixer, distilled alike: `python -m gspn_core.world.mixers --work DIR`.
 
-Every form learns from the same attention teacher, on the same batches, for the same minutes. Prints a table
-in Markdown and writes it with its figures into the work folder; a form that is there already is not repeated.
-`--ship FORM` goes on with one of them for longer and writes it as an adapter.
+Every form learns from the same attention teacher, on the same batches, for the same minutes: half of them
+each mixer alone, half all together. Prints a table in Markdown and writes it with its figures into the work
+folder; a form that is there already is not repeated. `--ship FORM` goes on with one of them, on pictures that
+its mixers draw, and writes it as an adapter.
 """
 
 from __future__ import annotations
@@ -61,8 +62,11 @@ FORMS = {
 
 
 def compare(recipe: Recipe, forms: dict[str, Form]) -> list[dict]:
-    """Distil every form for recipe.distill_loop.minutes; return their figures, nearest first."""
-    rows = []
+    """Distil every form for recipe.distill_loop.minutes; return their figures, nearest first.
+
+    On noised views alone, which are the same for all; what its mixers draw is every form's own.
+    """
+    recipe, rows = replace(recipe, align_share=0.5, drawn_share=0.0), []
     for name, form in forms.items():
         folder = recipe.work / "mixers" / name
         figures = folder / "figures.json"
@@ -88,11 +92,12 @@ def _distilled(recipe: Recipe, form: Form, folder: Path) -> dict[str, float]:
 
 
 def ship(recipe: Recipe, name: str, out: Path) -> dict[str, float]:
-    """Go on with a form until recipe.distill_loop.minutes in all, write its adapter, return its losses."""
-    form = FORMS[name]
-    folder = recipe.work / "mixers" / name
+    """Go on with a compared form for recipe.distill_loop.minutes, write its adapter, return its losses."""
+    form, folder = FORMS[name], recipe.work / "mixers" / name
+    recipe = replace(recipe, align_share=0.0, drawn_share=1.0)
     blank = Distillation(recipe, folder=folder)
     work = Distillation(recipe, form.config, names=form.names(blank.unet), folder=folder)
+    work.adapter.load_state_dict(torch.load(folder / "adapter.pt", weights_only=True))
     train(work)
     losses = work.losses()
     work.adapter.to(torch.float16).save(out)
@@ -122,7 +127,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--minutes", type=float, default=3.0, help="of every form")
     parser.add_argument("--forms", nargs="+", choices=tuple(FORMS), default=tuple(FORMS))
     parser.add_argument("--ship", choices=tuple(FORMS), help="write this form as an adapter")
-    parser.add_argument("--ship-minutes", type=float, default=8.0, help="of the shipped form, in all")
+    parser.add_argument("--ship-minutes", type=float, default=8.0, help="of the shipped form, from there")
     parser.add_argument("--out", type=Path, default=Path("assets/world/gspn_adapter"))
     parser.add_argument("--batch", type=int, default=Recipe.distill_batch)
     parser.add_argument("--threads", type=int, default=2)
@@ -141,7 +146,7 @@ def main(arguments: list[str] | None = None) -> None:
         losses = ship(longer, given.ship, given.out)
         told = ", ".join(f"{name} {value:.5f}" for name, value in losses.items())
         sys.stdout.write(
-            f"{given.ship} after {given.ship_minutes:g} minutes: {told}; written to {given.out}\n"
+            f"{given.ship} after {given.ship_minutes:g} minutes more: {told}; written to {given.out}\n"
         )
 
 

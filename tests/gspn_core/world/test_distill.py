@@ -1,6 +1,7 @@
 """Distillation at toy size: the mixers learn, the adapter is kept, the teacher is left as it was."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 from diffusers import StableDiffusionXLPipeline
 
 from gspn_core.attention.gspn_adapter import GSPNAdapter
+from gspn_core.errors import GspnError
 from gspn_core.world.distill import Captured, Distillation, distill, main, train
 
 
@@ -33,10 +35,10 @@ def test_distilled_adapter_loads_into_the_exported_model_and_changes_it(trained,
     assert torch.equal(draw(), plain)
 
 
-def test_both_passes_leave_their_figures(trained):
+def test_all_passes_leave_their_figures(trained, tmp_path):
     recipe, _ = trained
-    distill(recipe)
-    lines = [json.loads(line) for line in (recipe.work / "distill.jsonl").read_text().splitlines()]
+    train(Distillation(recipe, folder=tmp_path))
+    lines = [json.loads(line) for line in (tmp_path / "distill.jsonl").read_text().splitlines()]
     names = {name for line in lines for name in line}
     assert {"worst", "noise", "teacher", "layers", "guided", "plain"} <= names
     assert {"attention_loss", "mixer_loss", "apart_while_drawing"} <= names
@@ -94,13 +96,57 @@ def test_another_seed_than_that_of_the_training_is_refused(trained, tmp_path, ca
 
 def test_an_exported_model_teaches_where_none_was_trained(trained, tmp_path):
     recipe, out = trained
-    # Its weights went through float16; the words are the same.
-    work = Distillation(replace(recipe, start=out, work=bare(recipe, tmp_path)))
-    expected = Distillation(recipe).unet.state_dict()
-    for name, tensor in work.unet.state_dict().items():
-        torch.testing.assert_close(tensor, expected[name], atol=1e-3, rtol=1e-3)
-    assert work.vae.dtype == torch.float32
+    pipeline = StableDiffusionXLPipeline.from_pretrained(out)
+    parts = {name: getattr(pipeline, name) for name in ("unet", "text_encoder", "text_encoder_2", "vae")}
+    with torch.no_grad():
+        for part in parts.values():
+            for parameter in part.parameters():
+                parameter.add_(0.0625)
+    pipeline.save_pretrained(tmp_path / "other")
+    work = Distillation(replace(recipe, start=tmp_path / "other", work=bare(recipe, tmp_path)))
+    for name, part in parts.items():
+        read, state = work.vae if name == "vae" else work.modules[name], part.float().state_dict()
+        for key, tensor in read.state_dict().items():
+            torch.testing.assert_close(tensor, state[key])
     assert work.drawn_step(0)[0].isfinite()
+
+
+def test_a_start_that_is_no_model_is_named(trained, tmp_path):
+    recipe, out = trained
+    shutil.copytree(out, tmp_path / "torn", ignore=shutil.ignore_patterns("vae"))
+    with pytest.raises(GspnError, match="torn has no vae; name a model's folder"):
+        Distillation(replace(recipe, start=tmp_path / "torn", work=bare(recipe, tmp_path)))
+
+
+def test_checkpoints_of_other_mixers_are_not_gone_on_with(trained, tmp_path):
+    recipe, _ = trained
+    quick = replace(recipe, distill_loop=replace(recipe.distill_loop, max_steps=1))
+    train(Distillation(quick, folder=tmp_path))
+    began = [torch.load(path, weights_only=True)["step"] for path in sorted(tmp_path.glob("*.pt"))]
+    assert began == [1, 1, 1]
+    # The same again is finished already; with a longer pass before it the next one begins elsewhere.
+    train(Distillation(quick, folder=tmp_path))
+    with pytest.raises(GspnError, match=r"whole\.pt began from other weights; move it away"):
+        train(Distillation(recipe, folder=tmp_path))
+
+
+def test_latents_of_another_encoder_are_made_anew(trained, tmp_path):
+    recipe, out = trained
+    recipe = replace(recipe, start=out, work=bare(recipe, tmp_path))
+    first = Distillation(recipe)
+    stored = (recipe.work / "latents.pt").stat().st_mtime_ns
+    Distillation(recipe)
+    assert (recipe.work / "latents.pt").stat().st_mtime_ns == stored
+    pipeline = StableDiffusionXLPipeline.from_pretrained(out)
+    with torch.no_grad():
+        pipeline.vae.quant_conv.bias.add_(0.5)
+    pipeline.save_pretrained(tmp_path / "other")
+    second = Distillation(replace(recipe, start=tmp_path / "other"))
+    for moved in (
+        second.measures.data.latents - first.measures.data.latents,
+        second.large.shapes[0] - first.large.shapes[0],
+    ):
+        torch.testing.assert_close(moved, torch.full_like(moved, 0.5), atol=0.05, rtol=0)
 
 
 def test_a_work_folder_without_a_model_or_renders_says_so(trained, tmp_path, capsys):

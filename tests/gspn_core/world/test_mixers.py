@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 
 import torch
+from torch import nn
 
 from gspn_core.attention.gspn_adapter import GSPNAdapter
 from gspn_core.world.distill import Captured, Distillation
@@ -48,11 +49,19 @@ def test_a_form_that_is_shipped_goes_on_from_the_comparison(trained, tmp_path):
     recipe, _ = trained
     short = replace(recipe, distill_loop=replace(recipe.distill_loop, max_steps=1))
     compare(short, {"compact": FORMS["compact"]})
-    before = torch.load(recipe.work / "mixers" / "compact" / "whole.pt", weights_only=True)["step"]
+    compared = torch.load(recipe.work / "mixers" / "compact" / "adapter.pt", weights_only=True)
     longer = replace(recipe, distill_loop=replace(recipe.distill_loop, max_steps=3))
     losses = ship(longer, "compact", tmp_path / "adapter")
-    after = torch.load(recipe.work / "mixers" / "compact" / "whole.pt", weights_only=True)["step"]
-    assert (before, after) == (1, 3)
     assert losses["mixer_loss"] > 0
+    drawn = torch.load(recipe.work / "mixers" / "compact" / "drawn.pt", weights_only=True)
+    assert drawn["step"] == 3
     loaded = GSPNAdapter.load(tmp_path / "adapter", Distillation(recipe).unet)
     assert loaded.config == FORMS["compact"].config
+    # Three steps on from where the comparison ended, and these are what is written.
+    written, averages = [*loaded.mixers.values()], drawn["averages"]["mixers"]
+    state = nn.ModuleList(written).state_dict()
+    before = dict(zip(averages, compared.values(), strict=True))
+    for name, average in averages.items():
+        torch.testing.assert_close(state[name].float(), average, atol=1e-3, rtol=1e-3)
+        torch.testing.assert_close(average, before[name], atol=2e-2, rtol=1e-2)
+    assert any(not torch.equal(averages[name], before[name]) for name in averages)
