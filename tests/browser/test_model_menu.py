@@ -1,6 +1,8 @@
 """The menu of models at the top: another is chosen, a damaged one says why, and the first comes back."""
 
+import json
 import shutil
+from urllib.request import urlopen
 
 import pytest
 
@@ -74,4 +76,37 @@ def test_another_model_is_chosen_draws_and_gives_way_again(serve, visit_at, mode
 
         choose(page, "The embedded model")
         await_title(page, "The embedded model")
+        assert page.locator(TROUBLE).count() == 0
+
+
+def test_why_a_model_was_refused_outlasts_what_is_told_of_the_machine(
+    serve, visit_at, models, tmp_path
+) -> None:
+    shutil.copytree(models, tmp_path / "models")
+    with serve(tmp_path / "jobs", tmp_path / "log", arguments=("--models", str(tmp_path / "models"))) as (
+        address,
+        _server,
+    ):
+        with urlopen(f"{address.rstrip('/')}/config") as answer:
+            events = json.load(answer)["dependencies"]
+        ticks = {event["id"] for event in events if any(name == "tick" for _, name in event["targets"])}
+        held = []
+
+        def hold(route) -> None:
+            is_tick = (route.request.post_data_json or {}).get("fn_index") in ticks
+            held.append(route) if is_tick else route.continue_()
+
+        # What the machine is comes late: after a model was refused.
+        page = visit_at(address)(before=lambda page: page.route("**/run/predict*", hold))
+        await_title(page, "The embedded model")
+        while not held:
+            page.wait_for_timeout(100)
+        shutil.rmtree(tmp_path / "models" / "torn")
+        choose(page, "torn")
+        page.wait_for_selector(TROUBLE)
+        with page.expect_response(lambda answer: "/run/predict" in answer.url):
+            held.pop(0).continue_()
+        page.wait_for_timeout(500)
+        assert "torn has no model_index.json" in page.locator(TROUBLE).inner_text()
+        page.locator(".trouble button").click()
         assert page.locator(TROUBLE).count() == 0
