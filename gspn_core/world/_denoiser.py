@@ -5,6 +5,7 @@ Knows the noise, the loss and the batches; does not know how pictures become lat
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -123,12 +124,18 @@ def min_snr_weights(alphas: torch.Tensor) -> torch.Tensor:
 
 def build_model(recipe: Recipe) -> tuple[CLIPTokenizer, dict[str, nn.Module]]:
     """Build the tokenizer and the parts that train together, by their names in the pipeline."""
-    tokenizer = _nets.build_tokenizer(corpus(CORPUS_SIZE, np.random.default_rng(recipe.seed)))
+    tokenizer = _tokenizer(recipe.seed)
     first, second = _nets.build_text_encoders(recipe.nets, tokenizer)
     unet = _nets.build_unet(recipe.nets).to(memory_format=torch.channels_last)
     # At 256 tokens plain matrix products in bfloat16 are faster on a CPU than the fused attention.
     unet.set_attn_processor(AttnProcessor())
     return tokenizer, {"unet": unet, "text_encoder": first, "text_encoder_2": second}
+
+
+@cache
+def _tokenizer(seed: int) -> CLIPTokenizer:
+    """Return the tokenizer of a corpus's seed: learning its pairs takes seconds, and it never changes."""
+    return _nets.build_tokenizer(corpus(CORPUS_SIZE, np.random.default_rng(seed)))
 
 
 def predict_noise(
