@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gspn_core.errors import GspnError
 from gspn_core.world._samples import VIEW_SCALES, to_sample
 from gspn_core.world.captions import caption
 from gspn_core.world.render import render, thing_box
@@ -85,6 +86,9 @@ class RenderCache:
     """
 
     def __init__(self, folder: Path) -> None:
+        """Open the cache in folder; raise GspnError where there is none."""
+        if not (folder / "cache.json").is_file():
+            raise no_renders(folder)
         info = json.loads((folder / "cache.json").read_text())
         self.folder = folder
         self.count, self.base_px, self.seed = info["count"], info["base_px"], info["seed"]
@@ -139,6 +143,11 @@ class RenderCache:
         for number in numbers:
             self.images[number] = view_of(int(number), seed=self.seed, base_px=self.base_px).draw()
             self._done[number] = 1
+
+
+def no_renders(folder: Path) -> GspnError:
+    """Return the error of a folder without pictures to learn from."""
+    return GspnError(f"{folder} holds no renders; draw them with `python -m gspn_core.world.train data`.")
 
 
 def held_out(count: int) -> int:

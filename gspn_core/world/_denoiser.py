@@ -15,9 +15,8 @@ from diffusers.models.attention_processor import AttnProcessor
 from torch import nn
 from transformers import CLIPTokenizer
 
-from gspn_core.errors import GspnError
 from gspn_core.world import _nets
-from gspn_core.world._data import RenderCache, caption_of, held_out, view_of
+from gspn_core.world._data import RenderCache, caption_of, held_out, no_renders, view_of
 from gspn_core.world._log import Log, save_sheet
 from gspn_core.world._loop import Loop, digest_of, save_atomically
 from gspn_core.world._recipe import Recipe
@@ -52,8 +51,7 @@ def encode_cache(recipe: Recipe, vae: AutoencoderKL, cache: RenderCache) -> Late
     """
     path, numbers = recipe.work / "latents.pt", cache.ready()
     if not len(numbers):
-        command = f"python -m gspn_core.world.train data --work {recipe.work}"
-        raise GspnError(f"{recipe.data} holds no renders yet; draw them with `{command}`.")
+        raise no_renders(recipe.data)
     made_by = encoder_digest(vae)
     if path.exists():
         state = torch.load(path, weights_only=True)

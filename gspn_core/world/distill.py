@@ -146,9 +146,6 @@ class Distillation:
         names: Collection[str] | None = None,
         folder: Path | None = None,
     ) -> None:
-        if not (recipe.data / "cache.json").is_file():
-            command = f"python -m gspn_core.world.train data --work {recipe.work} --seed {recipe.seed}"
-            raise GspnError(f"{recipe.data} holds no renders; draw some with `{command}`.")
         cache = RenderCache(recipe.data)
         if cache.seed != recipe.seed:
             # The words and the scenes behind the numbers hang on it.

@@ -21,6 +21,7 @@ from torch import nn
 
 from gspn_core.attention.adapter import self_attentions
 from gspn_core.attention.gspn import GSPNConfig
+from gspn_core.errors import GspnError
 from gspn_core.world._loop import save_atomically
 from gspn_core.world._recipe import Recipe
 from gspn_core.world.distill import Distillation, train
@@ -136,13 +137,20 @@ def main(arguments: list[str] | None = None) -> None:
     torch.set_num_threads(given.threads)
     loop = replace(Recipe.distill_loop, minutes=given.minutes)
     recipe = Recipe(work=given.work, seed=given.seed, distill_loop=loop, distill_batch=given.batch)
+    try:
+        _run(given, recipe)
+    except GspnError as error:
+        parser.exit(1, f"{error}\n")
+
+
+def _run(given: argparse.Namespace, recipe: Recipe) -> None:
     rows = compare(recipe, {name: FORMS[name] for name in given.forms})
     text = table(rows)
     (given.work / "mixers" / "table.md").write_text(f"{text}\n")
     (given.work / "mixers" / "table.json").write_text(json.dumps(rows, indent=1))
     sys.stdout.write(f"{text}\n")
     if given.ship:
-        longer = replace(recipe, distill_loop=replace(loop, minutes=given.ship_minutes))
+        longer = replace(recipe, distill_loop=replace(recipe.distill_loop, minutes=given.ship_minutes))
         losses = ship(longer, given.ship, given.out)
         told = ", ".join(f"{name} {value:.5f}" for name, value in losses.items())
         sys.stdout.write(
