@@ -18,11 +18,11 @@ from gspn_core.cascade.ladder import is_out_of_memory
 from gspn_core.cascade.latents import DecodedPreview, Preview
 from gspn_core.cascade.model import Model
 from gspn_core.cascade.pace import PaceKeeper
-from gspn_core.cascade.stage import stage_weights
+from gspn_core.cascade.stage import evaluations, stage_weights
 from gspn_core.errors import OutOfMemory
 from gspn_core.events import Calibrated, Event, StepWeights
 from gspn_core.pictures import check_start
-from gspn_core.plan import CascadePlan, Size, StagePlan, check_fits, make_plan, pair_calls, work_of
+from gspn_core.plan import CascadePlan, Size, StagePlan, check_fits, make_plan, work_of
 from gspn_core.plan_fit import Choices, Machine, Pace, predict
 from gspn_core.runtime.device import machine_signature
 from gspn_core.runtime.machine import give_back, read_machine
@@ -67,20 +67,22 @@ class Engine:
     def model_calls(self, stage: StagePlan) -> float:
         """Return how many times a stage evaluates the UNet on the guidance pair; half of it counts half."""
         own = stage.settings
-        told = (
+        key = (
             stage.index == 0,
             own.scheduler,
             stage.num_inference_steps,
             stage.steps,
             stage.guided_steps,
+            own.upscale_strength,
             own.cosine_scale_2,
             own.dilated_min_weight,
+            own.dilation_use,
+            own.dilation_until,
         )
-        if told not in self._calls:
+        if key not in self._calls:
             weights = stage_weights(self.model.pipeline.scheduler.config, stage)
-            dilated = [step.dilated for step in weights]
-            self._calls[told] = pair_calls(stage.steps, stage.guided_steps, dilated)
-        return self._calls[told]
+            self._calls[key] = evaluations(stage, weights)
+        return self._calls[key]
 
     @torch.inference_mode()
     def run(

@@ -27,15 +27,16 @@ from gspn_core.settings import (
     SchedulerName,
     Settings,
     aspect_ratio,
+    ladder_px,
 )
 
 # To be raised by whoever changes what the same settings draw: the sampling loop, a mixer, the scan, a blur.
 MATHS_VERSION = 3
+# The same for what first stages do not have: the start at a noise level, the holds, the dilated branch.
+LATER_MATHS_VERSION = 4
 
 # Settings that a stage's own record says already or that say nothing of one stage, and those of later stages.
-_IN_THE_STAGE = frozenset(
-    {"start_px", "start_strength", "target", "aspect", "num_inference_steps", "upscale_strength", "overrides"}
-)
+_IN_THE_STAGE = frozenset({"start_px", "target", "aspect", "ladder", "num_inference_steps", "overrides"})
 LATER_STAGES_ONLY = frozenset(
     {
         "upscale_strength",
@@ -43,8 +44,11 @@ LATER_STAGES_ONLY = frozenset(
         "cosine_scale_1",
         "cosine_scale_2",
         "cosine_scale_3",
+        "keep_base",
         "dilated_min_weight",
         "dilation_scope",
+        "dilation_use",
+        "dilation_until",
     }
 )
 
@@ -84,8 +88,9 @@ class ModelCard:
 
     base_px: side of the square that the model was trained at; size_multiple: what both sides of its base
     size must be a multiple of; max_target_px: the largest target offered; mixers: the first is the default.
-    scheduler: what settings without one get. read_words: returns a prompt's words that the model knows and
-    those that it cannot know; None where it takes any words. has_refiner: SDXL's second UNet is there.
+    scheduler, ladder: what settings without one get. upscale_strengths: of single stages, by their px, where
+    they differ from upscale_strength. read_words: returns a prompt's words that the model knows and those
+    that it cannot know; None where it takes any words. has_refiner: SDXL's second UNet is there.
     fingerprint: changes with the model's files and with what computes with them. shapes: the model in
     numbers, None where they are not known and nothing can be predicted.
     """
@@ -102,6 +107,8 @@ class ModelCard:
     upscale_strength: float
     mixers: tuple[Mixer, ...]
     scheduler: SchedulerName = "euler"
+    upscale_strengths: tuple[tuple[int, float], ...] = ()
+    ladder: str = ""
     vae_tile_px: int = 1024
     vocabulary_hint: str = ""
     examples: tuple[str, ...] = ()
@@ -230,6 +237,7 @@ def make_plan(
         start_px=first_px if settings.start else 0,
         target=target,
         aspect=aspect,
+        ladder=settings.ladder or card.ladder,
         mixer=mixer,
         num_inference_steps=steps,
         guidance_scale=_or_default(settings.guidance_scale, card.guidance_scale),
@@ -237,11 +245,12 @@ def make_plan(
         upscale_strength=strength,
         seed=_or_default(settings.seed, secrets.randbelow(MAX_SEED + 1)),
     )
-    _check_overrides(resolved, card)
+    if settings.upscale_strength is None:
+        resolved = dataclasses.replace(resolved, overrides=_with_strengths(resolved, card, first_px))
+    _check_overrides(resolved, card, first_px)
     stages: list[StagePlan] = []
-    climbed = card.targets[card.targets.index(first_px) : card.targets.index(target) + 1]
-    for index, stage_px in enumerate(climbed):
-        size = base.scaled(2**index)
+    for index, stage_px in enumerate(rungs(resolved.ladder, card, first_px, target)):
+        size = base.scaled(stage_px // first_px)
         own = resolved.at_stage(stage_px)
         steps, refining = _steps(own, index)
         stage = StagePlan(
@@ -267,6 +276,32 @@ def make_plan(
         notices=_notices(settings, card),
         budget_bytes=None if machine is None or card.shapes is None else machine.budget_bytes,
     )
+
+
+def _with_strengths(settings: Settings, card: ModelCard, first_px: int) -> tuple[Override, ...]:
+    """Return a run's overrides with the strengths that the model's card has for single later stages."""
+    asked = {(override.stage_px, override.name) for override in settings.overrides}
+    own = [
+        Override(stage_px=px, name="upscale_strength", value=strength)
+        for px, strength in card.upscale_strengths
+        if px > first_px and (px, "upscale_strength") not in asked
+    ]
+    return (*settings.overrides, *own)
+
+
+def rungs(ladder: str, card: ModelCard, first_px: int, target: int) -> tuple[int, ...]:
+    """Return the sizes in px of a run's stages, from first_px to target; raise BadSetting.
+
+    ladder: what `Settings.ladder` holds; sizes that are not between first_px and target are left out.
+    """
+    between = ladder_px(ladder) if ladder else card.targets
+    unknown = [px for px in between if px not in card.targets]
+    if unknown:
+        offered = ", ".join(map(str, card.targets))
+        raise BadSetting(
+            "ladder", f"ladder: {card.title} has stages of {offered} px, got {unknown[0]}; name these."
+        )
+    return (first_px, *(px for px in between if first_px < px < target), *([target] * (target > first_px)))
 
 
 def check_fits(plan: CascadePlan) -> None:
@@ -362,6 +397,7 @@ def redo(
             settings,
             target=max(_or_default(settings.target, made.settings.target), stage_px[first]),
             aspect=made.settings.aspect,
+            ladder=_spliced(made.settings.ladder, settings.ladder, stage_px[: first + 1]),
             seed=_or_default(settings.seed, made.settings.seed),
             **({name: getattr(made.settings, name) for name in STARTING} if first else {}),
         )
@@ -376,7 +412,14 @@ def redo(
     return dataclasses.replace(wanted, overrides=tuple(kept))
 
 
-def _check_overrides(settings: Settings, card: ModelCard) -> None:
+def _spliced(made: str, asked: str, stage_px: Sequence[int]) -> str:
+    """Return a ladder with the stages `stage_px` of a run that was made, and above them those of `asked`."""
+    if made == asked or not asked:
+        return made
+    return " ".join(map(str, [*stage_px, *(px for px in ladder_px(asked) if px > stage_px[-1])]))
+
+
+def _check_overrides(settings: Settings, card: ModelCard, first_px: int) -> None:
     for override in settings.overrides:
         if override.stage_px not in card.targets:
             offered = ", ".join(map(str, card.targets))
@@ -384,15 +427,15 @@ def _check_overrides(settings: Settings, card: ModelCard) -> None:
                 "overrides",
                 f"overrides: {card.title} has stages of {offered} px, got {override.stage_px}; name one.",
             )
-        if override.stage_px == card.targets[0] and override.name in LATER_STAGES_ONLY:
+        if override.stage_px == first_px and override.name in LATER_STAGES_ONLY:
             raise BadSetting(
                 "overrides",
                 f"overrides: the first stage, {override.stage_px} px, has no {override.name}; name another.",
             )
-        if override.stage_px != card.targets[0] and override.name in FIRST_STAGE_ONLY:
+        if override.stage_px != first_px and override.name in FIRST_STAGE_ONLY:
             raise BadSetting(
                 "overrides",
-                f"overrides: only the first stage, {card.targets[0]} px, has {override.name}; name that one.",
+                f"overrides: only the first stage, {first_px} px, has {override.name}; name that one.",
             )
         if override.name == "mixer" and override.value not in card.mixers:
             have = " and ".join(card.mixers)
@@ -410,8 +453,8 @@ def unread(stage: StagePlan) -> frozenset[str]:
     if stage.is_kept:
         return frozenset(OVERRIDABLE)
     if stage.index == 0:
-        return LATER_STAGES_ONLY if stage.settings.start else LATER_STAGES_ONLY | {"start"}
-    return FIRST_STAGE_ONLY | {"start"}
+        return LATER_STAGES_ONLY if stage.settings.start else LATER_STAGES_ONLY | {"start", "start_strength"}
+    return FIRST_STAGE_ONLY | {"start", "start_strength"}
 
 
 def _stage_key(before: str, stage: StagePlan) -> str:
@@ -424,6 +467,8 @@ def _stage_key(before: str, stage: StagePlan) -> str:
     told = {name: value for name, value in record.pop("settings").items() if name not in left_out}
     if stage.is_kept:
         record = {"size": record["size"]}
+    if not stage.is_base and not stage.is_kept:
+        record["maths"] = LATER_MATHS_VERSION
     record = json.dumps([before, record, told], sort_keys=True)
     return hashlib.sha256(record.encode()).hexdigest()
 
@@ -439,7 +484,7 @@ def pair_calls(steps: int, guided_steps: int, dilated: Sequence[bool] = ()) -> f
 
 
 def stage_steps(num_inference_steps: int, strength: float) -> int:
-    """Return ceil(N · strength): how many of the last timesteps a later stage runs."""
+    """Return ceil(N · strength): how many steps a stage takes that starts at that noise level."""
     return min(num_inference_steps, max(1, math.ceil(round(num_inference_steps * strength, 6))))
 
 

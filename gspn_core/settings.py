@@ -7,6 +7,7 @@ resolved by `gspn_core.plan.make_plan` from the model's card.
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -27,7 +28,8 @@ SchedulerName = Literal[
     "unipc",
     "ddim",
 ]
-DilationScope = Literal["down", "all"]
+DilationScope = Literal["down", "deep", "all"]
+DilationUse = Literal["branch", "main"]
 RefinerUse = Literal["none", "ensemble", "image"]
 
 MAX_PROMPT_CHARACTERS = 2000
@@ -41,11 +43,24 @@ _START = re.compile(r"([1-9][0-9]{1,3})x([1-9][0-9]{1,3})-[0-9a-f]{64}")
 
 @dataclass(frozen=True, kw_only=True)
 class Range:
-    """Bounds (both inclusive) of a number and the step by which a slider moves it."""
+    """Bounds (both inclusive) of a number and the step by which a slider moves it.
+
+    stops: the values at equal parts of a slider's travel, from end to end, where equal parts of the range
+    would change the picture by very different amounts; empty where the travel is the range.
+    """
 
     minimum: float
     maximum: float
     step: float
+    stops: tuple[float, ...] = ()
+
+    @property
+    def travel(self) -> tuple[float, ...]:
+        """Return the values at equal parts of a slider's travel, five where nothing else is said."""
+        if self.stops:
+            return self.stops
+        span = self.maximum - self.minimum
+        return tuple(round(self.minimum + span * part / 4, 6) for part in range(5))
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
@@ -57,8 +72,11 @@ class Override:
     value: Any
 
 
-def _ranged(default: float | None, minimum: float, maximum: float, step: float) -> Any:
-    return field(default=default, metadata={"range": Range(minimum=minimum, maximum=maximum, step=step)})
+def _ranged(
+    default: float | None, minimum: float, maximum: float, step: float, stops: tuple[float, ...] = ()
+) -> Any:
+    bounds = Range(minimum=minimum, maximum=maximum, step=step, stops=stops)
+    return field(default=default, metadata={"range": bounds})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,10 +89,19 @@ class Settings:
     timesteps that the model draws of it again there, 0 keeps it as it is.
     target: side in px of the square with the last stage's area; aspect: "width:height".
     guidance_stop: share of a stage's steps after which guidance is off; 1 keeps it on to the end.
-    upscale_strength: share of the timesteps that a later stage runs again, in (0, 1].
-    gaussian_sigma: blur of the dilated branch's input, in latent pixels.
+    ladder: the sizes in px of the stages between the first and the target, such as "1024 4096"; "" doubles.
+    upscale_strength: noise level at which a later stage starts, as a share of the training timesteps, in
+    (0, 1]; it also takes that share of num_inference_steps.
+    gaussian_sigma: width of the low-pass that parts layout from detail, in px of the base. What is coarser
+    is held to the stage before; the dilated branch's input is blurred by as much.
     cosine_scale_1..3: exponents of the skip residual's, the dilated branch's and the blur's decay.
+    keep_base: share of the stage before that is restored below the low-pass in the finished image; 0 leaves
+    the image as it was decoded.
     dilated_min_weight: the dilated branch is not evaluated where its weight is below this.
+    dilation_scope: which convolutions are dilated: "down" the down blocks' and the middle's, "deep" the last
+    down block's, those of the downsampler before it and the middle's, "all" every block's. dilation_use:
+    "branch" mixes a second, dilated prediction in, "main" dilates the only one; dilation_until: share of the
+    steps, the first ones, in which either happens.
     original_scale, target_scale: the sizes that the model is told, as parts of the picture's own; crop_top,
     crop_left: the crop that it is told, in px (SDXL's size conditioning).
     refiner: how SDXL's second UNet takes part in the first stage: "ensemble" takes the schedule over where
@@ -94,13 +121,17 @@ class Settings:
     num_inference_steps: int | None = _ranged(None, 1, 150, 1)
     guidance_scale: float | None = _ranged(None, 1.0, 20.0, 0.1)
     guidance_stop: float = _ranged(1.0, 0.0, 1.0, 0.05)
-    upscale_strength: float | None = _ranged(None, 0.02, 1.0, 0.01)
-    gaussian_sigma: float = _ranged(0.8, 0.0, 4.0, 0.05)
-    cosine_scale_1: float = _ranged(3.0, 0.1, 10.0, 0.1)
-    cosine_scale_2: float = _ranged(1.0, 0.1, 10.0, 0.1)
-    cosine_scale_3: float = _ranged(1.0, 0.1, 10.0, 0.1)
+    ladder: str = ""
+    upscale_strength: float | None = _ranged(None, 0.02, 1.0, 0.01, (0.02, 0.35, 0.6, 0.8, 1.0))
+    gaussian_sigma: float = _ranged(0.2, 0.0, 6.0, 0.05, (0.0, 0.5, 1.0, 2.0, 6.0))
+    cosine_scale_1: float = _ranged(0.0, 0.0, 3.0, 0.05, (0.0, 0.2, 0.5, 1.0, 3.0))
+    cosine_scale_2: float = _ranged(3.0, 0.0, 3.0, 0.05, (0.0, 0.15, 0.35, 0.7, 3.0))
+    cosine_scale_3: float = _ranged(0.0, 0.0, 3.0, 0.05, (0.0, 0.7, 1.35, 2.0, 3.0))
+    keep_base: float = _ranged(1.0, 0.0, 1.0, 0.05)
     dilated_min_weight: float = _ranged(0.05, 0.0, 1.0, 0.01)
     dilation_scope: DilationScope = "down"
+    dilation_use: DilationUse = "branch"
+    dilation_until: float = _ranged(1.0, 0.0, 1.0, 0.05)
     scheduler: SchedulerName | None = None
     original_scale: float = _ranged(1.0, 0.1, 4.0, 0.05)
     target_scale: float = _ranged(1.0, 0.1, 4.0, 0.05)
@@ -129,6 +160,7 @@ class Settings:
         for name, bounds in RANGES.items():
             object.__setattr__(self, name, _number(name, getattr(self, name), bounds, name in INTEGERS))
         aspect_ratio(self.aspect)
+        object.__setattr__(self, "ladder", _ladder_text(self.ladder))
         object.__setattr__(self, "overrides", self._checked_overrides())
 
     def at_stage(self, stage_px: int) -> Settings:
@@ -142,9 +174,8 @@ class Settings:
         for given in _read_overrides(self.overrides):
             name = given.name
             if name not in OVERRIDABLE:
-                can = ", ".join(OVERRIDABLE)
                 raise BadSetting(
-                    "overrides", f"overrides: {str(name)[:40]!r} cannot be overridden; {can} can."
+                    "overrides", f"overrides: {str(name)[:40]!r} cannot be overridden; {_meant(str(name))}."
                 )
             bounds = RANGES["target"]
             stage_px = _number("overrides", given.stage_px, bounds, True)
@@ -185,6 +216,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "mixer": get_args(Mixer),
         "scheduler": get_args(SchedulerName),
         "dilation_scope": get_args(DilationScope),
+        "dilation_use": get_args(DilationUse),
         "refiner": get_args(RefinerUse),
     }
 )
@@ -192,8 +224,13 @@ INTEGERS = frozenset({"target", "start_px", "num_inference_steps", "seed", "crop
 _OPTIONAL = frozenset(f.name for f in dataclasses.fields(Settings) if f.default is None)
 # What a run that starts from a picture is told of it.
 STARTING = ("start", "start_px", "start_strength")
-_OF_THE_WHOLE = (*STARTING, "target", "aspect", "overrides")
+_OF_THE_WHOLE = (*STARTING, "target", "aspect", "ladder", "overrides")
 OVERRIDABLE: tuple[str, ...] = tuple(name for name in FIELD_NAMES if name not in _OF_THE_WHOLE)
+
+
+def ladder_px(ladder: str) -> tuple[int, ...]:
+    """Return the sizes in px that the text of a ladder names."""
+    return tuple(map(int, ladder.split()))
 
 
 def parse_overrides(text: str) -> tuple[Override, ...]:
@@ -250,6 +287,14 @@ def read_value(name: str, text: str) -> Any:
     return int(number) if name in INTEGERS and number.is_integer() else number
 
 
+def _meant(name: str) -> str:
+    """Return what may have been meant by a name that is not a setting of single stages."""
+    near = difflib.get_close_matches(name[:40], OVERRIDABLE, n=2, cutoff=0.5)
+    if not near:
+        return "name a setting of single stages, such as seed, mixer or upscale_strength"
+    return f"did you mean {' or '.join(near)}?".rstrip("?")
+
+
 def _read_overrides(given: Any) -> tuple[Override, ...]:
     if isinstance(given, str):
         return parse_overrides(given)
@@ -285,6 +330,21 @@ def start_size(reference: Any) -> tuple[int, int]:
     if max(height, width) > MAX_ASPECT * min(height, width):
         raise BadSetting("start", f"start is {width}×{height} px, longer than 4:1; crop it.")
     return height, width
+
+
+def _ladder_text(ladder: Any) -> str:
+    """Return a ladder's sizes, ascending and one space apart; raise BadSetting for other text."""
+    words = re.split(r"[\s,]+", ladder.strip()) if isinstance(ladder, str) else [str(ladder)]
+    if words == [""]:
+        return ""
+    bounds = RANGES["target"]
+    sizes = [int(word) if re.fullmatch(r"[0-9]{1,5}", word) else 0 for word in words[:16]]
+    if len(words) > 16 or not all(bounds.minimum <= px <= bounds.maximum for px in sizes):
+        raise BadSetting(
+            "ladder",
+            f"ladder must list sizes in px such as 1024 4096, got {str(ladder)[:40]!r}; leave it empty.",
+        )
+    return " ".join(map(str, sorted(set(sizes))))
 
 
 def _check_text(name: str, value: Any, *, required: bool) -> None:

@@ -46,6 +46,7 @@ class NeighborhoodProcessor:
     Attributes:
         training_size: (height, width) of this layer's map at the size the model was trained at.
         map_size: (height, width) of the next token map; height·width must be the number of tokens.
+        strides: every n-th token along each side sees the others, over the whole map, in place of windows.
         block_patches: patches attended at once; None decides by size.
     """
 
@@ -53,6 +54,7 @@ class NeighborhoodProcessor:
         self.training_size = training_size
         self.map_size: tuple[int, int] | None = None
         self.block_patches: int | None = None
+        self.strides = False
 
     def __call__(
         self,
@@ -76,7 +78,8 @@ class NeighborhoodProcessor:
         if H * W != N:
             raise BadTensor(f"map_size {H}×{W} must hold {N} tokens; pass the (height, width) of this map.")
         maps = [layer(hidden_states).reshape(B, H, W, -1) for layer in (attn.to_q, attn.to_k, attn.to_v)]
-        mixed = self._attend(*maps, attn.heads).reshape(B, N, -1)
+        attend = self._attend_strided if self.strides else self._attend
+        mixed = attend(*maps, attn.heads).reshape(B, N, -1)
         for layer in attn.to_out:
             mixed = layer(mixed)
         return mixed
@@ -101,6 +104,25 @@ class NeighborhoodProcessor:
                 mixed = mixed.reshape(len(block), B, height, width, C)
                 for patch, tokens_of_patch in zip(block, mixed, strict=True):
                     out[:, patch.top : patch.top + height, patch.left : patch.left + width] = tokens_of_patch
+        return out
+
+    def _attend_strided(self, query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
+        """Return attention (B, H, W, C) in which a token sees those a whole number of strides away.
+
+        A stride is as many tokens as a side has windows, so the cost is that of the windows.
+        """
+        B, H, W, C = query.shape
+        height, width = window_size((H, W), self.training_size)
+        down, across = -(-H // height), -(-W // width)
+        out = torch.empty_like(query)
+        for top in range(down):
+            for left in range(across):
+                grid = (slice(None), slice(top, None, down), slice(left, None, across))
+                shape = query[grid].shape
+                q, k, v = (
+                    x[grid].reshape(B, -1, heads, C // heads).transpose(1, 2) for x in (query, key, value)
+                )
+                out[grid] = scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(shape)
         return out
 
 
@@ -178,6 +200,23 @@ def neighborhood_attention(unet: nn.Module) -> Iterator[Mapping[str, Neighborhoo
             handle.remove()
         for name, attention in attentions.items():
             attention.set_processor(originals[name])
+
+
+@contextmanager
+def strided_windows(unet: nn.Module) -> Iterator[None]:
+    """Let every NeighborhoodProcessor of a UNet stride over its whole map in the `with` block."""
+    found = [
+        m.processor
+        for m in unet.modules()
+        if isinstance(getattr(m, "processor", None), NeighborhoodProcessor)
+    ]
+    try:
+        for processor in found:
+            processor.strides = True
+        yield
+    finally:
+        for processor in found:
+            processor.strides = False
 
 
 def _block(name: str) -> str:

@@ -13,6 +13,7 @@ from PIL import Image
 
 from gspn_core.attention.registry import use_mixer
 from gspn_core.cascade.conditioning import Conditioning, encode_text
+from gspn_core.cascade.filters import restore_base
 from gspn_core.cascade.ladder import MemoryRanOut, is_out_of_memory, step_down
 from gspn_core.cascade.latents import Autoencoder, Preview, to_image, to_sample
 from gspn_core.cascade.model import Model
@@ -21,7 +22,7 @@ from gspn_core.cascade.ways import coding_as, reading_text, sampling_as, stored_
 from gspn_core.errors import Stopped
 from gspn_core.events import CascadeDone, Event, PlanReady, StageDone, StageStarted, StepDone, TileDone
 from gspn_core.pictures import cropped
-from gspn_core.plan import CascadePlan, StagePlan
+from gspn_core.plan import CascadePlan, Size, StagePlan
 from gspn_core.plan_fit import Machine, Phase
 from gspn_core.runtime.machine import collect, give_back
 from gspn_core.runtime.meter import Meter
@@ -66,7 +67,8 @@ def run_cascade(
                 use_mixer(model.pipeline.unet, sampler.settings.mixer, model.adapters),
                 stored_as(model, sampler.stage.choices),
             ):
-                image = yield from _run_stage(model, sampler, image, should_stop, preview)
+                before = plan.stages[index - 1].size if index else None
+                image = yield from _run_stage(model, sampler, image, before, should_stop, preview)
             index += 1
             continue
         except MemoryRanOut as ran_out:
@@ -122,10 +124,14 @@ def _run_stage(
     model: Model,
     sampler: StageSampler,
     image: Image.Image | None,
+    before: Size | None,
     should_stop: Callable[[], bool],
     preview: Preview | None,
 ) -> Iterator[Event]:
-    """Yield the events of one stage and return its picture; raise MemoryRanOut where memory did."""
+    """Yield the events of one stage and return its image; raise MemoryRanOut where memory did.
+
+    image: what it starts from, if anything. before: the size of the stage before it, None for the first.
+    """
     stage, meter = sampler.stage, Meter(model.device)
     autoencoder = Autoencoder(model.pipeline.vae, stage.vae_tile_px)
 
@@ -166,6 +172,10 @@ def _run_stage(
         phase = "decode"
         with coding_as(model, stage.choices):
             sample = yield from told(autoencoder.decode(latents), tile_done("decode"))
+        if before is not None:
+            hold = sampler.hold
+            sigma_px = hold.sigma_px * stage.scale * before.width / stage.size.width
+            sample = restore_base(sample, image, before, weight=hold.weight, sigma_px=sigma_px)
         image = to_image(sample)
         yield StageDone(stage=stage, image=image, seconds=meter.seconds, memory=meter.sample())
         return image

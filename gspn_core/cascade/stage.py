@@ -1,17 +1,20 @@
-"""One stage: the sampling loop at one size, from noise (base), from the picture of the stage before, or from
-the picture that the run starts from.
+"""One stage: the sampling loop at one size, from noise (base), from the image of the stage before, or from
+the image that the run starts from.
 
-x  = (1 - c1)·x + c1·add_noise(z_ref, ε, t)            skip residual
+x  = add_noise(z_ref, ε, t₀)                              t₀ = T·strength
 p  = guided(UNet(x, t))
-p  = (1 - c2)·p + c2·guided(dilated UNet(blur(x), t))    where c2 is large enough
-x  = scheduler.step(p, t, x)                             once per timestep
+p  = (1 - c2)·p + c2·guided(dilated UNet(blur(x), t))       where c2 is large enough
+x̂0 = x̂0(p) + c1·(1 - c2)·blur(z_ref - x̂0(p))             skip residual, of what is coarser than the blur
+x  = scheduler.step(p(x̂0), t, x)                          once per timestep
 
-A first stage mixes nothing: what the model draws again of a starting picture, it is free to change.
+The skip residual pulls the clean estimate, so the noise level stays the scheduler's own, whatever it adds.
+A first stage mixes nothing: what the model redraws of an initial image, it is free to change.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,22 +23,25 @@ import torch
 from diffusers import SchedulerMixin
 
 from gspn_core.cascade.conditioning import Conditioning
-from gspn_core.cascade.guidance import (
-    dilated_convolutions,
-    gaussian_blur,
-    guided_noise_pred,
-    match_statistics,
-)
+from gspn_core.cascade.dilation import dilated
+from gspn_core.cascade.filters import gaussian_blur, match_statistics
+from gspn_core.cascade.guidance import guided_noise_pred
 from gspn_core.cascade.model import Model
 from gspn_core.cascade.schedule import (
     cosine_weights,
     denoised,
     make_scheduler,
+    noise_levels,
+    prediction_of,
     set_last_timesteps,
+    set_timesteps_from,
     step_options,
 )
 from gspn_core.events import StepWeights
 from gspn_core.plan import StagePlan, pair_calls
+
+# A pull by less than this is not to be seen, and costs a blur.
+_LEAST_PULL = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +50,17 @@ class Step:
 
     number: int
     denoised: torch.Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hold:
+    """How a finished image is held to the stage before it.
+
+    weight: by which share; sigma_px: above which width of structures, in px of the base.
+    """
+
+    weight: float
+    sigma_px: float
 
 
 class StageSampler:
@@ -60,24 +77,25 @@ class StageSampler:
         self.model, self.stage, self.conditioning, self.refined = model, stage, conditioning, refined
         self.settings = stage.settings
         pipeline = model.pipeline
-        self.scheduler = make_scheduler(
-            self.settings.scheduler, pipeline.scheduler.config, sample_is_mixed=stage.index > 0
-        )
-        self.timesteps = set_last_timesteps(
-            self.scheduler,
-            stage.num_inference_steps,
-            stage.steps - stage.refiner_steps,
-            model.device,
-        )
+        self.scheduler, self.timesteps = _schedule(stage, pipeline.scheduler.config, model.device)
         T = self.scheduler.config.num_train_timesteps
         self._handed_over = round(T * (1 - self.settings.refiner_start)) if self._is_ensemble else 0
         self.weights = _weights(stage, self.scheduler, self.timesteps)
+        self._start_level = _level(self.scheduler, float(self.timesteps[0])) if self.weights else 0.0
 
     @property
     def model_calls(self) -> float:
         """Return how many times the guidance pair goes through the UNet; half of it counts half."""
-        dilated = [weights.dilated for weights in self.weights]
-        return pair_calls(self.stage.steps, self.stage.guided_steps, dilated)
+        return evaluations(self.stage, self.weights)
+
+    @property
+    def hold(self) -> Hold:
+        """Return how the finished image is held to the one before, by the weights of the first step."""
+        if not self.weights:
+            return Hold(weight=0.0, sigma_px=0.0)
+        first = self.weights[0]
+        weight = self.settings.keep_base * first.c1 * (1 - _redrawn(first))
+        return Hold(weight=weight, sigma_px=self._layout_px(first))
 
     @property
     def _is_ensemble(self) -> bool:
@@ -88,7 +106,6 @@ class StageSampler:
 
         z_ref: the encoded picture that the stage starts from, at its size; None in the base stage.
         """
-        is_mixed = self.stage.index > 0
         generator = stage_generator(self.settings.seed, self.stage.index)
         noise = self._noise(generator)
         options = step_options(self.scheduler, generator)
@@ -97,20 +114,17 @@ class StageSampler:
         else:
             x = self.scheduler.add_noise(z_ref, noise, self.timesteps[:1])
         for i, t in enumerate(self.timesteps):
-            if is_mixed:
-                c1 = self.weights[i].c1
-                x = (1 - c1) * x + c1 * self.scheduler.add_noise(z_ref, noise, t[None])
             model_input = self.scheduler.scale_model_input(x, t)
-            scale = self._guidance_at(i)
-            noise_pred = self._predict(model_input, t, scale)
-            if is_mixed and self.weights[i].dilated:
-                noise_pred = self._mix_dilated(x, noise_pred, t, self.weights[i], scale)
+            noise_pred = self._mixed_prediction(x, model_input, i, t)
             estimate = denoised(self.scheduler, model_input, noise_pred, float(t))
+            if self.weights:
+                estimate = self._pulled(estimate, z_ref, self.weights[i])
+                noise_pred = prediction_of(self.scheduler, model_input, estimate, float(t))
             x = self.scheduler.step(noise_pred, t, x, return_dict=False, **options)[0]
             yield Step(number=i + 1, denoised=estimate)
         if self.stage.refiner_steps:
             x = yield from self._drawn_again(x, generator)
-        return match_statistics(x, z_ref) if is_mixed else x
+        return match_statistics(x, z_ref) if self.weights else x
 
     def _drawn_again(self, x: torch.Tensor, generator: torch.Generator) -> Iterator[Step]:
         """Put noise on finished latents (1, 4, h, w) and take the last steps again with the refiner."""
@@ -143,14 +157,42 @@ class StageSampler:
         unet, serial = self.model.refiner, self.stage.choices.serial_guidance
         return guided_noise_pred(unet, model_input, t, self.refined, guidance_scale, serial=serial)
 
-    def _mix_dilated(
-        self, x: torch.Tensor, noise_pred: torch.Tensor, t: torch.Tensor, weights: StepWeights, scale: float
+    def _mixed_prediction(
+        self, x: torch.Tensor, model_input: torch.Tensor, i: int, t: torch.Tensor
     ) -> torch.Tensor:
-        blurred = match_statistics(gaussian_blur(x, self.settings.gaussian_sigma * weights.c3), x)
+        """Return the guided prediction, with the dilated UNet's in it or in its place where it has a say."""
+        scale, weights = self._guidance_at(i), self.weights[i] if self.weights else None
+        if weights is None or not weights.dilated:
+            return self._predict(model_input, t, scale)
         unet, scope = self.model.pipeline.unet, self.settings.dilation_scope
-        with dilated_convolutions(unet, self.stage.scale, scope):
-            dilated = self._predict(self.scheduler.scale_model_input(blurred, t), t, scale)
-        return (1 - weights.c2) * noise_pred + weights.c2 * dilated
+        if self.settings.dilation_use == "main":
+            with dilated(unet, self.stage.scale, scope):
+                return self._predict(model_input, t, scale)
+        noise_pred = self._predict(model_input, t, scale)
+        # A latent at the base's size stands for `scale` of this stage's; the blur takes away what the dilated
+        # convolutions would alias.
+        sigma = self.settings.gaussian_sigma * weights.c3 * self.stage.scale
+        blurred = match_statistics(gaussian_blur(x, sigma), x)
+        with dilated(unet, self.stage.scale, scope):
+            other = self._predict(self.scheduler.scale_model_input(blurred, t), t, scale)
+        return (1 - weights.c2) * noise_pred + weights.c2 * other
+
+    def _pulled(self, estimate: torch.Tensor, z_ref: torch.Tensor, weights: StepWeights) -> torch.Tensor:
+        """Return the estimate with its layout pulled towards the reference's; both (1, 4, h, w)."""
+        share = weights.c1 * (1 - _redrawn(weights))
+        if share < _LEAST_PULL:
+            return estimate
+        sigma = self._layout_px(weights) * self.stage.scale / self.model.pipeline.vae_scale_factor
+        # One latent says the layout and the detail of its own px, so less than one of them cannot be parted.
+        return estimate + share * gaussian_blur(z_ref - estimate, math.hypot(sigma, 1.0))
+
+    def _layout_px(self, weights: StepWeights) -> float:
+        """Return the width in px of the base above which a structure counts as layout.
+
+        Natural spectra fall as one over the frequency, so what the noise of the stage's start has drowned is
+        wider by as much as that noise is stronger: σ·σ(t₀), and wider still as c3 falls.
+        """
+        return self.settings.gaussian_sigma * self._start_level / weights.c3
 
     def _noise(self, generator: torch.Generator) -> torch.Tensor:
         unet = self.model.pipeline.unet
@@ -164,16 +206,43 @@ def stage_weights(config: Mapping[str, Any], stage: StagePlan) -> tuple[StepWeig
     """Return what each step of a stage will mix, none for the first. config: the model's scheduler's."""
     if stage.index == 0:
         return ()
-    scheduler = make_scheduler(stage.settings.scheduler, config, sample_is_mixed=True)
-    timesteps = set_last_timesteps(scheduler, stage.num_inference_steps, stage.steps, torch.device("cpu"))
-    return _weights(stage, scheduler, timesteps)
+    return _weights(stage, *_schedule(stage, config, torch.device("cpu")))
+
+
+def evaluations(stage: StagePlan, weights: Sequence[StepWeights]) -> float:
+    """Return how many times a stage evaluates the UNet on the guidance pair; half of it counts half."""
+    extra = [step.dilated and stage.settings.dilation_use == "branch" for step in weights]
+    return pair_calls(stage.steps, stage.guided_steps, extra)
+
+
+def _schedule(
+    stage: StagePlan, config: Mapping[str, Any], device: torch.device
+) -> tuple[SchedulerMixin, torch.Tensor]:
+    """Return a stage's scheduler and its timesteps: from a noise level where it starts from an image."""
+    own, whole, steps = stage.settings, stage.num_inference_steps, stage.steps - stage.refiner_steps
+    if stage.is_base or stage.is_kept:
+        scheduler = make_scheduler(own.scheduler, config)
+        return scheduler, set_last_timesteps(scheduler, whole, steps, device)
+    strength = own.upscale_strength if stage.index else own.start_strength
+    scheduler = make_scheduler(own.scheduler, config, from_level=True)
+    return scheduler, set_timesteps_from(scheduler, strength, whole, steps, device)
 
 
 def _weights(stage: StagePlan, scheduler: SchedulerMixin, timesteps: torch.Tensor) -> tuple[StepWeights, ...]:
     if stage.index == 0:
         return ()
-    T = scheduler.config.num_train_timesteps
-    return tuple(cosine_weights(float(t), stage.settings, T) for t in timesteps)
+    T, count = scheduler.config.num_train_timesteps, len(timesteps)
+    return tuple(cosine_weights(float(t), stage.settings, T, i / count) for i, t in enumerate(timesteps))
+
+
+def _redrawn(weights: StepWeights) -> float:
+    """Return the share of a step's prediction that the dilated UNet makes: its layout is not held."""
+    return weights.c2 if weights.dilated else 0.0
+
+
+def _level(scheduler: SchedulerMixin, timestep: float) -> float:
+    levels = noise_levels(scheduler)
+    return float(np.interp(timestep, np.arange(len(levels)), levels))
 
 
 def stage_generator(seed: int, stage: int) -> torch.Generator:

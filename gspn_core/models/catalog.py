@@ -31,6 +31,9 @@ _COMPUTING = ("torch", "diffusers", "transformers", "numba")
 # A tensor by which an SDXL checkpoint in one file is known: the second text encoder's own place in it.
 _SDXL_MARK = "conditioner.embedders.1.model.ln_final.weight"
 
+# As published for GSPN-SDXL; the other stages' 0.32 is the card's own.
+SDXL_STRENGTHS = ((1024, 0.42), (8192, 0.28))
+
 WORLD = ModelCard(
     name="world",
     title="The embedded model",
@@ -44,6 +47,7 @@ WORLD = ModelCard(
     upscale_strength=0.4,
     mixers=("gspn", "attention", "neighborhood"),
     scheduler="dpm++2m-karras",
+    ladder="256 1024",
     vocabulary_hint=captions.hint(),
     examples=captions.EXAMPLES,
     read_words=captions.read_words,
@@ -58,7 +62,8 @@ SDXL_CARD = ModelCard(
     default_target_px=1024,
     num_inference_steps=50,
     guidance_scale=7.0,
-    upscale_strength=0.35,
+    upscale_strength=0.32,
+    upscale_strengths=SDXL_STRENGTHS,
     mixers=("attention", "neighborhood"),
     examples=(
         "a lighthouse on a cliff above a stormy sea, oil painting",
@@ -242,7 +247,8 @@ def _folder_card(folder: Path, name_or_path: str) -> ModelCard:
         default_target_px=base_px,
         num_inference_steps=50,
         guidance_scale=7.0,
-        upscale_strength=0.35,
+        upscale_strength=0.32,
+        upscale_strengths=SDXL_STRENGTHS,
         mixers=tuple(mixer for mixer in _MIXERS if there.get(mixer, True)),
         examples=SDXL_CARD.examples,
     )

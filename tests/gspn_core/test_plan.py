@@ -182,7 +182,11 @@ KEY_CHANGES = {
     "cosine_scale_2": 2.0,
     "cosine_scale_3": 2.0,
     "dilated_min_weight": 0.2,
+    "keep_base": 0.5,
     "dilation_scope": "all",
+    "dilation_use": "main",
+    "dilation_until": 0.5,
+    "ladder": "64 256",
     "scheduler": "ddim",
     "original_scale": 2.0,
     "target_scale": 2.0,
@@ -195,9 +199,7 @@ KEY_CHANGES = {
     "seed": 8,
     "overrides": "128.seed=9",
 }
-LATER_ONLY = {"overrides", "upscale_strength", "gaussian_sigma", "dilated_min_weight", "dilation_scope"} | {
-    f"cosine_scale_{i}" for i in (1, 2, 3)
-}
+LATER_ONLY = {"overrides", "ladder"} | LATER_STAGES_ONLY
 
 
 @pytest.mark.parametrize("name", [name for name in FIELD_NAMES if name not in STARTING])
@@ -226,8 +228,8 @@ def test_a_stages_own_value_changes_that_stage_and_those_after_it_alone(card):
     before = make_plan(asked, card).stages
     for name in sorted(set(OVERRIDABLE) - FIRST_STAGE_ONLY):
         value = {"mixer": "gspn"}.get(name, KEY_CHANGES[name])
-        told = dataclasses.replace(asked, overrides=[{"stage_px": 128, "name": name, "value": value}])
-        after = make_plan(told, card).stages
+        changed = dataclasses.replace(asked, overrides=[{"stage_px": 128, "name": name, "value": value}])
+        after = make_plan(changed, card).stages
         assert [a.key == b.key for a, b in zip(before, after, strict=True)] == [True, False, False]
         assert getattr(after[1].settings, name) == value
         assert after[0].settings == before[0].settings and after[2].settings == before[2].settings
@@ -320,3 +322,52 @@ def test_a_scheduler_that_is_left_open_is_the_models_own(card):
     card = dataclasses.replace(card, scheduler="ddim")
     assert make_plan(Settings(prompt="a"), card).stages[0].settings.scheduler == "ddim"
     assert make_plan(Settings(prompt="a", scheduler="unipc"), card).settings.scheduler == "unipc"
+
+
+def test_a_ladder_names_the_stages_between_the_first_and_the_target(card):
+    asked = {"prompt": "a lake", "seed": 7, "mixer": "attention"}
+
+    def sides(**changes):
+        return [stage.size.width for stage in make_plan(Settings(**asked, **changes), card).stages]
+
+    assert sides(target=256) == [64, 128, 256]
+    assert sides(target=256, ladder="64") == [64, 256]
+    assert sides(target=128, ladder="64 256") == [64, 128]
+    assert sides(target=64, ladder="128") == [64]
+    direct = make_plan(Settings(**asked, target=256, ladder="64"), card).stages[-1]
+    assert direct.scale == 4
+
+
+def test_a_ladder_of_sizes_that_the_model_lacks_is_refused(card):
+    with pytest.raises(BadSetting, match="stages of 64, 128, 256 px, got 100"):
+        make_plan(Settings(prompt="a", ladder="64 100"), card)
+    for text in ("x4:4096", "-3", 5, "1 " * 40):
+        with pytest.raises(BadSetting, match="ladder must list sizes in px"):
+            Settings(prompt="a", ladder=text)
+    assert Settings(prompt="a", ladder=" 256, 64 64").ladder == "64 256"
+
+
+def test_a_stages_strength_is_part_of_its_key_beside_its_steps(card):
+    asked = Settings(prompt="a lake", seed=7, target=128, num_inference_steps=4)
+    one, other = (
+        make_plan(dataclasses.replace(asked, upscale_strength=share), card).stages[-1]
+        for share in (0.45, 0.5)
+    )
+    assert one.steps == other.steps and one.key != other.key
+
+
+def test_a_models_own_strengths_stand_as_overrides_unless_one_is_asked_for(card):
+    own = dataclasses.replace(card, upscale_strengths=((256, 0.28),))
+    asked = Settings(prompt="a lake", seed=7, target=256)
+    plan = make_plan(asked, own)
+    assert [stage.settings.upscale_strength for stage in plan.stages[1:]] == [card.upscale_strength, 0.28]
+    assert make_plan(plan.settings, own).stages == plan.stages
+    forced = make_plan(dataclasses.replace(asked, upscale_strength=0.6), own)
+    assert [stage.settings.upscale_strength for stage in forced.stages[1:]] == [0.6, 0.6]
+
+
+def test_what_a_first_stage_lacks_is_asked_of_the_runs_own_first_stage(card):
+    start = "128x128-" + "0" * 64
+    asked = {"prompt": "a", "start": start, "start_px": 128, "target": 256}
+    with pytest.raises(BadSetting, match="the first stage, 128 px, has no upscale_strength"):
+        make_plan(Settings(**asked, overrides="128.upscale_strength=0.5"), card)

@@ -154,7 +154,11 @@ CHANGES = {
     "cosine_scale_2": 0.3,
     "cosine_scale_3": 0.2,
     "dilated_min_weight": 0.9,
+    "keep_base": 0.0,
     "dilation_scope": "all",
+    "dilation_use": "main",
+    "dilation_until": 0.0,
+    "ladder": "64",
     "scheduler": "unipc",
     "original_scale": 2.0,
     "target_scale": 0.5,
@@ -175,7 +179,8 @@ def test_every_field_of_the_settings_has_a_change_to_try():
 
 @pytest.mark.parametrize("name", CHANGES)
 def test_every_setting_reaches_the_picture(engine, name):
-    usual = {"upscale_strength": 0.7, "guidance_scale": 3.0}
+    # With the dilated branch at work; it is off at the defaults.
+    usual = {"upscale_strength": 0.7, "guidance_scale": 3.0, "cosine_scale_2": 1.0}
     if name in FIRST_STAGE_ONLY - {"refiner"}:
         usual["refiner"] = "ensemble"
     before = _last(engine, **usual)

@@ -12,8 +12,8 @@ from diffusers.models.transformers.transformer_2d import Transformer2DModel
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
+from gspn_core.cascade.dilation import dilated
 from gspn_core.cascade.fused import fused_layers
-from gspn_core.cascade.guidance import dilated_convolutions
 from gspn_core.runtime.device import pick_dtype
 
 HAS_BFLOAT16 = pick_dtype("auto", torch.device("cpu")) == torch.bfloat16
@@ -93,9 +93,9 @@ def test_a_whole_unet_predicts_the_same_dilated_too_and_is_left_as_it_was(tiny_p
 
     with torch.inference_mode():
         for dilation in (1, 2):
-            with dilated_convolutions(tiny_pipeline.unet, dilation, "down"):
+            with dilated(tiny_pipeline.unet, dilation, "down"):
                 truth = predict(tiny_pipeline.unet)
-            with dilated_convolutions(unet, dilation, "down"):
+            with dilated(unet, dilation, "down"):
                 plain = predict(unet)
                 with fused_layers(unet):
                     changed = sum("forward" in vars(module) for module in unet.modules())

@@ -7,7 +7,9 @@ from gspn_core.cascade.schedule import (
     cosine_weights,
     denoised,
     make_scheduler,
+    prediction_of,
     set_last_timesteps,
+    set_timesteps_from,
     step_options,
 )
 from gspn_core.settings import CHOICES, Settings
@@ -75,8 +77,67 @@ def test_weights_follow_the_formula():
 
 
 def test_weights_are_one_in_pure_noise_and_vanish_at_the_end():
-    settings = Settings(prompt="a")
+    settings = Settings(prompt="a", cosine_scale_1=3.0, cosine_scale_2=1.0, cosine_scale_3=1.0)
     start, end = cosine_weights(1000.0, settings, 1000), cosine_weights(0.0, settings, 1000)
     assert (start.c1, start.c2, start.c3) == pytest.approx((1, 1, 1))
     assert (end.c1, end.c2, end.c3) == pytest.approx((0, 0, 0.01))
     assert not end.dilated
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+@pytest.mark.parametrize(("strength", "steps"), [(0.02, 1), (0.3, 4), (0.42, 6), (1.0, 12)])
+def test_a_start_at_a_noise_level_descends_from_it(name, strength, steps, tiny_pipeline):
+    scheduler = make_scheduler(name, tiny_pipeline.scheduler.config, from_level=True)
+    timesteps = set_timesteps_from(scheduler, strength, 12, steps, torch.device("cpu"))
+    assert len(timesteps) == steps
+    assert float(timesteps[0]) == pytest.approx(1000 * strength - 1, abs=0.5)
+    assert torch.all(scheduler.sigmas[:-1] > scheduler.sigmas[1:])
+    assert scheduler.sigmas[-1] == 0
+
+
+@pytest.mark.parametrize("name", [name for name in SCHEDULERS if name not in STOCHASTIC])
+def test_steps_from_a_noise_level_with_the_true_noise_lead_back(name, tiny_pipeline):
+    scheduler = make_scheduler(name, tiny_pipeline.scheduler.config, from_level=True)
+    generator = torch.Generator().manual_seed(0)
+    z, noise = (torch.randn(1, 4, 8, 8, generator=generator) for _ in range(2))
+    timesteps = set_timesteps_from(scheduler, 0.4, 20, 8, torch.device("cpu"))
+    x = scheduler.add_noise(z, noise, timesteps[:1])
+    for t in timesteps:
+        scheduler.scale_model_input(x, t)
+        x = scheduler.step(noise, t, x, return_dict=False)[0]
+    torch.testing.assert_close(x, z, atol=0.02, rtol=0.02)
+
+
+def test_ddim_from_a_noise_level_is_ddim(tiny_pipeline):
+    config, device = tiny_pipeline.scheduler.config, torch.device("cpu")
+    own = make_scheduler("ddim", config)
+    mine = make_scheduler("ddim", config, from_level=True)
+    timesteps = set_last_timesteps(own, 10, 10, device)
+    mine.set_timesteps(timesteps=timesteps.tolist(), device=device)
+    x = y = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    for t in timesteps:
+        x = own.step(torch.tanh(x), t, x, return_dict=False)[0]
+        y = mine.step(torch.tanh(y), t, y, return_dict=False)[0]
+    torch.testing.assert_close(x, y, atol=0.02, rtol=0.02)
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+@pytest.mark.parametrize("own", ["use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas"])
+def test_a_name_says_its_spacing_whatever_the_models_own_is(name, own, tiny_pipeline):
+    plain = make_scheduler(name, tiny_pipeline.scheduler.config)
+    config = {**tiny_pipeline.scheduler.config, own: True}
+    other = make_scheduler(name, config)
+    assert bool(other.config.get("use_karras_sigmas")) is ("karras" in name)
+    assert not other.config.get("use_exponential_sigmas")
+    assert not other.config.get("use_beta_sigmas")
+    for scheduler in (plain, other):
+        scheduler.set_timesteps(7)
+    assert torch.equal(plain.timesteps, other.timesteps)
+
+
+@pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])
+def test_a_prediction_and_its_estimate_are_one_fact(kind, tiny_pipeline):
+    scheduler = make_scheduler("euler", {**tiny_pipeline.scheduler.config, "prediction_type": kind})
+    x, p = (torch.randn(1, 4, 4, 4, generator=torch.Generator().manual_seed(i)) for i in range(2))
+    estimate = denoised(scheduler, x, p, 333.5)
+    torch.testing.assert_close(prediction_of(scheduler, x, estimate, 333.5), p, atol=1e-4, rtol=1e-4)

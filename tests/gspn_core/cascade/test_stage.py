@@ -17,6 +17,10 @@ SETTINGS = Settings(
     num_inference_steps=6,
     scheduler="euler",
     upscale_strength=0.5,
+    gaussian_sigma=0.8,
+    cosine_scale_1=2.0,
+    cosine_scale_2=1.0,
+    cosine_scale_3=1.0,
     dilated_min_weight=0.0,
 )
 STAGE = StagePlan(
@@ -164,6 +168,10 @@ def test_the_base_stage_starts_from_noise_and_takes_any_aspect(sampler):
         {"cosine_scale_3": 0.2},
         {"dilated_min_weight": 0.1},
         {"dilation_scope": "all"},
+        {"dilation_scope": "deep"},
+        {"dilation_use": "main"},
+        {"dilation_until": 0.4},
+        {"upscale_strength": 0.45},
         {"guidance_scale": 6.0},
         *({"scheduler": name} for name in CHOICES["scheduler"] if name != "euler"),
     ],
@@ -181,11 +189,58 @@ def test_weights_are_told_before_the_first_step(sampler):
 
 
 @pytest.mark.parametrize("name", CHOICES["scheduler"])
-def test_the_skip_residual_reaches_the_latents_under_every_scheduler(name, sampler, z_ref, monkeypatch):
-    def likeness(cosine_scale_1):
-        made = sampler(scheduler=name, cosine_scale_1=cosine_scale_1, num_inference_steps=6)
-        # With no noise predicted, nothing but the mix with z_ref's own noising can bring x nearer to it.
-        monkeypatch.setattr(made, "_predict", lambda model_input, *_: torch.zeros_like(model_input))
-        return torch.corrcoef(torch.stack([_run(made, z_ref).flatten(), z_ref.flatten()]))[0, 1]
+def test_equal_strength_is_an_equal_noise_level_under_every_scheduler(name, sampler):
+    made = sampler(scheduler=name)
+    assert float(made.timesteps[0]) == pytest.approx(499, abs=0.5)
+    euler = sampler(scheduler="euler").scheduler.sigmas[0]
+    assert float(made.scheduler.sigmas[0]) == pytest.approx(float(euler), rel=1e-5)
+    assert len(made.timesteps) == STAGE.steps
 
-    assert likeness(0.1) > likeness(10.0) + 0.03
+
+@pytest.mark.parametrize("name", CHOICES["scheduler"])
+def test_a_full_pull_without_blur_ends_at_the_reference(name, sampler, z_ref, monkeypatch):
+    made = sampler(scheduler=name, cosine_scale_1=0.0, dilation_until=0.0)
+    monkeypatch.setattr("gspn_core.cascade.stage.gaussian_blur", lambda x, _: x)
+    torch.testing.assert_close(_run(made, z_ref), z_ref, atol=0.03, rtol=0.02)
+
+
+@pytest.mark.parametrize("name", [name for name in CHOICES["scheduler"] if "sde" in name])
+def test_the_skip_residual_leaves_the_noise_level_to_the_scheduler(name, sampler, z_ref, monkeypatch):
+    made = sampler(scheduler=name, cosine_scale_1=0.5, upscale_strength=0.9, dilation_until=0.0)
+    made.stage = dataclasses.replace(made.stage, steps=6)
+    monkeypatch.setattr("gspn_core.cascade.stage.gaussian_blur", lambda x, _: x)
+    # A model that knows the reference: what is left beside it in x is noise, at the scheduler's own level.
+    seen = []
+
+    def predict(model_input, *_):
+        index = len(seen)
+        alpha, sigma = made.scheduler._sigma_to_alpha_sigma_t(made.scheduler.sigmas[index])
+        noise = (model_input - alpha * z_ref) / sigma
+        seen.append(float(noise.std()))
+        return noise
+
+    monkeypatch.setattr(made, "_predict", predict)
+    _run(made, z_ref)
+    assert seen == pytest.approx([1.0] * len(seen), abs=0.08)
+
+
+def test_the_layout_is_wider_where_the_stage_starts_in_more_noise(sampler):
+    held = (sampler(upscale_strength=share, cosine_scale_3=0.0).hold for share in (0.3, 0.9))
+    low, high = (hold.sigma_px for hold in held)
+    assert high > 5 * low
+
+
+def test_the_hold_follows_the_first_steps_weights(sampler):
+    made = sampler(cosine_scale_1=0.5, keep_base=0.8, dilation_until=0.0)
+    assert made.hold.weight == pytest.approx(0.8 * made.weights[0].c1)
+    assert sampler(cosine_scale_1=0.0, dilation_until=0.0).hold.weight == 1.0
+    dilating = sampler(cosine_scale_1=0.0, cosine_scale_2=0.0)
+    assert dilating.hold.weight == pytest.approx(0.0)
+    assert sampler(BASE).hold.weight == 0.0
+
+
+def test_dilation_in_the_main_prediction_costs_no_second_call(sampler, z_ref):
+    made = sampler(dilation_use="main", dilation_until=0.5)
+    inputs = _unet_inputs(made, z_ref)
+    assert [dilation for _, dilation in inputs] == [(2, 2), (2, 2), (1, 1)]
+    assert made.model_calls == STAGE.steps
