@@ -55,7 +55,7 @@ def variations_markdown(rows: Sequence[Row], notes: Sequence[str], *, px: int) -
         + [_number(row.figures[name], *form) for name, (_, *form) in _VARIATION_COLUMNS.items()]
         for row in rows
     ]
-    parts = ["# Settings of the cascade, measured", _table(columns, lines), *(f"- {note}" for note in notes)]
+    parts = ["# Settings of the cascade, measured", table(columns, lines), *(f"- {note}" for note in notes)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -95,7 +95,8 @@ def contact_sheet(
     return sheet
 
 
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table, its first column to the left and the others to the right."""
     ruler = ("---", *("---:",) * (len(columns) - 1))
     return "\n".join("| " + " | ".join(line) + " |" for line in (columns, ruler, *rows))
 
@@ -108,7 +109,7 @@ def _bars(judged: Sequence[Bar]) -> str:
     rows = [
         (bar.name, value(bar), f"{bar.sense} {bar.limit:g}{bar.unit}", verdict[bar.holds]) for bar in judged
     ]
-    return _table(("figure", "value", "bar", ""), rows)
+    return table(("figure", "value", "bar", ""), rows)
 
 
 def _adherence(figures: Figures) -> str:
@@ -119,7 +120,7 @@ def _adherence(figures: Figures) -> str:
         + [_number(figures.get((name, source, px)), 1, 100) for source, px in columns]
         for name in names
     ]
-    return _table(["", *(f"{source} {px}" for source, px in columns)], rows)
+    return table(["", *(f"{source} {px}" for source, px in columns)], rows)
 
 
 def _by_size(figures: Figures, figure: str, digits: int) -> str:
@@ -128,7 +129,7 @@ def _by_size(figures: Figures, figure: str, digits: int) -> str:
     rows = [
         [source, *(_number(figures.get((figure, source, px)), digits) for px in sizes)] for source in sources
     ]
-    return _table(["", *(f"{px} px" for px in sizes)], rows)
+    return table(["", *(f"{px} px" for px in sizes)], rows)
 
 
 def _structure(figures: Figures, px: int) -> str:
@@ -140,7 +141,7 @@ def _structure(figures: Figures, px: int) -> str:
         ]
         for name in STRUCTURE
     ]
-    return _table(["", *sources], rows)
+    return table(["", *sources], rows)
 
 
 def _number(value: float | None, digits: int, factor: float = 1.0) -> str:
