@@ -34,7 +34,7 @@ _VARIATION_COLUMNS = {
 
 def markdown(figures: Figures, judged: Sequence[Bar], notes: Sequence[str]) -> str:
     """Return the bars, then the tables of all figures, then the notes."""
-    parts = ["# The embedded model, measured", "## Bars", _bars(judged)]
+    parts = ["# The embedded model, measured", "## Bars", bars_table(judged)]
     parts += ["## Adherence to prompts, % of what they tell", _adherence(figures)]
     parts += [
         "## Fréchet distance from renders of other scenes, extrapolated",
@@ -101,7 +101,9 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in (columns, ruler, *rows))
 
 
-def _bars(judged: Sequence[Bar]) -> str:
+def bars_table(judged: Sequence[Bar]) -> str:
+    """Return a line per bar: its figure, its limit and whether it holds."""
+
     def value(bar: Bar) -> str:
         return "not measured" if bar.value is None else f"{bar.value:.2f}{bar.unit}"
 

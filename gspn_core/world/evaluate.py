@@ -3,7 +3,8 @@
 `classifier` trains a small network on renders; `figures` draws held-out captions and compares what came out
 with the captions, with true renders and with plain enlargements; `settings` climbs the same captions with one
 setting changed at a time and tells how near to true renders each of them comes; `climb` takes true renders of
-the base size up by several methods and compares what comes out with the true renders of the target size.
+the base size up by several methods and compares what comes out with the true renders of the target size;
+`sliders` moves each slider of the later stages over its range and says what that changes.
 """
 
 import argparse
@@ -34,6 +35,8 @@ from gspn_core.world._nets import NetConfig
 from gspn_core.world._progress import Progress
 from gspn_core.world._recipe import Recipe
 from gspn_core.world._report import contact_sheet, markdown, to_json, variations_markdown
+from gspn_core.world._slider_report import sliders_json, sliders_markdown, sliders_notes
+from gspn_core.world._sliders import SliderConfig, Sliders
 from gspn_core.world._upscaler import read_upscaler, why_no_upscaler
 from gspn_core.world._variations import measure_variations, read_settings, variations
 from gspn_core.world.adherence import CLASSIFIER_FILE
@@ -138,6 +141,31 @@ def climb_command(given: argparse.Namespace) -> None:
         (out / "climb.md").write_text(text, encoding="utf-8")
     labels, sheet = climb.sheet_rows(given.rows)
     contact_sheet(sheet, labels, card.base_px).save(out / "climb.png")
+    print(text)
+
+
+def sliders_command(given: argparse.Namespace) -> None:
+    """Measure the sliders of the later stages; write sliders.json and sliders.md after each."""
+    model = _model(given)
+    config = SliderConfig(
+        sliders=tuple(given.sliders),
+        values=given.values,
+        prompts=given.prompts,
+        target=given.target,
+        mixer=given.mixer,
+        seed=given.seed,
+    )
+    sliders = Sliders(model, _classifier(given), given.work, config, Progress(print))
+    setting = {"model": given.model, **asdict(config), "dtype": str(model.pipeline.unet.dtype)}
+    out, rows = _folder(given), []
+    notes = sliders_notes(config.prompts, sliders.mixer, config.target)
+    for row in sliders.run():
+        rows.append(row)
+        text = sliders_markdown(rows, notes, px=config.target)
+        (out / "sliders.md").write_text(text, encoding="utf-8")
+        record = sliders_json(rows, setting)
+        (out / "sliders.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        print(f"{row.name}: written to {out}")
     print(text)
 
 
@@ -255,15 +283,15 @@ def parser() -> argparse.ArgumentParser:
                 default = getattr(MeasureConfig, name)
                 several = {"nargs": "+"} if isinstance(default, tuple) else {}
                 command.add_argument(f"--{name}", type=int, default=default, help=told, **several)
-    climb = _add_climb(commands)
-    for command in (figures, settings, climb):
+    climb, sliders = _add_climb(commands), _add_sliders(commands)
+    for command in (figures, settings, climb, sliders):
         command.add_argument("--model", default="world", help="a model's name or folder")
         command.add_argument("--dtype", default="auto")
         command.add_argument(
             "--classifier", type=Path, help="the --work in which one was trained (default: the embedded one)"
         )
         command.add_argument("--out", type=Path, help="default: the folder figures in --work")
-    for command in (classifier, figures, settings, climb):
+    for command in (classifier, figures, settings, climb, sliders):
         command.add_argument("--work", type=Path, required=True, help="folder of checkpoints and pictures")
         command.add_argument("--device", default="auto")
         command.add_argument("--threads", type=int, default=2)
@@ -298,6 +326,17 @@ def _add_climb(commands: Any) -> argparse.ArgumentParser:
     climb.add_argument("--esrgan", type=Path, help="file of an upscaler model; needs the package spandrel")
     climb.set_defaults(run=climb_command)
     return climb
+
+
+def _add_sliders(commands: Any) -> argparse.ArgumentParser:
+    sliders = commands.add_parser("sliders", help="measure what each slider of the later stages changes")
+    sliders.add_argument("--sliders", nargs="+", default=SliderConfig.sliders, metavar="NAME")
+    sliders.add_argument("--values", type=int, default=SliderConfig.values, help="values of each slider")
+    sliders.add_argument("--prompts", type=int, default=SliderConfig.prompts, help="held-out captions")
+    sliders.add_argument("--target", type=int, default=SliderConfig.target, help="side in px of the pictures")
+    sliders.add_argument("--mixer", choices=CHOICES["mixer"], help="default: the model's first")
+    sliders.set_defaults(run=sliders_command)
+    return sliders
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
