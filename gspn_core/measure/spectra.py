@@ -1,4 +1,4 @@
-"""Spectra of pictures' luma, block by block, and what is in the finest octave of them."""
+"""Spectra of pictures' luma, block by block, and what is in the octaves of them."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ _STRIDE_PX = 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class FinestOctave:
-    """What two pictures have between half and the whole of the Nyquist frequency.
+class Octave:
+    """What two pictures have in one octave of frequencies.
 
-    energy, true_energy: mean square of the luma in that band, of the picture and of the truth, in levels².
-    coherence: |Σ X·Y*|² / (Σ|X|² · Σ|Y|²) over the band, in [0, 1]: the share of the truth's energy there
-    that a multiple of the picture explains. Detail that was made up raises the energy and not the coherence.
+    energy, true_energy: mean square of the luma in it, of the picture and of the truth, in levels².
+    coherence: Re Σ X·Y* / √(Σ|X|² · Σ|Y|²) over the octave's bins, in [-1, 1], the Fourier ring correlation:
+    1 where the picture has the truth's detail at its places, about 0 where its detail is made up. Made-up
+    detail raises the energy and not the coherence.
     """
 
     energy: float
@@ -30,8 +31,10 @@ class FinestOctave:
     coherence: float
 
 
-def finest_octave(picture: Image.Image, truth: Image.Image) -> FinestOctave:
-    """Compare the finest octaves of a picture and of the truth that it should show.
+def compare_octaves(picture: Image.Image, truth: Image.Image, count: int) -> tuple[Octave, ...]:
+    """Compare the finest `count` octaves of a picture and of the truth that it should show, finest first.
+
+    The finest lies between half and the whole of the Nyquist frequency, each next one at half of that.
 
     Raises:
         BadSetting: pictures of two sizes.
@@ -42,18 +45,21 @@ def finest_octave(picture: Image.Image, truth: Image.Image) -> FinestOctave:
             f"pictures must have one size, got {picture.width}×{picture.height} and "
             f"{truth.width}×{truth.height} px; resize one.",
         )
-    weight, sums = _band(picture), []
+    bands, sums = [_band(picture, number) for number in range(count)], []
     for x, y in zip(block_spectra(luma(picture)), block_spectra(luma(truth)), strict=True):
-        sums.append([(weight * product).sum() for product in (np.abs(x) ** 2, np.abs(y) ** 2, x * y.conj())])
-    own, true, cross = np.mean(sums, axis=0)
-    both = own.real * true.real
-    coherence = min(1.0, float(abs(cross) ** 2 / both)) if both else float(own == true)
-    return FinestOctave(energy=float(own.real), true_energy=float(true.real), coherence=coherence)
+        products = np.abs(x) ** 2, np.abs(y) ** 2, (x * y.conj()).real
+        sums.append([[(band * product).sum() for product in products] for band in bands])
+    return tuple(_octave(*map(float, found)) for found in np.mean(sums, axis=0))
+
+
+def _octave(own: float, true: float, cross: float) -> Octave:
+    coherence = cross / (own * true) ** 0.5 if own * true else float(own == true)
+    return Octave(energy=own, true_energy=true, coherence=coherence)
 
 
 def octave_energy(picture: Image.Image) -> float:
     """Return the mean square of a picture's luma between half and the whole of Nyquist, in levels²."""
-    weight = _band(picture)
+    weight = _band(picture, 0)
     return float(np.mean([(weight * np.abs(x) ** 2).sum() for x in block_spectra(luma(picture))]))
 
 
@@ -108,9 +114,10 @@ def _window(height: int, width: int) -> np.ndarray:
     return np.hanning(height)[:, None] * np.hanning(width)[None, :]
 
 
-def _band(picture: Image.Image) -> np.ndarray:
-    """Return what each bin of a block counts towards the band's mean square, 0 outside of the band."""
+def _band(picture: Image.Image, number: int) -> np.ndarray:
+    """Return what each bin of a block counts towards an octave's mean square, 0 outside; 0 is the finest."""
     height, width = block_size(picture.height, picture.width)
     radius, stands_for = frequencies(height, width)
-    inside = (radius > 0.25) & (radius <= 0.5)
+    top = 0.5 / 2**number
+    inside = (radius > top / 2) & (radius <= top)
     return inside * stands_for / (height * width * np.square(_window(height, width)).sum())

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from gspn_core.cascade.model import Model
@@ -30,12 +31,13 @@ from gspn_core.world._pairs import (
     SceneFigures,
     ScenePair,
     adherence_of,
-    base_adherence,
     frechet_from,
     jackknife,
     mean_of,
+    measure_base,
     measure_picture,
     object_adherence_of,
+    octave_count,
     octave_share_of,
     seconds_of,
 )
@@ -138,11 +140,13 @@ class Climb:
         )
         self.methods = chosen(every, config.methods)
         self.prompts = held_out_prompts(config.scenes, seed=config.seed)
+        self._check_plans()
         self.renders = Renders(
             work, crop_px=card.base_px, processes=config.processes, seed=config.seed, tell=on_progress
         )
         self.drawings = Drawings(folder=work / "climb" / f"{config.target}")
         self.found: dict[str, list[SceneFigures]] = {name: [] for name in self.names}
+        self._bases: list[SceneFigures] = []
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -153,7 +157,6 @@ class Climb:
         """Measure scene after scene; yields how many are done."""
         for px in (self.model.card.base_px, self.config.target):
             self.renders.draw_views(self.prompts, px)
-        self._check_plans()
         for done in range(len(self.prompts)):
             self.on_progress("scenes", done, len(self.prompts))
             self._measure(self.pair(done))
@@ -172,12 +175,16 @@ class Climb:
     def rows(self) -> tuple[MethodRow, ...]:
         """Return the table of the scenes that are measured, the truth last."""
         truths = {scene.prompt.number: scene.crops for scene in self.found[TRUTH]}
-        return tuple(_row(name, self.found[name], truths) for name in self.names)
+        return tuple(_row(name, self.found[name], truths, self.octaves) for name in self.names)
+
+    @property
+    def octaves(self) -> int:
+        """Return how many octaves are compared."""
+        return octave_count(self.model.card.base_px, self.config.target)
 
     def bases(self) -> tuple[Estimate, Estimate]:
         """Return the adherence of the true bases, and that of their objects."""
-        pairs = [self.pair(place) for place in range(len(self.found[TRUTH]))]
-        return base_adherence(pairs, self.classifier)
+        return jackknife(adherence_of, self._bases), jackknife(object_adherence_of, self._bases)
 
     def sheet_rows(self, count: int) -> tuple[list[str], list[tuple[str, list[Image.Image]]]]:
         """Return the labels and rows of a crop sheet: 1:1 crops where the truth has the most detail."""
@@ -199,16 +206,19 @@ class Climb:
         return [method for method in first if method is not None]
 
     def _check_plans(self) -> None:
-        """Raise BadSetting before anything is drawn where a method cannot be planned."""
-        pair = self.pair(0)
+        """Raise BadSetting where a method cannot be planned."""
+        base, truth = (
+            Image.new("RGB", (side, side)) for side in (self.model.card.base_px, self.config.target)
+        )
         for method in self.methods:
-            method.depends_on(pair)
+            method.depends_on(ScenePair(prompt=self.prompts[0], base=base, truth=truth))
 
     def _measure(self, pair: ScenePair) -> None:
         for method in self.methods:
             picture, seconds = self.drawings.picture(method, pair)
             self.found[method.name].append(self._figures(picture, pair, seconds))
         self.found[TRUTH].append(self._figures(pair.truth, pair, None))
+        self._bases.append(measure_base(pair, self.classifier))
 
     def _figures(self, picture: Image.Image, pair: ScenePair, seconds: float | None) -> SceneFigures:
         return measure_picture(
@@ -221,13 +231,17 @@ class Climb:
         )
 
 
-def _row(name: str, scenes: Sequence[SceneFigures], truths: Mapping[int, object]) -> MethodRow:
+def _row(
+    name: str, scenes: Sequence[SceneFigures], truths: Mapping[int, np.ndarray], octaves: int
+) -> MethodRow:
     statistics = {figure: mean_of(figure) for figure in MEANS} | {
-        "octave": octave_share_of,
         "frechet": frechet_from(truths),
         "adherence": adherence_of,
         "objects": object_adherence_of,
     }
+    for number in range(1, octaves + 1):
+        statistics[f"octave {number}"] = octave_share_of(number)
+        statistics[f"coherence {number}"] = mean_of(f"coherence {number}")
     figures = {figure: jackknife(statistic, scenes) for figure, statistic in statistics.items()}
     timed = [scene for scene in scenes if scene.seconds is not None]
     figures["seconds"] = jackknife(seconds_of, timed)

@@ -11,7 +11,7 @@ from gspn_core.settings import overrides_text
 from gspn_core.world._climb import ClimbConfig, MethodRow
 from gspn_core.world._figures import TRUTH
 from gspn_core.world._methods import AUTOENCODER, HIRES, Variant
-from gspn_core.world._pairs import Estimate, SceneFigures
+from gspn_core.world._pairs import Estimate, SceneFigures, octave_count
 from gspn_core.world._report import table
 
 # By figure: its column, the digits shown, and what it is multiplied by.
@@ -21,8 +21,8 @@ _NEAR = {
     "perceptual": ("perceptual distance", 3, 1),
     "frechet": ("Fréchet distance", 2, 1),
     "colour": ("local ΔE", 2, 1),
-    "octave": ("finest octave", 2, 1),
-    "coherence": ("its coherence", 3, 1),
+    "octave 1": ("finest octave", 2, 1),
+    "coherence 1": ("its coherence", 3, 1),
     "seconds": ("CPU s", 2, 1),
 }
 _KEPT = {
@@ -51,6 +51,8 @@ def climb_markdown(
         _table(rows, _NEAR),
         "## What they keep of prompt and structure",
         _table((base, *rows), _KEPT),
+        "## Octave by octave: energy over the truth's, and coherence with it",
+        _table(rows, _octave_columns(octave_count(base_px, px), px)),
     ]
     return "\n\n".join((*parts, *(f"- {note}" for note in notes))) + "\n"
 
@@ -95,14 +97,24 @@ def climb_notes(config: ClimbConfig, model: Model, scenes: int) -> tuple[str, ..
         "the truth, in the classifier's features. Plain sets of equal counts, not extrapolated: 0 for the "
         "truth, never below, comparable within this table.",
         f"Local ΔE: mean CIE 1976 difference after averaging both pictures over squares of {AREA_PX} px. "
-        "Finest octave: luma energy between half and the whole of Nyquist over the truth's. Its coherence is "
-        "the share of the truth's energy there that a multiple of the result explains: made-up detail does "
-        "not raise it.",
+        "Finest octave: luma energy between half and the whole of Nyquist over the truth's, both summed over "
+        "scenes. Coherence: correlation of the spectra over the octave (Fourier ring correlation), 1 for the "
+        "truth; detail that is made up raises the energy and not the coherence. The last octave of the third "
+        "table is the finest that the base itself holds.",
         "Adherence and objects: what captions name and the classifier sees in the picture shrunk to the base "
         "size. CPU s: processor time of the method alone, all threads, without the first picture that each "
         "method draws in a process.",
         *(f"{each.name}: {_asked(each)}" for each in config.variants),
     )
+
+
+def _octave_columns(count: int, px: int) -> dict[str, tuple[str, int, float]]:
+    columns = {}
+    for number in range(1, count + 1):
+        top = px / 2**number
+        columns[f"octave {number}"] = (f"{top / 2:g}–{top:g} cycles", 2, 1)
+        columns[f"coherence {number}"] = ("coherence", 3, 1)
+    return columns
 
 
 def _asked(variant: Variant) -> str:
@@ -121,7 +133,8 @@ def _table(rows: Sequence[MethodRow], columns: Mapping[str, tuple[str, int, floa
 def _shown(estimate: Estimate | None, digits: int, factor: float) -> str:
     if estimate is None or not math.isfinite(estimate.value):
         return "–"
-    value = f"{estimate.value * factor:.{digits}f}"
+    # Zero is added so that none is written as -0.
+    value = f"{round(estimate.value * factor, digits) + 0.0:.{digits}f}"
     return value if estimate.error is None else f"{value} ± {estimate.error * factor:.{digits}f}"
 
 

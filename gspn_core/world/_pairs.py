@@ -11,7 +11,7 @@ from PIL import Image
 from gspn_core.measure.arrays import to_size
 from gspn_core.measure.colour import local_colour_difference
 from gspn_core.measure.fidelity import psnr, ssim
-from gspn_core.measure.spectra import finest_octave
+from gspn_core.measure.spectra import compare_octaves
 from gspn_core.world._classifier import Classifier, look
 from gspn_core.world._crops import cut
 from gspn_core.world._figures import structure
@@ -22,7 +22,7 @@ from gspn_core.world._samples import to_sample
 # What the PSNR of equal pictures counts in a mean, in dB.
 MOST_DB = 100.0
 # Figures of one picture that are averaged over scenes as they are.
-MEANS = ("psnr", "ssim", "perceptual", "colour", "coherence", "consistency", "seams", "repetition")
+MEANS = ("psnr", "ssim", "perceptual", "colour", "consistency", "seams", "repetition")
 _NORM_FLOOR = 1e-10
 
 
@@ -73,7 +73,6 @@ def measure_picture(
     crops: how many squares of the base's size are cut out of it; tile_px: the tiles that it was decoded in.
     """
     base_px = pair.base.width
-    octave = finest_octave(picture, pair.truth)
     kept = structure(picture, pair.base, tile_px if picture.width > tile_px else None)
     small = to_size(picture, pair.base.width, pair.base.height)
     shown = look(classifier, [np.asarray(small)]).values
@@ -84,9 +83,7 @@ def measure_picture(
             "ssim": ssim(picture, pair.truth),
             "perceptual": perceptual_distance(classifier, picture, pair.truth, base_px),
             "colour": local_colour_difference(picture, pair.truth),
-            "energy": octave.energy,
-            "true_energy": octave.true_energy,
-            "coherence": octave.coherence,
+            **_octaves(picture, pair),
             "consistency": min(kept["consistency"], MOST_DB),
             "seams": kept["seams"],
             "repetition": kept["repetition"],
@@ -97,14 +94,30 @@ def measure_picture(
     )
 
 
-def base_adherence(pairs: Sequence[ScenePair], classifier: Classifier) -> tuple[Estimate, Estimate]:
-    """Return the adherence of the bases themselves, and that of their objects."""
-    found = []
-    for pair in pairs:
-        values = look(classifier, [np.asarray(pair.base)]).values
-        seen = {name: shown[0] for name, shown in values.items()}
-        found.append(SceneFigures(prompt=pair.prompt, figures={}, crops=np.empty((0, 0)), seen=seen))
-    return jackknife(adherence_of, found), jackknife(object_adherence_of, found)
+def octave_count(base_px: int, px: int) -> int:
+    """Return how many octaves are compared: those that the base cannot hold, and the finest that it can."""
+    return round(math.log2(px / base_px)) + 1
+
+
+def _octaves(picture: Image.Image, pair: ScenePair) -> dict[str, float]:
+    count = octave_count(pair.base.width, pair.truth.width)
+    found = {}
+    for number, octave in enumerate(compare_octaves(picture, pair.truth, count), start=1):
+        found[f"energy {number}"] = octave.energy
+        found[f"true energy {number}"] = octave.true_energy
+        found[f"coherence {number}"] = octave.coherence
+    return found
+
+
+def measure_base(pair: ScenePair, classifier: Classifier) -> SceneFigures:
+    """Measure what a scene's base itself shows of its caption, and nothing else."""
+    shown = look(classifier, [np.asarray(pair.base)]).values
+    return SceneFigures(
+        prompt=pair.prompt,
+        figures={},
+        crops=np.empty((0, 0)),
+        seen={name: values[0] for name, values in shown.items()},
+    )
 
 
 @torch.inference_mode()
@@ -129,10 +142,17 @@ def mean_of(name: str) -> Callable[[Sequence[SceneFigures]], float]:
     return lambda scenes: float(np.mean([scene.figures[name] for scene in scenes]))
 
 
-def octave_share_of(scenes: Sequence[SceneFigures]) -> float:
-    """Return the energy of the finest octave over that of the truths, both summed over scenes."""
-    true = sum(scene.figures["true_energy"] for scene in scenes)
-    return sum(scene.figures["energy"] for scene in scenes) / true if true else math.nan
+def octave_share_of(number: int) -> Callable[[Sequence[SceneFigures]], float]:
+    """Return the function that takes the energy of an octave over the truths', both summed over scenes.
+
+    number: 1 for the finest octave.
+    """
+
+    def share(scenes: Sequence[SceneFigures]) -> float:
+        true = sum(scene.figures[f"true energy {number}"] for scene in scenes)
+        return sum(scene.figures[f"energy {number}"] for scene in scenes) / true if true else math.nan
+
+    return share
 
 
 def adherence_of(scenes: Sequence[SceneFigures]) -> float:
@@ -175,7 +195,7 @@ def jackknife(
     √((n - 1)/n · Σ(θ₋ᵢ - mean)²) (Tukey 1958); of a mean that is its usual standard error. Scenes without
     which the statistic has no value are passed over.
     """
-    value = statistic(scenes)
+    value = statistic(scenes) if scenes else math.nan
     if len(scenes) < 2 or not math.isfinite(value):
         return Estimate(value=value, error=None)
     without = [statistic([*scenes[:i], *scenes[i + 1 :]]) for i in range(len(scenes))]

@@ -278,11 +278,11 @@ def parser() -> argparse.ArgumentParser:
             metavar="NAME=VALUE",
             help="settings in place of the model's own, such as guidance_scale=5",
         )
-        for name, told in _COUNTS.items():
+        for name, said in _COUNTS.items():
             if command is figures or name in _CASCADE_COUNTS:
                 default = getattr(MeasureConfig, name)
                 several = {"nargs": "+"} if isinstance(default, tuple) else {}
-                command.add_argument(f"--{name}", type=int, default=default, help=told, **several)
+                command.add_argument(f"--{name}", type=int, default=default, help=said, **several)
     climb, sliders = _add_climb(commands), _add_sliders(commands)
     for command in (figures, settings, climb, sliders):
         command.add_argument("--model", default="world", help="a model's name or folder")

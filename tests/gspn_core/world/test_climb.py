@@ -173,8 +173,8 @@ def test_the_walk_measures_each_method_and_draws_nothing_again(model, classifier
     rows = {row.name: row.figures for row in climb.rows()}
     assert [*rows] == [*METHODS, "renders"]
     assert rows["renders"]["psnr"].value == 100 and rows["renders"]["frechet"].value < 1e-6
-    assert rows["renders"]["octave"].value == 1
-    assert rows["bicubic"]["octave"].value < 0.3
+    assert rows["renders"]["octave 1"].value == 1
+    assert rows["bicubic"]["octave 1"].value < 0.3
     assert all(row["frechet"].value >= 0 for row in rows.values())
     assert rows["bicubic"]["seconds"].value >= 0
     made = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.png")}
@@ -193,6 +193,7 @@ def test_the_walk_measures_each_method_and_draws_nothing_again(model, classifier
         ({"target": 64}, "climbs to 128, .*got 64"),
         ({"scenes": 1}, "needs 2 scenes and 1 crop at least, got 1"),
         ({"methods": ("fog",)}, "'fog' is not a method"),
+        ({"variants": (read_variant("other: mixer=linear"),), "methods": ()}, "has no linear mixer"),
     ],
 )
 def test_what_cannot_be_compared_is_refused_before_anything_is_drawn(

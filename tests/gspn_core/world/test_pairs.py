@@ -75,7 +75,7 @@ def test_the_truth_is_as_near_as_can_be(pairs, classifier):
     figures = found[0].figures
     assert figures["psnr"] == MOST_DB and figures["ssim"] == pytest.approx(1)
     assert figures["perceptual"] == figures["colour"] == 0
-    assert figures["coherence"] == pytest.approx(1) and octave_share_of(found) == 1
+    assert figures["coherence 1"] == pytest.approx(1) and octave_share_of(1)(found) == 1
     truths = {scene.prompt.number: scene.crops for scene in found}
     assert frechet_from(truths)(found) == pytest.approx(0, abs=1e-6)
 
@@ -92,7 +92,7 @@ def test_methods_that_keep_less_come_out_farther_in_every_figure(pairs, classifi
     for name, better in (("psnr", 1), ("ssim", 1), ("perceptual", -1), ("colour", -1)):
         values = [better * mean_of(name)(scenes) for scenes in (truths, near, far)]
         assert values == sorted(values, reverse=True), name
-    shares = [octave_share_of(scenes) for scenes in (truths, near, far)]
+    shares = [octave_share_of(1)(scenes) for scenes in (truths, near, far)]
     assert shares[1] == pytest.approx(0.25, abs=0.05) and shares[2] < 0.05
     distance = frechet_from({scene.prompt.number: scene.crops for scene in truths})
     assert 0 <= distance(truths) < distance(near) < distance(far)
@@ -104,7 +104,7 @@ def test_a_colour_cast_shows_as_local_colour_and_in_no_detail(pairs, classifier)
         for picture in (pairs[0].truth, shifted(pairs[0].truth, (0, 0, 20)))
     )
     assert cast["colour"] > 3 > plain["colour"]
-    assert cast["coherence"] > 0.95
+    assert cast["coherence 1"] > 0.95
 
 
 def test_made_up_detail_raises_the_octave_and_not_its_coherence(pairs, classifier):
@@ -113,8 +113,9 @@ def test_made_up_detail_raises_the_octave_and_not_its_coherence(pairs, classifie
     invented = np.asarray(other.truth, int) - np.asarray(enlarge(other.base, LARGE, "bicubic"), int)
     picture = Image.fromarray((soft + invented).clip(0, 255).astype(np.uint8))
     scene = measured(picture, pair, classifier)
-    assert octave_share_of([scene]) > 0.8
-    assert scene.figures["coherence"] < 0.05
+    assert octave_share_of(1)([scene]) > 0.8
+    assert abs(scene.figures["coherence 1"]) < 0.1
+    assert scene.figures["coherence 3"] > 0.7
 
 
 def test_the_perceptual_distance_is_symmetric_and_grows_with_the_change(pairs, classifier):
