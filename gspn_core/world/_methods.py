@@ -43,7 +43,7 @@ class Variant:
 class Method:
     """One way to make a picture at the target size of a scene's base.
 
-    depends_on: what its picture of a scene depends on beside the scene itself; draw: makes the picture.
+    depends_on: what its picture of a scene depends on besides the scene itself; draw: makes the picture.
     """
 
     name: str

@@ -165,5 +165,5 @@ def test_adherence_counts_what_captions_name_and_objects_apart():
     right, wrong = ([scene(number, good) for number in range(8)] for good in (True, False))
     assert adherence_of(right) == object_adherence_of(right) == 1
     assert adherence_of(wrong) == object_adherence_of(wrong) == 0
-    without = [each for each in right if "object" not in each.prompt.told][:1]
+    without = [each for each in right if each.prompt.scene.object == "none"][:1]
     assert without and math.isnan(object_adherence_of(without))
