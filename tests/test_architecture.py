@@ -29,7 +29,7 @@ MAY_IMPORT = {
     "cascade": DATA | {"pictures", "ops", "attention", "runtime"},
     "models": DATA | {"attention", "cascade", "runtime", "world"},
     "engine": DATA | {"pictures", "attention", "cascade", "runtime", "models"},
-    "world": DATA | {"measure", "ops", "attention", "cascade", "runtime", "models", "engine"},
+    "world": DATA | {"pictures", "measure", "ops", "attention", "cascade", "runtime", "models", "engine"},
     "measure": {"errors"},
     "bench": DATA | {"ops", "attention", "cascade", "runtime", "models", "engine", "world"},
     "jobs": DATA | {"pictures", "measure"},

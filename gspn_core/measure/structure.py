@@ -9,14 +9,11 @@ from PIL import Image
 
 from gspn_core.errors import BadSetting
 from gspn_core.measure.arrays import luma, rgb, to_size
+from gspn_core.measure.colour import lab
 from gspn_core.measure.fidelity import psnr
+from gspn_core.measure.spectra import block_size, block_spectra, frequencies
 
-_BLOCK_PX = 1024
 _REPETITION_PX = 512
-_SRGB_TO_XYZ = np.array(
-    [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
-)
-_WHITE = _SRGB_TO_XYZ.sum(axis=1)
 
 
 def consistency(picture: Image.Image, base: Image.Image) -> float:
@@ -57,7 +54,7 @@ def spectrum_slope(picture: Image.Image) -> float:
 def colour_drift(picture: Image.Image, base: Image.Image) -> float:
     """Return ΔE*ab (CIE 1976) between the mean colours of a picture and of the one it was made from."""
     _check_larger(picture, base)
-    one, other = (_lab(rgb(image).reshape(-1, 3).mean(axis=0)) for image in (picture, base))
+    one, other = (lab(rgb(image).reshape(-1, 3).mean(axis=0)) for image in (picture, base))
     return float(np.linalg.norm(one - other))
 
 
@@ -110,18 +107,9 @@ def seams(picture: Image.Image, rows: Sequence[int], columns: Sequence[int]) -> 
 
 def _spectrum(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the mean power of blocks and each bin's frequency in cycles a pixel."""
-    height, width = (min(side, _BLOCK_PX) for side in values.shape)
-    window = np.hanning(height)[:, None] * np.hanning(width)[None, :]
-    total, count = np.zeros((height, width // 2 + 1)), 0
-    for top in range(0, values.shape[0] - height + 1, height):
-        for left in range(0, values.shape[1] - width + 1, width):
-            block = values[top : top + height, left : left + width].astype(np.float64)
-            total += np.abs(np.fft.rfft2((block - block.mean()) * window)) ** 2
-            count += 1
-    # rfft2 holds one of each pair of opposite frequencies; those on the axis stand for themselves.
-    total[:, 1 : (width + 1) // 2] *= 2
-    radius = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None, :])
-    return total / count, radius
+    radius, stands_for = frequencies(*block_size(*values.shape))
+    power = np.mean([np.abs(spectrum) ** 2 for spectrum in block_spectra(values)], axis=0)
+    return power * stands_for, radius
 
 
 def _box_mean(values: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -135,15 +123,6 @@ def _box_mean(values: np.ndarray, height: int, width: int) -> np.ndarray:
         high = np.take(sums, range(size, size + length), axis=axis)
         values = (high - np.take(sums, range(length), axis=axis)) / size
     return values
-
-
-def _lab(colour: np.ndarray) -> np.ndarray:
-    """Return CIE L*a*b* (D65) of an sRGB colour in [0, 255]."""
-    value = np.asarray(colour, dtype=np.float64) / 255
-    linear = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
-    ratio = _SRGB_TO_XYZ @ linear / _WHITE
-    f = np.where(ratio > (6 / 29) ** 3, np.cbrt(ratio), ratio / (3 * (6 / 29) ** 2) + 4 / 29)
-    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
 
 
 def _check_larger(picture: Image.Image, base: Image.Image) -> None:

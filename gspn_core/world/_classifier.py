@@ -67,6 +67,14 @@ class Classifier(nn.Module):
         with torch.autocast(sample.device.type, enabled=False):
             return functional.silu(self.embed(torch.cat(pooled, dim=1)))
 
+    def maps(self, sample: torch.Tensor) -> Iterator[torch.Tensor]:
+        """Yield the maps (B, C, h, w) after the first convolution and after each block, largest first."""
+        found = self.conv_in(sample.contiguous(memory_format=torch.channels_last))
+        yield found
+        for block in self.body:
+            found = block(found)
+            yield found
+
     def logits(self, features: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return (B, choices) per attribute."""
         return {name: head(features) for name, head in self.heads.items()}

@@ -3,21 +3,18 @@
 from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 
-from gspn_core.cascade.latents import Autoencoder, to_image, to_sample
 from gspn_core.cascade.model import Model
 from gspn_core.errors import BadSetting
 from gspn_core.measure.arrays import to_size
-from gspn_core.plan import Size
 from gspn_core.settings import Mixer
 from gspn_core.world._classifier import Classifier, look
+from gspn_core.world._coding import reconstruct
 from gspn_core.world._crops import ENLARGED, cut, enlarge
 from gspn_core.world._figures import (
     DECODED,
@@ -29,7 +26,7 @@ from gspn_core.world._figures import (
     peak_signal,
     structure,
 )
-from gspn_core.world._gallery import Gallery, result_of
+from gspn_core.world._gallery import Gallery
 from gspn_core.world._progress import Tell
 from gspn_core.world._prompts import Prompt, held_out_prompts
 from gspn_core.world._renders import Renders, save_image
@@ -234,8 +231,7 @@ class Evaluation:
         folder = self.renders.folder / f"decoded-{px}-{self.model.card.fingerprint}"
         path = folder / f"{prompt.number:05d}.png"
         if not path.is_file():
-            again = _reconstruct(self.model, np.asarray(self.renders.view(prompt, px)))
-            save_image(Image.fromarray(again), path)
+            save_image(reconstruct(self.model, self.renders.view(prompt, px)), path)
         with Image.open(path) as image:
             return image.convert("RGB")
 
@@ -248,19 +244,11 @@ class Evaluation:
     def _measure_autoencoder(self, px: int) -> None:
         """Add the PSNR of reference renders of `base_px` out of views of `px`, encoded and decoded."""
         count = min(RECONSTRUCTED, self.config.references)
-        again = partial(_reconstruct, self.model)
         found = []
         for done, picture in zip(
             range(count), self.renders.references(self.config.references, px), strict=False
         ):
             self.tell(f"autoencoder {px}", done, count)
-            found.append(peak_signal(again(picture), picture))
+            again = reconstruct(self.model, Image.fromarray(picture))
+            found.append(peak_signal(np.asarray(again), picture))
         self.figures["psnr", "vae", px] = float(np.mean(found))
-
-
-@torch.inference_mode()
-def _reconstruct(model: Model, picture: np.ndarray) -> np.ndarray:
-    """Return a picture, uint8 (H, W, 3), as it comes back from the model's autoencoder."""
-    autoencoder = Autoencoder(model.pipeline.vae, model.card.vae_tile_px)
-    sample = to_sample(Image.fromarray(picture), Size(*picture.shape[:2]))
-    return np.asarray(to_image(result_of(autoencoder.decode(result_of(autoencoder.encode(sample))))))

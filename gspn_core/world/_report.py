@@ -34,7 +34,7 @@ _VARIATION_COLUMNS = {
 
 def markdown(figures: Figures, judged: Sequence[Bar], notes: Sequence[str]) -> str:
     """Return the bars, then the tables of all figures, then the notes."""
-    parts = ["# The embedded model, measured", "## Bars", _bars(judged)]
+    parts = ["# The embedded model, measured", "## Bars", bars_table(judged)]
     parts += ["## Adherence to prompts, % of what they tell", _adherence(figures)]
     parts += [
         "## Fréchet distance from renders of other scenes, extrapolated",
@@ -55,7 +55,7 @@ def variations_markdown(rows: Sequence[Row], notes: Sequence[str], *, px: int) -
         + [_number(row.figures[name], *form) for name, (_, *form) in _VARIATION_COLUMNS.items()]
         for row in rows
     ]
-    parts = ["# Settings of the cascade, measured", _table(columns, lines), *(f"- {note}" for note in notes)]
+    parts = ["# Settings of the cascade, measured", table(columns, lines), *(f"- {note}" for note in notes)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -95,12 +95,15 @@ def contact_sheet(
     return sheet
 
 
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table, its first column to the left and the others to the right."""
     ruler = ("---", *("---:",) * (len(columns) - 1))
     return "\n".join("| " + " | ".join(line) + " |" for line in (columns, ruler, *rows))
 
 
-def _bars(judged: Sequence[Bar]) -> str:
+def bars_table(judged: Sequence[Bar]) -> str:
+    """Return a line per bar: its figure, its limit and whether it holds."""
+
     def value(bar: Bar) -> str:
         return "not measured" if bar.value is None else f"{bar.value:.2f}{bar.unit}"
 
@@ -108,7 +111,7 @@ def _bars(judged: Sequence[Bar]) -> str:
     rows = [
         (bar.name, value(bar), f"{bar.sense} {bar.limit:g}{bar.unit}", verdict[bar.holds]) for bar in judged
     ]
-    return _table(("figure", "value", "bar", ""), rows)
+    return table(("figure", "value", "bar", ""), rows)
 
 
 def _adherence(figures: Figures) -> str:
@@ -119,7 +122,7 @@ def _adherence(figures: Figures) -> str:
         + [_number(figures.get((name, source, px)), 1, 100) for source, px in columns]
         for name in names
     ]
-    return _table(["", *(f"{source} {px}" for source, px in columns)], rows)
+    return table(["", *(f"{source} {px}" for source, px in columns)], rows)
 
 
 def _by_size(figures: Figures, figure: str, digits: int) -> str:
@@ -128,7 +131,7 @@ def _by_size(figures: Figures, figure: str, digits: int) -> str:
     rows = [
         [source, *(_number(figures.get((figure, source, px)), digits) for px in sizes)] for source in sources
     ]
-    return _table(["", *(f"{px} px" for px in sizes)], rows)
+    return table(["", *(f"{px} px" for px in sizes)], rows)
 
 
 def _structure(figures: Figures, px: int) -> str:
@@ -140,7 +143,7 @@ def _structure(figures: Figures, px: int) -> str:
         ]
         for name in STRUCTURE
     ]
-    return _table(["", *sources], rows)
+    return table(["", *sources], rows)
 
 
 def _number(value: float | None, digits: int, factor: float = 1.0) -> str:

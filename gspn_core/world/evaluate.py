@@ -2,7 +2,9 @@
 
 `classifier` trains a small network on renders; `figures` draws held-out captions and compares what came out
 with the captions, with true renders and with plain enlargements; `settings` climbs the same captions with one
-setting changed at a time and tells how near to true renders each of them comes.
+setting changed at a time and tells how near to true renders each of them comes; `climb` takes true renders of
+the base size up by several methods and compares what comes out with the true renders of the target size;
+`sliders` moves each slider of the later stages over its range and says what that changes.
 """
 
 import argparse
@@ -14,21 +16,28 @@ from typing import Any
 
 import torch
 
+from gspn_core.cascade.model import Model
 from gspn_core.errors import GspnError
 from gspn_core.models.catalog import model_folder
 from gspn_core.models.loading import load_model
 from gspn_core.runtime.device import pick_device
 from gspn_core.settings import CHOICES, Mixer
-from gspn_core.world._classifier import read_classifier, save_classifier
+from gspn_core.world._classifier import Classifier, read_classifier, save_classifier
 from gspn_core.world._classifier_training import held_out_accuracy, load_classifier, train_classifier
+from gspn_core.world._climb import Climb, ClimbConfig
+from gspn_core.world._climb_report import climb_json, climb_markdown, climb_notes
 from gspn_core.world._data import RenderCache
 from gspn_core.world._figures import DECODED, TRUTH, bars
 from gspn_core.world._loop import LoopConfig
 from gspn_core.world._measure import Evaluation, MeasureConfig
+from gspn_core.world._methods import read_variant
 from gspn_core.world._nets import NetConfig
 from gspn_core.world._progress import Progress
 from gspn_core.world._recipe import Recipe
 from gspn_core.world._report import contact_sheet, markdown, to_json, variations_markdown
+from gspn_core.world._slider_report import sliders_json, sliders_markdown, sliders_notes
+from gspn_core.world._sliders import SliderConfig, Sliders
+from gspn_core.world._upscaler import read_upscaler, why_no_upscaler
 from gspn_core.world._variations import measure_variations, read_settings, variations
 from gspn_core.world.adherence import CLASSIFIER_FILE
 
@@ -105,6 +114,61 @@ def settings_command(given: argparse.Namespace) -> None:
     print(text)
 
 
+def climb_command(given: argparse.Namespace) -> None:
+    """Compare methods on true pairs; write climb.json and climb.md after each scene, climb.png at the end."""
+    config = ClimbConfig(
+        scenes=given.scenes,
+        target=given.target,
+        crops=given.crops,
+        hires=tuple(given.hires),
+        variants=tuple(map(read_variant, given.variant)),
+        methods=tuple(given.method),
+        processes=given.threads,
+        seed=given.seed,
+    )
+    missing = why_no_upscaler(given.esrgan)
+    upscaler = None if missing else read_upscaler(given.esrgan, pick_device(given.device))
+    model = _model(given)
+    climb = Climb(model, _classifier(given), given.work, config, Progress(print), upscaler)
+    out, card = _folder(given), model.card
+    setting = {"model": given.model, **asdict(config), "dtype": str(model.pipeline.unet.dtype)}
+    for done in climb.run():
+        rows, bases = climb.rows(), climb.bases()
+        record = climb_json(rows, climb.found, bases, setting)
+        (out / "climb.json").write_text(json.dumps(record, indent=1, default=str) + "\n", encoding="utf-8")
+        notes = (*climb_notes(config, model, done), *([missing] if missing else []))
+        text = climb_markdown(rows, bases, notes, base_px=card.base_px, px=config.target)
+        (out / "climb.md").write_text(text, encoding="utf-8")
+    labels, sheet = climb.sheet_rows(given.rows)
+    contact_sheet(sheet, labels, card.base_px).save(out / "climb.png")
+    print(text)
+
+
+def sliders_command(given: argparse.Namespace) -> None:
+    """Measure the sliders of the later stages; write sliders.json and sliders.md after each."""
+    model = _model(given)
+    config = SliderConfig(
+        sliders=tuple(given.sliders),
+        values=given.values,
+        prompts=given.prompts,
+        target=given.target,
+        mixer=given.mixer,
+        seed=given.seed,
+    )
+    sliders = Sliders(model, _classifier(given), given.work, config, Progress(print))
+    setting = {"model": given.model, **asdict(config), "dtype": str(model.pipeline.unet.dtype)}
+    out, rows = _folder(given), []
+    notes = sliders_notes(config.prompts, sliders.mixer, config.target)
+    for row in sliders.run():
+        rows.append(row)
+        text = sliders_markdown(rows, notes, px=config.target)
+        (out / "sliders.md").write_text(text, encoding="utf-8")
+        record = sliders_json(rows, setting)
+        (out / "sliders.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        print(f"{row.name}: written to {out}")
+    print(text)
+
+
 def _config(given: argparse.Namespace, mixers: tuple[Mixer, ...]) -> MeasureConfig:
     names = {field.name for field in fields(MeasureConfig)}
     told = {
@@ -118,14 +182,18 @@ def _config(given: argparse.Namespace, mixers: tuple[Mixer, ...]) -> MeasureConf
 
 
 def _evaluation(given: argparse.Namespace, config: MeasureConfig) -> Evaluation:
+    return Evaluation(_model(given), _classifier(given), given.work, config, Progress(print))
+
+
+def _model(given: argparse.Namespace) -> Model:
+    return load_model(given.model, device=given.device, dtype=given.dtype)
+
+
+def _classifier(given: argparse.Namespace) -> Classifier:
     device = pick_device(given.device)
-    classifier = (
-        read_classifier(CLASSIFIER_FILE, device)
-        if given.classifier is None
-        else load_classifier(given.classifier, device)
-    )
-    model = load_model(given.model, device=given.device, dtype=given.dtype)
-    return Evaluation(model, classifier, given.work, config, Progress(print))
+    if given.classifier is None:
+        return read_classifier(CLASSIFIER_FILE, device)
+    return load_classifier(given.classifier, device)
 
 
 def _setting(given: argparse.Namespace, evaluation: Evaluation) -> dict[str, Any]:
@@ -202,11 +270,6 @@ def parser() -> argparse.ArgumentParser:
     )
     settings.set_defaults(run=settings_command)
     for command in (figures, settings):
-        command.add_argument("--model", default="world", help="a model's name or folder")
-        command.add_argument("--dtype", default="auto")
-        command.add_argument(
-            "--classifier", type=Path, help="the --work in which one was trained (default: the embedded one)"
-        )
         command.add_argument(
             "--set",
             nargs="+",
@@ -215,18 +278,65 @@ def parser() -> argparse.ArgumentParser:
             metavar="NAME=VALUE",
             help="settings in place of the model's own, such as guidance_scale=5",
         )
-        command.add_argument("--out", type=Path, help="default: the folder figures in --work")
-        for name, told in _COUNTS.items():
+        for name, said in _COUNTS.items():
             if command is figures or name in _CASCADE_COUNTS:
                 default = getattr(MeasureConfig, name)
                 several = {"nargs": "+"} if isinstance(default, tuple) else {}
-                command.add_argument(f"--{name}", type=int, default=default, help=told, **several)
-    for command in (classifier, figures, settings):
+                command.add_argument(f"--{name}", type=int, default=default, help=said, **several)
+    climb, sliders = _add_climb(commands), _add_sliders(commands)
+    for command in (figures, settings, climb, sliders):
+        command.add_argument("--model", default="world", help="a model's name or folder")
+        command.add_argument("--dtype", default="auto")
+        command.add_argument(
+            "--classifier", type=Path, help="the --work in which one was trained (default: the embedded one)"
+        )
+        command.add_argument("--out", type=Path, help="default: the folder figures in --work")
+    for command in (classifier, figures, settings, climb, sliders):
         command.add_argument("--work", type=Path, required=True, help="folder of checkpoints and pictures")
         command.add_argument("--device", default="auto")
         command.add_argument("--threads", type=int, default=2)
         command.add_argument("--seed", type=int, default=0)
     return root
+
+
+def _add_climb(commands: Any) -> argparse.ArgumentParser:
+    climb = commands.add_parser("climb", help="compare methods that take true pictures up to the target")
+    climb.add_argument("--scenes", type=int, default=ClimbConfig.scenes, help="held-out scenes")
+    climb.add_argument("--target", type=int, default=ClimbConfig.target, help="side in px of the results")
+    climb.add_argument("--crops", type=int, default=ClimbConfig.crops, help="crops of each picture")
+    climb.add_argument("--rows", type=int, default=6, help="scenes on the crop sheet")
+    climb.add_argument(
+        "--hires",
+        type=float,
+        nargs="*",
+        default=ClimbConfig.hires,
+        metavar="STRENGTH",
+        help="strengths of image to image after plain enlargement",
+    )
+    climb.add_argument(
+        "--method", nargs="+", action="extend", default=[], metavar="NAME", help="these only (default: all)"
+    )
+    climb.add_argument(
+        "--variant",
+        action="append",
+        default=[],
+        metavar="'NAME: SETTINGS'",
+        help="one more cascade, such as 'gentle: upscale_strength=0.25, 1024.mixer=attention'; repeatable",
+    )
+    climb.add_argument("--esrgan", type=Path, help="file of an upscaler model; needs the package spandrel")
+    climb.set_defaults(run=climb_command)
+    return climb
+
+
+def _add_sliders(commands: Any) -> argparse.ArgumentParser:
+    sliders = commands.add_parser("sliders", help="measure what each slider of the later stages changes")
+    sliders.add_argument("--sliders", nargs="+", default=SliderConfig.sliders, metavar="NAME")
+    sliders.add_argument("--values", type=int, default=SliderConfig.values, help="values of each slider")
+    sliders.add_argument("--prompts", type=int, default=SliderConfig.prompts, help="held-out captions")
+    sliders.add_argument("--target", type=int, default=SliderConfig.target, help="side in px of the pictures")
+    sliders.add_argument("--mixer", choices=CHOICES["mixer"], help="default: the model's first")
+    sliders.set_defaults(run=sliders_command)
+    return sliders
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

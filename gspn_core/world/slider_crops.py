@@ -28,12 +28,16 @@ from gspn_core.settings import RANGES, Settings
 from gspn_core.world import captions
 from gspn_core.world._progress import Progress, Tell
 
-SLIDERS = (
+# The sliders that the page shows first: what the later stages of a cascade read.
+FRONT_SLIDERS = (
     "upscale_strength",
     "gaussian_sigma",
     "cosine_scale_1",
     "cosine_scale_2",
     "cosine_scale_3",
+)
+SLIDERS = (
+    *FRONT_SLIDERS,
     "dilated_min_weight",
     "guidance_scale",
 )
