@@ -284,7 +284,7 @@ def _with_strengths(settings: Settings, card: ModelCard, first_px: int) -> tuple
     own = [
         Override(stage_px=px, name="upscale_strength", value=strength)
         for px, strength in card.upscale_strengths
-        if px > first_px and (px, "upscale_strength") not in asked
+        if px in card.targets and px > first_px and (px, "upscale_strength") not in asked
     ]
     return (*settings.overrides, *own)
 

@@ -124,7 +124,7 @@ class Settings:
     ladder: str = ""
     upscale_strength: float | None = _ranged(None, 0.02, 1.0, 0.01, (0.02, 0.35, 0.6, 0.8, 1.0))
     gaussian_sigma: float = _ranged(0.2, 0.0, 6.0, 0.05, (0.0, 0.5, 1.0, 2.0, 6.0))
-    cosine_scale_1: float = _ranged(0.0, 0.0, 3.0, 0.05, (0.0, 0.2, 0.5, 1.0, 3.0))
+    cosine_scale_1: float = _ranged(0.0, 0.0, 3.0, 0.05, (0.0, 0.2, 0.55, 1.1, 3.0))
     cosine_scale_2: float = _ranged(3.0, 0.0, 3.0, 0.05, (0.0, 0.15, 0.35, 0.7, 3.0))
     cosine_scale_3: float = _ranged(0.0, 0.0, 3.0, 0.05, (0.0, 0.7, 1.35, 2.0, 3.0))
     keep_base: float = _ranged(1.0, 0.0, 1.0, 0.05)

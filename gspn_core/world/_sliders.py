@@ -95,10 +95,11 @@ def slider_travel(name: str, count: int) -> tuple[float, ...]:
     if count < 2:
         raise BadSetting("values", f"a slider has two ends, got {count} values; ask for 2 or more.")
     bounds = RANGES[name]
-    length = bounds.maximum - bounds.minimum
-    travelled = (round(length * place / (count - 1) / bounds.step) * bounds.step for place in range(count))
-    values = {round(min(bounds.minimum + way, bounds.maximum), 9) for way in travelled}
-    return tuple(sorted(values))
+    stops = bounds.travel
+    at = np.interp(np.linspace(0, len(stops) - 1, count), np.arange(len(stops)), stops)
+    steps = np.round((at - bounds.minimum) / bounds.step)
+    values = np.minimum(bounds.minimum + steps * bounds.step, bounds.maximum)
+    return tuple(sorted({round(float(value), 9) for value in values}))
 
 
 class Sliders:
