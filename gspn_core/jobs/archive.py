@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 from gspn_core.errors import BadSetting, GspnError
 from gspn_core.jobs.files import write_failure
 from gspn_core.jobs.job import JobView
+from gspn_core.jobs.locks import OrderedLock
 from gspn_core.jobs.store import Store, unknown_job
 
 MAX_NOTE_CHARACTERS = 2000
@@ -68,7 +68,7 @@ class Archive:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._lock = threading.Lock()
+        self._lock = OrderedLock("archive")
         self._entries: dict[str, _Entry] = {}
         for job_id in store.job_ids():
             try:
@@ -94,18 +94,23 @@ class Archive:
 
     def open(self, view: JobView, owner: str) -> None:
         """Take in a run if it is new and make its folder; raise OSError where that cannot be written."""
-        with self._lock:
-            entry = self._entries.setdefault(view.id, _Entry(view=_light(view), owner=owner))
-        self._store.open_job(view.id)
-        self._store.write_about(view.id, entry.about())
+        with self._store.writing(view.id):
+            with self._lock:
+                entry = self._entries.setdefault(view.id, _Entry(view=_light(view), owner=owner))
+            self._store.open_job(view.id)
+            self._store.write_about(view.id, entry.about())
 
     def update(self, view: JobView, *, weigh: bool = False) -> None:
-        """Take in a run's newer view; weigh: also look at what its files hold by now."""
+        """Take in a run's newer view; weigh: also look at what its files hold by now.
+
+        A run that is not here, or no longer, stays away.
+        """
         weight = self._store.weight(view.id) if weigh else None
         with self._lock:
-            entry = self._entries.get(view.id, _Entry(view=view))
-            size = entry.bytes if weight is None else weight
-            self._entries[view.id] = dataclasses.replace(entry, view=_light(view), bytes=size)
+            entry = self._entries.get(view.id)
+            if entry is not None:
+                size = entry.bytes if weight is None else weight
+                self._entries[view.id] = dataclasses.replace(entry, view=_light(view), bytes=size)
 
     def history(self, owner: str, *, limit: int, before: float | None = None) -> tuple[RunSummary, ...]:
         """Return an owner's runs, the newest first; before: only those created before that time."""
@@ -127,18 +132,20 @@ class Archive:
                 "note",
                 f"note has {len(note):,} characters, at most {MAX_NOTE_CHARACTERS:,} fit; shorten it.",
             )
-        with self._lock:
-            entry = self._own(job_id, owner)
-            entry = dataclasses.replace(
-                entry,
-                favourite=entry.favourite if favourite is None else favourite,
-                note=entry.note if note is None else note.strip(),
-            )
+        with self._store.writing(job_id):
+            with self._lock:
+                entry = self._own(job_id, owner)
+            said = {
+                "favourite": entry.favourite if favourite is None else favourite,
+                "note": entry.note if note is None else note.strip(),
+            }
             try:
-                self._store.write_about(job_id, entry.about())
+                self._store.write_about(job_id, dataclasses.replace(entry, **said).about())
             except OSError as error:
                 raise GspnError(write_failure("The note of this run", error)) from error
-            self._entries[job_id] = entry
+            with self._lock:
+                # Its view may be a newer one by now.
+                self._entries[job_id] = dataclasses.replace(self._entries[job_id], **said)
 
     def starts(self) -> frozenset[str]:
         """Return the references of the pictures that runs start from."""
@@ -148,10 +155,11 @@ class Archive:
 
     def delete(self, job_id: str, owner: str) -> None:
         """Remove a run and its files; raise GspnError for another's."""
-        with self._lock:
-            self._own(job_id, owner)
-            del self._entries[job_id]
-        self._store.remove_job(job_id)
+        with self._store.writing(job_id):
+            with self._lock:
+                self._own(job_id, owner)
+                del self._entries[job_id]
+            self._store.remove_job(job_id)
 
     def usage(self, owner: str) -> tuple[int, int]:
         """Return the bytes of an owner's runs and of everybody's."""
@@ -163,7 +171,8 @@ class Archive:
     def prune(self, keep_bytes: int, is_protected: Callable[[str], bool]) -> tuple[str, ...]:
         """Remove the oldest runs until the rest fit into keep_bytes, never a favourite; return their ids.
 
-        is_protected: asked for an id right before its removal, as a run may begin meanwhile.
+        is_protected: asked for an id that is here, with no lock held. What it once denies it must deny ever
+        after: a run that has ended does not begin again.
         """
         with self._lock:
             entries = sorted(self._entries.values(), key=lambda entry: entry.view.created)
@@ -172,16 +181,21 @@ class Archive:
         for entry in entries:
             if total <= keep_bytes:
                 break
-            job_id = entry.view.id
+            if not is_protected(entry.view.id) and self._let_go(entry.view.id):
+                total -= entry.bytes
+                removed.append(entry.view.id)
+        return tuple(removed)
+
+    def _let_go(self, job_id: str) -> bool:
+        """Remove a run unless it is a favourite by now; tell whether it was removed."""
+        with self._store.writing(job_id):
             with self._lock:
-                now = self._entries.get(job_id)
-                if now is None or now.favourite or is_protected(job_id):
-                    continue
+                entry = self._entries.get(job_id)
+                if entry is None or entry.favourite:
+                    return False
                 del self._entries[job_id]
             self._store.remove_job(job_id)
-            total -= entry.bytes
-            removed.append(job_id)
-        return tuple(removed)
+        return True
 
     def _own(self, job_id: str, owner: str) -> _Entry:
         entry = self._entries.get(job_id)

@@ -7,7 +7,6 @@ its pixels: no name, no place, no camera.
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
@@ -18,6 +17,7 @@ from PIL.Image import Image
 from gspn_core.errors import BadSetting, GspnError
 from gspn_core.jobs.files import replacing, write_failure
 from gspn_core.jobs.images import read_picture, write_proxy
+from gspn_core.jobs.locks import OrderedLock
 from gspn_core.pictures import read_file, reference_of, shrunk
 from gspn_core.settings import start_size
 
@@ -32,7 +32,7 @@ class Starts:
     def __init__(self, folder: Path, used: Callable[[], Collection[str]]) -> None:
         self.folder = folder
         self._used = used
-        self._lock = threading.Lock()
+        self._lock = OrderedLock("starts")
 
     def take(self, path: Path, name: str) -> str:
         """Keep the picture in a file and return its reference; name is for messages.

@@ -8,7 +8,7 @@ import math
 import re
 import shutil
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any, get_args
 
@@ -27,6 +27,7 @@ from gspn_core.jobs.images import (
     write_sidecar,
 )
 from gspn_core.jobs.job import Ended, JobState, JobView, StageView
+from gspn_core.jobs.locks import KeyedLocks
 from gspn_core.jobs.tiles import write_tiles
 from gspn_core.plan import CascadePlan, Size, StagePlan
 
@@ -40,6 +41,11 @@ class Store:
     def __init__(self, folder: Path) -> None:
         self.folder = folder.absolute()
         self.versions = versions()
+        self._runs = KeyedLocks("run")
+
+    def writing(self, job_id: str) -> AbstractContextManager[None]:
+        """Return a context in which the current thread alone writes or removes a job's records."""
+        return self._runs.hold(job_id)
 
     def folder_of(self, job_id: str) -> Path:
         """Return the folder of a job; raise GspnError for an id that could lead elsewhere."""

@@ -24,6 +24,7 @@ from gspn_core.errors import Busy, GspnError
 from gspn_core.jobs.archive import owner_of
 from gspn_core.jobs.axis import Axis
 from gspn_core.jobs.files import replacing, write_failure
+from gspn_core.jobs.locks import OrderedLock
 from gspn_core.jobs.study import Cost, Draft, StudyView, cost, draft
 from gspn_core.jobs.study_cell import Adherence, ended, going
 from gspn_core.jobs.worker import Jobs
@@ -70,7 +71,7 @@ class Studies:
         self._adherence = adherence
         self._calls_of = calls_of
         self.folder = jobs.folder / "studies"
-        self._changed = threading.Condition()
+        self._changed = threading.Condition(OrderedLock("studies"))
         self._live: dict[str, _Live] = {}
 
     @property

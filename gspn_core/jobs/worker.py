@@ -24,6 +24,7 @@ from gspn_core.jobs.fold import fold, planned
 from gspn_core.jobs.images import read_picture
 from gspn_core.jobs.job import Ended, JobEvent, JobView, QueueMoved, RateKey, StageView, StopAsked
 from gspn_core.jobs.live import LiveJob
+from gspn_core.jobs.locks import OrderedLock
 from gspn_core.jobs.pairs import PairFigures, Pairs
 from gspn_core.jobs.recorder import Recorder
 from gspn_core.jobs.starts import Starts
@@ -84,10 +85,10 @@ class Jobs:
         self._rates: dict[RateKey, Rate] = {}
         # One lock for all; who waits for what is told apart, so that a step of one run wakes no other's
         # followers, and the queue's thread wakes for the queue alone.
-        self._lock = threading.RLock()
+        self._lock = OrderedLock("queue")
         self._queued = threading.Condition(self._lock)
         # Held for a run's length; what else works on the device takes it between runs.
-        self._device = threading.Lock()
+        self._device = OrderedLock("device")
         self._thread: threading.Thread | None = None
         self._closed = False
 
@@ -131,6 +132,17 @@ class Jobs:
             changed=threading.Condition(self._lock),
             ended=threading.Condition(self._lock),
         )
+        # Held until the record is there: what ends this run, or removes it, comes after that.
+        with self._store.writing(job.id):
+            self._enqueue(job)
+            try:
+                self._recorder.open(job)
+            except GspnError as error:
+                # The run says so itself, with a card and in its turn; here it is only not yet on disk.
+                _log.warning("%s", error)
+        return job.id
+
+    def _enqueue(self, job: LiveJob) -> None:
         with self._lock:
             if self._closed:
                 raise Busy("The server is closing; try again when it is back.")
@@ -139,16 +151,10 @@ class Jobs:
             self._jobs[job.id] = job
             self._queue.append(job)
             self._move_queue()
-            try:
-                self._recorder.open(job)
-            except GspnError as error:
-                # The run says so itself, with a card and in its turn; here it is only not yet on disk.
-                _log.warning("%s", error)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="gspn-worker", daemon=True)
                 self._thread.start()
             self._queued.notify()
-        return job.id
 
     def resume(self, job_id: str, *, visitor: str = "") -> str:
         """Run a run's settings again from its last finished stage on; return the new run's id."""
@@ -223,7 +229,7 @@ class Jobs:
         if job is None:
             ended = self._store.read_job(job_id)
             return (view for view in (ended,))
-        return self._follow(job)
+        return job.views(self._view_seconds, is_closed=lambda: self._closed)
 
     def stop(self, job_id: str, *, after_stage: bool = False) -> None:
         """Stop a run: one that waits at once, one that runs within a step, an ended one stays as it is.
@@ -232,11 +238,12 @@ class Jobs:
         """
         with self._lock:
             job = self._jobs.get(job_id)
-            if job is None:
-                # What is only on disk has ended; an unknown id is refused all the same.
-                self._store.read_job(job_id)
-                return
-            self._stop(job, after_stage=after_stage)
+            left_queue = job is not None and self._stop(job, after_stage=after_stage)
+        if job is None:
+            # What is only on disk has ended; an unknown id is refused all the same.
+            self._store.read_job(job_id)
+        if left_queue:
+            self._recorder.when_written(job, self._close_job)
 
     def history(
         self, visitor: str, *, limit: int = 100, before: float | None = None
@@ -256,7 +263,9 @@ class Jobs:
             job = self._jobs.get(job_id)
             if job is not None and not job.settled:
                 raise GspnError("This run is still going; stop it first, then remove it.")
-            self._archive.delete(job_id, owner_of(visitor))
+        # What has settled stays so, and a run that is only on disk does not begin again.
+        self._archive.delete(job_id, owner_of(visitor))
+        with self._lock:
             self._jobs.pop(job_id, None)
         self._finished.forget({job_id})
         self._starts.sweep()
@@ -269,62 +278,36 @@ class Jobs:
         """Stop everything and wait for the device and the last files; no run is taken afterwards."""
         with self._lock:
             self._closed = True
+            left_queue = [job for job in self._jobs.values() if self._stop(job)]
             for job in self._jobs.values():
-                self._stop(job)
                 self._wake(job)
             thread = self._thread
             self._queued.notify()
+        for job in left_queue:
+            self._recorder.when_written(job, self._close_job)
         if thread is not None:
             thread.join(timeout_seconds)
         self._recorder.close(wait=thread is None or not thread.is_alive())
         self._claim.release()
 
-    def _stop(self, job: LiveJob, *, after_stage: bool = False) -> None:
+    def _stop(self, job: LiveJob, *, after_stage: bool = False) -> bool:
+        """Stop a run; tell whether it left the queue and is to be closed, outside of the lock."""
         if job.view.is_final:
-            return
+            return False
         if job in self._queue:
             self._queue.remove(job)
             job.stop.set()
             self._change(job, Ended(state="stopped"))
-            self._recorder.when_written(job, self._close_job)
             self._move_queue()
-        elif after_stage and job.view.stopping is None:
+            return True
+        if after_stage and job.view.stopping is None:
             job.stop_after_stage = True
             self._change(job, StopAsked(after_stage=True))
         elif not after_stage:
             job.stop.set()
             if job.view.stopping != "now":
                 self._change(job, StopAsked())
-
-    def _follow(self, job: LiveJob) -> Generator[JobView, None, None]:
-        with self._lock:
-            job.followers += 1
-        try:
-            yield from self._newest(job)
-        finally:
-            with self._lock:
-                job.followers -= 1
-
-    def _newest(self, job: LiveJob) -> Generator[JobView, None, None]:
-        seen = -1
-        while True:
-            with self._lock:
-                job.changed.wait_for(functools.partial(self._has_news, job, seen))
-                view, last = job.view, job.settled or self._closed
-            if view.version != seen:
-                seen = view.version
-                yield view
-            if last:
-                return
-            with self._lock:
-                # A page cannot draw every step of a small stage; the newest view is worth waiting for.
-                job.ended.wait_for(functools.partial(self._is_urgent, job), job.pause(self._view_seconds))
-
-    def _has_news(self, job: LiveJob, seen: int) -> bool:
-        return job.view.version != seen or job.settled or self._closed
-
-    def _is_urgent(self, job: LiveJob) -> bool:
-        return job.settled or self._closed or job.view.is_final
+        return False
 
     def _change(self, job: LiveJob, *events: Event | JobEvent) -> None:
         """Fold events into a job's view as one change and wake its followers."""
@@ -335,7 +318,7 @@ class Jobs:
 
     def _wake(self, job: LiveJob) -> None:
         job.changed.notify_all()
-        if self._is_urgent(job):
+        if job.settled or self._closed or job.view.is_final:
             job.ended.notify_all()
 
     def _move_queue(self) -> None:
@@ -423,7 +406,8 @@ class Jobs:
         try:
             self._recorder.save(job)
         except GspnError as error:
-            _log.warning("%s", error)
+            # What is on disk says less than what was done, and a restart would show that.
+            self._change(job, Ended(state="failed", error=str(error)))
         except Exception:
             _log.exception("The record of run %s could not be written", job.id)
         try:
@@ -433,7 +417,11 @@ class Jobs:
             with self._lock:
                 job.settled = True
                 self._wake(job)
-        removed = self._archive.prune(self._keep_bytes, functools.partial(self._is_needed, job))
+        self._make_room(job)
+
+    def _make_room(self, latest: LiveJob) -> None:
+        """Remove the oldest runs beyond the quota, and forget settled ones that only need their files."""
+        removed = self._archive.prune(self._keep_bytes, functools.partial(self._is_needed, latest))
         self._finished.forget(removed)
         if removed:
             self._starts.sweep()
