@@ -1,7 +1,8 @@
 """Every run that is kept: whose it is, what its owner says of it, what it weighs, and which go first.
 
 A visitor is known by a token that only the visitor's browser holds; kept is its SHA-256, the owner. Whoever
-has a run's id may look at it; only its owner lists it, notes, favours and removes it.
+has a run's id may look at it; only its owner stops it, lists it, notes, favours and removes it. A run without
+an owner is in no list and stays as it is; whoever has its id may stop it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from gspn_core.errors import BadSetting, GspnError
+from gspn_core.errors import BadSetting, GspnError, NotOwner
 from gspn_core.jobs.files import write_failure
 from gspn_core.jobs.job import JobView
 from gspn_core.jobs.locks import OrderedLock
@@ -202,7 +203,7 @@ class Archive:
         if entry is None:
             raise unknown_job(job_id)
         if not owner or entry.owner != owner:
-            raise GspnError("Only the browser that started this run can change or remove it.")
+            raise NotOwner("Only the browser that started this run can change or remove it.")
         return entry
 
     def _summary(self, entry: _Entry) -> RunSummary:

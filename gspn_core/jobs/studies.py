@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gspn_core.errors import Busy, GspnError
+from gspn_core.errors import Busy, GspnError, NotOwner
 from gspn_core.jobs.archive import owner_of
 from gspn_core.jobs.axis import Axis
 from gspn_core.jobs.files import replacing, write_failure
@@ -130,14 +130,17 @@ class Studies:
             self._run(live, visitor)
 
     def stop(self, study_id: str, *, visitor: str = "") -> None:
-        """Stop a study and the run that it has going; finished cells stay."""
+        """Stop a study and the run that it has going; finished cells stay.
+
+        A study that was made without a token is stopped by whoever has its id.
+        """
         with self._changed:
-            live = self._own(study_id, visitor)
+            live = self._own(study_id, visitor, or_ownerless=True)
             live.stop.set()
-            job_id = live.job_id
+            job_id, token = live.job_id, live.visitor
             self._changed.notify_all()
         if job_id is not None:
-            self._jobs.stop(job_id)
+            self._jobs.stop(job_id, visitor=token)
 
     def skip(self, study_id: str, number: int, *, visitor: str = "") -> None:
         """Leave out a cell that waits, or stop the one that runs; the others go on."""
@@ -146,10 +149,10 @@ class Studies:
             cell = self._cell(live, number)
             if cell.state not in ("waiting", "running"):
                 return
-            running = live.job_id if cell.state == "running" else None
+            running, token = live.job_id if cell.state == "running" else None, live.visitor
             self._change(live, live.view.with_cell(number, state="skipped"))
         if running is not None:
-            self._jobs.stop(running)
+            self._jobs.stop(running, visitor=token)
 
     def retry(self, study_id: str, number: int, *, visitor: str = "") -> None:
         """Let a cell that failed or was skipped wait again, and the study go on."""
@@ -227,7 +230,7 @@ class Studies:
             self._changed.notify_all()
         for live in running:
             if live.job_id is not None:
-                self._jobs.stop(live.job_id)
+                self._jobs.stop(live.job_id, visitor=live.visitor)
         for thread in threads:
             thread.join(timeout_seconds)
 
@@ -271,10 +274,9 @@ class Studies:
                 self._change(live, live.view.with_cell(number, state="failed", error=error))
 
     def _run_cell(self, live: _Live, number: int, stop: threading.Event) -> None:
+        token = live.visitor
         try:
-            job_id = self._jobs.submit(
-                Settings.from_dict(live.view.cells[number].settings), visitor=live.visitor
-            )
+            job_id = self._jobs.submit(Settings.from_dict(live.view.cells[number].settings), visitor=token)
         except Busy as full:
             with self._changed:
                 self._change(live, live.view.changed(notice=str(full)))
@@ -285,7 +287,7 @@ class Studies:
             view = live.view.with_cell(number, state="running", job_id=job_id, progress=0.0, stage=None)
             self._change(live, replace(view, notice=""))
         if stop.is_set():
-            self._jobs.stop(job_id)
+            self._jobs.stop(job_id, visitor=token)
         last = None
         with closing(self._jobs.follow(job_id)) as views:
             for last in views:
@@ -345,11 +347,13 @@ class Studies:
         self._live[study_id] = _Live(view=view, owner=owner)
         return self._live[study_id]
 
-    def _own(self, study_id: str, visitor: str) -> _Live:
+    def _own(self, study_id: str, visitor: str, *, or_ownerless: bool = False) -> _Live:
         live = self._find(study_id)
+        if or_ownerless and not live.owner:
+            return live
         owner = owner_of(visitor)
         if not owner or live.owner != owner:
-            raise GspnError("Only the browser that started this study can change it.")
+            raise NotOwner("Only the browser that started this study can change it.")
         return live
 
     def _cell(self, live: _Live, number: Any) -> Any:

@@ -14,7 +14,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from gspn_core.errors import Busy, GspnError, Stopped
+from gspn_core.errors import Busy, GspnError, NotOwner, Stopped
 from gspn_core.events import CascadeDone, Event, PlanReady, Retried, StageDone
 from gspn_core.jobs.archive import Archive, RunSummary, owner_of
 from gspn_core.jobs.estimate import Rate, measured_rate
@@ -48,7 +48,8 @@ class Jobs:
     the first stages, where an earlier run has made them. plan: what `submit` refuses bad settings with.
     folder: where pictures go. keep_bytes: the oldest jobs beyond it are removed, never a waiting one nor a
     favourite. view_seconds: a follower gets views no closer to each other than this, and the more of them
-    there are, the further apart. learned: told of every stage that taught something of the machine's pace.
+    there are, the further apart. max_queued: runs that may wait, half of them of one visitor. learned: called
+    with every stage that taught something of the machine's pace.
 
     A visitor's token (see `gspn_core.jobs.archive`) is called `visitor`; "" is nobody in particular.
     """
@@ -77,6 +78,8 @@ class Jobs:
         self._recorder = Recorder(self._store, self._archive, self._finished, self._change)
         self._pairs = Pairs()
         self._max_queued = max_queued
+        # So that one visitor leaves room for others.
+        self._most_queued_each = max(1, max_queued // 2)
         self._keep_bytes = keep_bytes
         self._view_seconds = view_seconds
         self._learned = learned
@@ -148,6 +151,9 @@ class Jobs:
                 raise Busy("The server is closing; try again when it is back.")
             if len(self._queue) >= self._max_queued:
                 raise Busy(f"{len(self._queue)} runs wait already, the most there may be; try again later.")
+            own = sum(other.owner == job.owner for other in self._queue) if job.owner else 0
+            if own >= self._most_queued_each:
+                raise Busy(f"{own} of your runs wait already, the most there may be; stop one or wait.")
             self._jobs[job.id] = job
             self._queue.append(job)
             self._move_queue()
@@ -231,13 +237,21 @@ class Jobs:
             return (view for view in (ended,))
         return job.views(self._view_seconds, is_closed=lambda: self._closed)
 
-    def stop(self, job_id: str, *, after_stage: bool = False) -> None:
+    def stop(self, job_id: str, *, visitor: str = "", after_stage: bool = False) -> None:
         """Stop a run: one that waits at once, one that runs within a step, an ended one stays as it is.
 
-        after_stage: let the stage that runs be finished first. Raises GspnError where there is no such run.
+        Args:
+            visitor: who asks; a run that was made without a token is stopped by whoever has its id.
+            after_stage: let the stage that runs be finished first.
+
+        Raises:
+            NotOwner: the run goes on and belongs to another visitor.
+            GspnError: there is no such run.
         """
         with self._lock:
             job = self._jobs.get(job_id)
+            if job is not None and job.owner not in ("", owner_of(visitor)) and not job.view.is_final:
+                raise NotOwner("Only the browser that started this run can stop it.")
             left_queue = job is not None and self._stop(job, after_stage=after_stage)
         if job is None:
             # What is only on disk has ended; an unknown id is refused all the same.

@@ -133,7 +133,7 @@ def test_the_disk_is_never_touched_under_the_lock_of_the_queue(open_jobs, make_e
     first = jobs.submit(Settings(prompt="a lake", target=256, start=reference), visitor="anna")
     assert reached.wait(WAIT_SECONDS)
     waiting = [jobs.submit(SETTINGS, visitor="anna") for _ in range(2)]
-    jobs.stop(waiting[0])
+    jobs.stop(waiting[0], visitor="anna")
     jobs.annotate(first, "anna", note="good", favourite=True)
     go.set()
     for job_id in (first, *waiting):
@@ -167,7 +167,7 @@ def test_a_run_is_on_disk_before_anything_may_end_or_remove_it(open_jobs, monkey
     (job_id,) = jobs._jobs
     # Nothing that a page asks for waits for that disk.
     assert jobs.view(job_id).state in ("queued", "running") and jobs.is_busy
-    jobs.stop(job_id)
+    jobs.stop(job_id, visitor="anna")
     assert jobs._archive.prune(0, lambda other: jobs._is_needed(jobs._jobs[job_id], other)) == ()
     with pytest.raises(GspnError, match="still going"):
         jobs.delete(job_id, "anna")
@@ -204,7 +204,7 @@ def test_pruning_and_submitting_at_once_never_hang_and_lose_nothing(open_jobs, m
                 try:
                     job_id = jobs.submit(SETTINGS, visitor="anna")
                 except Busy:
-                    jobs.stop(submitted[-1])
+                    jobs.stop(submitted[-1], visitor="anna")
                     continue
                 with lock:
                     submitted.append(job_id)

@@ -10,7 +10,7 @@ import zipfile
 
 import pytest
 
-from gspn_core.errors import BadSetting, Busy, GspnError, ModelUnavailable, OutOfMemory
+from gspn_core.errors import BadSetting, Busy, GspnError, ModelUnavailable, NotOwner, OutOfMemory
 from gspn_core.jobs import studies as module
 from gspn_core.jobs.axis import parse_axis
 from gspn_core.jobs.job import JobView
@@ -282,6 +282,18 @@ def test_only_its_own_visitor_changes_a_study_and_whoever_has_its_id_looks(lab, 
     for wrong in ("nobody", "../../etc", "x" * 22, None):
         with pytest.raises(GspnError, match="There is no study"):
             one.studies.view(wrong)
+
+
+def test_a_study_without_a_token_is_stopped_by_whoever_has_its_id(lab, make_engine):
+    gate = Gate()
+    one = lab(make_engine(before_event=gate))
+    study = one.start(("seed", "1, 2"), visitor="")
+    gate.wait()
+    one.studies.stop(study, visitor="ben")
+    gate.open()
+    assert one.end(study).state == "stopped"
+    with pytest.raises(NotOwner, match="Only the browser that started this study"):
+        one.studies.delete(study, visitor="ben")
 
 
 def test_a_study_that_is_removed_leaves_its_runs(lab, make_engine):

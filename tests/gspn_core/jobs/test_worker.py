@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from gspn_core.errors import BadSetting, Busy, GspnError, OutOfMemory
+from gspn_core.errors import BadSetting, Busy, GspnError, NotOwner, OutOfMemory
 from gspn_core.jobs import store as store_module
 from gspn_core.jobs.archive import Archive
 from gspn_core.jobs.png_text import read_png
@@ -656,6 +656,66 @@ def test_a_stage_is_done_again_with_other_settings_and_those_before_it_stay(open
     assert [stage.key for stage in view.stages[:2]] == [stage.key for stage in made.stages[:2]]
     with pytest.raises(BadSetting, match="the stages 1 to 3"):
         jobs.redo(made_id, 3, SETTINGS)
+
+
+@pytest.mark.parametrize("after_stage", [False, True])
+def test_a_guest_watches_a_run_and_cannot_stop_it(open_jobs, make_engine, after_stage):
+    gate = Gate(at=3)
+    jobs = open_jobs(make_engine(before_event=gate))
+    running, waiting = (jobs.submit(again(seed=seed), visitor="anna") for seed in (3, 4))
+    gate.wait()
+    for job_id in (running, waiting):
+        for guest in ("", "ben"):
+            with pytest.raises(NotOwner, match="Only the browser that started this run can stop it"):
+                jobs.stop(job_id, visitor=guest, after_stage=after_stage)
+        assert next(jobs.follow(job_id)).stopping is None
+    jobs.stop(waiting, visitor="anna", after_stage=after_stage)
+    assert jobs.view(waiting).state == "stopped"
+    gate.open()
+    assert last(jobs, running).state == "done"
+    # What has ended stays as it is, whoever asks.
+    jobs.stop(running, visitor="ben")
+
+
+def test_a_run_without_a_token_is_stopped_by_whoever_has_its_id(open_jobs, make_engine):
+    gate = Gate(at=3)
+    jobs = open_jobs(make_engine(before_event=gate))
+    job_id = jobs.submit(SETTINGS)
+    gate.wait()
+    jobs.stop(job_id, visitor="ben")
+    gate.open()
+    assert last(jobs, job_id).state == "stopped"
+
+
+def test_a_guest_makes_runs_of_the_own_from_what_is_seen(open_jobs, make_engine):
+    jobs = open_jobs(make_engine())
+    made = jobs.submit(again(target=128), visitor="anna")
+    last(jobs, made)
+    own = [
+        jobs.resume(made, visitor="ben"),
+        jobs.extend(made, 256, visitor="ben"),
+        jobs.redo(made, 1, again(target=128, gaussian_sigma=2.0), visitor="ben"),
+    ]
+    assert [last(jobs, job_id).state for job_id in own] == ["done"] * 3
+    assert {run.id for run in jobs.history("ben")} == set(own)
+    assert [run.id for run in jobs.history("anna")] == [made]
+
+
+def test_one_visitor_leaves_half_of_the_queue_to_others(open_jobs, make_engine):
+    gate = Gate(at=1)
+    jobs = open_jobs(make_engine(before_event=gate), max_queued=4)
+    jobs.submit(SETTINGS)
+    gate.wait()
+    for seed in (4, 5):
+        jobs.submit(again(seed=seed), visitor="anna")
+    with pytest.raises(Busy, match="2 of your runs wait already, the most there may be; stop one"):
+        jobs.submit(again(seed=6), visitor="anna")
+    ids = [jobs.submit(again(seed=seed), visitor="ben") for seed in (7, 8)]
+    with pytest.raises(Busy, match="4 runs wait already"):
+        jobs.submit(again(seed=9), visitor="cleo")
+    gate.open()
+    assert last(jobs, ids[-1]).state == "done"
+    last(jobs, jobs.submit(again(seed=6), visitor="anna"))
 
 
 def test_a_visitor_lists_notes_and_removes_the_own_runs(open_jobs, make_engine):
