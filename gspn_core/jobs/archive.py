@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -17,9 +18,11 @@ from gspn_core.errors import BadSetting, GspnError, NotOwner
 from gspn_core.jobs.files import write_failure
 from gspn_core.jobs.job import JobView
 from gspn_core.jobs.locks import OrderedLock
+from gspn_core.jobs.records import valid_text
 from gspn_core.jobs.store import Store, unknown_job
 
 MAX_NOTE_CHARACTERS = 2000
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,19 +75,7 @@ class Archive:
         self._lock = OrderedLock("archive")
         self._entries: dict[str, _Entry] = {}
         for job_id in store.job_ids():
-            try:
-                view = store.read_job(job_id)
-            except GspnError:
-                # A record that cannot be read belongs to nobody, but its files count and go like any other's.
-                view = JobView(id=job_id, created=0.0, state="failed")
-            about = store.read_about(job_id)
-            self._entries[job_id] = _Entry(
-                view=_light(view),
-                owner=str(about.get("owner", "")),
-                favourite=about.get("favourite") is True,
-                note=str(about.get("note", ""))[:MAX_NOTE_CHARACTERS],
-                bytes=store.weight(job_id),
-            )
+            self._entries[job_id] = _read_entry(store, job_id)
 
     def view(self, job_id: str) -> JobView:
         """Return a run's view as last taken in; raise GspnError where there is no such run."""
@@ -128,6 +119,7 @@ class Archive:
         self, job_id: str, owner: str, *, favourite: bool | None = None, note: str | None = None
     ) -> None:
         """Set what its owner says of a run; None leaves it. Raises GspnError for another's run."""
+        note = None if note is None else valid_text(note)
         if note is not None and len(note) > MAX_NOTE_CHARACTERS:
             raise BadSetting(
                 "note",
@@ -229,6 +221,27 @@ class Archive:
             note=entry.note,
             bytes=entry.bytes,
         )
+
+
+def _read_entry(store: Store, job_id: str) -> _Entry:
+    """Return a run as it is on disk; one whose record is damaged is set aside as failed, and logged.
+
+    Its files stay: they count and go like any other's.
+    """
+    try:
+        view = store.read_job(job_id)
+    except GspnError as error:
+        _log.warning("%s Until then it is kept as a failed run (%r).", error, error.__cause__)
+        view = JobView(id=job_id, created=0.0, state="failed")
+    about = store.read_about(job_id)
+    owner, note = about.get("owner"), about.get("note")
+    return _Entry(
+        view=_light(view),
+        owner=owner if isinstance(owner, str) else "",
+        favourite=about.get("favourite") is True,
+        note=note[:MAX_NOTE_CHARACTERS] if isinstance(note, str) else "",
+        bytes=store.weight(job_id),
+    )
 
 
 def _light(view: JobView) -> JobView:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 from collections.abc import Iterator
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from gspn_core.errors import GspnError
+
+_log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -26,6 +29,15 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder if it is not there; a file in its place is set aside. Raises OSError on failure."""
+    if folder.exists() and not folder.is_dir():
+        aside = folder.with_name(f"{folder.name}.set-aside-{secrets.token_hex(4)}")
+        folder.rename(aside)
+        _log.warning("%s is not a folder; it is kept as %s.", folder, aside.name)
+    folder.mkdir(parents=True, exist_ok=True)
 
 
 class FolderClaim:

@@ -16,6 +16,7 @@ from gspn_core.errors import Busy, GspnError
 from gspn_core.jobs.files import replacing, write_failure
 from gspn_core.jobs.images import read_picture
 from gspn_core.jobs.job import StageView
+from gspn_core.jobs.records import DAMAGED, check_record, read_json
 
 # Grows when other figures come to be kept under the same names.
 VERSION = 1
@@ -106,8 +107,9 @@ def _picture_path(stage: StageView) -> Path:
 
 def _read(kept: Path) -> PairFigures | None:
     try:
-        figures = _located(PairFigures(**json.loads(kept.read_bytes())), kept)
-    except (OSError, ValueError, TypeError):
+        figures = _located(PairFigures(**read_json(kept)), kept)
+        check_record(figures)
+    except (OSError, *DAMAGED):
         return None
     return figures if Path(figures.heat_path).is_file() else None
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from PIL.Image import Image
 
 from gspn_core.errors import BadSetting, GspnError
-from gspn_core.jobs.files import replacing, write_failure
+from gspn_core.jobs.files import make_folder, replacing, write_failure
 from gspn_core.jobs.images import read_picture, write_proxy
 from gspn_core.jobs.locks import OrderedLock
 from gspn_core.pictures import read_file, reference_of, shrunk
@@ -87,7 +87,7 @@ class Starts:
         reference = reference_of(image)
         path = self._file(reference, "png")
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self.folder)
             if not self.proxy(reference):
                 write_proxy(path.with_suffix(".jpg"), image)
                 with replacing(path) as stream:

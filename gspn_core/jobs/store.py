@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import re
 import shutil
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from PIL.Image import Image
 
@@ -26,8 +25,9 @@ from gspn_core.jobs.images import (
     write_proxy,
     write_sidecar,
 )
-from gspn_core.jobs.job import Ended, JobState, JobView, StageView
+from gspn_core.jobs.job import Ended, JobView, StageView
 from gspn_core.jobs.locks import KeyedLocks
+from gspn_core.jobs.records import DAMAGED, check_record, read_json
 from gspn_core.jobs.tiles import write_tiles
 from gspn_core.plan import CascadePlan, Size, StagePlan
 
@@ -110,8 +110,8 @@ class Store:
     def read_about(self, job_id: str) -> dict[str, Any]:
         """Return what `write_about` wrote, nothing where that is missing or damaged."""
         try:
-            about = json.loads((self.folder_of(job_id) / "about.json").read_bytes())
-        except (OSError, ValueError):
+            about = read_json(self.folder_of(job_id) / "about.json")
+        except (OSError, *DAMAGED):
             return {}
         return about if isinstance(about, dict) else {}
 
@@ -126,7 +126,8 @@ class Store:
         """Remove a job with all its files; what cannot be removed stays behind."""
         folder = self.folder_of(job_id)
         # Without its record a job is gone, even if the rest cannot be removed at once.
-        (folder / "job.json").unlink(missing_ok=True)
+        with suppress(OSError):
+            (folder / "job.json").unlink()
         shutil.rmtree(folder, ignore_errors=True)
 
     def write_job(self, view: JobView) -> None:
@@ -145,20 +146,23 @@ class Store:
         """
         folder = self.folder_of(job_id)
         try:
-            record = json.loads((folder / "job.json").read_bytes())
-            view = JobView.from_dict(record["view"])
+            view = JobView.from_dict(read_json(folder / "job.json")["view"])
             _check(view)
             # The folder's name says which run this is: a copy under another name is another run.
             stages = tuple(_located(stage, folder) for stage in view.stages)
             view = dataclasses.replace(view, id=job_id, stages=stages)
         except OSError:
             raise unknown_job(job_id) from None
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            raise GspnError(f"The record of run {job_id} is damaged; run it again.") from None
+        except DAMAGED as error:
+            raise DamagedRecord(f"The record of run {job_id} is damaged; run it again.") from error
         if view.is_final:
             return view
         cut_off = "The server ended while this run was going; finished stages are kept, resume it."
         return fold(view, Ended(state="interrupted", error=cut_off))
+
+
+class DamagedRecord(GspnError):
+    """A record on disk that does not hold what was once written there."""
 
 
 def unknown_job(job_id: Any) -> GspnError:
@@ -168,13 +172,11 @@ def unknown_job(job_id: Any) -> GspnError:
 
 def _check(view: JobView) -> None:
     """Raise ValueError or TypeError where a record does not hold what every reader of a view relies on."""
-    if not (isinstance(view.settings, dict) and view.state in get_args(JobState)):
-        raise ValueError("settings or state")
-    if not all(math.isfinite(moment) for moment in (view.created, view.elapsed_seconds)):
-        raise ValueError("created or elapsed_seconds")
-    for place, stage in enumerate(view.stages):
-        if stage.index != place or min(stage.height, stage.width) < 1:
-            raise ValueError("stages")
+    check_record(view)
+    if view.version < 0 or not (view.stage is None or 0 <= view.stage < len(view.stages)):
+        raise ValueError("version or stage")
+    if [stage.index for stage in view.stages] != list(range(len(view.stages))):
+        raise ValueError("stages")
 
 
 def _weight(folder: Path) -> int:

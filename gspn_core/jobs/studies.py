@@ -14,7 +14,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -23,8 +23,9 @@ from typing import Any
 from gspn_core.errors import Busy, GspnError, NotOwner
 from gspn_core.jobs.archive import owner_of
 from gspn_core.jobs.axis import Axis
-from gspn_core.jobs.files import replacing, write_failure
+from gspn_core.jobs.files import make_folder, replacing, write_failure
 from gspn_core.jobs.locks import OrderedLock
+from gspn_core.jobs.records import DAMAGED, read_json
 from gspn_core.jobs.study import Cost, Draft, StudyView, cost, draft
 from gspn_core.jobs.study_cell import Adherence, ended, going
 from gspn_core.jobs.worker import Jobs
@@ -73,6 +74,8 @@ class Studies:
         self.folder = jobs.folder / "studies"
         self._changed = threading.Condition(OrderedLock("studies"))
         self._live: dict[str, _Live] = {}
+        # Those that the log has named already.
+        self._damaged: set[str] = set()
 
     @property
     def tells_adherence(self) -> bool:
@@ -177,15 +180,11 @@ class Studies:
         owner = owner_of(visitor)
         if not owner:
             return ()
-        found = []
         for record in self.folder.glob("*/study.json"):
-            try:
-                with self._changed:
-                    live = self._find(record.parent.name)
-            except GspnError:
-                continue
-            if live.owner == owner:
-                found.append(live.view)
+            with suppress(GspnError), self._changed:
+                self._find(record.parent.name)
+        with self._changed:
+            found = [live.view for live in self._live.values() if live.owner == owner]
         return tuple(sorted(found, key=lambda view: view.created, reverse=True))
 
     def is_own(self, study_id: str, visitor: str) -> bool:
@@ -319,7 +318,8 @@ class Studies:
         record = {"format": FORMAT, "owner": live.owner, "view": live.view.to_dict()}
         folder = self.folder_of(live.view.id)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self.folder)
+            folder.mkdir(exist_ok=True)
             with replacing(folder / "study.json") as stream:
                 stream.write(json.dumps(record).encode())
         except OSError as error:
@@ -331,11 +331,16 @@ class Studies:
             return live
         path = self.folder_of(study_id) / "study.json"
         try:
-            record = json.loads(path.read_bytes())
-            view, owner = StudyView.from_dict(record["view"]), str(record["owner"])
+            record = read_json(path)
+            # The folder's name says which study this is: a copy under another name is another study.
+            view = replace(StudyView.from_dict(record["view"]), id=study_id)
+            owner = str(record["owner"])
         except OSError:
             raise _unknown(study_id) from None
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except DAMAGED as error:
+            if study_id not in self._damaged:
+                self._damaged.add(study_id)
+                _log.warning("The record of study %s is damaged (%r); it is left as it is.", study_id, error)
             raise GspnError(f"The record of study {study_id} is damaged; start it again.") from None
         if view.state == "running":
             # The server ended while it ran.

@@ -361,6 +361,46 @@ def test_a_damaged_record_is_refused_in_a_sentence(lab, make_engine):
             Studies(one.jobs).view(study)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("created", "yesterday"),
+        ("created", 1e13),
+        ("version", "x"),
+        ("order", [7]),
+        ("cells", []),
+        ("state", "merry"),
+        ("notice", None),
+    ],
+)
+def test_one_damaged_record_hides_no_other_study(lab, make_engine, caplog, name, value):
+    one = lab(make_engine())
+    good, bad = (one.start(("seed", seed)) for seed in ("1", "2"))
+    for study in (good, bad):
+        one.end(study)
+    record = one.studies.folder_of(bad) / "study.json"
+    content = json.loads(record.read_text())
+    content["view"][name] = value
+    record.write_text(json.dumps(content))
+    again = Studies(one.jobs)
+    assert [view.id for view in again.list("anna")] == [view.id for view in again.list("anna")] == [good]
+    assert caplog.text.count(f"study {bad} is damaged") == 1
+
+
+def test_a_file_in_place_of_the_folder_hides_no_study_and_is_set_aside(lab, make_engine):
+    one = lab(make_engine())
+    first = one.start(("seed", "1"))
+    one.end(first)
+    shutil.rmtree(one.studies.folder)
+    one.studies.folder.write_text("in the way")
+    assert [view.id for view in one.studies.list("anna")] == [first]
+    second = one.start(("seed", "2"))
+    assert one.end(second).state == "done"
+    assert {view.id for view in one.studies.list("anna")} == {first, second}
+    (aside,) = one.jobs.folder.glob("studies.set-aside-*")
+    assert aside.read_text() == "in the way"
+
+
 def test_a_draft_refuses_what_no_run_could_do(lab, make_engine):
     one = lab(make_engine())
     with pytest.raises(BadSetting, match=r"^At 100: .*reaches a target of"):
