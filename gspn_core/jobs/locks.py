@@ -1,13 +1,14 @@
 """The one order in which the locks of jobs are taken, and locks that refuse any other.
 
-    device → measuring → studies → starts → run → queue → archive → cache
+    device → measuring → studies → quota → starts → run → queue → archive → cache
 
 A thread takes a lock only while every lock that it holds stands before it in this order; two locks of one
 place are never held together. So no two threads can wait for each other, and a mistake raises in every run of
 the code instead of hanging in a rare one.
 
 - device: a run's length. measuring: the state of the short measurement. studies: the lab's studies.
-- starts: init images, and their files. run: the files of one run, one lock for each run.
+- quota: whoever makes room on the disk. starts: init images, and their files. run: the files of one run, one
+  lock for each run.
 - queue: the live runs and the queue. archive: what is known of every run. cache: pictures by stage key.
 
 Under queue, archive and cache nothing is read from disk or written to it, and no caller's code is called.
@@ -20,7 +21,7 @@ from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-ORDER = ("device", "measuring", "studies", "starts", "run", "queue", "archive", "cache")
+ORDER = ("device", "measuring", "studies", "quota", "starts", "run", "queue", "archive", "cache")
 # Those under which no disk is touched: what a page asks for waits for them.
 MEMORY_ONLY = ("queue", "archive", "cache")
 _thread = threading.local()

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextvars
-import functools
 import logging
 import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from gspn_core.jobs.live import LiveJob
 from gspn_core.jobs.locks import OrderedLock
 from gspn_core.jobs.pairs import PairFigures, Pairs
 from gspn_core.jobs.recorder import Recorder
+from gspn_core.jobs.room import Room
 from gspn_core.jobs.starts import Starts
 from gspn_core.jobs.store import Store
 from gspn_core.plan import CascadePlan, StagePlan, check_fits, redo
@@ -46,10 +46,10 @@ class Jobs:
 
     run: the engine's run; its second argument tells whether to stop, and it gets `finished`, the pictures of
     the first stages, where an earlier run has made them. plan: what `submit` refuses bad settings with.
-    folder: where pictures go. keep_bytes: the oldest jobs beyond it are removed, never a waiting one nor a
-    favourite. view_seconds: a follower gets views no closer to each other than this, and the more of them
-    there are, the further apart. max_queued: runs that may wait, half of them of one visitor. learned: called
-    with every stage that taught something of the machine's pace.
+    folder: where pictures go. keep_bytes: what all that lies there may hold; the oldest jobs beyond it are
+    removed, never a waiting one nor a favourite. view_seconds: a follower gets views no closer to each other
+    than this, and the more of them there are, the further apart. max_queued: runs that may wait, half of them
+    of one visitor. learned: called with every stage that taught something of the machine's pace.
 
     A visitor's token (see `gspn_core.jobs.archive`) is called `visitor`; "" is nobody in particular.
     """
@@ -69,7 +69,8 @@ class Jobs:
         self._run = run
         self._store = Store(Path(folder))
         self._claim = FolderClaim(self._store.folder)
-        self._archive = Archive(self._store)
+        self._store.remove_leftovers()
+        self._archive = Archive(self._store, quota_bytes=keep_bytes)
         self._finished = Finished()
         for job_id in self._store.job_ids():
             self._finished.add(self._archive.view(job_id))
@@ -77,10 +78,19 @@ class Jobs:
         self._starts.sweep()
         self._recorder = Recorder(self._store, self._archive, self._finished, self._change)
         self._pairs = Pairs()
+        self._room = Room(
+            self._store,
+            self._archive,
+            self._finished,
+            self._pairs,
+            self._starts,
+            keep_bytes=keep_bytes,
+            is_needed=self._is_needed,
+            on_removed=self._drop,
+        )
         self._max_queued = max_queued
         # So that one visitor leaves room for others.
         self._most_queued_each = max(1, max_queued // 2)
-        self._keep_bytes = keep_bytes
         self._view_seconds = view_seconds
         self._learned = learned
         self._jobs: dict[str, LiveJob] = {}
@@ -176,17 +186,19 @@ class Jobs:
         made = self.plan(Settings.from_dict(self.view(job_id).settings))
         return self.submit(redo(made, stage, settings, self.plan), visitor=visitor)
 
-    def take_start(self, path: str | Path, name: str) -> str:
+    def take_start(self, path: str | Path, name: str, *, visitor: str = "") -> str:
         """Keep the picture in a file for runs to start from; return its reference. Raises BadSetting."""
-        return self._starts.take(Path(path), name)
+        reference = self._starts.take(Path(path), name, owner_of(visitor))
+        self._room.make()
+        return reference
 
-    def start_from(self, job_id: str, stage: int) -> str:
+    def start_from(self, job_id: str, stage: int, *, visitor: str = "") -> str:
         """Keep a stage's picture for runs to start from; return its reference. Raises GspnError."""
         found = self._stage(job_id, stage)
         image = read_picture(Path(found.png_path)) if found.png_path else None
         if image is None:
             raise GspnError("This stage's picture is not written yet; wait a moment, then try again.")
-        return self._starts.put(image)
+        return self._starts.put(image, owner_of(visitor))
 
     def start_proxy(self, reference: str) -> Path | None:
         """Return the small JPEG of a starting picture; None where it is not kept here."""
@@ -198,7 +210,11 @@ class Jobs:
 
     def compare(self, one: tuple[str, int], other: tuple[str, int]) -> PairFigures:
         """Return the figures of two stages, each told by a run's id and a stage's index."""
-        return self._pairs.figures(self._stage(*one), self._stage(*other))
+        figures = self._pairs.figures(self._stage(*one), self._stage(*other))
+        # It lies with the first one's files.
+        self._archive.weigh(one[0])
+        self._room.make(one[0])
+        return figures
 
     def _stage(self, job_id: str, index: int) -> StageView:
         stages = self.view(job_id).stages
@@ -278,15 +294,11 @@ class Jobs:
             if job is not None and not job.settled:
                 raise GspnError("This run is still going; stop it first, then remove it.")
         # What has settled stays so, and a run that is only on disk does not begin again.
-        self._archive.delete(job_id, owner_of(visitor))
-        with self._lock:
-            self._jobs.pop(job_id, None)
-        self._finished.forget({job_id})
-        self._starts.sweep()
+        self._room.forget([self._archive.delete(job_id, owner_of(visitor))])
 
     def usage(self, visitor: str) -> tuple[int, int, int]:
-        """Return the bytes of a visitor's own runs, of everybody's, and how many there may be."""
-        return (*self._archive.usage(owner_of(visitor)), self._keep_bytes)
+        """Return the bytes of a visitor's own runs, of the whole folder, and how many there may be."""
+        return self._room.usage(owner_of(visitor))
 
     def close(self, timeout_seconds: float = 10.0) -> None:
         """Stop everything and wait for the device and the last files; no run is taken afterwards."""
@@ -431,23 +443,22 @@ class Jobs:
             with self._lock:
                 job.settled = True
                 self._wake(job)
-        self._make_room(job)
-
-    def _make_room(self, latest: LiveJob) -> None:
-        """Remove the oldest runs beyond the quota, and forget settled ones that only need their files."""
-        removed = self._archive.prune(self._keep_bytes, functools.partial(self._is_needed, latest))
-        self._finished.forget(removed)
-        if removed:
-            self._starts.sweep()
+        try:
+            self._room.make(job.id)
+        except Exception:
+            _log.exception("No room could be made after run %s", job.id)
         with self._lock:
-            settled = [other.id for other in self._jobs.values() if other.settled]
-            for job_id in {*removed, *settled[:-_KEPT_IN_MEMORY]}:
-                self._jobs.pop(job_id, None)
+            self._drop([other.id for other in self._jobs.values() if other.settled][:-_KEPT_IN_MEMORY])
 
-    def _is_needed(self, latest: LiveJob, job_id: str) -> bool:
+    def _is_needed(self, job_id: str) -> bool:
         with self._lock:
             job = self._jobs.get(job_id)
-            return job_id == latest.id or (job is not None and not job.settled)
+            return job is not None and not job.settled
+
+    def _drop(self, job_ids: Iterable[str]) -> None:
+        with self._lock:
+            for job_id in job_ids:
+                self._jobs.pop(job_id, None)
 
 
 _UNFINISHED = "The run ended before its last stage; the server's log has the details."

@@ -755,15 +755,39 @@ def test_a_run_that_goes_on_is_not_removed_and_keeps_its_note(open_jobs, make_en
 
 
 def test_the_quota_never_takes_a_favourite(open_jobs, make_engine):
-    jobs = open_jobs(make_engine(), keep_bytes=1)
-    first = jobs.submit(SETTINGS, visitor="anna")
-    last(jobs, first)
+    before = open_jobs(make_engine())
+    first = before.submit(SETTINGS, visitor="anna")
+    last(before, first)
+    before.close()
+    jobs = open_jobs(make_engine(), keep_bytes=int(4.5 * before.usage("anna")[0]))
     jobs.annotate(first, "anna", favourite=True)
-    ids = [jobs.submit(again(seed=seed)) for seed in (4, 5)]
+    ids = [jobs.submit(again(seed=seed)) for seed in range(10, 16)]
     for job_id in ids:
         last(jobs, job_id)
     jobs.close()
-    assert {path.name for path in jobs.folder.iterdir() if path.is_dir()} == {first, ids[1]}
+    kept = {path.name for path in jobs.folder.iterdir() if path.is_dir()}
+    assert first in kept and ids[-1] in kept and ids[0] not in kept and len(kept) in (4, 5)
+
+
+def test_favourites_of_one_visitor_leave_room_for_the_runs_of_others(open_jobs, make_engine):
+    before = open_jobs(make_engine())
+    starred = [before.submit(again(seed=seed), visitor="anna") for seed in range(6)]
+    for job_id in starred:
+        last(before, job_id)
+    before.close()
+    size = before.usage("anna")[0] // 6
+    jobs = open_jobs(make_engine(), keep_bytes=8 * size + size // 2)
+    said = []
+    for job_id in starred:
+        try:
+            jobs.annotate(job_id, "anna", favourite=True)
+        except GspnError as refusal:
+            said.append(str(refusal))
+    assert len(said) == 4 and all("take another one off the favourites first" in text for text in said)
+    others = [jobs.submit(again(seed=seed), visitor="ben") for seed in range(10, 15)]
+    for job_id in others:
+        last(jobs, job_id)
+    assert {run.id for run in jobs.history("ben")} == set(others)
 
 
 def test_a_follower_is_told_at_most_so_often_and_the_end_at_once(open_jobs, make_engine):
