@@ -305,7 +305,8 @@ def _read_entry(store: Store, job_id: str) -> _Entry:
     try:
         view = store.read_job(job_id)
     except GspnError as error:
-        _log.warning("%s Until then it is kept as a failed run (%r).", error, error.__cause__)
+        reason = error.__cause__ or error
+        _log.warning("The record of run %s is damaged or gone (%r); it counts as failed.", job_id, reason)
         view = JobView(id=job_id, created=0.0, state="failed")
     about = store.read_about(job_id)
     order, owner, note = about.get("order"), about.get("owner"), about.get("note")

@@ -192,7 +192,7 @@ def test_a_record_that_was_removed_does_not_come_back(open_jobs):
 
 def test_pruning_and_submitting_at_once_never_hang_and_lose_nothing(open_jobs, make_engine, request):
     """10,000 runs: python -m pytest tests/gspn_core/jobs/test_locks.py -k at_once --drill 10000."""
-    count = request.config.getoption("--drill", default=300)
+    count = request.config.getoption("--drill", default=200)
     engine = make_engine()
     engine.run = lambda *_arguments, **_options: (event for event in ())
     jobs = open_jobs(engine, keep_bytes=20_000, max_queued=4)
