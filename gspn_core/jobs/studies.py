@@ -10,9 +10,9 @@ import json
 import logging
 import re
 import secrets
-import shutil
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
@@ -23,9 +23,9 @@ from typing import Any
 from gspn_core.errors import Busy, GspnError, NotOwner
 from gspn_core.jobs.archive import owner_of
 from gspn_core.jobs.axis import Axis
-from gspn_core.jobs.files import make_folder, replacing, write_failure
+from gspn_core.jobs.files import make_folder, remove_folder, remove_leftovers, replacing, write_failure
 from gspn_core.jobs.locks import OrderedLock
-from gspn_core.jobs.records import DAMAGED, read_json
+from gspn_core.jobs.records import DAMAGED, MAX_INTEGER, read_json
 from gspn_core.jobs.study import Cost, Draft, StudyView, cost, draft
 from gspn_core.jobs.study_cell import Adherence, ended, going
 from gspn_core.jobs.worker import Jobs
@@ -35,7 +35,7 @@ from gspn_core.settings import Settings
 FORMAT = 1
 MAX_RUNNING = 8
 MAX_RUNNING_EACH = 3
-MAX_KEPT = 500
+MAX_KEPT, MAX_KEPT_EACH = 500, 100
 _ID = re.compile(r"[A-Za-z0-9_-]{16,64}")
 _BUSY_SECONDS = 2.0
 _VIEW_SECONDS = 0.25
@@ -44,10 +44,14 @@ _log = logging.getLogger(__name__)
 
 @dataclass(kw_only=True, eq=False)
 class _Live:
-    """A study of this server; `visitor` is the token of whoever runs it, known only while it runs."""
+    """A study of this server; `visitor` is the token of whoever runs it, known only while it runs.
+
+    order: grows from study to study, whatever the clock does; -1 where a record has none.
+    """
 
     view: StudyView
     owner: str
+    order: int = -1
     visitor: str = ""
     job_id: str | None = None
     # Of the thread that runs it now; an earlier one, still at its last step, knows itself by it.
@@ -72,6 +76,7 @@ class Studies:
         self._adherence = adherence
         self._calls_of = calls_of
         self.folder = jobs.folder / "studies"
+        remove_leftovers(self.folder)
         self._changed = threading.Condition(OrderedLock("studies"))
         self._live: dict[str, _Live] = {}
         # Those that the log has named already.
@@ -111,6 +116,8 @@ class Studies:
         live = _Live(view=view, owner=owner_of(visitor))
         with self._changed:
             self._refuse_too_many(live.owner)
+            self._read_all()
+            live.order = max((other.order for other in self._live.values()), default=-1) + 1
             self._save(live)
             self._live[view.id] = live
             self._run(live, visitor)
@@ -173,19 +180,18 @@ class Studies:
             if live.view.state == "running":
                 raise GspnError("This study is still going; stop it first, then remove it.")
             self._live.pop(study_id, None)
-        shutil.rmtree(self.folder_of(study_id), ignore_errors=True)
+        remove_folder(self.folder_of(study_id))
 
     def list(self, visitor: str) -> tuple[StudyView, ...]:
         """Return a visitor's own studies, the newest first."""
         owner = owner_of(visitor)
         if not owner:
             return ()
-        for record in self.folder.glob("*/study.json"):
-            with suppress(GspnError), self._changed:
-                self._find(record.parent.name)
         with self._changed:
-            found = [live.view for live in self._live.values() if live.owner == owner]
-        return tuple(sorted(found, key=lambda view: view.created, reverse=True))
+            self._read_all()
+            found = [live for live in self._live.values() if live.owner == owner]
+        found.sort(key=_place, reverse=True)
+        return tuple(live.view for live in found)
 
     def is_own(self, study_id: str, visitor: str) -> bool:
         """Tell whether a visitor may change a study; raise GspnError where there is no such study."""
@@ -315,7 +321,12 @@ class Studies:
         self._changed.notify_all()
 
     def _save(self, live: _Live) -> None:
-        record = {"format": FORMAT, "owner": live.owner, "view": live.view.to_dict()}
+        record = {
+            "format": FORMAT,
+            "order": live.order,
+            "owner": live.owner,
+            "view": live.view.to_dict(),
+        }
         folder = self.folder_of(live.view.id)
         try:
             make_folder(self.folder)
@@ -334,7 +345,7 @@ class Studies:
             record = read_json(path)
             # The folder's name says which study this is: a copy under another name is another study.
             view = replace(StudyView.from_dict(record["view"]), id=study_id)
-            owner = str(record["owner"])
+            owner, order = str(record["owner"]), record.get("order")
         except OSError:
             raise _unknown(study_id) from None
         except DAMAGED as error:
@@ -349,7 +360,8 @@ class Studies:
                 for cell in view.cells
             )
             view = view.changed(state="stopped", cells=cells)
-        self._live[study_id] = _Live(view=view, owner=owner)
+        known = type(order) is int and 0 <= order < MAX_INTEGER
+        self._live[study_id] = _Live(view=view, owner=owner, order=order if known else -1)
         return self._live[study_id]
 
     def _own(self, study_id: str, visitor: str, *, or_ownerless: bool = False) -> _Live:
@@ -381,17 +393,29 @@ class Studies:
         if len(running) >= MAX_RUNNING:
             raise Busy(f"{len(running)} studies run already, the most there may be; try again later.")
 
+    def _read_all(self) -> None:
+        """Take in every study on disk; one whose record is damaged is left out, and the log says so."""
+        for record in self.folder.glob("*/study.json"):
+            with suppress(GspnError):
+                self._find(record.parent.name)
+
     def _prune(self) -> None:
-        """Remove the records that were longest not written, beyond as many as are kept; runs stay."""
-        try:
-            records = [(path.stat().st_mtime, path.parent) for path in self.folder.glob("*/study.json")]
-        except OSError:
-            # One was removed meanwhile; the next study that begins looks again.
-            return
-        for _, folder in sorted(records)[:-MAX_KEPT]:
-            if not self._is_running(folder.name):
-                self._live.pop(folder.name, None)
-                shutil.rmtree(folder, ignore_errors=True)
+        """Remove the oldest studies beyond as many as are kept of a visitor and of all; their runs stay."""
+        by_age = sorted(self._live.values(), key=_place)
+        own = Counter(live.owner for live in by_age if live.owner)
+        excess = len(by_age) - MAX_KEPT
+        for live in by_age:
+            too_many = own[live.owner] > MAX_KEPT_EACH
+            if (excess > 0 or too_many) and live.view.state != "running":
+                del self._live[live.view.id]
+                remove_folder(self.folder_of(live.view.id))
+                excess -= 1
+                own[live.owner] -= 1
+
+
+def _place(live: _Live) -> tuple[int, float]:
+    """Return what studies are sorted by."""
+    return live.order, live.view.created
 
 
 def _unknown(study_id: Any) -> GspnError:

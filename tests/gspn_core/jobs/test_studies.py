@@ -335,19 +335,35 @@ def test_one_visitor_leaves_room_for_the_studies_of_others(lab, make_engine, mon
     assert states(one.end(study)) == states(one.end(other)) == ["done"]
 
 
-def test_the_records_longest_not_written_go_when_there_are_too_many(lab, make_engine, monkeypatch):
+def test_the_oldest_studies_go_when_there_are_too_many_whatever_the_clock_did(lab, make_engine, monkeypatch):
     monkeypatch.setattr(module, "MAX_KEPT", 2)
     one = lab(make_engine())
     begun = []
-    for seed in range(3):
-        begun.append(one.start(("seed", str(seed))))
+    for number, moment in enumerate((5e8, 9e8, 1e8, 3e8)):
+        monkeypatch.setattr(module.time, "time", lambda moment=moment: moment)
+        begun.append(one.start(("seed", str(number))))
         one.end(begun[-1])
-        record = one.studies.folder_of(begun[-1]) / "study.json"
-        os.utime(record, (seed, seed))
-    begun.append(one.start(("seed", "9")))
-    one.end(begun[-1])
-    assert {view.id for view in one.studies.list("anna")} == set(begun[2:])
+        os.utime(one.studies.folder_of(begun[-1]) / "study.json", (moment, moment))
+    assert [view.id for view in one.studies.list("anna")] == begun[:1:-1]
+    # A server that starts again goes on in the same order.
+    again = Studies(one.jobs)
+    assert [view.id for view in again.list("anna")] == begun[:1:-1]
+    assert {path.name for path in one.studies.folder.iterdir()} == set(begun[2:])
     assert len(one.jobs.history("anna")) == 4
+
+
+def test_one_visitors_studies_take_no_other_visitors_place(lab, make_engine, monkeypatch):
+    monkeypatch.setattr(module, "MAX_KEPT", 4)
+    monkeypatch.setattr(module, "MAX_KEPT_EACH", 2)
+    one = lab(make_engine())
+    bens = one.start(("seed", "1"), visitor="ben")
+    one.end(bens)
+    annas = []
+    for seed in range(5):
+        annas.append(one.start(("seed", str(seed))))
+        one.end(annas[-1])
+    assert [view.id for view in one.studies.list("ben")] == [bens]
+    assert [view.id for view in one.studies.list("anna")] == annas[:2:-1]
 
 
 def test_a_damaged_record_is_refused_in_a_sentence(lab, make_engine):
