@@ -9,13 +9,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from gspn_core.errors import Busy, GspnError, NotOwner, Stopped
-from gspn_core.events import CascadeDone, Event, PlanReady, Retried, StageDone
+from gspn_core.errors import Busy, GspnError, NotOwner
+from gspn_core.events import Event
 from gspn_core.jobs.archive import Archive, RunSummary, owner_of
+from gspn_core.jobs.attempts import Attempts, Run
 from gspn_core.jobs.estimate import Rate, measured_rate
 from gspn_core.jobs.files import FolderClaim
 from gspn_core.jobs.finished import Finished, Reuse
@@ -31,8 +31,6 @@ from gspn_core.jobs.starts import Starts
 from gspn_core.jobs.store import Store
 from gspn_core.plan import CascadePlan, StagePlan, check_fits, redo
 from gspn_core.settings import Settings
-
-Run = Callable[..., Generator[Event, None, None]]
 
 # Told of each finished stage that was measured: what was planned, what it took, and its pace.
 Learned = Callable[[StagePlan, StageView, Rate], None]
@@ -66,7 +64,6 @@ class Jobs:
         learned: Learned = lambda *_: None,
     ) -> None:
         self.plan = plan
-        self._run = run
         self._store = Store(Path(folder))
         self._claim = FolderClaim(self._store.folder)
         self._store.remove_leftovers()
@@ -77,6 +74,7 @@ class Jobs:
         self._starts = Starts(self._store.folder / "starts", self._archive.starts)
         self._starts.sweep()
         self._recorder = Recorder(self._store, self._archive, self._finished, self._change)
+        self._attempts = Attempts(run, self._recorder, self._starts, change=self._change, learn=self._learn)
         self._pairs = Pairs()
         self._room = Room(
             self._store,
@@ -367,54 +365,10 @@ class Jobs:
                     job.began = time.monotonic()
                     self._change(job, QueueMoved(position=0))
                     self._move_queue()
-                end = job.context.run(self._attempt, job)
+                end = job.context.run(self._attempts.run, job)
             if end is not None:
                 self._change(job, end)
             self._recorder.when_written(job, self._close_job)
-
-    def _attempt(self, job: LiveJob) -> Ended | None:
-        """Run a job to its end; return how it ended, None where it reached its target."""
-        try:
-            self._recorder.open(job)
-            finished = self._recorder.reuse(job)
-            if len(finished) == len(job.plan.stages):
-                self._change(job, CascadeDone(seconds=0.0))
-                return None
-            options: dict[str, Any] = {"finished": finished} if finished else {}
-            if job.plan.settings.start:
-                options["start"] = self._starts.picture(job.plan.settings.start)
-            # Resolved settings plan to the same plan again, seed included.
-            with closing(self._run(job.plan.settings, job.stop.is_set, **options)) as events:
-                for event in events:
-                    self._take(job, event)
-        except Stopped:
-            if job.write_error is None:
-                return Ended(state="stopped")
-        except GspnError as error:
-            _log.warning("Run %s failed: %s", job.id, error)
-            return Ended(state="failed", error=str(error))
-        except (Exception, SystemExit) as error:
-            _log.exception("Run %s failed", job.id)
-            sentence = f"The run failed inside ({type(error).__name__}); the server's log has the details."
-            return Ended(state="failed", error=sentence)
-        if job.write_error is not None:
-            return Ended(state="failed", error=job.write_error)
-        if job.view.is_final:
-            return None
-        return Ended(state="stopped") if job.stop.is_set() else Ended(state="failed", error=_UNFINISHED)
-
-    def _take(self, job: LiveJob, event: Event) -> None:
-        if job.write_error is not None:
-            raise GspnError(job.write_error)
-        if isinstance(event, (PlanReady, Retried)):
-            job.plan = event.plan
-        if not isinstance(event, StageDone):
-            self._change(job, event)
-            return
-        self._recorder.stage_done(job, event)
-        self._learn(job, event.stage.index)
-        if job.stop_after_stage and event.stage.index + 1 < len(job.plan.stages):
-            job.stop.set()
 
     def _learn(self, job: LiveJob, index: int) -> None:
         stage = job.view.stages[index]
@@ -459,6 +413,3 @@ class Jobs:
         with self._lock:
             for job_id in job_ids:
                 self._jobs.pop(job_id, None)
-
-
-_UNFINISHED = "The run ended before its last stage; the server's log has the details."
