@@ -17,7 +17,7 @@ class Room:
     """Keeps a folder within keep_bytes.
 
     The account holds runs with their comparisons, archives of studies, init images, what is left of runs that
-    lost their record, and whatever else lies there. Archives go first, as they can be made again, then the
+    lost their record, and whatever else is there. Archives go first, as they can be made again, then the
     oldest runs. What is not a run's takes at most half of keep_bytes from the runs, so that a folder which is
     somebody else's does not cost all of them.
     """
@@ -47,19 +47,19 @@ class Room:
         self._lock = OrderedLock("quota")
 
     def usage(self, owner: str) -> tuple[int, int, int]:
-        """Return the bytes of an owner's runs, of all that lies in the folder, and how many there may be."""
+        """Return the bytes of an owner's runs, of the whole folder, and how many there may be."""
         own, runs = self._archive.usage(owner)
-        return own, runs + self._beside(), self.keep_bytes
+        return own, runs + self._other_bytes(), self.keep_bytes
 
     def make(self, latest: str = "") -> None:
         """Remove what is beyond keep_bytes, never the run of the id `latest`."""
         with self._lock:
-            beside = self._beside()
-            over = self._archive.usage("")[1] + beside - self.keep_bytes
+            others = self._other_bytes()
+            over = self._archive.usage("")[1] + others - self.keep_bytes
             if over <= 0:
                 return
-            beside -= self._store.remove_archives(over)
-            room = max(self.keep_bytes - beside, self.keep_bytes // 2)
+            others -= self._store.remove_archives(over)
+            room = max(self.keep_bytes - others, self.keep_bytes // 2)
             self.forget(self._archive.prune(room, lambda job_id: job_id == latest or self._is_needed(job_id)))
 
     def forget(self, removed: Sequence[JobView]) -> None:
@@ -76,5 +76,5 @@ class Room:
         self._starts.drop({start for view in removed if (start := view.settings.get("start"))})
         self._starts.sweep()
 
-    def _beside(self) -> int:
-        return self._store.weight_beside(self._archive.ids())
+    def _other_bytes(self) -> int:
+        return self._store.weight_of_others(self._archive.ids())

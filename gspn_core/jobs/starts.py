@@ -1,6 +1,6 @@
 """The pictures that runs start from: each once, under its reference, for as long as a run needs it.
 
-A picture that no run has taken up yet waits a day for one, by a clock that nobody sets. Nothing of the file
+A picture that no run has taken up yet waits a day for one, by a clock that is never set. Nothing of the file
 that it came in is kept but its pixels: no name, no place, no camera.
 """
 
@@ -24,7 +24,7 @@ from gspn_core.pictures import read_file, reference_of, shrunk
 from gspn_core.settings import start_size
 
 UNUSED_SECONDS = 24 * 3600
-# So that nobody fills the disk with pictures of which nothing is made, nor takes the place of others' ones.
+# So that no one fills the disk with pictures of which nothing is made, or takes the place of others' ones.
 MOST_UNUSED, MOST_UNUSED_EACH = 50, 20
 
 
@@ -39,7 +39,7 @@ class _Wanted:
 class Starts:
     """Starting pictures in one folder. used: returns the references that runs name; clock: in seconds.
 
-    An owner (see `gspn_core.jobs.archive`) is known until the server ends; "" is nobody in particular.
+    An owner (see `gspn_core.jobs.archive`) is known until the server ends; "" is no one in particular.
     """
 
     def __init__(
@@ -163,7 +163,7 @@ def _beyond_shares(waiting: Mapping[str, _Wanted]) -> list[str]:
         by_owner.setdefault(wanted.owner, []).append(reference)
     gone = []
     for owner, references in by_owner.items():
-        # Nobody in particular may be many.
+        # Who has no name may be many.
         most = MOST_UNUSED_EACH if owner else MOST_UNUSED
         gone += references[: max(0, len(references) - most)]
         del references[: max(0, len(references) - most)]

@@ -126,8 +126,8 @@ class Store:
         """Return how many bytes a job's files hold, 0 where it is gone."""
         return weight_of(self.folder_of(job_id))
 
-    def weight_beside(self, job_ids: Collection[str]) -> int:
-        """Return how many bytes lie in the folder beside those jobs, whosever they are."""
+    def weight_of_others(self, job_ids: Collection[str]) -> int:
+        """Return how many bytes the folder holds that are not those jobs', whosever they are."""
         with suppress(OSError):
             return sum(weight_of(path) for path in self.folder.iterdir() if path.name not in job_ids)
         return 0

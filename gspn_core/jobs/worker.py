@@ -44,7 +44,7 @@ class Jobs:
 
     run: the engine's run; its second argument tells whether to stop, and it gets `finished`, the pictures of
     the first stages, where an earlier run has made them. plan: what `submit` refuses bad settings with.
-    folder: where pictures go. keep_bytes: what all that lies there may hold; the oldest jobs beyond it are
+    folder: where pictures go. keep_bytes: what all that is there may hold; the oldest jobs beyond it are
     removed, never a waiting one nor a favourite. view_seconds: a follower gets views no closer to each other
     than this, and the more of them there are, the further apart. max_queued: runs that may wait, half of them
     of one visitor. learned: called with every stage that taught something of the machine's pace.
@@ -209,7 +209,7 @@ class Jobs:
     def compare(self, one: tuple[str, int], other: tuple[str, int]) -> PairFigures:
         """Return the figures of two stages, each told by a run's id and a stage's index."""
         figures = self._pairs.figures(self._stage(*one), self._stage(*other))
-        # It lies with the first one's files.
+        # It is kept with the first one's files.
         self._archive.weigh(one[0])
         self._room.make(one[0])
         return figures

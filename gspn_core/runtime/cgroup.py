@@ -1,6 +1,6 @@
 """What the control groups of Linux let this process take: the memory limits on its path, version 1 or 2.
 
-Pages of files that nobody used lately count as free: the kernel gives them back before it refuses memory.
+Pages of files that were not used lately count as free: the kernel gives them back before it refuses memory.
 """
 
 from __future__ import annotations

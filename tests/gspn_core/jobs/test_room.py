@@ -56,7 +56,7 @@ def photograph(tmp_path):
     return tmp_path / "photo.png"
 
 
-def test_all_that_lies_in_the_folder_is_in_the_account(open_jobs, photograph):
+def test_all_that_is_in_the_folder_is_in_the_account(open_jobs, photograph):
     jobs = open_jobs()
     one, other = done(jobs), done(jobs, seed=4)
     jobs.compare((one, 1), (other, 1))
