@@ -13,11 +13,13 @@ import importlib
 import importlib.util
 import os
 import shlex
+import signal
 import socket
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -268,7 +270,10 @@ def main(
     load: Load = load_engine,
     forever: Callable[[], Any] | None = None,
 ) -> int:
-    """Serve until interrupted and return the exit code. load and forever are there for tests."""
+    """Serve until interrupted and return the exit code. load and forever are there for tests.
+
+    SIGTERM, as from a service manager, and SIGHUP, as from a terminal that closes, stop like Ctrl+C.
+    """
     if argv is None:
         # A Space has no command line of its own, only variables.
         argv = [*shlex.split(os.environ.get("GSPN_ARGS", "")), *sys.argv[1:]]
@@ -280,6 +285,23 @@ def main(
     taken = why_not_listen(arguments.host, arguments.port)
     if taken:
         return _refuse(taken, USAGE)
+    try:
+        with _stopped_by_signals():
+            return _serve_in_turn(arguments, load=load, lend=lend, forever=forever)
+    except KeyboardInterrupt:
+        # Outside of what is served: while the page is built, or another model is put in its place.
+        print("Stopped.", flush=True)
+        return DONE
+
+
+def _serve_in_turn(
+    arguments: argparse.Namespace,
+    *,
+    load: Load,
+    lend: Callable[..., Any] | None,
+    forever: Callable[[], Any] | None,
+) -> int:
+    """Serve the model that was asked for, then each that is chosen on the page; return the exit code."""
     asked, name, trouble = arguments.model, arguments.model, ""
     while True:
         told = _arguments_for(arguments, asked, name)
@@ -296,6 +318,32 @@ def main(
         if chosen is None:
             return code
         name, trouble = chosen, ""
+
+
+@contextmanager
+def _stopped_by_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP raise KeyboardInterrupt once, for the length of a `with` block.
+
+    What is ignored, as SIGHUP under nohup, stays so. Other threads than the main one cannot do this.
+    """
+    before: dict[int, Any] = {}
+
+    def interrupt(_number: int, _frame: Any) -> None:
+        # What this begins is to be finished: closing is not interrupted again.
+        for number in before:
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is threading.main_thread():
+        numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+        before = {n: signal.getsignal(n) for n in numbers if signal.getsignal(n) is not signal.SIG_IGN}
+        for number in before:
+            signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
 
 
 def _arguments_for(arguments: argparse.Namespace, asked: str, name: str) -> argparse.Namespace:

@@ -19,7 +19,7 @@ from gspn_core.cascade.latents import DecodedPreview, Preview
 from gspn_core.cascade.model import Model
 from gspn_core.cascade.pace import PaceKeeper
 from gspn_core.cascade.stage import evaluations, stage_weights
-from gspn_core.errors import OutOfMemory
+from gspn_core.errors import BadSetting, OutOfMemory
 from gspn_core.events import Calibrated, Event, StepWeights
 from gspn_core.pictures import check_start
 from gspn_core.plan import CascadePlan, Size, StagePlan, check_fits, make_plan, work_of
@@ -96,16 +96,25 @@ class Engine:
     ) -> Iterator[Event]:
         """Yield the run's events, PlanReady first, CascadeDone last.
 
-        finished: pictures of the first stages from a run whose plan gave them the same keys; the run goes on
-        after them, to the same bytes as if it had made them itself. start: the picture that settings.start
-        names, as `gspn_core.pictures` reads it.
+        Args:
+            settings: what to draw.
+            should_stop: asked at every step and every tile.
+            previews: whether steps bring a small picture of the estimate.
+            finished: RGB pictures of the first stages, each at its stage's size, from a run whose plan gave
+                them the same keys; the run goes on after them, to the same bytes as if it had made them.
+            start: the picture that settings.start names, as `gspn_core.pictures` reads it.
 
-        `should_stop` is asked at every step and every tile. Raises BadSetting before the first event, Stopped
-        when told to stop, OutOfMemory when a stage does not fit; the pictures of finished stages have been
-        yielded by then.
+        Raises:
+            BadSetting: before the first event, for arguments that cannot be.
+            Stopped: should_stop said so. OutOfMemory: a stage does not fit. The pictures of finished stages
+                have been yielded by then.
         """
+        if not isinstance(settings, Settings):
+            kind = type(settings).__name__
+            raise BadSetting("settings", f"settings must be Settings, got {kind}; give Settings(prompt=…).")
         plan = self.plan(settings)
         check_fits(plan)
+        _check_images(plan, finished, start)
         check_start(plan.settings, start)
         self._works = True
         try:
@@ -234,3 +243,33 @@ class Engine:
         if self.model.preview is not None:
             return DecodedPreview(self.model.preview)
         return Preview(self.model.pipeline.vae)
+
+
+def _check_images(plan: CascadePlan, finished: Sequence[Image], start: Image | None) -> None:
+    """Raise BadSetting for pictures that the plan has no place for."""
+    if start is not None and not isinstance(start, Image):
+        kind = type(start).__name__
+        raise BadSetting("start", f"start must be a PIL image, got {kind}; open the file first.")
+    if start is not None and not plan.settings.start:
+        raise BadSetting(
+            "start", "start was given and settings.start is empty; set it to reference_of(start) as well."
+        )
+    if not isinstance(finished, (list, tuple)):
+        kind = type(finished).__name__
+        raise BadSetting("finished", f"finished must be a list of PIL images, got {kind}; give () for none.")
+    given, stages = len(finished), len(plan.stages)
+    if given > stages:
+        raise BadSetting(
+            "finished", f"finished has {given} images and the run {stages} stages; leave the last ones out."
+        )
+    for number, (image, stage) in enumerate(zip(finished, plan.stages, strict=False), start=1):
+        if not isinstance(image, Image):
+            kind = type(image).__name__
+            raise BadSetting("finished", f"finished image {number} must be a PIL image, got {kind}.")
+        size = (stage.size.width, stage.size.height)
+        if image.mode != "RGB" or image.size != size:
+            raise BadSetting(
+                "finished",
+                f"finished image {number} must be RGB of {stage.size} px, got {image.mode} of "
+                f"{image.width}×{image.height}; give the image of that stage as it was made.",
+            )

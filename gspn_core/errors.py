@@ -42,6 +42,10 @@ class OutOfMemory(GspnError):
     """A stage needed more memory than the device could give."""
 
 
+class NotOwner(GspnError):
+    """An act on a run or a study that belongs to another visitor."""
+
+
 class Busy(GspnError):
     """A queue that is full or closing."""
 

@@ -1,5 +1,8 @@
 import argparse
+import json
+import os
 import re
+import signal
 import socket
 import threading
 from pathlib import Path
@@ -9,7 +12,7 @@ import pytest
 
 import app
 from gspn_core.errors import ModelUnavailable, Stopped
-from gspn_core.events import ModelProgress
+from gspn_core.events import ModelProgress, PlanReady
 from gspn_core.models.layout import LAYOUTS, write_configs
 from gspn_core.plan import ModelCard, make_plan
 from gspn_core.settings import Settings
@@ -187,6 +190,58 @@ def test_the_page_answers_while_the_model_is_being_read(free_port, tmp_path) -> 
     code = app.main(["--port", str(free_port), "--jobs", str(tmp_path)], load=load, forever=lambda: None)
     visitor.join(60)
     assert (code, statuses) == (app.DONE, [200])
+
+
+@pytest.mark.usefixtures("known_model")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
+def test_a_signal_that_ends_the_server_stops_the_run_and_keeps_its_record(
+    name, free_port, tmp_path, monkeypatch, capsys
+) -> None:
+    number, opened, records = getattr(signal, name), [], []
+    handler = signal.getsignal(number)
+
+    class Waiting(Engine):
+        def run(self, settings, should_stop):
+            yield PlanReady(plan=self.plan(settings), model_calls=(1.0, 1.0))
+            while not should_stop():
+                threading.Event().wait(0.005)
+            raise Stopped("stopped.")
+
+    class Opened(app.Jobs):
+        def __init__(self, *arguments, **options) -> None:
+            super().__init__(*arguments, **options)
+            opened.append(self)
+
+    def run_and_signal() -> None:
+        (jobs,) = opened
+        job_id = jobs.submit(Settings(prompt="a toy"), visitor="anna")
+        records.append(jobs.folder / job_id / "job.json")
+        next(view for view in jobs.follow(job_id) if view.state == "running")
+        os.kill(os.getpid(), number)
+        assert not threading.Event().wait(30), "the signal did not end it"
+
+    monkeypatch.setattr(app, "Jobs", Opened)
+    flags = ["--port", str(free_port), "--jobs", str(tmp_path)]
+    code = app.main(flags, load=lambda *_: (Waiting(), "a machine"), forever=run_and_signal)
+    assert (code, "Stopped." in capsys.readouterr().out) == (app.DONE, True)
+    assert json.loads(records[0].read_text())["view"]["state"] == "stopped"
+    assert signal.getsignal(number) == handler
+
+
+@pytest.mark.usefixtures("known_model")
+def test_a_closed_terminal_ends_no_server_that_is_to_outlive_it(free_port, tmp_path) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        flags = ["--port", str(free_port), "--jobs", str(tmp_path)]
+        seen = []
+        app.main(
+            flags,
+            load=lambda *_: (Engine(), "a machine"),
+            forever=lambda: seen.append(signal.getsignal(signal.SIGHUP)),
+        )
+        assert seen == [signal.SIG_IGN]
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.parametrize(

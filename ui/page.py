@@ -212,11 +212,11 @@ def _wire_actions(parts: dict[str, Any], form: Form, runs: Runs, followers: list
     quiet = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
     outputs = [*(parts[name] for name in _SHOWN), *form.inputs]
 
-    def stop(job_id: str | None) -> Patch:
-        return _named_once(parts, runs.stop(job_id))
+    def stop(job_id: str | None, visitor: str | None) -> Patch:
+        return _named_once(parts, runs.stop(job_id, visitor))
 
-    def stop_after_stage(job_id: str | None) -> Patch:
-        return _named_once(parts, runs.stop(job_id, after_stage=True))
+    def stop_after_stage(job_id: str | None, visitor: str | None) -> Patch:
+        return _named_once(parts, runs.stop(job_id, visitor, after_stage=True))
 
     def show(event: gr.EventData) -> Patch:
         return _named_once(parts, runs.open(str(_told(event).get("job"))))
@@ -232,9 +232,9 @@ def _wire_actions(parts: dict[str, Any], form: Form, runs: Runs, followers: list
         told = _told(event)
         return _named_once(parts, runs.redo(str(told.get("job")), _whole(told.get("stage")), values, visitor))
 
-    parts["stop"].click(stop, parts["job"], outputs, **quiet)
-    parts["stop_after_stage"].click(stop_after_stage, parts["job"], outputs, **quiet)
     screen, visitor = parts["screen"], parts["visitor"]
+    parts["stop"].click(stop, [parts["job"], visitor], outputs, **quiet)
+    parts["stop_after_stage"].click(stop_after_stage, [parts["job"], visitor], outputs, **quiet)
     for event in (screen.open, screen.resume, screen.extend, screen.redo):
         # Before what shows the other run, or it would end that one's follower too.
         event(None, None, None, cancels=followers)

@@ -12,7 +12,7 @@ from typing import Any
 
 import gradio as gr
 
-from gspn_core.errors import BadSetting, GspnError
+from gspn_core.errors import BadSetting, GspnError, NotOwner
 from gspn_core.events import ModelProgress
 from gspn_core.jobs.finished import Reuse
 from gspn_core.jobs.job import JobView, Stopping
@@ -241,10 +241,12 @@ class Runs:
         # A drawn seed is not what was asked for; leaving it out keeps the next run a new one.
         return fields | ({"seed": ""} if view.seed_drawn else {})
 
-    def stop(self, job_id: str | None, *, after_stage: bool = False) -> Patch:
+    def stop(self, job_id: str | None, visitor: str | None, *, after_stage: bool = False) -> Patch:
         """Ask a run to stop, at once or after its present stage; its follower shows how it ends."""
         try:
-            self._jobs.stop(job_id or "", after_stage=after_stage)
+            self._jobs.stop(job_id or "", visitor=visitor or "", after_stage=after_stage)
+        except NotOwner as refusal:
+            return {"notice": notice(words.said(str(refusal)), tone="error")}
         except GspnError:
             return {"notice": notice(words.LOST_RUN)} | buttons("done")
         return {"notice": notice()}

@@ -35,19 +35,20 @@ def wire_start(parts: dict[str, Any], jobs: Jobs, card: ModelCard) -> None:
     """Let a picture be handed in, climbed from and let go, and the part follow what the form holds."""
     quiet = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
     part, reference, target = parts["starting"], parts["start"], parts["target"]
+    held_by = [reference, target, parts["visitor"]]
     with_picture = [parts[name] for name in SHOWN_WITH_PICTURE]
 
-    def take(event: gr.EventData, held: str, at: int) -> list[Any]:
-        return taken(jobs, card, event._data or {}, held, at)
+    def take(event: gr.EventData, held: str, at: int, visitor: str | None) -> list[Any]:
+        return taken(jobs, card, event._data or {}, held, at, visitor or "")
 
-    def climb(event: gr.EventData, held: str, at: int) -> list[Any]:
-        return climbed(jobs, card, event._data or {}, held, at)
+    def climb(event: gr.EventData, held: str, at: int, visitor: str | None) -> list[Any]:
+        return climbed(jobs, card, event._data or {}, held, at, visitor or "")
 
     def show_held(held: str) -> list[Any]:
         return [start_props(jobs, held), *(gr.update(visible=bool(held)) for _ in with_picture)]
 
-    part.take(take, [reference, target], [part, reference, target], **quiet)
-    part.climb(climb, [reference, target], [part, reference, target, parts["prompt"]], **quiet)
+    part.take(take, held_by, [part, reference, target], **quiet)
+    part.climb(climb, held_by, [part, reference, target, parts["prompt"]], **quiet)
     # Without a picture its other settings mean nothing, and would be refused unseen.
     part.remove(let_go, None, [part, reference, *with_picture], **quiet)
     reference.change(show_held, reference, [part, *with_picture], trigger_mode="always_last", **quiet)
@@ -68,10 +69,12 @@ def start_props(jobs: Jobs | None = None, reference: str = "", *, error: str = "
     return {"reference": reference, "thumb": thumb, "size": words.size(height, width), "error": error or gone}
 
 
-def taken(jobs: Jobs, card: ModelCard, asked: Mapping[str, Any], held: str, target: int) -> list[Any]:
+def taken(
+    jobs: Jobs, card: ModelCard, asked: Mapping[str, Any], held: str, target: int, visitor: str = ""
+) -> list[Any]:
     """Return part, reference and target once a file that was sent here is read; a refusal changes nothing."""
     try:
-        reference = kept_start(jobs, asked, str(asked.get("name") or words.DROP_NAMELESS))
+        reference = kept_start(jobs, asked, str(asked.get("name") or words.DROP_NAMELESS), visitor)
     except GspnError as refusal:
         return [start_props(jobs, held, error=str(refusal)), gr.skip(), gr.skip()]
     # The first stage alone has nothing to climb to.
@@ -84,7 +87,7 @@ def let_go() -> list[Any]:
     return [start_props(), "", *(gr.update(value=0, visible=False) for _ in SHOWN_WITH_PICTURE)]
 
 
-def kept_start(jobs: Jobs, sent: Mapping[str, Any], name: str) -> str:
+def kept_start(jobs: Jobs, sent: Mapping[str, Any], name: str, visitor: str = "") -> str:
     """Return the reference of a picture that was sent to gradio's upload folder; the file itself goes.
 
     sent: its `path` there. Raises GspnError for what is no such file or no picture.
@@ -94,16 +97,18 @@ def kept_start(jobs: Jobs, sent: Mapping[str, Any], name: str) -> str:
     if not is_in_or_equal(path, get_upload_folder()) or not path.is_file():
         raise BadSetting("start", words.not_whole(name))
     try:
-        return jobs.take_start(path, name)
+        return jobs.take_start(path, name, visitor=visitor)
     finally:
         path.unlink(missing_ok=True)
 
 
-def climbed(jobs: Jobs, card: ModelCard, asked: Mapping[str, Any], held: str, target: int) -> list[Any]:
+def climbed(
+    jobs: Jobs, card: ModelCard, asked: Mapping[str, Any], held: str, target: int, visitor: str = ""
+) -> list[Any]:
     """Return part, reference, a target above it and the prompt, to climb from a run's stage."""
     job_id, stage = str(asked.get("job")), asked.get("stage")
     try:
-        reference = jobs.start_from(job_id, stage if isinstance(stage, int) else -1)
+        reference = jobs.start_from(job_id, stage if isinstance(stage, int) else -1, visitor=visitor)
         prompt = str(jobs.view(job_id).settings.get("prompt", ""))
     except GspnError as refusal:
         return [start_props(jobs, held, error=str(refusal)), gr.skip(), gr.skip(), gr.skip()]

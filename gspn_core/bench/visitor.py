@@ -36,6 +36,8 @@ class Visitor:
     def __init__(self, address: str) -> None:
         self._address = address
         config = _answer(urllib.request.Request(f"{address}config"))
+        # The page gives each run that is asked for without a visitor's token one of its own.
+        self._tokens: dict[str, str] = {}
         self._api = address.rstrip("/") + config.get("api_prefix", "")
         self._components = {part["id"]: part for part in config["components"]}
         self._events = {
@@ -65,18 +67,25 @@ class Visitor:
         return self._follow("screen", "reattach", [job_id], {"job": job_id})
 
     def stop(self, job_id: str) -> float:
-        """Press Stop and return the seconds until that was answered."""
+        """Press Stop as whoever asked for the run and return the seconds until that was answered.
+
+        `job_of` must have read the run's first answer, which holds the visitor's token.
+        """
         began = time.perf_counter()
-        self._post("/run/predict", self._body("stop", "click", [job_id]))
+        self._post("/run/predict", self._body("stop", "click", [job_id, self._tokens.get(job_id)]))
         return time.perf_counter() - began
 
     def job_of(self, message: Message) -> str | None:
         """Return the run's id where the first answer to Run tells it."""
         outputs = self._events["run", "click"]["outputs"]
-        for part, value in zip(outputs, message.outputs or (), strict=False):
-            if self._components[part]["props"].get("storage_key") == "gspn-studio-job":
-                return value if isinstance(value, str) else None
-        return None
+        kept = {
+            self._components[part]["props"].get("storage_key"): value
+            for part, value in zip(outputs, message.outputs or (), strict=False)
+        }
+        job_id, token = kept.get("gspn-studio-job"), kept.get("gspn-studio-visitor")
+        if isinstance(job_id, str) and isinstance(token, str):
+            self._tokens[job_id] = token
+        return job_id if isinstance(job_id, str) else None
 
     def _follow(self, name: str, event: str, data: list[Any], told: Any = None) -> Iterator[Message]:
         body = self._body(name, event, data, told)

@@ -179,10 +179,9 @@ def _autoencoder_seconds(model: Model, stage: StagePlan, clock: _Clock) -> tuple
     vae, size = model.pipeline.vae, stage.size
     autoencoder = Autoencoder(vae, stage.vae_tile_px)
     factor = autoencoder.factor
-    sample = torch.zeros(1, 3, size.height, size.width)
-    latents = torch.zeros(
-        1, vae.config.latent_channels, size.height // factor, size.width // factor, device=vae.device
-    )
+    sample = torch.zeros(1, 3, size.height, size.width, dtype=torch.float32)
+    shape = (1, vae.config.latent_channels, size.height // factor, size.width // factor)
+    latents = torch.zeros(shape, dtype=torch.float32, device=vae.device)
     encode = clock.seconds(lambda: list(autoencoder.encode(sample)), vae.device)
     return encode, clock.seconds(lambda: list(autoencoder.decode(latents)), vae.device)
 
@@ -190,8 +189,9 @@ def _autoencoder_seconds(model: Model, stage: StagePlan, clock: _Clock) -> tuple
 def _call_seconds(model: Model, size: Size, conditioning: Any, clock: _Clock) -> float:
     unet, factor = model.pipeline.unet, model.pipeline.vae_scale_factor
     shape = (1, unet.config.in_channels, size.height // factor, size.width // factor)
-    latents = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(unet.device)
-    timestep = torch.tensor(500.0, device=unet.device)
+    generator = torch.Generator().manual_seed(0)
+    latents = torch.randn(shape, generator=generator, dtype=torch.float32).to(unet.device)
+    timestep = torch.tensor(500.0, dtype=torch.float32, device=unet.device)
     scale = model.card.guidance_scale
     return clock.seconds(lambda: guided_noise_pred(unet, latents, timestep, conditioning, scale), unet.device)
 

@@ -91,7 +91,7 @@ def encode_text(
     return Conditioning(
         prompt_embeds=torch.cat([negative, embeds]).to(dtype),
         pooled_prompt_embeds=torch.cat([negative_pooled, pooled]).to(dtype),
-        add_time_ids=torch.zeros(2, 6, device=device),
+        add_time_ids=torch.zeros(2, 6, dtype=torch.float32, device=device),
     )
 
 

@@ -89,8 +89,8 @@ class Autoencoder:
             yield 1, 1
             return result
         grid = list(product(tile_starts(H, tile, down), tile_starts(W, tile, down)))
-        result = torch.zeros(shape, device=self.vae.device)
-        total = torch.zeros(1, 1, *shape[2:], device=self.vae.device)
+        result = torch.zeros(shape, dtype=torch.float32, device=self.vae.device)
+        total = torch.zeros(1, 1, *shape[2:], dtype=torch.float32, device=self.vae.device)
         for number, (top, left) in enumerate(grid, start=1):
             part = one(source[:, :, top : top + tile, left : left + tile]).float()
             h, w = part.shape[2:]
@@ -158,7 +158,7 @@ def fit_preview(vae: AutoencoderKL) -> torch.Tensor:
     The sample fitted to is a fixed picture of soft colour patches, encoded by the VAE itself.
     """
     generator = torch.Generator("cpu").manual_seed(0)
-    patches = torch.rand(4, 3, 12, 12, generator=generator) * 2 - 1
+    patches = torch.rand(4, 3, 12, 12, generator=generator, dtype=torch.float32) * 2 - 1
     sample = functional.interpolate(patches, size=(192, 192), mode="bilinear").to(vae.device, vae.dtype)
     latents = vae.encode(sample).latent_dist.mode().float() * vae.config.scaling_factor
     colours = functional.adaptive_avg_pool2d(sample.float(), latents.shape[2:])

@@ -199,7 +199,7 @@ class StageSampler:
         factor = self.model.pipeline.vae_scale_factor
         size = self.stage.size
         shape = (1, unet.config.in_channels, size.height // factor, size.width // factor)
-        return torch.randn(shape, generator=generator).to(self.model.device)
+        return torch.randn(shape, generator=generator, dtype=torch.float32).to(self.model.device)
 
 
 def stage_weights(config: Mapping[str, Any], stage: StagePlan) -> tuple[StepWeights, ...]:

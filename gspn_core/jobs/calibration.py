@@ -71,7 +71,7 @@ class KeptPaces:
             if self._path.stat().st_size > _LARGEST_FILE:
                 return {}
             content = json.loads(self._path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return {}
         return content if isinstance(content, dict) else {}
 

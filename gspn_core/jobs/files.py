@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from gspn_core.errors import GspnError
+
+_GONE = ".gone-"
+_log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -26,6 +31,43 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder if it is not there; a file in its place is set aside. Raises OSError on failure."""
+    if folder.exists() and not folder.is_dir():
+        aside = folder.with_name(f"{folder.name}.set-aside-{secrets.token_hex(4)}")
+        folder.rename(aside)
+        _log.warning("%s is not a folder; it is kept as %s.", folder, aside.name)
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder, which is gone at once and as a whole; what cannot be removed then is left hidden.
+
+    What is left goes with `remove_leftovers`.
+    """
+    hidden = folder.with_name(f"{_GONE}{secrets.token_hex(8)}")
+    with suppress(OSError):
+        folder.rename(hidden)
+        folder = hidden
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_leftovers(parent: Path) -> None:
+    """Remove what `remove_folder` could not remove from this parent."""
+    for hidden in parent.glob(f"{_GONE}*"):
+        shutil.rmtree(hidden, ignore_errors=True)
+
+
+def weight_of(path: Path) -> int:
+    """Return how many bytes a file holds, or all files in a folder; 0 where there is nothing."""
+    size = 0
+    with suppress(OSError):
+        for found in path.rglob("*") if path.is_dir() else (path,):
+            with suppress(OSError):
+                size += found.lstat().st_size if not found.is_dir() else 0
+    return size
 
 
 class FolderClaim:

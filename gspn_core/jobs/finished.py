@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from PIL.Image import Image
 
 from gspn_core.jobs.images import read_picture
 from gspn_core.jobs.job import JobView
+from gspn_core.jobs.locks import OrderedLock
 from gspn_core.pictures import digest
 from gspn_core.plan import CascadePlan, Size
 
@@ -37,7 +37,7 @@ class Finished:
 
     def __init__(self) -> None:
         self._made: dict[str, _Made] = {}
-        self._lock = threading.Lock()
+        self._lock = OrderedLock("cache")
 
     def add(self, view: JobView) -> None:
         """Take in every finished stage of a run."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from gspn_core.events import MemoryKind, MemorySample, StepWeights
+from gspn_core.plan_fit import Choices
 
 JobState = Literal["queued", "running", "done", "stopped", "failed", "interrupted"]
 StageState = Literal["waiting", "running", "done", "stopped", "failed"]
@@ -126,7 +127,10 @@ class JobView:
 
 
 def _read_stage(values: Mapping[str, Any]) -> StageView:
-    return StageView(**{**values, "retries": tuple(values.get("retries", ()))})
+    # What an earlier version called otherwise says nothing to this one.
+    known = {choice.name for choice in dataclasses.fields(Choices)}
+    retries = tuple(name for name in values.get("retries", ()) if name in known)
+    return StageView(**{**values, "retries": retries})
 
 
 @dataclass(frozen=True, kw_only=True)

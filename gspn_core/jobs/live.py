@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextvars
 import threading
 import time
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 
 from gspn_core.jobs.job import JobView
@@ -48,3 +49,40 @@ class LiveJob:
     def pause(self, view_seconds: float) -> float:
         """Return the seconds between two views of a follower, given those of an only one."""
         return view_seconds * max(1.0, self.followers / _FULL_PACE_FOLLOWERS)
+
+    def views(
+        self, view_seconds: float, *, is_closed: Callable[[], bool]
+    ) -> Generator[JobView, None, None]:
+        """Yield the present view, then the newest after each change, until the run has settled.
+
+        Args:
+            view_seconds: the least time between two views of an only follower.
+            is_closed: whether the server is closing; asked under the lock, and the last thing to wait for.
+        """
+        with self.changed:
+            self.followers += 1
+        try:
+            yield from self._newest(view_seconds, is_closed)
+        finally:
+            with self.changed:
+                self.followers -= 1
+
+    def _newest(self, view_seconds: float, is_closed: Callable[[], bool]) -> Generator[JobView, None, None]:
+        seen = -1
+        while True:
+            with self.changed:
+                self.changed.wait_for(lambda v=seen: self.view.version != v or self._over(is_closed))
+                view, last = self.view, self._over(is_closed)
+            if view.version != seen:
+                seen = view.version
+                yield view
+            if last:
+                return
+            with self.ended:
+                # A page cannot draw every step of a small stage; the newest view is worth waiting for.
+                self.ended.wait_for(
+                    lambda: self._over(is_closed) or self.view.is_final, self.pause(view_seconds)
+                )
+
+    def _over(self, is_closed: Callable[[], bool]) -> bool:
+        return self.settled or is_closed()

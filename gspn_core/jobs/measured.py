@@ -22,6 +22,7 @@ from gspn_core.events import Calibrated, MemoryKind
 from gspn_core.jobs.estimate import Rate
 from gspn_core.jobs.files import replacing
 from gspn_core.jobs.job import StageView
+from gspn_core.jobs.records import DAMAGED
 from gspn_core.plan import StagePlan
 from gspn_core.plan_fit import Choices
 from gspn_core.settings import Mixer
@@ -134,7 +135,7 @@ def _read(path: Path) -> list[Point]:
         return [point for point in map(_point, content["points"]) if point is not None]
     except FileNotFoundError:
         return []
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, *DAMAGED) as error:
         _log.warning("%s is not readable and will be written anew: %s", path, error)
         return []
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from gspn_core.errors import Busy, GspnError
 from gspn_core.events import Calibrated
+from gspn_core.jobs.locks import OrderedLock
 from gspn_core.jobs.measured import Measured
 from gspn_core.jobs.worker import Jobs
 
@@ -38,7 +39,7 @@ class Measuring:
 
     def __init__(self, jobs: Jobs, measured: Measured, measure: Measure | None, *, pieces: int) -> None:
         self._jobs, self._measured, self._measure, self._pieces = jobs, measured, measure, pieces
-        self._lock = threading.Lock()
+        self._lock = OrderedLock("measuring")
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._progress = Progress()

@@ -9,6 +9,8 @@ import hashlib
 import json
 import math
 import threading
+from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,9 +18,10 @@ from gspn_core.errors import Busy, GspnError
 from gspn_core.jobs.files import replacing, write_failure
 from gspn_core.jobs.images import read_picture
 from gspn_core.jobs.job import StageView
+from gspn_core.jobs.records import DAMAGED, check_record, read_json
 
 # Grows when other figures come to be kept under the same names.
-VERSION = 1
+VERSION = 2
 # Larger pictures are measured and drawn at this size: what is seen of a difference does not need more.
 MOST_PX = 2048
 _MOST_WAITING = 8
@@ -63,12 +66,20 @@ class Pairs:
             raise Busy("Other comparisons are being measured; try again in a moment.")
         try:
             with self._one_at_a_time:
-                return _read(kept) or _measure(paths[0], paths[1], kept)
+                return _read(kept) or _measure(paths[0], paths[1], kept, (one.digest, other.digest))
         finally:
             self._waiting.release()
 
+    def forget(self, folder: Path, digests: Collection[str]) -> None:
+        """Remove the comparisons with pictures that are gone from the folders of the jobs that keep them."""
+        for kept in folder.glob("*/pair-*.json") if digests else ():
+            with suppress(OSError, *DAMAGED):
+                if set(read_json(kept)["digests"]) & set(digests):
+                    kept.with_suffix(".png").unlink(missing_ok=True)
+                    kept.unlink()
 
-def _measure(one: Path, other: Path, kept: Path) -> PairFigures:
+
+def _measure(one: Path, other: Path, kept: Path, digests: tuple[str, str]) -> PairFigures:
     # numpy is loaded here, so that what only queues and keeps runs does without it.
     from gspn_core.measure.arrays import same_size
     from gspn_core.measure.fidelity import difference_map, psnr, ssim
@@ -91,7 +102,7 @@ def _measure(one: Path, other: Path, kept: Path) -> PairFigures:
         with replacing(kept.with_suffix(".png")) as stream:
             heat.save(stream, "PNG", compress_level=1)
         with replacing(kept) as stream:
-            stream.write(json.dumps(asdict(figures)).encode())
+            stream.write(json.dumps({**asdict(figures), "digests": digests}).encode())
     except OSError as error:
         raise GspnError(write_failure("The comparison", error)) from error
     return _located(figures, kept)
@@ -106,8 +117,11 @@ def _picture_path(stage: StageView) -> Path:
 
 def _read(kept: Path) -> PairFigures | None:
     try:
-        figures = _located(PairFigures(**json.loads(kept.read_bytes())), kept)
-    except (OSError, ValueError, TypeError):
+        values = read_json(kept)
+        del values["digests"]
+        figures = _located(PairFigures(**values), kept)
+        check_record(figures)
+    except (OSError, *DAMAGED):
         return None
     return figures if Path(figures.heat_path).is_file() else None
 

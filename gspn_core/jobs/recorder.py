@@ -7,7 +7,6 @@ first file that cannot be written ends the run.
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -39,23 +38,23 @@ class Recorder:
         self, store: Store, archive: Archive, finished: Finished, change: Callable[..., None]
     ) -> None:
         self._store, self._archive, self._finished, self._change = store, archive, finished, change
-        self._saving = threading.Lock()
         self._writer = ThreadPoolExecutor(
             max_workers=1, thread_name_prefix=WRITER, initializer=show_thread_name
         )
 
     def open(self, job: LiveJob) -> None:
         """Make a run's folder and write what is known of it; raise GspnError where that cannot be."""
-        try:
-            self._archive.open(job.view, job.owner)
-        except OSError as error:
-            raise GspnError(write_failure("The record of this run", error)) from error
-        self.save(job)
+        with self._store.writing(job.id):
+            try:
+                self._archive.open(job.view, job.owner)
+            except OSError as error:
+                raise GspnError(write_failure("The record of this run", error)) from error
+            self.save(job)
 
     def save(self, job: LiveJob) -> None:
         """Write a run's record as it stands; raise GspnError where that cannot be."""
         try:
-            with self._saving:
+            with self._store.writing(job.id):
                 self._store.write_job(job.view)
                 self._archive.update(job.view)
         except OSError as error:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import re
-import shutil
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Collection, Mapping
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from PIL.Image import Image
 
 from gspn_core.errors import GspnError
-from gspn_core.jobs.files import replacing
+from gspn_core.jobs.files import remove_folder, remove_leftovers, replacing, weight_of
 from gspn_core.jobs.fold import fold
 from gspn_core.jobs.images import (
     FORMAT,
@@ -26,12 +24,20 @@ from gspn_core.jobs.images import (
     write_proxy,
     write_sidecar,
 )
-from gspn_core.jobs.job import Ended, JobState, JobView, StageView
+from gspn_core.jobs.job import Ended, JobView, StageView
+from gspn_core.jobs.locks import KeyedLocks
+from gspn_core.jobs.records import DAMAGED, check_record, read_json
 from gspn_core.jobs.tiles import write_tiles
 from gspn_core.plan import CascadePlan, Size, StagePlan
 
 _ID = re.compile(r"[A-Za-z0-9_-]{16,64}")
 _FILES = ("proxy_path", "tiles_path", "png_path")
+# What a job's folder holds, by which one that lost its record is known from a folder of somebody else's.
+_OURS = re.compile(
+    r"(job|about)\.json|thumb\.jpg|stage-\d+-\d+x\d+\.(png|jpg|json|tiles)|pair-[0-9a-f]{32}\.(json|png)"
+    r"|\..+\.(part|old)"
+)
+_ARCHIVES = "studies/*/study.zip"
 
 
 class Store:
@@ -40,6 +46,11 @@ class Store:
     def __init__(self, folder: Path) -> None:
         self.folder = folder.absolute()
         self.versions = versions()
+        self._runs = KeyedLocks("run")
+
+    def writing(self, job_id: str) -> AbstractContextManager[None]:
+        """Return a context in which the current thread alone writes or removes a job's records."""
+        return self._runs.hold(job_id)
 
     def folder_of(self, job_id: str) -> Path:
         """Return the folder of a job; raise GspnError for an id that could lead elsewhere."""
@@ -81,12 +92,14 @@ class Store:
         return path
 
     def job_ids(self) -> tuple[str, ...]:
-        """Return the ids of all jobs that have a record, the earliest written first."""
+        """Return the ids of all jobs that have a record or lost it, the earliest written first."""
         found = []
-        for record in self.folder.glob("*/job.json"):
+        for folder in self.folder.glob("*"):
             with suppress(OSError):
-                found.append((record.stat().st_mtime, record.parent.name))
-        return tuple(name for _, name in sorted(found) if _ID.fullmatch(name))
+                if _ID.fullmatch(folder.name) and _is_job(folder):
+                    record = folder / "job.json"
+                    found.append(((record if record.exists() else folder).stat().st_mtime, folder.name))
+        return tuple(name for _, name in sorted(found))
 
     def write_thumb(self, job_id: str, image: Image) -> None:
         """Write the small JPEG by which a run is known in a list; raise OSError where that cannot be."""
@@ -104,24 +117,52 @@ class Store:
     def read_about(self, job_id: str) -> dict[str, Any]:
         """Return what `write_about` wrote, nothing where that is missing or damaged."""
         try:
-            about = json.loads((self.folder_of(job_id) / "about.json").read_bytes())
-        except (OSError, ValueError):
+            about = read_json(self.folder_of(job_id) / "about.json")
+        except (OSError, *DAMAGED):
             return {}
         return about if isinstance(about, dict) else {}
 
     def weight(self, job_id: str) -> int:
         """Return how many bytes a job's files hold, 0 where it is gone."""
-        try:
-            return _weight(self.folder_of(job_id))
-        except OSError:
-            return 0
+        return weight_of(self.folder_of(job_id))
+
+    def weight_of_others(self, job_ids: Collection[str]) -> int:
+        """Return how many bytes the folder holds that are not those jobs', whosever they are."""
+        with suppress(OSError):
+            return sum(weight_of(path) for path in self.folder.iterdir() if path.name not in job_ids)
+        return 0
 
     def remove_job(self, job_id: str) -> None:
-        """Remove a job with all its files; what cannot be removed stays behind."""
-        folder = self.folder_of(job_id)
-        # Without its record a job is gone, even if the rest cannot be removed at once.
-        (folder / "job.json").unlink(missing_ok=True)
-        shutil.rmtree(folder, ignore_errors=True)
+        """Remove a job with all its files, at once."""
+        remove_folder(self.folder_of(job_id))
+
+    def remove_leftovers(self) -> None:
+        """Remove what of removed jobs could not be removed at once."""
+        remove_leftovers(self.folder)
+
+    def remove_copies(self, job_ids: Collection[str]) -> None:
+        """Remove the archives of studies that hold pictures of jobs; they can be made again without them."""
+        names = [job_id.encode() for job_id in job_ids]
+        for archive in self.folder.glob(_ARCHIVES):
+            with suppress(OSError):
+                record = (archive.parent / "study.json").read_bytes()
+                if any(name in record for name in names):
+                    archive.unlink()
+
+    def remove_archives(self, byte_count: int) -> int:
+        """Remove archives of studies, the oldest first, for that many bytes; return how many came free."""
+        found = []
+        for archive in self.folder.glob(_ARCHIVES):
+            with suppress(OSError):
+                found.append((archive.stat().st_mtime, archive.stat().st_size, archive))
+        freed = 0
+        for _, size, archive in sorted(found):
+            if freed >= byte_count:
+                break
+            with suppress(OSError):
+                archive.unlink()
+                freed += size
+        return freed
 
     def write_job(self, view: JobView) -> None:
         """Write job.json: the view, with names in place of paths, and versions; raise OSError on failure."""
@@ -139,20 +180,23 @@ class Store:
         """
         folder = self.folder_of(job_id)
         try:
-            record = json.loads((folder / "job.json").read_bytes())
-            view = JobView.from_dict(record["view"])
+            view = JobView.from_dict(read_json(folder / "job.json")["view"])
             _check(view)
             # The folder's name says which run this is: a copy under another name is another run.
             stages = tuple(_located(stage, folder) for stage in view.stages)
             view = dataclasses.replace(view, id=job_id, stages=stages)
         except OSError:
             raise unknown_job(job_id) from None
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            raise GspnError(f"The record of run {job_id} is damaged; run it again.") from None
+        except DAMAGED as error:
+            raise DamagedRecord(f"The record of run {job_id} is damaged; run it again.") from error
         if view.is_final:
             return view
         cut_off = "The server ended while this run was going; finished stages are kept, resume it."
         return fold(view, Ended(state="interrupted", error=cut_off))
+
+
+class DamagedRecord(GspnError):
+    """A record on disk that does not hold what was once written there."""
 
 
 def unknown_job(job_id: Any) -> GspnError:
@@ -162,22 +206,19 @@ def unknown_job(job_id: Any) -> GspnError:
 
 def _check(view: JobView) -> None:
     """Raise ValueError or TypeError where a record does not hold what every reader of a view relies on."""
-    if not (isinstance(view.settings, dict) and view.state in get_args(JobState)):
-        raise ValueError("settings or state")
-    if not all(math.isfinite(moment) for moment in (view.created, view.elapsed_seconds)):
-        raise ValueError("created or elapsed_seconds")
-    for place, stage in enumerate(view.stages):
-        if stage.index != place or min(stage.height, stage.width) < 1:
-            raise ValueError("stages")
+    check_record(view)
+    if view.version < 0 or not (view.stage is None or 0 <= view.stage < len(view.stages)):
+        raise ValueError("version or stage")
+    if [stage.index for stage in view.stages] != list(range(len(view.stages))):
+        raise ValueError("stages")
 
 
-def _weight(folder: Path) -> int:
-    """Return how many bytes the files in a folder hold."""
-    size = 0
-    for path in folder.rglob("*"):
-        with suppress(OSError):
-            size += path.stat().st_size
-    return size
+def _is_job(folder: Path) -> bool:
+    """Tell whether a folder holds a job's record, or what is left of a job and nothing else."""
+    if (folder / "job.json").exists():
+        return True
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    return bool(names) and all(map(_OURS.fullmatch, names))
 
 
 def _located(stage: StageView, folder: Path) -> StageView:

@@ -10,20 +10,22 @@ import json
 import logging
 import re
 import secrets
-import shutil
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gspn_core.errors import Busy, GspnError
+from gspn_core.errors import Busy, GspnError, NotOwner
 from gspn_core.jobs.archive import owner_of
 from gspn_core.jobs.axis import Axis
-from gspn_core.jobs.files import replacing, write_failure
+from gspn_core.jobs.files import make_folder, remove_folder, remove_leftovers, replacing, write_failure
+from gspn_core.jobs.locks import OrderedLock
+from gspn_core.jobs.records import DAMAGED, MAX_INTEGER, read_json
 from gspn_core.jobs.study import Cost, Draft, StudyView, cost, draft
 from gspn_core.jobs.study_cell import Adherence, ended, going
 from gspn_core.jobs.worker import Jobs
@@ -33,7 +35,7 @@ from gspn_core.settings import Settings
 FORMAT = 1
 MAX_RUNNING = 8
 MAX_RUNNING_EACH = 3
-MAX_KEPT = 500
+MAX_KEPT, MAX_KEPT_EACH = 500, 100
 _ID = re.compile(r"[A-Za-z0-9_-]{16,64}")
 _BUSY_SECONDS = 2.0
 _VIEW_SECONDS = 0.25
@@ -42,10 +44,14 @@ _log = logging.getLogger(__name__)
 
 @dataclass(kw_only=True, eq=False)
 class _Live:
-    """A study of this server; `visitor` is the token of whoever runs it, known only while it runs."""
+    """A study of this server; `visitor` is the token of whoever runs it, known only while it runs.
+
+    order: grows from study to study, whatever the clock does; -1 where a record has none.
+    """
 
     view: StudyView
     owner: str
+    order: int = -1
     visitor: str = ""
     job_id: str | None = None
     # Of the thread that runs it now; an earlier one, still at its last step, knows itself by it.
@@ -70,8 +76,11 @@ class Studies:
         self._adherence = adherence
         self._calls_of = calls_of
         self.folder = jobs.folder / "studies"
-        self._changed = threading.Condition()
+        remove_leftovers(self.folder)
+        self._changed = threading.Condition(OrderedLock("studies"))
         self._live: dict[str, _Live] = {}
+        # Those that the log has named already.
+        self._damaged: set[str] = set()
 
     @property
     def tells_adherence(self) -> bool:
@@ -107,6 +116,8 @@ class Studies:
         live = _Live(view=view, owner=owner_of(visitor))
         with self._changed:
             self._refuse_too_many(live.owner)
+            self._read_all()
+            live.order = max((other.order for other in self._live.values()), default=-1) + 1
             self._save(live)
             self._live[view.id] = live
             self._run(live, visitor)
@@ -129,14 +140,17 @@ class Studies:
             self._run(live, visitor)
 
     def stop(self, study_id: str, *, visitor: str = "") -> None:
-        """Stop a study and the run that it has going; finished cells stay."""
+        """Stop a study and the run that it has going; finished cells stay.
+
+        A study that was made without a token is stopped by whoever has its id.
+        """
         with self._changed:
-            live = self._own(study_id, visitor)
+            live = self._own(study_id, visitor, or_ownerless=True)
             live.stop.set()
-            job_id = live.job_id
+            job_id, token = live.job_id, live.visitor
             self._changed.notify_all()
         if job_id is not None:
-            self._jobs.stop(job_id)
+            self._jobs.stop(job_id, visitor=token)
 
     def skip(self, study_id: str, number: int, *, visitor: str = "") -> None:
         """Leave out a cell that waits, or stop the one that runs; the others go on."""
@@ -145,10 +159,10 @@ class Studies:
             cell = self._cell(live, number)
             if cell.state not in ("waiting", "running"):
                 return
-            running = live.job_id if cell.state == "running" else None
+            running, token = live.job_id if cell.state == "running" else None, live.visitor
             self._change(live, live.view.with_cell(number, state="skipped"))
         if running is not None:
-            self._jobs.stop(running)
+            self._jobs.stop(running, visitor=token)
 
     def retry(self, study_id: str, number: int, *, visitor: str = "") -> None:
         """Let a cell that failed or was skipped wait again, and the study go on."""
@@ -166,23 +180,18 @@ class Studies:
             if live.view.state == "running":
                 raise GspnError("This study is still going; stop it first, then remove it.")
             self._live.pop(study_id, None)
-        shutil.rmtree(self.folder_of(study_id), ignore_errors=True)
+        remove_folder(self.folder_of(study_id))
 
     def list(self, visitor: str) -> tuple[StudyView, ...]:
         """Return a visitor's own studies, the newest first."""
         owner = owner_of(visitor)
         if not owner:
             return ()
-        found = []
-        for record in self.folder.glob("*/study.json"):
-            try:
-                with self._changed:
-                    live = self._find(record.parent.name)
-            except GspnError:
-                continue
-            if live.owner == owner:
-                found.append(live.view)
-        return tuple(sorted(found, key=lambda view: view.created, reverse=True))
+        with self._changed:
+            self._read_all()
+            found = [live for live in self._live.values() if live.owner == owner]
+        found.sort(key=_place, reverse=True)
+        return tuple(live.view for live in found)
 
     def is_own(self, study_id: str, visitor: str) -> bool:
         """Tell whether a visitor may change a study; raise GspnError where there is no such study."""
@@ -226,7 +235,7 @@ class Studies:
             self._changed.notify_all()
         for live in running:
             if live.job_id is not None:
-                self._jobs.stop(live.job_id)
+                self._jobs.stop(live.job_id, visitor=live.visitor)
         for thread in threads:
             thread.join(timeout_seconds)
 
@@ -270,10 +279,9 @@ class Studies:
                 self._change(live, live.view.with_cell(number, state="failed", error=error))
 
     def _run_cell(self, live: _Live, number: int, stop: threading.Event) -> None:
+        token = live.visitor
         try:
-            job_id = self._jobs.submit(
-                Settings.from_dict(live.view.cells[number].settings), visitor=live.visitor
-            )
+            job_id = self._jobs.submit(Settings.from_dict(live.view.cells[number].settings), visitor=token)
         except Busy as full:
             with self._changed:
                 self._change(live, live.view.changed(notice=str(full)))
@@ -284,7 +292,7 @@ class Studies:
             view = live.view.with_cell(number, state="running", job_id=job_id, progress=0.0, stage=None)
             self._change(live, replace(view, notice=""))
         if stop.is_set():
-            self._jobs.stop(job_id)
+            self._jobs.stop(job_id, visitor=token)
         last = None
         with closing(self._jobs.follow(job_id)) as views:
             for last in views:
@@ -313,10 +321,16 @@ class Studies:
         self._changed.notify_all()
 
     def _save(self, live: _Live) -> None:
-        record = {"format": FORMAT, "owner": live.owner, "view": live.view.to_dict()}
+        record = {
+            "format": FORMAT,
+            "order": live.order,
+            "owner": live.owner,
+            "view": live.view.to_dict(),
+        }
         folder = self.folder_of(live.view.id)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self.folder)
+            folder.mkdir(exist_ok=True)
             with replacing(folder / "study.json") as stream:
                 stream.write(json.dumps(record).encode())
         except OSError as error:
@@ -328,11 +342,16 @@ class Studies:
             return live
         path = self.folder_of(study_id) / "study.json"
         try:
-            record = json.loads(path.read_bytes())
-            view, owner = StudyView.from_dict(record["view"]), str(record["owner"])
+            record = read_json(path)
+            # The folder's name says which study this is: a copy under another name is another study.
+            view = replace(StudyView.from_dict(record["view"]), id=study_id)
+            owner, order = str(record["owner"]), record.get("order")
         except OSError:
             raise _unknown(study_id) from None
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except DAMAGED as error:
+            if study_id not in self._damaged:
+                self._damaged.add(study_id)
+                _log.warning("The record of study %s is damaged (%r); it is left as it is.", study_id, error)
             raise GspnError(f"The record of study {study_id} is damaged; start it again.") from None
         if view.state == "running":
             # The server ended while it ran.
@@ -341,14 +360,17 @@ class Studies:
                 for cell in view.cells
             )
             view = view.changed(state="stopped", cells=cells)
-        self._live[study_id] = _Live(view=view, owner=owner)
+        known = type(order) is int and 0 <= order < MAX_INTEGER
+        self._live[study_id] = _Live(view=view, owner=owner, order=order if known else -1)
         return self._live[study_id]
 
-    def _own(self, study_id: str, visitor: str) -> _Live:
+    def _own(self, study_id: str, visitor: str, *, or_ownerless: bool = False) -> _Live:
         live = self._find(study_id)
+        if or_ownerless and not live.owner:
+            return live
         owner = owner_of(visitor)
         if not owner or live.owner != owner:
-            raise GspnError("Only the browser that started this study can change it.")
+            raise NotOwner("Only the browser that started this study can change it.")
         return live
 
     def _cell(self, live: _Live, number: Any) -> Any:
@@ -371,17 +393,29 @@ class Studies:
         if len(running) >= MAX_RUNNING:
             raise Busy(f"{len(running)} studies run already, the most there may be; try again later.")
 
+    def _read_all(self) -> None:
+        """Take in every study on disk; one whose record is damaged is left out, and the log says so."""
+        for record in self.folder.glob("*/study.json"):
+            with suppress(GspnError):
+                self._find(record.parent.name)
+
     def _prune(self) -> None:
-        """Remove the records that were longest not written, beyond as many as are kept; runs stay."""
-        try:
-            records = [(path.stat().st_mtime, path.parent) for path in self.folder.glob("*/study.json")]
-        except OSError:
-            # One was removed meanwhile; the next study that begins looks again.
-            return
-        for _, folder in sorted(records)[:-MAX_KEPT]:
-            if not self._is_running(folder.name):
-                self._live.pop(folder.name, None)
-                shutil.rmtree(folder, ignore_errors=True)
+        """Remove the oldest studies beyond as many as are kept of a visitor and of all; their runs stay."""
+        by_age = sorted(self._live.values(), key=_place)
+        own = Counter(live.owner for live in by_age if live.owner)
+        excess = len(by_age) - MAX_KEPT
+        for live in by_age:
+            too_many = own[live.owner] > MAX_KEPT_EACH
+            if (excess > 0 or too_many) and live.view.state != "running":
+                del self._live[live.view.id]
+                remove_folder(self.folder_of(live.view.id))
+                excess -= 1
+                own[live.owner] -= 1
+
+
+def _place(live: _Live) -> tuple[int, float]:
+    """Return what studies are sorted by."""
+    return live.order, live.view.created
 
 
 def _unknown(study_id: Any) -> GspnError:

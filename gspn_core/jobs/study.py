@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from gspn_core.errors import BadSetting
 from gspn_core.jobs.axis import Axis, cells_of
+from gspn_core.jobs.records import check_record
 from gspn_core.plan import CascadePlan, StagePlan
 from gspn_core.settings import Settings
 
@@ -78,8 +80,8 @@ class StudyView:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> StudyView:
-        """Return the view that `to_dict` wrote; raise TypeError or KeyError if it is none."""
-        return cls(
+        """Return the view that `to_dict` wrote; raise TypeError, KeyError or ValueError if it is none."""
+        view = cls(
             **{
                 **values,
                 "axes": tuple(Axis(**{**a, "values": tuple(a["values"])}) for a in values["axes"]),
@@ -87,6 +89,11 @@ class StudyView:
                 "order": tuple(values["order"]),
             }
         )
+        check_record(view)
+        count = math.prod(len(axis.values) for axis in view.axes)
+        if view.version < 0 or len(view.cells) != count or not set(view.order) <= set(range(count)):
+            raise ValueError("version, cells or order")
+        return view
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import contextvars
-import functools
 import logging
 import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from gspn_core.errors import Busy, GspnError, Stopped
-from gspn_core.events import CascadeDone, Event, PlanReady, Retried, StageDone
+from gspn_core.errors import Busy, GspnError, NotOwner
+from gspn_core.events import Event
 from gspn_core.jobs.archive import Archive, RunSummary, owner_of
+from gspn_core.jobs.attempts import Attempts, Run
 from gspn_core.jobs.estimate import Rate, measured_rate
 from gspn_core.jobs.files import FolderClaim
 from gspn_core.jobs.finished import Finished, Reuse
@@ -24,14 +23,14 @@ from gspn_core.jobs.fold import fold, planned
 from gspn_core.jobs.images import read_picture
 from gspn_core.jobs.job import Ended, JobEvent, JobView, QueueMoved, RateKey, StageView, StopAsked
 from gspn_core.jobs.live import LiveJob
+from gspn_core.jobs.locks import OrderedLock
 from gspn_core.jobs.pairs import PairFigures, Pairs
 from gspn_core.jobs.recorder import Recorder
+from gspn_core.jobs.room import Room
 from gspn_core.jobs.starts import Starts
 from gspn_core.jobs.store import Store
 from gspn_core.plan import CascadePlan, StagePlan, check_fits, redo
 from gspn_core.settings import Settings
-
-Run = Callable[..., Generator[Event, None, None]]
 
 # Told of each finished stage that was measured: what was planned, what it took, and its pace.
 Learned = Callable[[StagePlan, StageView, Rate], None]
@@ -45,9 +44,10 @@ class Jobs:
 
     run: the engine's run; its second argument tells whether to stop, and it gets `finished`, the pictures of
     the first stages, where an earlier run has made them. plan: what `submit` refuses bad settings with.
-    folder: where pictures go. keep_bytes: the oldest jobs beyond it are removed, never a waiting one nor a
-    favourite. view_seconds: a follower gets views no closer to each other than this, and the more of them
-    there are, the further apart. learned: told of every stage that taught something of the machine's pace.
+    folder: where pictures go. keep_bytes: what all that is there may hold; the oldest jobs beyond it are
+    removed, never a waiting one nor a favourite. view_seconds: a follower gets views no closer to each other
+    than this, and the more of them there are, the further apart. max_queued: runs that may wait, half of them
+    of one visitor. learned: called with every stage that taught something of the machine's pace.
 
     A visitor's token (see `gspn_core.jobs.archive`) is called `visitor`; "" is nobody in particular.
     """
@@ -64,19 +64,31 @@ class Jobs:
         learned: Learned = lambda *_: None,
     ) -> None:
         self.plan = plan
-        self._run = run
         self._store = Store(Path(folder))
         self._claim = FolderClaim(self._store.folder)
-        self._archive = Archive(self._store)
+        self._store.remove_leftovers()
+        self._archive = Archive(self._store, quota_bytes=keep_bytes)
         self._finished = Finished()
         for job_id in self._store.job_ids():
             self._finished.add(self._archive.view(job_id))
         self._starts = Starts(self._store.folder / "starts", self._archive.starts)
         self._starts.sweep()
         self._recorder = Recorder(self._store, self._archive, self._finished, self._change)
+        self._attempts = Attempts(run, self._recorder, self._starts, change=self._change, learn=self._learn)
         self._pairs = Pairs()
+        self._room = Room(
+            self._store,
+            self._archive,
+            self._finished,
+            self._pairs,
+            self._starts,
+            keep_bytes=keep_bytes,
+            is_needed=self._is_needed,
+            on_removed=self._drop,
+        )
         self._max_queued = max_queued
-        self._keep_bytes = keep_bytes
+        # So that one visitor leaves room for others.
+        self._most_queued_each = max(1, max_queued // 2)
         self._view_seconds = view_seconds
         self._learned = learned
         self._jobs: dict[str, LiveJob] = {}
@@ -84,10 +96,10 @@ class Jobs:
         self._rates: dict[RateKey, Rate] = {}
         # One lock for all; who waits for what is told apart, so that a step of one run wakes no other's
         # followers, and the queue's thread wakes for the queue alone.
-        self._lock = threading.RLock()
+        self._lock = OrderedLock("queue")
         self._queued = threading.Condition(self._lock)
         # Held for a run's length; what else works on the device takes it between runs.
-        self._device = threading.Lock()
+        self._device = OrderedLock("device")
         self._thread: threading.Thread | None = None
         self._closed = False
 
@@ -131,24 +143,32 @@ class Jobs:
             changed=threading.Condition(self._lock),
             ended=threading.Condition(self._lock),
         )
-        with self._lock:
-            if self._closed:
-                raise Busy("The server is closing; try again when it is back.")
-            if len(self._queue) >= self._max_queued:
-                raise Busy(f"{len(self._queue)} runs wait already, the most there may be; try again later.")
-            self._jobs[job.id] = job
-            self._queue.append(job)
-            self._move_queue()
+        # Held until the record is there: what ends this run, or removes it, comes after that.
+        with self._store.writing(job.id):
+            self._enqueue(job)
             try:
                 self._recorder.open(job)
             except GspnError as error:
                 # The run says so itself, with a card and in its turn; here it is only not yet on disk.
                 _log.warning("%s", error)
+        return job.id
+
+    def _enqueue(self, job: LiveJob) -> None:
+        with self._lock:
+            if self._closed:
+                raise Busy("The server is closing; try again when it is back.")
+            if len(self._queue) >= self._max_queued:
+                raise Busy(f"{len(self._queue)} runs wait already, the most there may be; try again later.")
+            own = sum(other.owner == job.owner for other in self._queue) if job.owner else 0
+            if own >= self._most_queued_each:
+                raise Busy(f"{own} of your runs wait already, the most there may be; stop one or wait.")
+            self._jobs[job.id] = job
+            self._queue.append(job)
+            self._move_queue()
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="gspn-worker", daemon=True)
                 self._thread.start()
             self._queued.notify()
-        return job.id
 
     def resume(self, job_id: str, *, visitor: str = "") -> str:
         """Run a run's settings again from its last finished stage on; return the new run's id."""
@@ -164,17 +184,19 @@ class Jobs:
         made = self.plan(Settings.from_dict(self.view(job_id).settings))
         return self.submit(redo(made, stage, settings, self.plan), visitor=visitor)
 
-    def take_start(self, path: str | Path, name: str) -> str:
+    def take_start(self, path: str | Path, name: str, *, visitor: str = "") -> str:
         """Keep the picture in a file for runs to start from; return its reference. Raises BadSetting."""
-        return self._starts.take(Path(path), name)
+        reference = self._starts.take(Path(path), name, owner_of(visitor))
+        self._room.make()
+        return reference
 
-    def start_from(self, job_id: str, stage: int) -> str:
+    def start_from(self, job_id: str, stage: int, *, visitor: str = "") -> str:
         """Keep a stage's picture for runs to start from; return its reference. Raises GspnError."""
         found = self._stage(job_id, stage)
         image = read_picture(Path(found.png_path)) if found.png_path else None
         if image is None:
             raise GspnError("This stage's picture is not written yet; wait a moment, then try again.")
-        return self._starts.put(image)
+        return self._starts.put(image, owner_of(visitor))
 
     def start_proxy(self, reference: str) -> Path | None:
         """Return the small JPEG of a starting picture; None where it is not kept here."""
@@ -186,7 +208,11 @@ class Jobs:
 
     def compare(self, one: tuple[str, int], other: tuple[str, int]) -> PairFigures:
         """Return the figures of two stages, each told by a run's id and a stage's index."""
-        return self._pairs.figures(self._stage(*one), self._stage(*other))
+        figures = self._pairs.figures(self._stage(*one), self._stage(*other))
+        # It is kept with the first one's files.
+        self._archive.weigh(one[0])
+        self._room.make(one[0])
+        return figures
 
     def _stage(self, job_id: str, index: int) -> StageView:
         stages = self.view(job_id).stages
@@ -223,20 +249,29 @@ class Jobs:
         if job is None:
             ended = self._store.read_job(job_id)
             return (view for view in (ended,))
-        return self._follow(job)
+        return job.views(self._view_seconds, is_closed=lambda: self._closed)
 
-    def stop(self, job_id: str, *, after_stage: bool = False) -> None:
+    def stop(self, job_id: str, *, visitor: str = "", after_stage: bool = False) -> None:
         """Stop a run: one that waits at once, one that runs within a step, an ended one stays as it is.
 
-        after_stage: let the stage that runs be finished first. Raises GspnError where there is no such run.
+        Args:
+            visitor: who asks; a run that was made without a token is stopped by whoever has its id.
+            after_stage: let the stage that runs be finished first.
+
+        Raises:
+            NotOwner: the run goes on and belongs to another visitor.
+            GspnError: there is no such run.
         """
         with self._lock:
             job = self._jobs.get(job_id)
-            if job is None:
-                # What is only on disk has ended; an unknown id is refused all the same.
-                self._store.read_job(job_id)
-                return
-            self._stop(job, after_stage=after_stage)
+            if job is not None and job.owner not in ("", owner_of(visitor)) and not job.view.is_final:
+                raise NotOwner("Only the browser that started this run can stop it.")
+            left_queue = job is not None and self._stop(job, after_stage=after_stage)
+        if job is None:
+            # What is only on disk has ended; an unknown id is refused all the same.
+            self._store.read_job(job_id)
+        if left_queue:
+            self._recorder.when_written(job, self._close_job)
 
     def history(
         self, visitor: str, *, limit: int = 100, before: float | None = None
@@ -256,75 +291,47 @@ class Jobs:
             job = self._jobs.get(job_id)
             if job is not None and not job.settled:
                 raise GspnError("This run is still going; stop it first, then remove it.")
-            self._archive.delete(job_id, owner_of(visitor))
-            self._jobs.pop(job_id, None)
-        self._finished.forget({job_id})
-        self._starts.sweep()
+        # What has settled stays so, and a run that is only on disk does not begin again.
+        self._room.forget([self._archive.delete(job_id, owner_of(visitor))])
 
     def usage(self, visitor: str) -> tuple[int, int, int]:
-        """Return the bytes of a visitor's own runs, of everybody's, and how many there may be."""
-        return (*self._archive.usage(owner_of(visitor)), self._keep_bytes)
+        """Return the bytes of a visitor's own runs, of the whole folder, and how many there may be."""
+        return self._room.usage(owner_of(visitor))
 
     def close(self, timeout_seconds: float = 10.0) -> None:
         """Stop everything and wait for the device and the last files; no run is taken afterwards."""
         with self._lock:
             self._closed = True
+            left_queue = [job for job in self._jobs.values() if self._stop(job)]
             for job in self._jobs.values():
-                self._stop(job)
                 self._wake(job)
             thread = self._thread
             self._queued.notify()
+        for job in left_queue:
+            self._recorder.when_written(job, self._close_job)
         if thread is not None:
             thread.join(timeout_seconds)
         self._recorder.close(wait=thread is None or not thread.is_alive())
         self._claim.release()
 
-    def _stop(self, job: LiveJob, *, after_stage: bool = False) -> None:
+    def _stop(self, job: LiveJob, *, after_stage: bool = False) -> bool:
+        """Stop a run; tell whether it left the queue and is to be closed, outside of the lock."""
         if job.view.is_final:
-            return
+            return False
         if job in self._queue:
             self._queue.remove(job)
             job.stop.set()
             self._change(job, Ended(state="stopped"))
-            self._recorder.when_written(job, self._close_job)
             self._move_queue()
-        elif after_stage and job.view.stopping is None:
+            return True
+        if after_stage and job.view.stopping is None:
             job.stop_after_stage = True
             self._change(job, StopAsked(after_stage=True))
         elif not after_stage:
             job.stop.set()
             if job.view.stopping != "now":
                 self._change(job, StopAsked())
-
-    def _follow(self, job: LiveJob) -> Generator[JobView, None, None]:
-        with self._lock:
-            job.followers += 1
-        try:
-            yield from self._newest(job)
-        finally:
-            with self._lock:
-                job.followers -= 1
-
-    def _newest(self, job: LiveJob) -> Generator[JobView, None, None]:
-        seen = -1
-        while True:
-            with self._lock:
-                job.changed.wait_for(functools.partial(self._has_news, job, seen))
-                view, last = job.view, job.settled or self._closed
-            if view.version != seen:
-                seen = view.version
-                yield view
-            if last:
-                return
-            with self._lock:
-                # A page cannot draw every step of a small stage; the newest view is worth waiting for.
-                job.ended.wait_for(functools.partial(self._is_urgent, job), job.pause(self._view_seconds))
-
-    def _has_news(self, job: LiveJob, seen: int) -> bool:
-        return job.view.version != seen or job.settled or self._closed
-
-    def _is_urgent(self, job: LiveJob) -> bool:
-        return job.settled or self._closed or job.view.is_final
+        return False
 
     def _change(self, job: LiveJob, *events: Event | JobEvent) -> None:
         """Fold events into a job's view as one change and wake its followers."""
@@ -335,7 +342,7 @@ class Jobs:
 
     def _wake(self, job: LiveJob) -> None:
         job.changed.notify_all()
-        if self._is_urgent(job):
+        if job.settled or self._closed or job.view.is_final:
             job.ended.notify_all()
 
     def _move_queue(self) -> None:
@@ -358,54 +365,10 @@ class Jobs:
                     job.began = time.monotonic()
                     self._change(job, QueueMoved(position=0))
                     self._move_queue()
-                end = job.context.run(self._attempt, job)
+                end = job.context.run(self._attempts.run, job)
             if end is not None:
                 self._change(job, end)
             self._recorder.when_written(job, self._close_job)
-
-    def _attempt(self, job: LiveJob) -> Ended | None:
-        """Run a job to its end; return how it ended, None where it reached its target."""
-        try:
-            self._recorder.open(job)
-            finished = self._recorder.reuse(job)
-            if len(finished) == len(job.plan.stages):
-                self._change(job, CascadeDone(seconds=0.0))
-                return None
-            options: dict[str, Any] = {"finished": finished} if finished else {}
-            if job.plan.settings.start:
-                options["start"] = self._starts.picture(job.plan.settings.start)
-            # Resolved settings plan to the same plan again, seed included.
-            with closing(self._run(job.plan.settings, job.stop.is_set, **options)) as events:
-                for event in events:
-                    self._take(job, event)
-        except Stopped:
-            if job.write_error is None:
-                return Ended(state="stopped")
-        except GspnError as error:
-            _log.warning("Run %s failed: %s", job.id, error)
-            return Ended(state="failed", error=str(error))
-        except (Exception, SystemExit) as error:
-            _log.exception("Run %s failed", job.id)
-            sentence = f"The run failed inside ({type(error).__name__}); the server's log has the details."
-            return Ended(state="failed", error=sentence)
-        if job.write_error is not None:
-            return Ended(state="failed", error=job.write_error)
-        if job.view.is_final:
-            return None
-        return Ended(state="stopped") if job.stop.is_set() else Ended(state="failed", error=_UNFINISHED)
-
-    def _take(self, job: LiveJob, event: Event) -> None:
-        if job.write_error is not None:
-            raise GspnError(job.write_error)
-        if isinstance(event, (PlanReady, Retried)):
-            job.plan = event.plan
-        if not isinstance(event, StageDone):
-            self._change(job, event)
-            return
-        self._recorder.stage_done(job, event)
-        self._learn(job, event.stage.index)
-        if job.stop_after_stage and event.stage.index + 1 < len(job.plan.stages):
-            job.stop.set()
 
     def _learn(self, job: LiveJob, index: int) -> None:
         stage = job.view.stages[index]
@@ -423,7 +386,8 @@ class Jobs:
         try:
             self._recorder.save(job)
         except GspnError as error:
-            _log.warning("%s", error)
+            # What is on disk says less than what was done, and a restart would show that.
+            self._change(job, Ended(state="failed", error=str(error)))
         except Exception:
             _log.exception("The record of run %s could not be written", job.id)
         try:
@@ -433,19 +397,19 @@ class Jobs:
             with self._lock:
                 job.settled = True
                 self._wake(job)
-        removed = self._archive.prune(self._keep_bytes, functools.partial(self._is_needed, job))
-        self._finished.forget(removed)
-        if removed:
-            self._starts.sweep()
+        try:
+            self._room.make(job.id)
+        except Exception:
+            _log.exception("No room could be made after run %s", job.id)
         with self._lock:
-            settled = [other.id for other in self._jobs.values() if other.settled]
-            for job_id in {*removed, *settled[:-_KEPT_IN_MEMORY]}:
-                self._jobs.pop(job_id, None)
+            self._drop([other.id for other in self._jobs.values() if other.settled][:-_KEPT_IN_MEMORY])
 
-    def _is_needed(self, latest: LiveJob, job_id: str) -> bool:
+    def _is_needed(self, job_id: str) -> bool:
         with self._lock:
             job = self._jobs.get(job_id)
-            return job_id == latest.id or (job is not None and not job.settled)
+            return job is not None and not job.settled
 
-
-_UNFINISHED = "The run ended before its last stage; the server's log has the details."
+    def _drop(self, job_ids: Iterable[str]) -> None:
+        with self._lock:
+            for job_id in job_ids:
+                self._jobs.pop(job_id, None)

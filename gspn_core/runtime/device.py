@@ -10,6 +10,7 @@ import psutil
 import torch
 
 from gspn_core.errors import ModelUnavailable
+from gspn_core.runtime.cgroup import memory_limits
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -50,10 +51,11 @@ def usable_cores() -> int:
 
 
 def total_bytes(device: torch.device) -> int:
-    """Return the memory in bytes of the GPU, or of the machine where the device is its CPU."""
+    """Return the memory in bytes of the GPU, or what this process may have of the machine's on its CPU."""
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
-    return psutil.virtual_memory().total
+    limits = [limit.limit_bytes for limit in memory_limits()]
+    return min([psutil.virtual_memory().total, *limits])
 
 
 def describe_machine(device: torch.device) -> str:

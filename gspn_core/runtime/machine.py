@@ -5,13 +5,13 @@ from __future__ import annotations
 import ctypes
 import gc
 from functools import cache
-from pathlib import Path
 
 import psutil
 import torch
 
 from gspn_core.plan_fit import Machine
 from gspn_core.plan_shapes import Shapes
+from gspn_core.runtime.cgroup import memory_limits
 
 # cuDNN's workspaces and what the caching allocator cannot hand out again.
 _DEVICE_RESERVE_BYTES = 512 * 2**20
@@ -24,10 +24,6 @@ _HOST_RESERVE_BYTES = 256 * 2**20
 # Of malloc.h: from which size a piece is mapped on its own, and how much of what is free is kept.
 _M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD = -3, -1
 _MAPPED_FROM_BYTES, _KEPT_BYTES = 32 * 2**20, 512 * 2**20
-_CGROUPS = (
-    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
-)
 
 
 def read_machine(
@@ -110,13 +106,6 @@ def _from_libc(name: str):
 
 
 def free_host_bytes() -> int:
-    """Return how many bytes the host can still give: what is available, or less where a container says so."""
-    free = psutil.virtual_memory().available
-    for limit_file, used_file in _CGROUPS:
-        try:
-            limit = int(Path(limit_file).read_text(encoding="ascii"))
-            used = int(Path(used_file).read_text(encoding="ascii"))
-        except (OSError, ValueError):
-            continue
-        free = min(free, max(0, limit - used))
-    return free
+    """Return how many bytes the host can still give: what is available, or what a control group leaves."""
+    limits = [limit.free_bytes for limit in memory_limits()]
+    return min([psutil.virtual_memory().available, *limits])

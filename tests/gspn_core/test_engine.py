@@ -1,8 +1,14 @@
 import dataclasses
 import pickle
 
+import pytest
+import torch
+from PIL import Image
+
 from gspn_core.engine import Engine
-from gspn_core.events import StageStarted
+from gspn_core.errors import BadSetting
+from gspn_core.events import StageDone, StageStarted
+from gspn_core.pictures import reference_of
 from gspn_core.settings import CHOICES, Settings
 
 
@@ -42,3 +48,65 @@ def test_weights_told_before_a_run_are_those_of_the_run(tiny_model):
         events = engine.run(asked, previews=False)
         assert told == tuple(event.weights for event in events if isinstance(event, StageStarted))
         assert told[0] == () and told[1][0].c2 != told[2][0].c2
+
+
+ASKED = Settings(prompt="a hill", seed=1, target=128, num_inference_steps=2)
+
+
+def image(width: int = 64, height: int = 64, mode: str = "RGB") -> Image.Image:
+    return Image.new(mode, (width, height))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"finished": None}, r"^finished must be a list of PIL images, got NoneType; give \(\) for none\.$"),
+        ({"finished": image()}, r"^finished must be a list of PIL images, got Image; give \(\) for none\.$"),
+        ({"finished": [b"png"]}, r"^finished image 1 must be a PIL image, got bytes\.$"),
+        ({"finished": [image(64, 32)]}, r"^finished image 1 must be RGB of 64×64 px, got RGB of 64×32; give"),
+        ({"finished": [image(mode="RGBA")]}, r"^finished image 1 must be RGB of 64×64 px, got RGBA of 64×64"),
+        ({"finished": [image(), image()]}, r"^finished image 2 must be RGB of 128×128 px, got RGB of 64×64"),
+        (
+            {"finished": [image(), image(128, 128), image()]},
+            r"^finished has 3 images and the run 2 stages; leave the last ones out\.$",
+        ),
+        ({"start": "photo.png"}, r"^start must be a PIL image, got str; open the file first\.$"),
+        ({"start": image()}, r"^start was given and settings\.start is empty; set it to reference_of"),
+    ],
+)
+def test_images_that_a_run_has_no_place_for_are_refused_before_it_begins(tiny_model, options, said):
+    with pytest.raises(BadSetting, match=said) as caught:
+        next(Engine(tiny_model).run(ASKED, **options))
+    assert caught.value.field in options
+
+
+def test_what_is_no_settings_is_refused(tiny_model):
+    with pytest.raises(BadSetting, match=r"^settings must be Settings, got str; give Settings\("):
+        next(Engine(tiny_model).run("a hill"))
+
+
+def test_the_remedies_of_those_refusals_work(tiny_model):
+    engine, start = Engine(tiny_model), image(128, 128)
+    made = [event.image for event in engine.run(ASKED) if isinstance(event, StageDone)]
+    again = [event.image for event in engine.run(ASKED, finished=made[:1]) if isinstance(event, StageDone)]
+    assert [picture.tobytes() for picture in again] == [made[1].tobytes()]
+    assert not any(isinstance(event, StageDone) for event in engine.run(ASKED, finished=made))
+    next(engine.run(dataclasses.replace(ASKED, start=reference_of(start)), start=start))
+
+
+@pytest.mark.parametrize("scheduler", CHOICES["scheduler"])
+def test_the_callers_default_dtype_changes_nothing(tiny_model, scheduler):
+    engine = Engine(tiny_model)
+    asked = dataclasses.replace(ASKED, scheduler=scheduler)
+
+    def pictures() -> list[bytes]:
+        return [e.image.tobytes() for e in engine.run(asked) if isinstance(e, StageDone)]
+
+    expected = pictures()
+    before = torch.get_default_dtype()
+    try:
+        for dtype in (torch.float64, torch.bfloat16):
+            torch.set_default_dtype(dtype)
+            assert pictures() == expected
+    finally:
+        torch.set_default_dtype(before)

@@ -150,17 +150,32 @@ def test_a_second_run_is_shown_its_place(runs, values, engine) -> None:
 
 def test_a_stop_ends_the_run_and_keeps_what_was_done(runs, values, engine) -> None:
     patches = start(runs, values)
-    job = next(patches)["job"]
+    first = next(patches)
+    job, visitor = first["job"], first["visitor"]
     for patch in patches:
         screen = patch.get("screen")
         if screen and screen["stages"][0]["state"] == "done":
             engine.go.clear()
-            runs.stop(job)
+            runs.stop(job, visitor)
             engine.go.set()
             break
     last = screens(list(patches))[-1]
     assert last["state"] == "stopped"
     assert last["stages"][0]["state"] == "done"
+
+
+@pytest.mark.parametrize("after_stage", [False, True])
+def test_a_guest_who_has_the_link_cannot_stop_the_run(runs, jobs, values, engine, after_stage) -> None:
+    engine.go.clear()
+    patches = start(runs, values)
+    job = next(patches)["job"]
+    for guest in (None, "a guest's token"):
+        patch = runs.stop(job, guest, after_stage=after_stage)
+        assert patch["notice"] == notice("Only the browser that started this run can stop it.", tone="error")
+        assert "run" not in patch, "the buttons stay those of a run that goes on"
+    assert jobs.view(job).stopping is None
+    engine.go.set()
+    assert screens(list(patches))[-1]["state"] == "done"
 
 
 def test_an_error_of_the_run_is_said_in_its_sentence(runs, values, engine) -> None:
@@ -204,7 +219,7 @@ def test_nothing_to_bring_back_changes_nothing(runs) -> None:
 
 def test_following_or_stopping_no_run_is_said_calmly(runs) -> None:
     assert list(runs.follow(None))[-1]["notice"]["text"] == words.LOST_RUN
-    assert runs.stop(None)["notice"]["text"] == words.LOST_RUN
+    assert runs.stop(None, None)["notice"]["text"] == words.LOST_RUN
 
 
 def test_a_run_of_a_new_browser_brings_its_token_and_belongs_to_it(runs, jobs, values) -> None:
@@ -230,7 +245,7 @@ def test_an_opened_run_is_shown_with_its_settings_and_asks_to_be_followed_while_
     engine.go.clear()
     live = next(start(runs, {**values, "seed": "8"}))["job"]
     assert runs.open(live)["screen"]["follow"] is True
-    assert runs.open("no-such-job-of-ours-here") == {"notice": runs.stop(None)["notice"]}
+    assert runs.open("no-such-job-of-ours-here") == {"notice": runs.stop(None, None)["notice"]}
 
 
 def test_a_run_goes_on_to_a_higher_target_from_the_stages_that_it_has(runs, jobs, values) -> None:
@@ -268,11 +283,12 @@ def test_a_stage_is_redone_as_the_form_asks_and_the_stages_before_it_stay(runs, 
 
 def test_a_stopped_run_is_taken_up_again_with_its_own_seed(runs, jobs, values, engine) -> None:
     patches = start(runs, {**values, "seed": ""})
-    made = next(patches)["job"]
+    first = next(patches)
+    made = first["job"]
     for patch in patches:
         if "screen" in patch and patch["screen"]["stages"][0]["state"] == "done":
             engine.go.clear()
-            runs.stop(made)
+            runs.stop(made, first["visitor"])
             engine.go.set()
     again = runs.resume(made, "mine")
     assert screens(list(runs.follow(again["job"])))[-1]["state"] == "done"
@@ -293,10 +309,10 @@ def test_a_stop_after_the_stage_is_offered_while_others_follow(folded) -> None:
 def test_a_stop_after_the_stage_keeps_that_stage(runs, values, engine) -> None:
     engine.go.clear()
     patches = start(runs, values)
-    made = next(patches)["job"]
+    first = next(patches)
     while next(patches)["screen"]["state"] != "running":
         pass
-    runs.stop(made, after_stage=True)
+    runs.stop(first["job"], first["visitor"], after_stage=True)
     engine.go.set()
     last = screens(list(patches))[-1]
     assert [card["state"] for card in last["stages"]] == ["done", "stopped"]

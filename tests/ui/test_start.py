@@ -25,16 +25,16 @@ class Jobs:
     def __init__(self, folder: Path) -> None:
         self.starts = Starts(folder, set)
 
-    def take_start(self, path, name):
-        return self.starts.take(path, name)
+    def take_start(self, path, name, *, visitor=""):
+        return self.starts.take(path, name, visitor)
 
     def start_proxy(self, reference):
         return self.starts.proxy(reference)
 
-    def start_from(self, job_id, stage):
+    def start_from(self, job_id, stage, *, visitor=""):
         if (job_id, stage) != ("run", 1):
             raise GspnError("This run has 2 stages.")
-        return self.starts.put(Image.new("RGB", (128, 128), "navy"))
+        return self.starts.put(Image.new("RGB", (128, 128), "navy"), visitor)
 
     def view(self, job_id):
         return type("View", (), {"settings": {"prompt": f"a toy of {job_id}"}})
@@ -70,6 +70,12 @@ def test_a_picture_that_was_sent_becomes_the_forms_reference_and_its_file_goes(j
     assert (props["reference"], props["size"], props["error"]) == (reference, "96 × 64", "")
     assert props["thumb"].endswith(f"{reference}.jpg") and target == 256
     assert not Path(file["path"]).exists()
+
+
+def test_a_picture_is_kept_for_the_visitor_who_sent_it(jobs, sent, card):
+    taken(jobs, card, sent(), "", 256, "anna")
+    climbed(jobs, card, {"job": "run", "stage": 1}, "", 128, "ben")
+    assert [wanted.owner for wanted in jobs.starts._wanted.values()] == ["anna", "ben"]
 
 
 def test_the_first_stage_as_a_target_gives_way_to_the_next(jobs, sent, card):

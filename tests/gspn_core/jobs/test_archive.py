@@ -50,6 +50,10 @@ def nobody(_job_id: str) -> bool:
     return False
 
 
+def pruned(archive: Archive, keep_bytes: int, is_protected=nobody) -> list[str]:
+    return [view.id for view in archive.prune(keep_bytes, is_protected)]
+
+
 def test_an_owner_is_known_by_a_token_that_is_not_kept(store, keep):
     job_id = keep(1)
     assert ANNA != BEN and owner_of("") == ""
@@ -122,11 +126,11 @@ def test_the_oldest_go_until_the_rest_fits_but_no_favourite_and_none_that_is_nee
     size = own // 6
     assert own == everything
     archive.annotate(ids[0], ANNA, favourite=True)
-    assert archive.prune(everything, nobody) == ()
-    assert archive.prune(4 * size + 100, {ids[1]}.__contains__) == (ids[2], ids[3])
+    assert pruned(archive, everything) == []
+    assert pruned(archive, 4 * size + 100, {ids[1]}.__contains__) == [ids[2], ids[3]]
     assert archive.usage(ANNA)[0] == pytest.approx(4 * size, abs=100)
-    assert archive.prune(0, set(ids).__contains__) == ()
-    assert archive.prune(0, nobody) == (ids[1], ids[4], ids[5])
+    assert pruned(archive, 0, set(ids).__contains__) == []
+    assert pruned(archive, 0) == [ids[1], ids[4], ids[5]]
     assert [path.name for path in store.folder.iterdir()] == [ids[0]]
 
 
@@ -142,12 +146,77 @@ def test_a_damaged_record_counts_and_goes_like_any_other(store, keep):
     (store.folder_of(job_id) / "job.json").write_text("{")
     again = Archive(store)
     assert again.usage("")[1] > 10_000
-    assert again.prune(0, nobody) == (job_id,)
+    assert pruned(again, 0) == [job_id]
 
 
 def test_folders_that_are_no_jobs_are_never_touched(store):
     foreign = store.folder / "my-holiday-pictures"
     foreign.mkdir(parents=True)
     (foreign / "a.jpg").write_bytes(b"x" * 1000)
-    assert Archive(store).prune(0, nobody) == ()
+    assert pruned(Archive(store), 0) == []
     assert (foreign / "a.jpg").is_file()
+
+
+@pytest.mark.parametrize("moment", [0.5, 1e9])
+def test_a_clock_that_jumps_changes_neither_what_goes_first_nor_what_is_listed_first(
+    archive, keep, store, view, moment
+):
+    ids = [keep(number) for number in (100, 200)]
+    # A server that starts again goes on in the same order.
+    for server, name in ((archive, "after-the-jump"), (None, "after-the-start")):
+        kept = server or Archive(store)
+        run = dataclasses.replace(view, id=f"{name}-{'x' * 16}", created=moment)
+        kept.open(run, ANNA)
+        store.write_job(run)
+        ids.append(run.id)
+        assert [run.id for run in kept.history(ANNA, limit=9)] == ids[::-1]
+    assert pruned(Archive(store), 0) == ids
+
+
+def test_runs_of_a_version_without_an_order_are_the_oldest_by_their_time(keep, store):
+    ids = [keep(number) for number in (3, 2, 9)]
+    for job_id in ids[:2]:
+        store.write_about(job_id, {"owner": ANNA, "favourite": False, "note": ""})
+    assert pruned(Archive(store), 0) == [ids[1], ids[0], ids[2]]
+
+
+def test_a_visitors_favourites_hold_a_share_of_the_quota_and_no_more(archive, keep, store):
+    ids = [keep(number) for number in range(3)]
+    others = [keep(number, owner_of(f"visitor {number}")) for number in range(3, 8)]
+    size = archive.usage(ANNA)[0] // 3
+    shared = Archive(store, quota_bytes=int(8.5 * size))
+    for job_id in ids[:2]:
+        shared.annotate(job_id, ANNA, favourite=True)
+    with pytest.raises(GspnError, match=r"would hold 0\.\d MB, at most 0\.\d MB may be theirs; take another"):
+        shared.annotate(ids[2], ANNA, favourite=True)
+    assert [run.favourite for run in shared.history(ANNA, limit=9)] == [False, True, True]
+    shared.annotate(ids[0], ANNA, note="one that is a favourite stays one", favourite=True)
+    # The remedy works.
+    shared.annotate(ids[0], ANNA, favourite=False)
+    shared.annotate(ids[2], ANNA, favourite=True)
+    for number, job_id in zip((3, 4), others, strict=False):
+        shared.annotate(job_id, owner_of(f"visitor {number}"), favourite=True)
+    with pytest.raises(GspnError, match="The favourites of all visitors would hold"):
+        shared.annotate(others[2], owner_of("visitor 5"), favourite=True)
+
+
+def test_a_favourite_that_came_to_be_too_large_goes_like_any_other_run(archive, keep, store):
+    first, second = keep(1), keep(2)
+    shared = Archive(store, quota_bytes=archive.usage(ANNA)[1] * 4 + 400)
+    for job_id in (first, second):
+        shared.annotate(job_id, ANNA, favourite=True)
+    (store.folder_of(first) / "stage-1-128x128.png").write_bytes(b"x" * 100_000)
+    shared.weigh(first)
+    assert pruned(shared, 0) == [first]
+
+
+def test_a_favourite_that_cannot_be_written_is_none(archive, keep, monkeypatch):
+    def full(*_arguments) -> None:
+        raise OSError(28, "No space left on device")
+
+    job_id = keep(1)
+    monkeypatch.setattr(Store, "write_about", full)
+    with pytest.raises(GspnError, match="could not be written"):
+        archive.annotate(job_id, ANNA, favourite=True, note="a note")
+    (run,) = archive.history(ANNA, limit=1)
+    assert (run.favourite, run.note) == (False, "")

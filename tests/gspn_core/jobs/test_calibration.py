@@ -167,6 +167,7 @@ def test_another_machine_model_or_version_has_paces_of_its_own(tmp_path):
         "",
         "[]",
         "{",
+        pytest.param("[" * 100_000, id="deep"),
         '{"one": 3}',
         '{"one": [{"mixer": "gspn"}]}',
         '{"one": [{"mixer": "x", "height": 1, "width": 1, "head_seconds": 0, "call_seconds": 1,'

@@ -105,7 +105,14 @@ def test_a_stage_that_ran_a_slower_way_or_one_step_teaches_nothing(open_measured
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[]", "{}", '{"format": 9, "points": []}', '{"format": 1, "points": [{"model": "toy"}, 3]}'],
+    [
+        "",
+        "[]",
+        "{}",
+        '{"format": 9, "points": []}',
+        '{"format": 1, "points": [{"model": "toy"}, 3]}',
+        pytest.param("[" * 100_000, id="deep"),
+    ],
 )
 def test_a_file_that_is_not_ours_is_no_points_and_is_written_anew(open_measured, tmp_path, text):
     (tmp_path / ".measured.json").write_text(text)

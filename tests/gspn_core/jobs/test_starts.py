@@ -17,9 +17,24 @@ def used():
     return set()
 
 
+class Clock:
+    """Seconds that pass when the test says so."""
+
+    def __init__(self) -> None:
+        self.seconds = 1000.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
 @pytest.fixture
-def starts(tmp_path, used):
-    return Starts(tmp_path / "starts", lambda: used)
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def starts(tmp_path, used, clock):
+    return Starts(tmp_path / "starts", lambda: used, clock)
 
 
 @pytest.fixture
@@ -46,11 +61,6 @@ def jobs(make_engine, tmp_path):
 
 def names(starts: Starts) -> list[str]:
     return sorted(path.name for path in starts.folder.iterdir())
-
-
-def old(path) -> None:
-    then = time.time() - module.UNUSED_SECONDS - 60
-    os.utime(path, (then, then))
 
 
 def test_the_same_picture_is_kept_once_without_what_else_its_file_held(starts, photograph):
@@ -88,11 +98,11 @@ def test_what_is_no_reference_leads_nowhere(starts, reference):
             ask(reference)
 
 
-def test_what_no_run_took_up_goes_after_a_day_and_what_one_uses_stays(starts, used, photograph):
-    kept, unused, fresh = (starts.take(photograph((value, 0, 0)), "a.png") for value in (10, 20, 30))
+def test_what_no_run_took_up_goes_after_a_day_and_what_one_uses_stays(starts, used, photograph, clock):
+    kept, _unused = (starts.take(photograph((value, 0, 0)), "a.png") for value in (10, 20))
     used.add(kept)
-    for reference in (kept, unused):
-        old(starts.folder / f"{reference}.png")
+    clock.seconds += module.UNUSED_SECONDS + 60
+    fresh = starts.take(photograph((30, 0, 0)), "a.png")
     starts.sweep()
     assert names(starts) == sorted(
         f"{reference}.{end}" for reference in (kept, fresh) for end in ("jpg", "png")
@@ -102,11 +112,44 @@ def test_what_no_run_took_up_goes_after_a_day_and_what_one_uses_stays(starts, us
 def test_of_pictures_that_nothing_is_made_of_the_oldest_go_first(starts, used, photograph, monkeypatch):
     monkeypatch.setattr(module, "MOST_UNUSED", 2)
     given = [starts.take(photograph((value, 0, 0)), "a.png") for value in (10, 20)]
-    for place, reference in enumerate(given):
-        os.utime(starts.folder / f"{reference}.png", (time.time() - 100 + place,) * 2)
     used.add(given[0])
     more = [starts.take(photograph((value, 0, 0)), "a.png") for value in (30, 40)]
     assert {name.partition(".")[0] for name in names(starts)} == {given[0], *more}
+
+
+@pytest.mark.parametrize("jump", [-400 * 86400, 400 * 86400])
+def test_a_wall_clock_that_jumps_takes_no_picture(starts, photograph, monkeypatch, jump):
+    first = starts.take(photograph((10, 0, 0)), "a.png")
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + jump)
+    os.utime(starts.folder / f"{first}.png", (now - jump, now - jump))
+    second = starts.take(photograph((20, 0, 0)), "a.png")
+    starts.sweep()
+    assert {name.partition(".")[0] for name in names(starts)} == {first, second}
+
+
+def test_what_a_server_finds_waits_a_day_from_its_start(starts, used, photograph, clock):
+    first = starts.take(photograph((10, 0, 0)), "a.png")
+    os.utime(starts.folder / f"{first}.png", (5.0, 5.0))
+    after = Starts(starts.folder, lambda: used, clock)
+    after.sweep()
+    assert len(names(after)) == 2
+    clock.seconds += module.UNUSED_SECONDS + 1
+    after.sweep()
+    assert names(after) == []
+
+
+def test_one_visitors_pictures_take_no_other_visitors_place(starts, photograph, monkeypatch):
+    monkeypatch.setattr(module, "MOST_UNUSED", 12)
+    monkeypatch.setattr(module, "MOST_UNUSED_EACH", 5)
+    bens = starts.take(photograph((1, 2, 3)), "a.png", "ben")
+    annas = [starts.take(photograph((0, value, 0)), "a.png", "anna") for value in range(60)]
+    kept = {name.partition(".")[0] for name in names(starts)}
+    assert kept == {bens, *annas[-5:]}
+    # Nor does a visitor who comes under many names: it is the most of one name that go.
+    more = [starts.take(photograph((0, 0, value)), "a.png", f"name {value}") for value in range(20)]
+    kept = {name.partition(".")[0] for name in names(starts)}
+    assert len(kept) == 12 and more[-1] in kept and annas[0] not in kept
 
 
 def test_a_full_disk_is_said(starts, photograph, monkeypatch):
@@ -130,11 +173,9 @@ def test_a_run_is_given_the_picture_that_it_starts_from_and_both_go_together(job
     assert view.state == "done" and view.settings["start"] == reference
     assert [stage.steps for stage in view.stages] == [0, 2, 2]
     assert reference_of(jobs.engine.starts[0]) == reference
-    old(jobs.folder / "starts" / f"{reference}.png")
     again = jobs.resume(job_id, visitor="me")
     assert all(stage.reused for stage in done(jobs, again).stages)
     jobs.delete(job_id, "me")
-    old(jobs.folder / "starts" / f"{reference}.png")
     jobs.delete(again, "me")
     assert list((jobs.folder / "starts").iterdir()) == []
 

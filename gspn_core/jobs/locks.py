@@ -1,0 +1,121 @@
+"""The one order in which the locks of jobs are taken, and locks that refuse any other.
+
+    device → measuring → studies → quota → starts → run → queue → archive → cache
+
+A thread takes a lock only while every lock that it holds stands before it in this order; two locks of one
+place are never held together. So no two threads can wait for each other, and a mistake raises in every run of
+the code instead of hanging in a rare one.
+
+- device: a run's length. measuring: the state of the short measurement. studies: the lab's studies.
+- quota: whoever makes room on the disk. starts: init images, and their files. run: the files of one run, one
+  lock for each run.
+- queue: the live runs and the queue. archive: what is known of every run. cache: pictures by stage key.
+
+Under queue, archive and cache nothing is read from disk or written to it, and no caller's code is called.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+ORDER = ("device", "measuring", "studies", "quota", "starts", "run", "queue", "archive", "cache")
+# Those under which no disk is touched: what a page asks for waits for them.
+MEMORY_ONLY = ("queue", "archive", "cache")
+_thread = threading.local()
+
+
+class LockOrderError(RuntimeError):
+    """A lock was taken while a later one was held."""
+
+
+class OrderedLock:
+    """A reentrant lock with a place in `ORDER`; serves as the lock of a `threading.Condition` too."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._place = ORDER.index(name)
+        self._lock = threading.RLock()
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        """Take the lock as `threading.Lock.acquire` does; raise LockOrderError out of turn."""
+        self._check()
+        taken = self._lock.acquire(blocking, timeout)
+        if taken:
+            _held().append(self)
+        return taken
+
+    def release(self) -> None:
+        """Let the lock go."""
+        self._lock.release()
+        _held().remove(self)
+
+    def __enter__(self) -> OrderedLock:
+        self.acquire()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.release()
+
+    def _check(self) -> None:
+        held = _held()
+        if self in held:
+            return
+        last = max(held, key=lambda lock: lock._place, default=None)
+        if last is not None and last._place >= self._place:
+            raise LockOrderError(f"lock {self.name} was taken under lock {last.name}; take it before that.")
+
+    # The names by which a Condition lets a reentrant lock go while it waits.
+    def _is_owned(self) -> bool:
+        return self._lock._is_owned()
+
+    def _release_save(self) -> tuple[Any, int]:
+        held = _held()
+        count = held.count(self)
+        held[:] = [lock for lock in held if lock is not self]
+        return self._lock._release_save(), count
+
+    def _acquire_restore(self, state: tuple[Any, int]) -> None:
+        self._lock._acquire_restore(state[0])
+        _held().extend([self] * state[1])
+
+
+class KeyedLocks:
+    """A lock of one place for each key, there for as long as somebody uses it."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        # Held for a look at the table alone, so it has no place in the order.
+        self._table = threading.Lock()
+        self._locks: dict[Hashable, tuple[OrderedLock, int]] = {}
+
+    @contextmanager
+    def hold(self, key: Hashable) -> Iterator[None]:
+        """Hold a key's lock for the length of a `with` block."""
+        with self._table:
+            lock, users = self._locks.get(key, (None, 0))
+            lock = lock or OrderedLock(self._name)
+            self._locks[key] = lock, users + 1
+        try:
+            with lock:
+                yield
+        finally:
+            with self._table:
+                users = self._locks[key][1] - 1
+                if users:
+                    self._locks[key] = lock, users
+                else:
+                    del self._locks[key]
+
+
+def held_locks() -> tuple[str, ...]:
+    """Return the names of the locks that the current thread holds, in the order in which it took them."""
+    return tuple(lock.name for lock in _held())
+
+
+def _held() -> list[OrderedLock]:
+    if not hasattr(_thread, "locks"):
+        _thread.locks = []
+    return _thread.locks
