@@ -12,6 +12,8 @@ from ui.guard.asgi import Application, Message, Receive, Send, header, refuse, r
 
 # The largest thing that a page sends by itself is the head of a picture, a mebibyte in base64.
 MAX_BODY_BYTES = 2 * 1024 * 1024
+# Values of a JSON body are parted by these; the page sends some thousand at most.
+MAX_SEPARATORS = 50_000
 # What a form's own lines take around an uploaded file.
 _FORM_BYTES = 64 * 1024
 UPLOAD = "/gradio_api/upload"
@@ -57,7 +59,8 @@ class BoundedBodies:
             return
         answered = False
 
-        body = _Body(receive, most, self._piece_seconds, self._body_seconds)
+        is_upload = route_of(scope).startswith(UPLOAD)
+        body = _Body(receive, most, self._piece_seconds, self._body_seconds, is_json=not is_upload)
         # A request without a body waits for nothing but the visitor's leaving.
         body.is_whole = not (header(scope, b"transfer-encoding") or length.strip("0"))
 
@@ -78,8 +81,11 @@ class BoundedBodies:
 class _Body:
     """A request's body as it comes. refused: the status with which it was given up, 0 for none."""
 
-    def __init__(self, receive: Receive, most: int, piece_seconds: float, body_seconds: float) -> None:
+    def __init__(
+        self, receive: Receive, most: int, piece_seconds: float, body_seconds: float, *, is_json: bool
+    ) -> None:
         self._receive = receive
+        self._separators = 0 if is_json else None
         self._most, self._piece_seconds, self._body_seconds = most, piece_seconds, body_seconds
         self._began: float | None = None
         self._count = 0
@@ -98,7 +104,9 @@ class _Body:
             self.refused = 408
             raise TooSlow from None
         self._count += len(message.get("body", b""))
-        if self._count > self._most:
+        if self._separators is not None:
+            self._separators += message.get("body", b"").count(b",")
+        if self._count > self._most or (self._separators or 0) > MAX_SEPARATORS:
             self.refused = 413
             raise TooLarge
         self.is_whole = not message.get("more_body", False)

@@ -92,7 +92,7 @@ def serving(card, folder: Path, port: int, **options: Any) -> Iterator[tuple[Any
             **launch_arguments(folder, hosts=hosts, has_login="auth" in options, has_mcp=mcp),
         )
         guard_connections(page.server)
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False) as client:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120, trust_env=False) as client:
             yield page, jobs, client
     finally:
         page.close(verbose=False)
