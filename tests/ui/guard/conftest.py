@@ -100,7 +100,7 @@ def serving(card, folder: Path, port: int, **options: Any) -> Iterator[tuple[Any
         jobs.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def port() -> int:
     import socket
 
@@ -109,7 +109,7 @@ def port() -> int:
         return server.getsockname()[1]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def toy_card():
     from gspn_core.plan import ModelCard
 
@@ -129,7 +129,7 @@ def toy_card():
     )
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def served(toy_card, port, tmp_path_factory) -> Iterator[Served]:
     """Serve the page beside three secret files: below the working directory, in the temp folder, in a run."""
     folder = tmp_path_factory.mktemp("guard") / "jobs"
