@@ -6,6 +6,7 @@ The form holds the picture's reference; the server keeps the picture under it.
 from __future__ import annotations
 
 import math
+import time
 from pathlib import Path
 from typing import Any
 
@@ -95,10 +96,15 @@ def taken(jobs: Jobs, card: ModelCard, sent: Any, held: str, target: Any) -> lis
     try:
         reference = kept_start(jobs, sent, asked.name or words.DROP_NAMELESS)
     except GspnError as refusal:
-        return [start_props(jobs, held, error=str(refusal)), gr.skip(), gr.skip()]
+        return [answered(start_props(jobs, held, error=str(refusal))), gr.skip(), gr.skip()]
     # The first stage alone has nothing to climb to.
     higher = card.targets[1] if target == card.targets[0] and len(card.targets) > 1 else target
-    return [start_props(jobs, reference), reference, higher]
+    return [answered(start_props(jobs, reference)), reference, higher]
+
+
+def answered(shown: dict[str, Any]) -> dict[str, Any]:
+    """Return what the part shows as a new answer: the same picture twice would be no news to it."""
+    return {**shown, "turn": time.monotonic_ns()}
 
 
 def let_go() -> list[Any]:
