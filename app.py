@@ -12,6 +12,7 @@ import gc
 import importlib
 import importlib.util
 import os
+import re
 import shlex
 import signal
 import socket
@@ -44,12 +45,15 @@ from gspn_core.plan import CascadePlan, ModelCard, StagePlan, make_plan
 from gspn_core.runtime.lent import run_on_lent
 from gspn_core.settings import CHOICES, Settings
 from ui import words
+from ui.guard.connections import guard_connections
+from ui.guard.hosts import allowed_hosts
 from ui.page import build_page, launch_arguments
 
 DONE, USAGE, NO_MODEL = 0, 2, 3
 _STOP_POLL_SECONDS = 0.2
 _LAST_ANSWER_SECONDS = 0.5
 _NO_MCP = "--mcp needs the package mcp, which is not installed; add it with: pip install 'gradio[mcp]'."
+_MCP_WITH_AUTH = "--mcp cannot be served with --auth, as agents cannot sign in; leave one of them out."
 
 Told = Callable[[ModelProgress], None]
 Load = Callable[[argparse.Namespace, Told], tuple[Any, str]]
@@ -237,6 +241,22 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--auth", type=_credentials, metavar="USER:PASSWORD", help="ask visitors for this name and password"
     )
+    parser.add_argument(
+        "--allowed-host",
+        action="append",
+        type=_host_name,
+        default=[],
+        metavar="NAME",
+        help="answer only to this host name, as a proxy sends it, and to this machine's; may be repeated "
+        "(default: this machine's names, or any with --host 0.0.0.0 or --share)",
+    )
+    parser.add_argument(
+        "--root-path",
+        default=environment.get("GRADIO_ROOT_PATH", ""),
+        type=_root_path,
+        metavar="/PATH",
+        help="the path under which a proxy serves the page (default: GRADIO_ROOT_PATH or none)",
+    )
     parser.add_argument("--mcp", action="store_true", help="also serve the API as tools for agents (MCP)")
     parser.add_argument(
         "--jobs",
@@ -280,6 +300,8 @@ def main(
     arguments = build_parser().parse_args(argv)
     # ZeroGPU's package changes torch and must come before it; elsewhere it is not asked for.
     lend = lent_gpu()
+    if arguments.mcp and arguments.auth:
+        return _refuse(_MCP_WITH_AUTH, USAGE)
     if arguments.mcp and not importlib.util.find_spec("mcp"):
         return _refuse(_NO_MCP, USAGE)
     taken = why_not_listen(arguments.host, arguments.port)
@@ -440,10 +462,17 @@ def _serve(
             auth=arguments.auth,
             prevent_thread_lock=True,
             mcp_server=arguments.mcp,
-            **launch_arguments(jobs.folder),
+            root_path=arguments.root_path,
+            **launch_arguments(
+                jobs.folder,
+                hosts=hosts_of(arguments),
+                has_login=arguments.auth is not None,
+                has_mcp=arguments.mcp,
+            ),
         )
     except OSError as error:
         return _refuse(f"The page cannot be served on port {arguments.port}: {error}.", USAGE)
+    guard_connections(page.server)
     print(f"{words.TITLE}: {local}" + (f" and {public}" if public else ""), flush=True)
     engine.start()
     try:
@@ -460,6 +489,12 @@ def _serve(
     except KeyboardInterrupt:
         print("Stopped.", flush=True)
     return DONE
+
+
+def hosts_of(arguments: argparse.Namespace) -> tuple[str, ...]:
+    """Return the host names that the server answers to, none for all; a Space has names of its own."""
+    is_public = arguments.share or bool(os.environ.get("SPACE_ID"))
+    return allowed_hosts(arguments.host, arguments.allowed_host, is_public=is_public)
 
 
 def why_not_listen(host: str, port: int) -> str | None:
@@ -504,6 +539,18 @@ def _positive(text: str) -> float:
     if not 0 < value < 1e9:
         raise argparse.ArgumentTypeError(f"must be a number above 0, got {text!r}")
     return value
+
+
+def _host_name(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]", text):
+        raise argparse.ArgumentTypeError(f"must be a host name without a port, got {text!r}")
+    return text.lower()
+
+
+def _root_path(text: str) -> str:
+    if text and not re.fullmatch(r"(?:https?://[^/\s]+)?(?:/[\w.~-]+)*/?", text):
+        raise argparse.ArgumentTypeError(f"must look like /studio, got {text!r}")
+    return text.rstrip("/")
 
 
 def _credentials(text: str) -> tuple[str, str]:

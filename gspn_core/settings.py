@@ -33,11 +33,16 @@ DilationUse = Literal["branch", "main"]
 RefinerUse = Literal["none", "ensemble", "image"]
 
 MAX_PROMPT_CHARACTERS = 2000
+# Every setting of every stage fits, with prompts of their own.
+MAX_OVERRIDES_CHARACTERS = 100_000
+MAX_OVERRIDES = 300
+_MOST_DIGITS = 64
 MAX_SEED = 2**32 - 1
 MAX_ASPECT = 4.0
 # The sides of a picture that a cascade starts from, in px, as it is kept.
 MIN_START_PX, MAX_START_PX = 64, 4096
 _ASPECT = re.compile(r"([1-9][0-9]{0,4}):([1-9][0-9]{0,4})")
+_IN_QUOTES = re.compile(r'["\\\n]')
 _START = re.compile(r"([1-9][0-9]{1,3})x([1-9][0-9]{1,3})-[0-9a-f]{64}")
 
 
@@ -239,8 +244,16 @@ def parse_overrides(text: str) -> tuple[Override, ...]:
     Values are read as their settings' kind and not yet checked. Semicolons part lines too; a value that holds
     one, or a line break, stands in quotes as in JSON.
     """
+    if len(text) > MAX_OVERRIDES_CHARACTERS:
+        raise BadSetting(
+            "overrides",
+            f"overrides has {len(text):,} characters, at most {MAX_OVERRIDES_CHARACTERS:,} fit; "
+            "leave some out.",
+        )
+    lines = [line for line in map(str.strip, _lines(text)) if line]
+    _check_count(len(lines))
     found = []
-    for line in filter(None, map(str.strip, _lines(text))):
+    for line in lines:
         match = re.fullmatch(r"([0-9]{1,9})\s*\.\s*([a-z0-9_]+)\s*=\s*(.*)", line)
         if not match:
             raise BadSetting(
@@ -261,8 +274,32 @@ def overrides_text(overrides: Sequence[Override | Mapping[str, Any]]) -> str:
 
 
 def _lines(text: str) -> list[str]:
-    """Return the parts between line breaks and semicolons that stand outside quotes."""
-    return re.findall(r'(?:[^\n;"]|"(?:[^"\\\n]|\\.)*"|")+', text)
+    """Return the parts between line breaks and semicolons that stand outside quotes, in one pass."""
+    parts, start, closed_at, is_open = [], 0, -1, False
+    for mark in re.finditer(r'[\n;"]', text):
+        at = mark.start()
+        if at <= closed_at:
+            continue
+        if mark[0] != '"':
+            parts.append(text[start:at])
+            start, is_open = at + 1, is_open and mark[0] == ";"
+        elif not is_open:
+            closed_at = _closing_quote(text, at)
+            # Where one quote of a line is not closed, no later one is: all that follow it are escaped.
+            is_open = closed_at < 0
+    return [part for part in (*parts, text[start:]) if part]
+
+
+def _closing_quote(text: str, opening: int) -> int:
+    """Return where a quoted text ends, -1 where its line ends first."""
+    at = opening + 1
+    while (mark := _IN_QUOTES.search(text, at)) is not None:
+        if mark[0] == '"':
+            return mark.start()
+        at = mark.end() + 1
+        if mark[0] == "\n" or text[mark.end() : at] in ("", "\n"):
+            return -1
+    return -1
 
 
 def _shown_value(value: Any) -> str:
@@ -281,8 +318,10 @@ def read_value(name: str, text: str) -> Any:
         except ValueError:
             return text
     try:
-        number = float(text)
+        number = float(text) if len(text) <= _MOST_DIGITS else None
     except ValueError:
+        return text
+    if number is None:
         return text
     return int(number) if name in INTEGERS and number.is_integer() else number
 
@@ -298,12 +337,21 @@ def _meant(name: str) -> str:
 def _read_overrides(given: Any) -> tuple[Override, ...]:
     if isinstance(given, str):
         return parse_overrides(given)
+    if isinstance(given, Sequence):
+        _check_count(len(given))
     try:
         return tuple(o if isinstance(o, Override) else Override(**o) for o in given)
     except TypeError:
         raise BadSetting(
             "overrides", "overrides must be a list with a stage_px, a name and a value each; see the help."
         ) from None
+
+
+def _check_count(count: int) -> None:
+    if count > MAX_OVERRIDES:
+        raise BadSetting(
+            "overrides", f"overrides has {count:,} values, at most {MAX_OVERRIDES} fit; leave some out."
+        )
 
 
 def aspect_ratio(aspect: str) -> float:

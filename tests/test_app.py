@@ -62,7 +62,8 @@ def test_help_names_every_option(capsys) -> None:
     expected = re.findall(
         "--[a-z-]+",
         "--model --models --vae --adapter --preview --refiner-model "
-        "--host --port --jobs --share --auth --mcp --max-queued --quota-gb --device --dtype",
+        "--host --port --jobs --share --auth --allowed-host --root-path --mcp "
+        "--max-queued --quota-gb --device --dtype",
     )
     assert set(expected) <= options
     assert all(option in told for option in options)
@@ -348,3 +349,35 @@ def test_the_page_and_the_engine_give_a_run_the_same_keys() -> None:
     card = find_card(arguments.model, device=arguments.device, dtype=arguments.dtype)
     assert card == load_model(arguments.model, device=arguments.device, dtype=arguments.dtype).card
     assert card.fingerprint != find_card(arguments.model, device="cpu", dtype="bfloat16").fingerprint
+
+
+@pytest.mark.usefixtures("known_model")
+def test_a_login_and_tools_for_agents_are_refused_together(capsys, free_port, tmp_path) -> None:
+    flags = ["--mcp", "--auth", "me:secret", "--port", str(free_port), "--jobs", str(tmp_path)]
+    assert app.main(flags, load=pytest.fail) == app.USAGE
+    error = capsys.readouterr().err
+    assert error.startswith("error: --mcp cannot be served with --auth") and error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "space", "hosts"),
+    [
+        ([], "", ("localhost", "127.0.0.1", "[::1]", "127.0.0.1")),
+        (["--allowed-host", "a.example"], "", ("localhost", "127.0.0.1", "[::1]", "a.example")),
+        (["--host", "0.0.0.0"], "", ()),
+        (["--share"], "", ()),
+        ([], "user/space", ()),
+    ],
+)
+def test_which_host_names_are_answered_follows_from_the_flags(monkeypatch, flags, space, hosts) -> None:
+    monkeypatch.setenv("SPACE_ID", space)
+    for name in ("HOST", "GRADIO_SERVER_NAME"):
+        monkeypatch.delenv(name, raising=False)
+    assert app.hosts_of(app.build_parser().parse_args(flags)) == hosts
+
+
+@pytest.mark.parametrize("flags", [["--allowed-host", "a.example:80"], ["--root-path", "studio"]])
+def test_a_host_with_a_port_and_a_path_without_a_slash_are_refused(flags, capsys) -> None:
+    with pytest.raises(SystemExit):
+        app.main(flags)
+    assert "must " in capsys.readouterr().err

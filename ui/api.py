@@ -15,6 +15,7 @@ from gspn_core.jobs.job import JobView
 from gspn_core.jobs.worker import Jobs
 from gspn_core.settings import CHOICES, FIELD_NAMES, RANGES, Settings
 from ui import words
+from ui.guard.payload import Name, Payload, read
 from ui.start import kept_start
 
 NAMES = ("picture", "run", "follow", "fetch")
@@ -34,12 +35,19 @@ def wire_api(jobs: Jobs, following: Mapping[str, Any]) -> None:
     gr.api(fetch_function(jobs), api_name="fetch", queue=False, api_description=words.API["fetch"])
 
 
+class _Picture(Payload):
+    """What gradio_client calls a file that it has sent."""
+
+    orig_name: Name = ""
+
+
 def picture_function(jobs: Jobs) -> Callable[[dict], str]:
     """Return the function that keeps a picture, handed in with gradio_client's `handle_file`."""
 
     def picture(picture: dict) -> str:
         try:
-            return kept_start(jobs, picture, str(picture.get("orig_name") or words.DROP_NAMELESS))
+            sent = read(_Picture, picture)
+            return kept_start(jobs, picture, sent.orig_name or words.DROP_NAMELESS)
         except GspnError as refusal:
             raise _told(refusal) from None
 
@@ -81,7 +89,7 @@ def follow_function(jobs: Jobs) -> Callable[[str], Iterator[dict]]:
 
     def follow(run_id: str) -> Iterator[dict]:
         try:
-            with closing(jobs.follow(run_id)) as views:
+            with closing(jobs.follow(_name(run_id))) as views:
                 for view in views:
                     yield state_of(view)
         except GspnError as refusal:
@@ -97,9 +105,11 @@ def fetch_function(jobs: Jobs) -> Callable[[str, int], dict]:
 
     def fetch(run_id: str, stage: int = 0) -> dict:
         try:
-            finished = [one for one in jobs.view(run_id).stages if one.png_path]
+            finished = [one for one in jobs.view(_name(run_id)).stages if one.png_path]
         except GspnError as refusal:
             raise _told(refusal) from None
+        if not isinstance(stage, int):
+            raise _told(GspnError(words.bad_payload("stage")))
         if stage:
             finished = [one for one in finished if one.index + 1 == stage]
         if not finished:
@@ -143,6 +153,11 @@ def state_of(view: JobView) -> dict[str, Any]:
             for stage in view.stages
         ],
     }
+
+
+def _name(run_id: Any) -> str:
+    """Return the id of a run that a program sent; what is no text is no run's."""
+    return run_id if isinstance(run_id, str) else ""
 
 
 def _kind(name: str) -> Any:

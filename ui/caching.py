@@ -5,34 +5,31 @@ Gradio serves files without a word on that, and sends them whole however often t
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
 from urllib.parse import parse_qs
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-Application = Callable[[Message, Receive, Send], Awaitable[None]]
+from ui import words
+from ui.guard.asgi import Application, Message, Receive, Send, refuse, route_of
+from ui.guard.files import FILES, ServedFiles
 
-_FILES = "/gradio_api/file="
 _PICTURES = (".jpg", ".png")
-# What lies in the folders of runs for others to see, and what the page itself is made of.
-_SERVED = (*_PICTURES, ".webp", ".zip", ".js", ".css", ".svg")
 # Kept by the visitor's own browser alone: a run can be looked at by whoever has its link, and by nobody else.
 _KEEP = b"private, max-age=31536000, immutable"
 
 
 class KeptFiles:
-    """The application, with leave to keep the pictures of runs and whatever is asked for with a version."""
+    """The application, which serves its own files alone, with leave to keep what never changes."""
 
-    def __init__(self, app: Application) -> None:
+    def __init__(self, app: Application, files: ServedFiles) -> None:
         self._app = app
+        self._files = files
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Answer one request; records are not served, though they lie beside the pictures."""
-        if _is_private(scope):
-            await send({"type": "http.response.start", "status": 404, "headers": []})
-            await send({"type": "http.response.body", "body": b""})
+        """Answer one request; records are not served, though they are beside the pictures."""
+        if scope["type"] != "http" or not route_of(scope).startswith(FILES):
+            await self._app(scope, receive, send)
+            return
+        if self._files.find(route_of(scope)) is None:
+            await refuse(send, 404, words.NO_ROUTE)
             return
 
         async def tell(message: Message) -> None:
@@ -43,12 +40,5 @@ class KeptFiles:
         await self._app(scope, receive, tell if _lasts(scope) else send)
 
 
-def _is_private(scope: Message) -> bool:
-    """Tell whether a file is a record: a run's notes are its owner's, whoever has the run's link."""
-    return scope["type"] == "http" and _FILES in scope["path"] and not scope["path"].endswith(_SERVED)
-
-
 def _lasts(scope: Message) -> bool:
-    if scope["type"] != "http" or _FILES not in scope["path"]:
-        return False
     return scope["path"].endswith(_PICTURES) or b"v" in parse_qs(scope["query_string"])

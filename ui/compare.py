@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import gradio as gr
 
@@ -16,6 +16,7 @@ from gspn_core.jobs.worker import Jobs
 from gspn_core.plan import LATER_STAGES_ONLY, ModelCard
 from gspn_core.settings import FIELD_NAMES, Settings
 from ui import words
+from ui.guard.payload import Items, Name, Payload, read
 from ui.ladder import file_url, picture_props
 from ui.part import html_part
 
@@ -62,10 +63,15 @@ def wire_compare(_page: gr.Blocks, parts: dict[str, Any], jobs: Jobs, _card: Mod
     part.measure(measure, None, part, trigger_mode="multiple", **quiet)
 
 
-def asked_for(data: Any) -> list[str]:
+class _Compared(Payload):
+    """The stages that are compared, each as "run.stage"."""
+
+    items: Annotated[list[Name], Items] = []
+
+
+def asked_for(sent: Any) -> list[str]:
     """Return the stages that an event names, as many as are compared at most."""
-    items = data.get("items") if isinstance(data, Mapping) else None
-    return [str(item) for item in items[:MOST_ITEMS]] if isinstance(items, list) else []
+    return [item[:80] for item in read(_Compared, sent).items[:MOST_ITEMS]]
 
 
 def loaded(jobs: Jobs, references: Sequence[Any]) -> dict[str, Any]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import gradio as gr
+from pydantic import Field
 
 from gspn_core.errors import BadSetting, GspnError
 from gspn_core.jobs.images import versions
@@ -20,11 +21,51 @@ from gspn_core.plan import ModelCard
 from gspn_core.settings import FIELD_NAMES
 from ui import words
 from ui.form import Form, initial_values, values_of
+from ui.guard.payload import Items, Name, Payload, Whole, read
 from ui.part import html_part
 
 # The bytes before a PNG's pixels: two texts of at most 256 KiB and whatever other tools put between them.
 MOST_HEAD_BYTES = 1024 * 1024
 _BAND_BYTES = 1024 * 1024
+Text = Annotated[str, Field(max_length=20_000)]
+# What a field of the form may hold.
+Value = Text | int | float | None
+
+
+class HeadAsked(Payload):
+    """The first bytes of a picture in base64, None where they are too many, and the whole file's SHA-256."""
+
+    name: Name = ""
+    head: str | None = None
+    sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
+
+
+class ShownPart(Payload):
+    """What the part shows, as `drop_props` gave it."""
+
+    said: str = Field("", max_length=2000)
+    notes: list[Text] = Field([], max_length=100)
+    error: str = Field("", max_length=2000)
+    stage: int | None = None
+    sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
+    check: str = Field("", max_length=200)
+    before: list[Value] | None = Field(None, max_length=len(FIELD_NAMES))
+    name: str = Field("", max_length=200)
+
+
+class CheckAsked(Payload):
+    """A reproduction: the run and the stage, the picture's SHA-256, and what the part shows."""
+
+    job: Name = ""
+    stage: Whole = -1
+    sha256: Name = ""
+    shown: ShownPart = ShownPart()
+
+
+class UndoAsked(Payload):
+    """What the form held before a picture filled it."""
+
+    before: Annotated[list[Value], Items] = []
 
 
 def build_drop() -> gr.HTML:
@@ -38,22 +79,17 @@ def wire_drop(parts: dict[str, Any], form: Form, jobs: Jobs, card: ModelCard) ->
     part = parts["drop"]
 
     def read(event: gr.EventData, *held: Any) -> list[Any]:
-        return read_picture(_told(event), held, card)
+        return read_picture(event._data, held, card)
 
     def undo(event: gr.EventData) -> list[Any]:
-        return [drop_props(said=words.DROP_UNDONE), *restored(_told(event), card)]
+        return [drop_props(said=words.DROP_UNDONE), *restored(event._data, card)]
 
     def check(event: gr.EventData) -> dict[str, Any]:
-        return checked(jobs, _told(event))
+        return checked(jobs, event._data)
 
     part.read(read, form.inputs, [part, *form.inputs], preprocess=False, **quiet)
     part.undo(undo, None, [part, *form.inputs], **quiet)
     part.check(check, None, part, trigger_mode="multiple", **quiet)
-
-
-def _told(event: gr.EventData) -> dict[str, Any]:
-    data = event._data
-    return data if isinstance(data, dict) else {}
 
 
 def drop_props(
@@ -69,11 +105,12 @@ def drop_props(
     return {**shown, "before": None if before is None else list(before), **more}
 
 
-def read_picture(asked: Mapping[str, Any], held: Sequence[Any], card: ModelCard) -> list[Any]:
+def read_picture(sent: Any, values_held: Sequence[Any], card: ModelCard) -> list[Any]:
     """Return the part and the form's values for the head of a picture; a refusal leaves the form as it is."""
-    name = Path(str(asked.get("name") or words.DROP_NAMELESS)).name[:80]
+    asked, held = read(HeadAsked, sent), held_values(values_held, card)
+    name = Path(asked.name or words.DROP_NAMELESS).name[:80]
     try:
-        recipe = recipe_of(read_png_head(_head(asked.get("head"), name), name), card, versions())
+        recipe = recipe_of(read_png_head(_head(asked.head, name), name), card, versions())
     except BadSetting as refusal:
         return [drop_props(error=str(refusal)), *(gr.skip() for _ in FIELD_NAMES)]
     values = values_of(recipe.settings, card)
@@ -86,35 +123,41 @@ def read_picture(asked: Mapping[str, Any], held: Sequence[Any], card: ModelCard)
         notes=_notes(recipe),
         before=held,
         stage=recipe.stage,
-        sha256=asked.get("sha256") if recipe.is_ours else None,
+        sha256=asked.sha256 if recipe.is_ours else None,
         name=name,
     )
     return [shown, *values]
 
 
-def restored(asked: Mapping[str, Any], card: ModelCard) -> list[Any]:
-    """Return the values that the form held before; as they are at first where they are no such values."""
-    before = asked.get("before")
-    if not isinstance(before, list) or len(before) != len(FIELD_NAMES):
+def held_values(values: Any, card: ModelCard) -> list[Any]:
+    """Return what the form holds as plain values; as it is at first where no form holds them."""
+    try:
+        held = read(UndoAsked, {"before": list(values)}).before
+    except BadSetting:
         return values_of(initial_values(card), card)
-    return before
+    return held
 
 
-def checked(jobs: Jobs, asked: Mapping[str, Any]) -> dict[str, Any]:
+def restored(sent: Any, card: ModelCard) -> list[Any]:
+    """Return the values that the form held before; as they are at first where they are no such values."""
+    before = read(UndoAsked, sent).before
+    return values_of(initial_values(card), card) if len(before) != len(FIELD_NAMES) else before
+
+
+def checked(jobs: Jobs, sent: Any) -> dict[str, Any]:
     """Return the part with what a reproduction came to; `check` is "wait" until the PNG is written.
 
-    asked: job and stage of the reproduction, sha256 of the picture, and what the part shows.
+    sent: job and stage of the reproduction, sha256 of the picture, and what the part shows.
     """
-    shown = asked.get("shown")
-    shown = {**drop_props(), **(shown if isinstance(shown, dict) else {})}
-    stage = asked.get("stage")
+    asked = read(CheckAsked, sent)
+    shown, stage = asked.shown.model_dump(), asked.stage
     try:
-        stages = jobs.view(str(asked.get("job"))).stages
+        stages = jobs.view(asked.job).stages
     except GspnError:
         return {**shown, "check": ""}
-    if not isinstance(stage, int) or not 0 <= stage < len(stages) or not stages[stage].png_path:
+    if not 0 <= stage < len(stages) or not stages[stage].png_path:
         return {**shown, "check": "wait"}
-    if _sha256(Path(stages[stage].png_path)) != asked.get("sha256"):
+    if _sha256(Path(stages[stage].png_path)) != asked.sha256:
         return {**shown, "check": words.DROP_DIFFERS}
     return {**shown, "check": words.DROP_SAME_REUSED if stages[stage].reused else words.DROP_SAME}
 

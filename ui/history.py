@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
+from pydantic import Field
 
 from gspn_core.errors import GspnError
 from gspn_core.jobs.archive import RunSummary
@@ -13,6 +14,7 @@ from gspn_core.jobs.job import RESUMABLE_STATES
 from gspn_core.jobs.worker import Jobs
 from gspn_core.plan import ModelCard
 from ui import words
+from ui.guard.payload import Name, Payload, Whole, read, visitor_of
 from ui.ladder import file_url
 from ui.part import html_part
 
@@ -21,6 +23,17 @@ MOST_SEARCHED = 5000
 MOST_SHOWN = 3000
 PAGE = 60
 _LIVE = ("queued", "running")
+
+
+class Asked(Payload):
+    """What a list shows, and the run that is to be changed."""
+
+    limit: Whole = PAGE
+    query: str = Field("", max_length=1000)
+    starred: bool = False
+    job: Name = ""
+    favourite: bool | None = None
+    note: str | None = None
 
 
 def build_history(_jobs: Jobs, _card: ModelCard) -> gr.HTML:
@@ -35,13 +48,13 @@ def wire_history(_page: gr.Blocks, parts: dict[str, Any], jobs: Jobs, _card: Mod
     quiet |= {"trigger_mode": "multiple"}
 
     def refresh(visitor: str | None, event: gr.EventData) -> dict[str, Any]:
-        return history.shown(visitor, event._data or {})
+        return history.shown(visitor, event._data)
 
     def annotate(visitor: str | None, event: gr.EventData) -> dict[str, Any]:
-        return history.annotate(visitor, event._data or {})
+        return history.annotate(visitor, event._data)
 
     def remove(visitor: str | None, event: gr.EventData) -> dict[str, Any]:
-        return history.remove(visitor, event._data or {})
+        return history.remove(visitor, event._data)
 
     part = parts["history"]
     part.refresh(refresh, parts["visitor"], part, **quiet)
@@ -55,37 +68,32 @@ class History:
     def __init__(self, jobs: Jobs) -> None:
         self._jobs = jobs
 
-    def shown(self, visitor: str | None, asked: Mapping[str, Any], *, said: str = "") -> dict[str, Any]:
+    def shown(self, token: Any, sent: Any, *, said: str = "") -> dict[str, Any]:
         """Return the newest runs of a visitor that hold the query, and what is said over them."""
-        limit = asked.get("limit")
-        limit = min(limit, MOST_SHOWN) if isinstance(limit, int) and limit > 0 else PAGE
-        query, starred = str(asked.get("query") or ""), bool(asked.get("starred"))
-        seek = bool(query.strip()) or starred
-        runs = self._jobs.history(visitor or "", limit=MOST_SEARCHED if seek else limit + 1)
-        found = matching(runs, query, starred=starred)
-        return history_props(found, limit=limit, usage=self._jobs.usage(visitor or ""), said=said)
+        asked, visitor = read(Asked, sent), visitor_of(token)
+        limit = min(asked.limit, MOST_SHOWN) if asked.limit > 0 else PAGE
+        seek = bool(asked.query.strip()) or asked.starred
+        runs = self._jobs.history(visitor, limit=MOST_SEARCHED if seek else limit + 1)
+        found = matching(runs, asked.query, starred=asked.starred)
+        return history_props(found, limit=limit, usage=self._jobs.usage(visitor), said=said)
 
-    def annotate(self, visitor: str | None, asked: Mapping[str, Any]) -> dict[str, Any]:
+    def annotate(self, token: Any, sent: Any) -> dict[str, Any]:
         """Star a run or keep a note of it; a refusal is said in its sentence."""
-        favourite, note = asked.get("favourite"), asked.get("note")
+        asked, visitor = read(Asked, sent), visitor_of(token)
         try:
-            self._jobs.annotate(
-                str(asked.get("job")),
-                visitor or "",
-                favourite=None if favourite is None else bool(favourite),
-                note=None if note is None else str(note),
-            )
+            self._jobs.annotate(asked.job, visitor, favourite=asked.favourite, note=asked.note)
         except GspnError as refusal:
-            return self.shown(visitor, asked, said=str(refusal))
-        return self.shown(visitor, asked)
+            return self.shown(visitor, sent, said=str(refusal))
+        return self.shown(visitor, sent)
 
-    def remove(self, visitor: str | None, asked: Mapping[str, Any]) -> dict[str, Any]:
+    def remove(self, token: Any, sent: Any) -> dict[str, Any]:
         """Remove a run with its pictures; a refusal is said in its sentence."""
+        asked, visitor = read(Asked, sent), visitor_of(token)
         try:
-            self._jobs.delete(str(asked.get("job")), visitor or "")
+            self._jobs.delete(asked.job, visitor)
         except GspnError as refusal:
-            return self.shown(visitor, asked, said=str(refusal))
-        return self.shown(visitor, asked)
+            return self.shown(visitor, sent, said=str(refusal))
+        return self.shown(visitor, sent)
 
 
 def matching(runs: Sequence[RunSummary], query: str, *, starred: bool = False) -> list[RunSummary]:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from typing import Any
+from typing import Annotated, Any
 
 import gradio as gr
+from pydantic import BeforeValidator, Field
 
 from gspn_core.errors import BadSetting, GspnError
 from gspn_core.jobs.axis import AXIS_NAMES, Axis, example, parse_axis
@@ -25,12 +26,44 @@ from gspn_core.settings import CHOICES, FIELD_NAMES, OVERRIDABLE, RANGES, Settin
 from ui import words
 from ui.compare import find_item
 from ui.form import Form, is_offered, settings_from
+from ui.guard.payload import Items, Name, Payload, Whole, as_mapping, as_text, read, visitor_of
 from ui.ladder import file_url, picture_props
 from ui.part import html_part
 
 MOST_AXES = 2
+# The longest text of an axis that is read, in characters; the prompts of a study of 64 fit.
+_MOST_AXIS_CHARACTERS = 100_000
 # What a study's base tells of the form beside its axes.
 _BASE = ("prompt", "target", "mixer", "num_inference_steps", "seed")
+
+
+class AxisAsked(Payload):
+    """One axis as it is typed. stage: of which stage alone, "" for all."""
+
+    name: Name = ""
+    text: Annotated[str, BeforeValidator(as_text), Field(max_length=_MOST_AXIS_CHARACTERS)] = ""
+    stage: str | int | None = None
+
+
+class AxesAsked(Payload):
+    """The axes of a study to come. turn: comes back as it was sent."""
+
+    axes: Annotated[list[Annotated[AxisAsked, BeforeValidator(as_mapping)]], Items] = []
+    turn: int | None = None
+
+
+class StudyAsked(Payload):
+    """A study, and what is to be done with it or with one of its cells."""
+
+    study: Name = ""
+    what: Name = ""
+    cell: Whole = -1
+
+
+class CellAsked(Payload):
+    """A cell's picture, as "run.stage"."""
+
+    ref: Name = ""
 
 
 def build_lab(card: ModelCard) -> gr.HTML:
@@ -58,37 +91,38 @@ def wire_lab(
         "show_progress": "hidden",
         "api_visibility": "private",
         "trigger_mode": "multiple",
+        "preprocess": False,
     }
     part, visitor = parts["lab"], parts["visitor"]
 
     def price(event: gr.EventData, *values: Any) -> dict[str, Any]:
-        return lab.price(event._data or {}, values)
+        return lab.price(event._data, values)
 
     def begin(event: gr.EventData, token: str | None, *values: Any) -> dict[str, Any]:
-        return lab.begin(event._data or {}, values, token or "")
+        return lab.begin(event._data, values, visitor_of(token))
 
     def change(token: str | None, event: gr.EventData) -> dict[str, Any]:
-        return lab.change(event._data or {}, token or "")
+        return lab.change(event._data, visitor_of(token))
 
     def archive(event: gr.EventData) -> dict[str, Any]:
-        return lab.archive(event._data or {})
+        return lab.archive(event._data)
 
     def enlarge(event: gr.EventData) -> dict[str, Any]:
-        return lab.card(event._data or {})
+        return lab.card(event._data)
 
     def studies_of(token: str | None) -> dict[str, Any]:
-        return lab.listed(token or "")
+        return lab.listed(visitor_of(token))
 
     def watch(token: str | None, event: gr.EventData) -> Iterator[dict[str, Any]]:
-        yield from lab.watch(event._data or {}, token or "")
+        yield from lab.watch(event._data, visitor_of(token))
 
-    part.price(price, form.inputs, part, preprocess=False, **quiet)
-    part.begin(begin, [visitor, *form.inputs], part, preprocess=False, **quiet)
+    part.price(price, form.inputs, part, **quiet)
+    part.begin(begin, [visitor, *form.inputs], part, **quiet)
     part.change_study(change, visitor, part, **quiet)
     part.archive(archive, None, part, **quiet)
     part.enlarge(enlarge, None, part, **quiet)
     part.studies(studies_of, visitor, part, **quiet)
-    part.watch(watch, visitor, part, trigger_mode="multiple", **following)
+    part.watch(watch, visitor, part, trigger_mode="multiple", preprocess=False, **following)
 
 
 class Lab:
@@ -97,11 +131,12 @@ class Lab:
     def __init__(self, studies: Studies, jobs: Jobs, card: ModelCard) -> None:
         self._studies, self._jobs, self._card = studies, jobs, card
 
-    def price(self, asked: Mapping[str, Any], values: Sequence[Any]) -> dict[str, Any]:
+    def price(self, sent: Any, values: Sequence[Any]) -> dict[str, Any]:
         """Return what the axes would make of the form: counts, cost, or what is wrong with which axis.
 
         turn: comes back as it was asked with, so that an answer that comes late can be told.
         """
+        asked = read(AxesAsked, sent)
         axes, told = self._axes(asked)
         shown: dict[str, Any] = {
             "kind": "setup",
@@ -110,7 +145,7 @@ class Lab:
             "cost": "",
             "base": [],
             "ready": False,
-            "turn": asked.get("turn"),
+            "turn": asked.turn,
         }
         try:
             base = _base_of(values, axes)
@@ -125,32 +160,33 @@ class Lab:
             return {**shown, "error": words.said(str(refusal))}
         return {**shown, "cost": words.study_cost(self._studies.cost(planned)), "ready": True}
 
-    def begin(self, asked: Mapping[str, Any], values: Sequence[Any], visitor: str) -> dict[str, Any]:
+    def begin(self, sent: Any, values: Sequence[Any], visitor: str) -> dict[str, Any]:
         """Begin the study of these axes and the form; what is wrong is told as `price` tells it."""
-        shown = self.price(asked, values)
+        shown = self.price(sent, values)
         if not shown["ready"]:
             return shown
-        axes, _ = self._axes(asked)
+        axes, _ = self._axes(read(AxesAsked, sent))
         try:
             planned: Draft = self._studies.draft(_base_of(values, axes), axes)
             return {"kind": "begun", "id": self._studies.start(planned, visitor=visitor)}
         except GspnError as refusal:
             return {**shown, "error": words.said(str(refusal))}
 
-    def card(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+    def card(self, sent: Any) -> dict[str, Any]:
         """Return a cell's picture as a viewer shows it, or the sentence why there is none."""
-        told = {"kind": "card", "ref": str(asked.get("ref")), "card": None, "error": ""}
+        ref = read(CellAsked, sent).ref
+        told = {"kind": "card", "ref": ref, "card": None, "error": ""}
         try:
-            item = find_item(self._jobs, asked.get("ref"))
+            item = find_item(self._jobs, ref)
         except GspnError as refusal:
             return {**told, "error": words.said(str(refusal))}
         prompt = str(item.job.settings.get("prompt", ""))
         alt = words.picture_alt(prompt, item.stage.height, item.stage.width)
         return {**told, "card": picture_props(item.stage, alt)}
 
-    def watch(self, asked: Mapping[str, Any], visitor: str) -> Iterator[dict[str, Any]]:
+    def watch(self, sent: Any, visitor: str) -> Iterator[dict[str, Any]]:
         """Tell a study as it goes on, to its end."""
-        study_id = str(asked.get("study"))
+        study_id = read(StudyAsked, sent).study[:64]
         try:
             with closing(self._studies.follow(study_id)) as views:
                 for view in views:
@@ -158,9 +194,10 @@ class Lab:
         except GspnError as refusal:
             yield {"kind": "said", "said": str(refusal), "lost": study_id}
 
-    def change(self, asked: Mapping[str, Any], visitor: str) -> dict[str, Any]:
+    def change(self, sent: Any, visitor: str) -> dict[str, Any]:
         """Stop, resume or remove a study, skip or retry a cell; a refusal is said in its sentence."""
-        study_id, what, cell = str(asked.get("study")), asked.get("what"), asked.get("cell")
+        asked = read(StudyAsked, sent)
+        study_id, what, cell = asked.study[:64], asked.what, asked.cell
         try:
             if what == "stop":
                 self._studies.stop(study_id, visitor=visitor)
@@ -178,9 +215,9 @@ class Lab:
         # Whoever watched it to its end begins again.
         return {"kind": "begun", "id": study_id}
 
-    def archive(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+    def archive(self, sent: Any) -> dict[str, Any]:
         """Write a study's archive and return its address."""
-        study_id = str(asked.get("study"))
+        study_id = read(StudyAsked, sent).study
         try:
             view = self._studies.view(study_id)
             path = self._studies.folder_of(study_id) / "study.zip"
@@ -251,19 +288,15 @@ class Lab:
             },
         }
 
-    def _axes(self, asked: Mapping[str, Any]) -> tuple[list[Axis], list[dict[str, Any]]]:
+    def _axes(self, asked: AxesAsked) -> tuple[list[Axis], list[dict[str, Any]]]:
         """Return the axes that could be read, and of each asked for its count or what is wrong with it."""
         axes, told = [], []
-        for given in list(asked.get("axes") or [])[:MOST_AXES]:
-            given = given if isinstance(given, Mapping) else {}
+        for given in asked.axes[:MOST_AXES]:
             try:
-                stage = given.get("stage")
-                stage_px = int(stage) if str(stage).isdigit() else None
-                text = given.get("text") if isinstance(given.get("text"), str) else ""
-                axis = parse_axis(given.get("name"), text, self._card, stage_px)
+                axis = parse_axis(given.name, given.text, self._card, _stage_px(given.stage))
             except BadSetting as refusal:
-                told.append({"count": "", "error": words.said(str(refusal)) if given.get("text") else ""})
-                if not given.get("text"):
+                told.append({"count": "", "error": words.said(str(refusal)) if given.text else ""})
+                if not given.text:
                     told[-1]["waiting"] = True
                 continue
             axes.append(axis)
@@ -278,6 +311,12 @@ class Lab:
             return self._jobs.view(job_id)
         except GspnError:
             return None
+
+
+def _stage_px(stage: str | int | None) -> int | None:
+    """Return the stage that an axis is of alone, None for all."""
+    text = str(stage)
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 7 else None
 
 
 def _base_of(values: Sequence[Any], axes: Sequence[Axis]) -> Settings:

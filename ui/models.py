@@ -10,6 +10,7 @@ import gradio as gr
 from gspn_core.errors import GspnError
 from gspn_core.events import ModelProgress
 from ui import words
+from ui.guard.payload import Name, Payload, read
 
 
 class Choice(Protocol):
@@ -68,9 +69,15 @@ def wire_models(parts: dict[str, Any], shelf: Shelf | None, masthead: Callable[[
     )
 
 
-def chosen(shelf: Shelf | None, asked: Any, shown: dict[str, Any]) -> dict[str, Any]:
+class _Chosen(Payload):
+    """The model that was chosen."""
+
+    name: Name = ""
+
+
+def chosen(shelf: Shelf | None, sent: Any, shown: dict[str, Any]) -> dict[str, Any]:
     """Return the masthead after another model was asked for: that it comes, or why it does not."""
-    name = str(asked.get("name", "")) if isinstance(asked, dict) else ""
+    name = read(_Chosen, sent).name
     if shelf is None:
         return shown
     try:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from starlette.middleware import Middleware
 
 from gspn_core.events import ModelProgress
 from gspn_core.jobs.measuring import Measuring
@@ -18,12 +17,14 @@ from gspn_core.plan import ModelCard
 from gspn_core.settings import FIELD_NAMES
 from ui import words
 from ui.api import wire_api
-from ui.caching import KeptFiles
 from ui.compare import build_compare, wire_compare
 from ui.crops import build_crops
 from ui.curves import Weights, build_curves, wire_curves
 from ui.drop import build_drop, wire_drop
 from ui.form import Form, build_form, initial_values, next_example
+from ui.guard.blocks import GuardedBlocks
+from ui.guard.payload import Name, Payload, Whole, job_of, read, visitor_of
+from ui.guard.stack import guards
 from ui.history import build_history, wire_history
 from ui.lab import build_lab, wire_lab
 from ui.measured import build_measured, wire_measured
@@ -41,6 +42,8 @@ MAX_WAITING_EVENTS = 200
 # this page has none of: both cost a run on two cores some of its time.
 QUEUE_SLEEP_SECONDS = 0.02
 PROGRESS_SLEEP_SECONDS = 1.0
+# How often uploads are looked through, and how old those are that nobody took up, in seconds.
+UNUSED_UPLOADS = (600, 3600)
 _STORAGE_KEY = "gspn-studio-job"
 _VISITOR_KEY = "gspn-studio-visitor"
 # Stored in the visitor's own browser; it keeps the stored value readable after a restart, it guards nothing.
@@ -57,6 +60,21 @@ _FOLLOWING: Mapping[str, Any] = {
     "concurrency_id": "follow",
     "concurrency_limit": MAX_FOLLOWERS,
 }
+
+
+class _OfRun(Payload):
+    """A run that an event is about, with its stage or the target to go on to."""
+
+    job: Name = ""
+    stage: Whole = -1
+    target: Whole = -1
+
+
+class _Example(Payload):
+    """The example that was chosen."""
+
+    index: Whole = 0
+
 
 Build = Callable[[Jobs, ModelCard], gr.HTML]
 Wire = Callable[[gr.Blocks, dict[str, Any], Jobs, ModelCard], None]
@@ -91,7 +109,9 @@ def build_page(
     Hugging Face Space, which visitors may duplicate on hardware of their own.
     """
     runs = Runs(jobs, card, machine=machine, reading=reading, trouble=trouble)
-    with gr.Blocks(title=words.TITLE, analytics_enabled=False, fill_width=True) as page:
+    with GuardedBlocks(
+        title=words.TITLE, analytics_enabled=False, fill_width=True, delete_cache=UNUSED_UPLOADS
+    ) as page:
         parts: dict[str, Any] = {
             "job": gr.BrowserState(None, storage_key=_STORAGE_KEY, secret=_STORAGE_SECRET),
             "visitor": gr.BrowserState(None, storage_key=_VISITOR_KEY, secret=_STORAGE_SECRET),
@@ -158,14 +178,25 @@ def build_page(
     return page
 
 
-def launch_arguments(folder: Path) -> dict[str, Any]:
-    """Return what `launch` needs for this page: its look, and the folders that it may serve files from."""
+def launch_arguments(
+    folder: Path, *, hosts: Sequence[str] = (), has_login: bool = False, has_mcp: bool = False
+) -> dict[str, Any]:
+    """Return what `launch` needs for this page: its look, its guards, the folders that it serves from.
+
+    Args:
+        folder: Where the runs are.
+        hosts: The host names to answer, none for all.
+        has_login: Whether visitors sign in.
+        has_mcp: Whether agents are served too.
+    """
+    # A picture of a run is handed out from its own place, not as a copy that stays.
+    gr.set_static_paths([folder])
     return {
         "theme": studio_theme(),
         "css_paths": style_sheets(),
         "favicon_path": ASSETS / "favicon.svg",
         "allowed_paths": [str(folder), str(ASSETS)],
-        "app_kwargs": {"middleware": [Middleware(KeptFiles)]},
+        "app_kwargs": {"middleware": guards(folder, hosts, has_login=has_login, has_mcp=has_mcp)},
         "footer_links": [],
         "ssr_mode": False,
         "max_threads": MAX_THREADS,
@@ -188,14 +219,15 @@ def _wire_runs(page: gr.Blocks, parts: dict[str, Any], form: Form, runs: Runs) -
     """Wire what follows a run to its end; return those events, which end when another run is shown."""
 
     def start(visitor: str | None, *values: Any) -> Iterator[Patch]:
-        yield from _named(parts, runs.start(values, visitor))
+        yield from _named(parts, runs.start(values, visitor_of(visitor)))
 
     def follow_run(job_id: str | None, event: gr.EventData) -> Iterator[Patch]:
         # A screen that was just given another run names it; what this browser remembers may lag behind.
-        yield from _named(parts, runs.follow(_told(event).get("job") or job_id))
+        yield from _named(parts, runs.follow(read(_OfRun, event._data).job or job_of(job_id)))
 
     def restore(job_id: str | None, visitor: str | None, request: gr.Request) -> Iterator[Patch]:
-        yield from _named(parts, runs.restore(request.query_params.get("job"), job_id, visitor))
+        asked = request.query_params.get("job")
+        yield from _named(parts, runs.restore(asked, job_of(job_id), visitor_of(visitor)))
 
     outputs = [parts[name] for name in _SHOWN]
     # Raw values go straight to Settings, so that whatever is wrong with them is said in its words.
@@ -213,24 +245,24 @@ def _wire_actions(parts: dict[str, Any], form: Form, runs: Runs, followers: list
     outputs = [*(parts[name] for name in _SHOWN), *form.inputs]
 
     def stop(job_id: str | None, visitor: str | None) -> Patch:
-        return _named_once(parts, runs.stop(job_id, visitor))
+        return _named_once(parts, runs.stop(job_of(job_id), visitor_of(visitor)))
 
     def stop_after_stage(job_id: str | None, visitor: str | None) -> Patch:
-        return _named_once(parts, runs.stop(job_id, visitor, after_stage=True))
+        return _named_once(parts, runs.stop(job_of(job_id), visitor_of(visitor), after_stage=True))
 
     def show(event: gr.EventData) -> Patch:
-        return _named_once(parts, runs.open(str(_told(event).get("job"))))
+        return _named_once(parts, runs.open(read(_OfRun, event._data).job))
 
     def resume(visitor: str | None, event: gr.EventData) -> Patch:
-        return _named_once(parts, runs.resume(str(_told(event).get("job")), visitor))
+        return _named_once(parts, runs.resume(read(_OfRun, event._data).job, visitor_of(visitor)))
 
     def extend(visitor: str | None, event: gr.EventData) -> Patch:
-        told = _told(event)
-        return _named_once(parts, runs.extend(str(told.get("job")), _whole(told.get("target")), visitor))
+        asked = read(_OfRun, event._data)
+        return _named_once(parts, runs.extend(asked.job, asked.target, visitor_of(visitor)))
 
     def redo(event: gr.EventData, visitor: str | None, *values: Any) -> Patch:
-        told = _told(event)
-        return _named_once(parts, runs.redo(str(told.get("job")), _whole(told.get("stage")), values, visitor))
+        asked = read(_OfRun, event._data)
+        return _named_once(parts, runs.redo(asked.job, asked.stage, values, visitor_of(visitor)))
 
     screen, visitor = parts["screen"], parts["visitor"]
     parts["stop"].click(stop, [parts["job"], visitor], outputs, **quiet)
@@ -244,31 +276,24 @@ def _wire_actions(parts: dict[str, Any], form: Form, runs: Runs, followers: list
     screen.redo(redo, [visitor, *form.inputs], outputs, preprocess=False, **quiet)
 
 
-def _whole(value: Any) -> int:
-    """Return a number that a script sent, -1 for anything else."""
-    return value if isinstance(value, int) else -1
-
-
-def _told(event: gr.EventData) -> dict[str, Any]:
-    """Return what a part's script sent along with an event."""
-    data = event._data
-    return data if isinstance(data, dict) else {}
-
-
 def _wire_form(parts: dict[str, Any], form: Form, runs: Runs, card: ModelCard) -> None:
     quiet = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
     def reuse(job_id: str | None) -> Patch:
-        return _named_once(parts, runs.reuse_seed(job_id))
+        return _named_once(parts, runs.reuse_seed(job_of(job_id)))
 
     def outline(job_id: str | None, *values: Any) -> Patch:
-        return _named_once(parts, runs.outline(job_id, values))
+        return _named_once(parts, runs.outline(job_of(job_id), values))
 
     def example(event: gr.EventData) -> str:
-        return card.examples[int(event.index) % len(card.examples)]
+        return card.examples[read(_Example, event._data).index % len(card.examples)]
 
     form.next_example.click(
-        lambda prompt: next_example(prompt, card), parts["prompt"], parts["prompt"], **quiet
+        lambda prompt: next_example(prompt, card),
+        parts["prompt"],
+        parts["prompt"],
+        preprocess=False,
+        **quiet,
     )
     form.seed_random.click(lambda: "", None, parts["seed"], **quiet)
     form.seed_reuse.click(reuse, parts["job"], [parts["seed"], parts["notice"]], **quiet)
@@ -294,10 +319,10 @@ def _wire_remedies(parts: dict[str, Any], form: Form, runs: Runs) -> None:
     }
 
     def remedy(event: gr.EventData, *values: Any) -> Patch:
-        return _named_once(parts, runs.remedy(_told(event), values))
+        return _named_once(parts, runs.remedy(event._data, values))
 
     def undo(event: gr.EventData) -> Patch:
-        return _named_once(parts, runs.undo(_told(event)))
+        return _named_once(parts, runs.undo(event._data))
 
     parts["screen"].remedy(remedy, form.inputs, outputs, **quiet)
     parts["ahead"].remedy(remedy, form.inputs, outputs, **quiet)
@@ -317,7 +342,7 @@ def _wire_loading(
         is_reading, count = loading()
         patch = {timer: gr.Timer(active=is_reading or count is not None), seen: [is_reading, count]}
         if before != [is_reading, count]:
-            patch |= _named_once(parts, {"masthead": runs.masthead(), **runs.outline(job_id, values)})
+            patch |= _named_once(parts, {"masthead": runs.masthead(), **runs.outline(job_of(job_id), values)})
         elif is_reading:
             patch |= {parts["masthead"]: runs.masthead()}
         return patch

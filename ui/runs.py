@@ -23,6 +23,7 @@ from gspn_core.settings import FIELD_NAMES, Settings
 from ui import words
 from ui.actions import action_props
 from ui.form import initial_values, settings_from, values_of
+from ui.guard.payload import Name, Payload, read
 from ui.ladder import ladder_props, planned_props, trouble_props
 from ui.models import masthead_props
 from ui.panel import idle_props, panel_props
@@ -115,6 +116,17 @@ def buttons_of(view: JobView) -> Patch:
     last = view.stage is not None and view.stage == len(view.stages) - 1
     more_stages = view.stage is not None and not last
     return buttons(view.state, stopping=view.stopping, more_stages=more_stages)
+
+
+class Change(Payload):
+    """A field and the value that it is given."""
+
+    name: Name = ""
+    value: str | int | float | None = None
+
+
+def _is_plain(value: Any) -> bool:
+    return value is None or isinstance(value, (str, int, float))
 
 
 class Runs:
@@ -273,25 +285,28 @@ class Runs:
         plan, reuse, remedies = self._ahead_of(values)
         return empty_screen(plan, reuse, self._start_of(plan), remedies=remedies)
 
-    def remedy(self, asked: Mapping[str, Any], values: Sequence[Any]) -> Patch:
+    def remedy(self, sent: Any, values: Sequence[Any]) -> Patch:
         """Change one setting in the form as a remedy's button says, and tell how it is undone."""
-        name, value = asked.get("name"), asked.get("value")
+        asked = read(Change, sent)
+        name, value = asked.name, asked.value
         held = dict(zip(FIELD_NAMES, values, strict=True))
         try:
-            if not isinstance(name, str) or name not in words.REMEDIES:
+            if name not in words.REMEDIES:
                 raise BadSetting("remedy", words.NO_REMEDY)
             value = getattr(Settings.from_dict({"prompt": "a", name: value}), name)
         except BadSetting as refusal:
             return {"notice": notice(words.said(str(refusal)), tone="error")}
-        undo = {"name": name, "value": held[name]}
-        return {name: value, "notice": notice(words.remedied(name, value, held[name]), undo=undo)}
+        # A field may hold anything that a script sent; what comes back is a plain value.
+        before = Change(name=name, value=held[name] if _is_plain(held[name]) else value)
+        undo = {"name": name, "value": before.value}
+        return {name: value, "notice": notice(words.remedied(name, value, before.value), undo=undo)}
 
-    def undo(self, asked: Mapping[str, Any]) -> Patch:
+    def undo(self, sent: Any) -> Patch:
         """Give a field back the value that it had before a remedy."""
-        name = asked.get("name")
-        if not isinstance(name, str) or name not in words.REMEDIES:
+        asked = read(Change, sent)
+        if asked.name not in words.REMEDIES:
             return {"notice": notice(words.NO_REMEDY, tone="error")}
-        return {name: asked.get("value"), "notice": notice()}
+        return {asked.name: asked.value, "notice": notice()}
 
     def _ahead_of(
         self, values: Mapping[str, Any]

@@ -6,7 +6,7 @@ The form holds the picture's reference; the server keeps the picture under it.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import time
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from gspn_core.pictures import MAX_FILE_BYTES
 from gspn_core.plan import ModelCard
 from gspn_core.settings import start_size
 from ui import words
+from ui.guard.payload import Name, Payload, Whole, read, visitor_of
 from ui.ladder import file_url
 from ui.part import html_part
 
@@ -33,19 +34,20 @@ def build_start() -> gr.HTML:
 
 def wire_start(parts: dict[str, Any], jobs: Jobs, card: ModelCard) -> None:
     """Let a picture be handed in, climbed from and let go, and the part follow what the form holds."""
-    quiet = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+    quiet = {"queue": False, "show_progress": "hidden", "api_visibility": "private", "preprocess": False}
     part, reference, target = parts["starting"], parts["start"], parts["target"]
     held_by = [reference, target, parts["visitor"]]
     with_picture = [parts[name] for name in SHOWN_WITH_PICTURE]
 
-    def take(event: gr.EventData, held: str, at: int, visitor: str | None) -> list[Any]:
-        return taken(jobs, card, event._data or {}, held, at, visitor or "")
+    def take(event: gr.EventData, held: Any, at: Any, visitor: Any) -> list[Any]:
+        return taken(jobs, card, event._data, _text(held), at, visitor_of(visitor))
 
-    def climb(event: gr.EventData, held: str, at: int, visitor: str | None) -> list[Any]:
-        return climbed(jobs, card, event._data or {}, held, at, visitor or "")
+    def climb(event: gr.EventData, held: Any, at: Any, visitor: Any) -> list[Any]:
+        return climbed(jobs, card, event._data, _text(held), at, visitor_of(visitor))
 
-    def show_held(held: str) -> list[Any]:
-        return [start_props(jobs, held), *(gr.update(visible=bool(held)) for _ in with_picture)]
+    def show_held(held: Any) -> list[Any]:
+        shown = _text(held)
+        return [start_props(jobs, shown), *(gr.update(visible=bool(shown)) for _ in with_picture)]
 
     part.take(take, held_by, [part, reference, target], **quiet)
     part.climb(climb, held_by, [part, reference, target, parts["prompt"]], **quiet)
@@ -69,17 +71,43 @@ def start_props(jobs: Jobs | None = None, reference: str = "", *, error: str = "
     return {"reference": reference, "thumb": thumb, "size": words.size(height, width), "error": error or gone}
 
 
+class _Sent(Payload):
+    """A file that was sent here before, and what it is called."""
+
+    path: Name = ""
+    name: Name = ""
+
+
+class _Stage(Payload):
+    """A run and one of its stages."""
+
+    job: Name = ""
+    stage: Whole = -1
+
+
+def _text(held: Any) -> str:
+    """Return the reference that a form holds, "" for what is none."""
+    return held[:100] if isinstance(held, str) else ""
+
+
 def taken(
-    jobs: Jobs, card: ModelCard, asked: Mapping[str, Any], held: str, target: int, visitor: str = ""
+    jobs: Jobs, card: ModelCard, sent: Any, held: str, target: Any, visitor: str = ""
 ) -> list[Any]:
     """Return part, reference and target once a file that was sent here is read; a refusal changes nothing."""
+    asked = read(_Sent, sent)
+    target = target if target in card.targets else card.targets[0]
     try:
-        reference = kept_start(jobs, asked, str(asked.get("name") or words.DROP_NAMELESS), visitor)
+        reference = kept_start(jobs, sent, asked.name or words.DROP_NAMELESS, visitor)
     except GspnError as refusal:
-        return [start_props(jobs, held, error=str(refusal)), gr.skip(), gr.skip()]
+        return [answered(start_props(jobs, held, error=str(refusal))), gr.skip(), gr.skip()]
     # The first stage alone has nothing to climb to.
     higher = card.targets[1] if target == card.targets[0] and len(card.targets) > 1 else target
-    return [start_props(jobs, reference), reference, higher]
+    return [answered(start_props(jobs, reference)), reference, higher]
+
+
+def answered(shown: dict[str, Any]) -> dict[str, Any]:
+    """Return what the part shows as a new answer: the same picture twice would be no news to it."""
+    return {**shown, "turn": time.monotonic_ns()}
 
 
 def let_go() -> list[Any]:
@@ -87,14 +115,14 @@ def let_go() -> list[Any]:
     return [start_props(), "", *(gr.update(value=0, visible=False) for _ in SHOWN_WITH_PICTURE)]
 
 
-def kept_start(jobs: Jobs, sent: Mapping[str, Any], name: str, visitor: str = "") -> str:
+def kept_start(jobs: Jobs, sent: Any, name: str, visitor: str = "") -> str:
     """Return the reference of a picture that was sent to gradio's upload folder; the file itself goes.
 
     sent: its `path` there. Raises GspnError for what is no such file or no picture.
     """
-    name, path = Path(name).name[:80], Path(str(sent.get("path")))
+    name, path = Path(name).name[:80], Path(read(_Sent, sent).path)
     # A path that somebody made up could name any file of this machine.
-    if not is_in_or_equal(path, get_upload_folder()) or not path.is_file():
+    if not _is_upload(path):
         raise BadSetting("start", words.not_whole(name))
     try:
         return jobs.take_start(path, name, visitor=visitor)
@@ -102,14 +130,22 @@ def kept_start(jobs: Jobs, sent: Mapping[str, Any], name: str, visitor: str = ""
         path.unlink(missing_ok=True)
 
 
+def _is_upload(path: Path) -> bool:
+    """Tell whether a path is a file in gradio's upload folder itself, not only by a link there."""
+    try:
+        return is_in_or_equal(path.resolve(), Path(get_upload_folder()).resolve()) and path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def climbed(
-    jobs: Jobs, card: ModelCard, asked: Mapping[str, Any], held: str, target: int, visitor: str = ""
+    jobs: Jobs, card: ModelCard, sent: Any, held: str, target: Any, visitor: str = ""
 ) -> list[Any]:
     """Return part, reference, a target above it and the prompt, to climb from a run's stage."""
-    job_id, stage = str(asked.get("job")), asked.get("stage")
+    asked = read(_Stage, sent)
     try:
-        reference = jobs.start_from(job_id, stage if isinstance(stage, int) else -1, visitor=visitor)
-        prompt = str(jobs.view(job_id).settings.get("prompt", ""))
+        reference = jobs.start_from(asked.job, asked.stage, visitor=visitor)
+        prompt = str(jobs.view(asked.job).settings.get("prompt", ""))
     except GspnError as refusal:
         return [start_props(jobs, held, error=str(refusal)), gr.skip(), gr.skip(), gr.skip()]
     side = math.sqrt(math.prod(start_size(reference)))

@@ -13,7 +13,10 @@ from gspn_core.settings import CHOICES, FIELD_NAMES, INTEGERS, OVERRIDABLE, RANG
 
 MAX_VALUES = 64
 MAX_CELLS = 64
-_NUMBER = r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[-+]?[0-9]+)?"
+# A text of more parts than this has too many values even where some are the same.
+_MOST_PARTS = 256
+_MOST_PART_CHARACTERS = 200
+_NUMBER = r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:e[-+]?[0-9]+)?"
 _BY = re.compile(rf"({_NUMBER})\s*\.\.\s*({_NUMBER})(?:\s+(?:by|step)\s+({_NUMBER}))?", re.IGNORECASE)
 _COUNT = re.compile(rf"([0-9]{{1,3}})\s+from\s+({_NUMBER})\s+to\s+({_NUMBER})", re.IGNORECASE)
 _SEEDS = re.compile(r"([0-9]{1,3})\s+(?:seeds?\s+)?from\s+([0-9]{1,10})", re.IGNORECASE)
@@ -104,6 +107,8 @@ def _values(name: str, text: str, card: ModelCard) -> list[Any]:
     if name in _TEXTS:
         return [line.strip() for line in text.splitlines() if line.strip()]
     parts = [part.strip() for part in re.split(r"[,;\n]", text) if part.strip()]
+    if len(parts) > _MOST_PARTS:
+        raise _refused(f"{name} has {len(parts)} values, at most {MAX_VALUES} fit; leave some out.")
     if name in CHOICES:
         offered = card.mixers if name == "mixer" else CHOICES[name]
         if [part.lower() for part in parts] == ["all"]:
@@ -118,6 +123,8 @@ def _values(name: str, text: str, card: ModelCard) -> list[Any]:
 
 
 def _numbers(name: str, part: str) -> list[int | float]:
+    if len(part) > _MOST_PART_CHARACTERS:
+        raise _refused(f"{part[:40]!r} is no number for {name}; write 0.2, 0.4 or 0.2..0.6 by 0.1.")
     whole = name in INTEGERS
     seeds = _SEEDS.fullmatch(part) if name == "seed" else None
     if seeds:

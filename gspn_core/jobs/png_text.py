@@ -6,6 +6,7 @@ import io
 import json
 import struct
 import zlib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -14,7 +15,9 @@ from gspn_core.jobs.images import FORMAT
 
 MAX_TEXT_BYTES = 256 * 1024
 MAX_PIXELS = 2 * 16384**2
-_KEYWORDS = ("parameters", "gspn_studio")
+MAX_CHUNKS = 4096
+_KEYWORDS = (b"parameters", b"gspn_studio")
+_LONGEST_KEYWORD = 79
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
@@ -71,18 +74,18 @@ def _info(text: str, name: str) -> dict[str, Any]:
 def _texts(stream: BinaryIO, name: str) -> dict[str, str]:
     """Return the known texts before the first pixels."""
     texts: dict[str, str] = {}
-    while True:
-        kind, body = _chunk(stream, name)
+    for _ in range(MAX_CHUNKS):
+        kind, body = _chunk(stream, name, known=texts)
         if kind in (b"IDAT", b"IEND"):
             return texts
-        if kind in (b"tEXt", b"iTXt", b"zTXt"):
+        if kind in (b"tEXt", b"iTXt", b"zTXt") and body:
             key, text = _text(kind, body, name)
-            if key in _KEYWORDS:
-                texts.setdefault(key, text)
+            texts[key] = text
+    raise _damaged(name)
 
 
-def _chunk(stream: BinaryIO, name: str) -> tuple[bytes, bytes]:
-    """Return a chunk's kind and body; the body of what is neither header nor text is skipped."""
+def _chunk(stream: BinaryIO, name: str, known: Collection[str] = ()) -> tuple[bytes, bytes]:
+    """Return a chunk's kind and body; what is neither header nor a text looked for is skipped."""
     head = stream.read(8)
     if len(head) != 8:
         raise _damaged(name)
@@ -92,12 +95,23 @@ def _chunk(stream: BinaryIO, name: str) -> tuple[bytes, bytes]:
     if kind not in (b"IHDR", b"tEXt", b"iTXt", b"zTXt"):
         stream.seek(length + 4, io.SEEK_CUR)
         return kind, b""
+    if kind != b"IHDR" and not _is_looked_for(stream, length, known):
+        stream.seek(length + 4, io.SEEK_CUR)
+        return kind, b""
     if length > MAX_TEXT_BYTES:
         raise _too_much_text(name)
     body, checksum = stream.read(length), stream.read(4)
     if len(body) != length or checksum != struct.pack(">I", zlib.crc32(kind + body)):
         raise _damaged(name)
     return kind, body
+
+
+def _is_looked_for(stream: BinaryIO, length: int, known: Collection[str]) -> bool:
+    """Tell whether a text chunk that begins here has one of our keywords, the first time."""
+    start = stream.tell()
+    key, end, _ = stream.read(min(length, _LONGEST_KEYWORD + 1)).partition(b"\0")
+    stream.seek(start)
+    return bool(end) and key in _KEYWORDS and key.decode("latin-1") not in known
 
 
 def _text(kind: bytes, body: bytes, name: str) -> tuple[str, str]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import csv
+import hashlib
 import io
 import json
+import re
 import zipfile
 from collections.abc import Callable
 from html import escape
@@ -15,6 +18,8 @@ from gspn_core.jobs.files import replacing
 from gspn_core.jobs.job import JobView
 from gspn_core.jobs.study import Cell, StudyView
 
+# What begins a formula, in wide letters too, at a text's start or behind what may end a cell.
+_FORMULA = re.compile(r"(^|[;\t\r\n])(?=[\s\u00a0]{0,64}[=+\-@\uff0b\uff0d\uff1d\uff20])")
 FIGURES = ("seconds", "saved_seconds", "peak_bytes", "consistency", "detail", "adherence")
 
 
@@ -70,10 +75,20 @@ def page(study: StudyView, names: dict[int, str]) -> str:
     corner = "<td></td>" if len(axes) > 1 else ""
     return (
         f"<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
+        f'<meta http-equiv=Content-Security-Policy content="{_policy()}">'
         f"<title>{escape(named)}</title><style>{_CSS}</style><h1>{escape(named)}</h1>"
         f"<div class=scroll><table><thead><tr>{corner}{head}</tr></thead>"
         f"<tbody>{''.join(body)}</tbody></table></div><h2>Common settings</h2><dl>{base}</dl>"
         f"<dialog><img alt=''></dialog><script>{_SCRIPT}</script></html>"
+    )
+
+
+def _policy() -> str:
+    """Return what the page may do: show its pictures and run its own script, nothing that a text brings."""
+    digest = base64.b64encode(hashlib.sha256(_SCRIPT.encode()).digest()).decode()
+    return (
+        "default-src 'none'; img-src 'self' file: blob:; style-src 'unsafe-inline'; "
+        f"script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     )
 
 
@@ -111,9 +126,9 @@ def _text(value: Any) -> str:
 
 
 def _safe(value: Any) -> Any:
-    """Return a value that no table program takes for a formula."""
-    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
-        return "'" + value
+    """Return a value that no table program takes for a formula, whichever mark it parts cells at."""
+    if isinstance(value, str):
+        return _FORMULA.sub(r"\1'", value)
     return json.dumps(value) if isinstance(value, (list, dict)) else value
 
 

@@ -68,7 +68,7 @@ def test_a_dropped_photograph_is_climbed_from_and_agrees_with_the_result(visit, 
 
 def test_a_file_that_is_no_picture_is_refused_where_it_was_asked_for(visit, tmp_path) -> None:
     page = visit()
-    page.wait_for_selector(".start-open")
+    page.wait_for_function("window.studio?.startFrom")
     hostile = tmp_path / "<img src=x onerror=alert(1)>.png"
     hostile.write_bytes(b"\x89PNG\r\n\x1a\n" + b"\0" * 100)
     page.set_input_files(".start-file", str(hostile))

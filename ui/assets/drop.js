@@ -75,13 +75,14 @@ async function tellsSettings(picture) {
 async function takeEither(picture, ontoStart) {
   if (!picture) return;
   if (!ontoStart && (await tellsSettings(picture))) take(picture);
-  else studio.startFrom(picture);
+  else studio.startFrom?.(picture);
 }
 
 async function take(picture) {
   if (!picture) return;
   awaited = null;
   latest = picture;
+  window.dispatchEvent(new Event("studio:picture"));
   studio.go("studio");
   try {
     trigger("read", await read(picture));
@@ -186,6 +187,10 @@ window.addEventListener("paste", (event) => {
   if (picture) takeEither(picture, false);
 });
 window.addEventListener("studio:run", check);
+/* Another picture is handed in: what was wrong with the last one is over. */
+window.addEventListener("studio:picture", () => {
+  if (props.value?.error) show({});
+});
 
 watch("value", paint);
 paint();

@@ -36,8 +36,22 @@ function show() {
   }
 }
 
-document.getElementById("settings")?.addEventListener("input", (event) => {
-  if (event.target.closest(".field.refused")) unmark();
+/* A refusal of a field is over once that field is changed, by typing, by its own buttons or by those beside it. */
+function settle({ target }) {
+  const { field, tone } = props.value || {};
+  if (tone !== "error" || !field) return;
+  const refused = document.getElementById(`field-${field}`);
+  const row = refused?.closest("#seed-row") || refused;
+  if (!row?.contains(target)) return;
+  props.value = {};
+  show();
+}
+
+const settings = document.getElementById("settings");
+settings?.addEventListener("input", settle);
+settings?.addEventListener("change", settle);
+settings?.addEventListener("click", (event) => {
+  if (event.target.closest("button")) settle(event);
 });
 
 watch("value", show);

@@ -42,8 +42,7 @@ async function take(picture) {
     return;
   }
   busy = true;
-  props.value = { ...props.value, error: "" };
-  paint();
+  window.dispatchEvent(new Event("studio:picture"));
   try {
     const { path } = await upload(picture);
     trigger("take", { path, name: picture.name });
@@ -70,6 +69,12 @@ find(".start-remove").addEventListener("click", () => {
 studio.startFrom = take;
 window.addEventListener("studio:act", ({ detail }) => {
   if (detail.name === "climb") trigger("climb", detail.what);
+});
+
+/* Another picture is handed in, here or for its settings: what was wrong with the last one is over. */
+window.addEventListener("studio:picture", () => {
+  props.value = { ...props.value, error: "" };
+  paint();
 });
 
 watch("value", () => {

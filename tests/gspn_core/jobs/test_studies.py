@@ -436,7 +436,7 @@ def test_an_export_needs_nothing_else(lab, make_engine, tmp_path):
         names = archive.namelist()
         assert names == ["index.html", "study.json", "cells.csv", "images/cell-01.png", "images/cell-03.png"]
         page = archive.read("index.html").decode()
-        assert "<script>alert" not in page and "http" not in page and "no &lt;memory&gt;." in page
+        assert "<script>alert" not in page and "http:" not in page and "no &lt;memory&gt;." in page
         assert all(f"src='{name}'" in page for name in names[3:])
         # What is varied is no common setting.
         assert "<dt>seed" not in page and "<dt>target" in page

@@ -1,0 +1,158 @@
+"""The whole page of a toy model, served on this machine, and files of the host that nobody may read."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from gspn_core.jobs.studies import Studies
+from gspn_core.jobs.worker import Jobs
+from gspn_core.plan import make_plan
+from gspn_core.settings import Settings
+from tests.ui.conftest import run_events
+from ui.guard.connections import guard_connections
+from ui.guard.hosts import allowed_hosts
+from ui.page import build_page, launch_arguments
+
+SECRET = "the-secret-of-this-host"
+OWNER = "owner-of-the-secret-run"
+VISITOR = "a-stranger-with-a-browser"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Served:
+    """A page that is served. secrets: files whose bytes nobody may get; run: a finished run with a note."""
+
+    page: Any
+    address: str
+    jobs: Jobs
+    client: httpx.Client
+    secrets: tuple[Path, ...] = ()
+    run: str = ""
+    config: dict[str, Any] = field(default_factory=dict)
+
+    def ask(self, event: dict[str, Any], data: list[Any], sent: Any) -> httpx.Response:
+        """Return the answer to one event, as the page's own scripts ask for it, whole to its end."""
+        session = secrets.token_hex(8)
+        body = {
+            "data": data,
+            "fn_index": event["id"],
+            "event_data": sent,
+            "session_hash": session,
+            "trigger_id": None,
+        }
+        content = json.dumps(body).encode()
+        told = {"content-type": "application/json"}
+        if not event["queue"]:
+            return self.client.post("/gradio_api/run/predict", content=content, headers=told)
+        joined = self.client.post("/gradio_api/queue/join", content=content, headers=told)
+        if joined.status_code != 200:
+            return joined
+        return self.client.get(f"/gradio_api/queue/data?session_hash={session}")
+
+    def values(self, event: dict[str, Any]) -> list[Any]:
+        """Return what the form holds at first, for an event's inputs."""
+        parts = {part["id"]: part["props"].get("value") for part in self.config["components"]}
+        return [parts.get(one) for one in event["inputs"]]
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """Return all events that have a handler here, published or not."""
+        return [event for event in self.config["dependencies"] if event["backend_fn"]]
+
+
+@contextmanager
+def serving(card, folder: Path, port: int, **options: Any) -> Iterator[tuple[Any, Jobs, httpx.Client]]:
+    """Serve the page; options: of `launch`, and hosts and mcp."""
+
+    def run(settings, _should_stop, **_options):
+        yield from run_events(settings, card)
+
+    jobs = Jobs(run, folder, plan=lambda settings: make_plan(settings, card), view_seconds=0.0)
+    studies = Studies(jobs)
+    page = build_page(jobs, card, studies=studies, weights=lambda _: None, machine=lambda: "a machine")
+    hosts = options.pop("hosts", allowed_hosts("127.0.0.1", (), is_public=False))
+    mcp = options.pop("mcp", False)
+    try:
+        page.launch(
+            server_name="127.0.0.1",
+            server_port=port,
+            prevent_thread_lock=True,
+            mcp_server=mcp,
+            **options,
+            **launch_arguments(folder, hosts=hosts, has_login="auth" in options, has_mcp=mcp),
+        )
+        guard_connections(page.server)
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120, trust_env=False) as client:
+            yield page, jobs, client
+    finally:
+        page.close(verbose=False)
+        studies.close()
+        jobs.close()
+
+
+@pytest.fixture(scope="session")
+def port() -> int:
+    import socket
+
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        return server.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def toy_card():
+    from gspn_core.plan import ModelCard
+
+    return ModelCard(
+        name="toy",
+        title="Toy",
+        description="draws toys",
+        base_px=64,
+        size_multiple=32,
+        max_target_px=128,
+        default_target_px=128,
+        num_inference_steps=2,
+        guidance_scale=4.0,
+        upscale_strength=0.5,
+        mixers=("gspn", "attention"),
+        examples=("a toy house", "a toy boat"),
+    )
+
+
+@pytest.fixture(scope="session")
+def served(toy_card, port, tmp_path_factory) -> Iterator[Served]:
+    """Serve the page beside three secret files: below the working directory, in the temp folder, in a run."""
+    folder = tmp_path_factory.mktemp("guard") / "jobs"
+    with serving(toy_card, folder, port) as (page, jobs, client):
+        run = jobs.submit(Settings(prompt="a toy", seed=1, target=64), visitor=OWNER)
+        list(jobs.follow(run))
+        jobs.annotate(run, OWNER, note=SECRET)
+        here = Path.cwd() / f"planted-{secrets.token_hex(4)}.txt"
+        there = Path(tempfile.gettempdir()) / f"planted-{secrets.token_hex(4)}.txt"
+        planted = (here, there, folder / run / "about.json")
+        try:
+            for path in planted[:2]:
+                path.write_text(SECRET)
+            assert all(SECRET in path.read_text() for path in planted)
+            yield Served(
+                page=page,
+                address=str(client.base_url),
+                jobs=jobs,
+                client=client,
+                secrets=planted,
+                run=run,
+                config=client.get("/config").json(),
+            )
+        finally:
+            for path in planted[:2]:
+                path.unlink(missing_ok=True)

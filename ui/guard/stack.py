@@ -1,0 +1,34 @@
+"""The guards in the order in which a request passes them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from starlette.middleware import Middleware
+
+from ui.caching import KeptFiles
+from ui.guard.blocks import Refusals
+from ui.guard.bodies import BoundedBodies
+from ui.guard.files import ServedFiles
+from ui.guard.headers import SafeHeaders
+from ui.guard.hosts import TrustedHosts
+from ui.guard.login import SignedIn, SlowLogin
+from ui.guard.routes import KnownRoutes
+from ui.theme import ASSETS
+
+
+def guards(
+    folder: Path, hosts: Sequence[str] = (), *, has_login: bool = False, has_mcp: bool = False
+) -> list[Middleware]:
+    """Return the guards of a page whose runs are in a folder; see `ui.page.launch_arguments`."""
+    return [
+        Middleware(SafeHeaders),
+        Middleware(TrustedHosts, hosts=tuple(hosts)),
+        Middleware(KnownRoutes, has_mcp=has_mcp),
+        Middleware(SignedIn, has_login=has_login, has_mcp=has_mcp),
+        Middleware(SlowLogin),
+        Middleware(BoundedBodies),
+        Middleware(Refusals),
+        Middleware(KeptFiles, files=ServedFiles(runs=folder, assets=ASSETS)),
+    ]
