@@ -20,7 +20,7 @@ _NUMBER = r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:e[-+]?[0-9]+)?"
 _BY = re.compile(rf"({_NUMBER})\s*\.\.\s*({_NUMBER})(?:\s+(?:by|step)\s+({_NUMBER}))?", re.IGNORECASE)
 _COUNT = re.compile(rf"([0-9]{{1,3}})\s+from\s+({_NUMBER})\s+to\s+({_NUMBER})", re.IGNORECASE)
 _SEEDS = re.compile(r"([0-9]{1,3})\s+(?:seeds?\s+)?from\s+([0-9]{1,10})", re.IGNORECASE)
-_TEXTS = ("prompt", "negative_prompt")
+_TEXTS = ("prompt", "negative_prompt", "ladder")
 # Settings that may be an axis; overrides are axes of their own, by stage and name, and a study has one start.
 AXIS_NAMES: tuple[str, ...] = tuple(name for name in FIELD_NAMES if name not in ("start", "overrides"))
 
@@ -64,6 +64,8 @@ def parse_axis(name: str, text: str, card: ModelCard, stage_px: int | None = Non
 
 def example(name: str, card: ModelCard) -> str:
     """Return values of a setting as a person might type them."""
+    if name == "ladder":
+        return f"{' '.join(map(str, card.targets))}\n{card.targets[0]}"
     if name in _TEXTS:
         return "one text a line"
     if name == "seed":

@@ -33,7 +33,8 @@ def other_value(name: str) -> str:
         bounds = RANGES[name]
         other = bounds.minimum if default == bounds.maximum else bounds.maximum
         return f"{other:.12g}" if name != "target" else "64"
-    return {"negative_prompt": "fog", "aspect": "3:2", "overrides": "128.seed=3; 256.gaussian_sigma=2"}[name]
+    overrides = "128.seed=3; 256.gaussian_sigma=2"
+    return {"negative_prompt": "fog", "aspect": "3:2", "ladder": "64 256", "overrides": overrides}[name]
 
 
 def test_it_writes_every_stage_and_prints_where(make_engine, tmp_path, capsys):

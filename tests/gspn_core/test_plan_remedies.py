@@ -75,7 +75,7 @@ def test_where_nothing_fits_nothing_is_offered():
 
 def test_a_stage_that_takes_very_long_is_in_trouble_and_what_is_offered_is_shorter():
     asked = dataclasses.replace(ASK, mixer="attention")
-    plan, remedies, _ = remedies_for(asked, gpu(80, 0.2))
+    plan, remedies, _ = remedies_for(asked, gpu(80, 0.3))
     trouble = find_trouble(plan)
     assert trouble.reason == "time" and trouble.stage.seconds > LONG_SECONDS
     assert all(stage.seconds <= LONG_SECONDS for stage in plan.stages[: trouble.stage.index])
@@ -90,7 +90,7 @@ def test_what_cannot_run_is_told_before_what_takes_long():
 
 def test_an_override_that_keeps_the_trouble_leaves_the_setting_out():
     asked = dataclasses.replace(ASK, mixer="attention", overrides="8192.mixer=attention")
-    _, remedies, _ = remedies_for(asked, gpu(80, 0.2))
+    _, remedies, _ = remedies_for(asked, gpu(80, 0.3))
     assert "mixer" not in [remedy.name for remedy in remedies]
 
 
