@@ -42,6 +42,10 @@ class OutOfMemory(GspnError):
     """A stage needed more memory than the device could give."""
 
 
+class NotFinite(GspnError):
+    """Latents or pixels that are not numbers: the weights are broken or half precision overflowed."""
+
+
 class NotOwner(GspnError):
     """An act on a run or a study that belongs to another visitor."""
 

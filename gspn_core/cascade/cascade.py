@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
+import torch
 from PIL import Image
 
 from gspn_core.attention.registry import use_mixer
@@ -19,7 +20,7 @@ from gspn_core.cascade.latents import Autoencoder, Preview, to_image, to_sample
 from gspn_core.cascade.model import Model
 from gspn_core.cascade.stage import StageSampler, Step
 from gspn_core.cascade.ways import coding_as, reading_text, sampling_as, stored_as
-from gspn_core.errors import Stopped
+from gspn_core.errors import NotFinite, Stopped
 from gspn_core.events import CascadeDone, Event, PlanReady, StageDone, StageStarted, StepDone, TileDone
 from gspn_core.pictures import cropped
 from gspn_core.plan import CascadePlan, Size, StagePlan
@@ -138,8 +139,8 @@ def _run_stage(
     def figures() -> dict:
         return {"stage": stage.index, "seconds": meter.seconds, "memory": meter.sample()}
 
-    def told(work: Iterator, event: Callable[..., Event]) -> Iterator[Event]:
-        """Yield an event for each piece of work and return its result; a stop is seen before each piece."""
+    def each(work: Iterator, event: Callable[..., Event]) -> Iterator[Event]:
+        """Yield an event for each piece of work and return the work's result; a stop is seen before each."""
         while True:
             _leave_if(should_stop())
             try:
@@ -163,15 +164,17 @@ def _run_stage(
         if image is not None:
             with coding_as(model, stage.choices):
                 encoding = autoencoder.encode(to_sample(image, stage.size))
-                z_ref = yield from told(encoding, tile_done("encode"))
+                z_ref = yield from each(encoding, tile_done("encode"))
             give_back(meter.device)
         phase = "steps"
         with sampling_as(model, stage.choices, refines=sampler.refined is not None):
-            latents = yield from told(sampler.sample(z_ref), step_done)
+            latents = yield from each(sampler.sample(z_ref), step_done)
+        _check_finite(latents, f"{stage.size}: the model's latents", "another model")
         give_back(meter.device)
         phase = "decode"
         with coding_as(model, stage.choices):
-            sample = yield from told(autoencoder.decode(latents), tile_done("decode"))
+            sample = yield from each(autoencoder.decode(latents), tile_done("decode"))
+        _check_finite(sample, f"{stage.size}: the decoded image", "another VAE (--vae)")
         if before is not None:
             hold = sampler.hold
             sigma_px = hold.sigma_px * stage.scale * before.width / stage.size.width
@@ -187,6 +190,17 @@ def _run_stage(
         raise MemoryRanOut(phase) from None
     finally:
         meter.stop()
+
+
+def _check_finite(values: torch.Tensor, what: str, other: str) -> None:
+    """Raise NotFinite where values are not numbers: weights are broken, or half precision overflowed."""
+    wrong = int((~torch.isfinite(values)).sum())
+    if wrong:
+        share = f"{wrong / values.numel():.0%}" if wrong * 100 >= values.numel() else f"{wrong:,}"
+        raise NotFinite(
+            f"{what} hold values that are not numbers ({share} of {values.numel():,}); "
+            f"start with --dtype float32 or with {other}. Finished stages are kept."
+        )
 
 
 def _leave_if(asked_to_stop: bool) -> None:

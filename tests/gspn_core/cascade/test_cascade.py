@@ -1,3 +1,4 @@
+import re
 import threading
 
 import numpy as np
@@ -10,7 +11,7 @@ from gspn_core.attention.linear import LinearMixer
 from gspn_core.attention.neighborhood import NeighborhoodProcessor
 from gspn_core.attention.registry import NEEDS_ADAPTER
 from gspn_core.engine import Engine
-from gspn_core.errors import BadSetting, OutOfMemory, Stopped
+from gspn_core.errors import BadSetting, NotFinite, OutOfMemory, Stopped
 from gspn_core.events import CascadeDone, PlanReady, StageDone, StageStarted, StepDone, TileDone
 from gspn_core.plan import FIRST_STAGE_ONLY
 from gspn_core.settings import FIELD_NAMES, STARTING, Settings
@@ -319,3 +320,31 @@ def test_a_run_that_goes_on_after_finished_stages_gives_the_same_bytes(engine):
     assert started == [2]
     (last,) = [event.image for event in events if isinstance(event, StageDone)]
     assert last.tobytes() == whole[2].tobytes()
+
+
+@pytest.mark.parametrize(
+    ("part", "what", "remedy"), [("unet", "latents", "another model"), ("vae", "image", "--vae")]
+)
+def test_numbers_that_are_none_end_the_run_with_a_remedy(engine, part, what, remedy):
+    broken = getattr(engine.model.pipeline, part)
+    weight = broken.conv_out.bias if part == "unet" else broken.decoder.conv_out.bias
+    sound = weight.detach().clone()
+    try:
+        weight.data[0] = float("nan")
+        said = f"{what}.*not numbers.*--dtype float32 or with .*{remedy}"
+        with pytest.raises(NotFinite, match=re.escape(remedy)) as caught:
+            _pictures(engine, SETTINGS)
+        assert re.search(said, str(caught.value))
+    finally:
+        weight.data.copy_(sound)
+
+
+def test_a_stage_of_the_defaults_shrinks_to_the_stage_before(engine):
+    asked = {**SETTINGS.to_dict(), "target": 128, "gaussian_sigma": 0.0}
+    before, after = _pictures(engine, Settings(**asked))
+    shrunk = np.asarray(after.reduce(2), dtype=float)
+    apart = np.abs(shrunk - np.asarray(before, dtype=float))
+    # What was clipped to black or white cannot be restored.
+    assert np.median(apart) < 4
+    loose = np.asarray(_pictures(engine, Settings(**{**asked, "keep_base": 0.0}))[1].reduce(2), dtype=float)
+    assert np.median(apart) < 0.3 * np.median(np.abs(loose - np.asarray(before, dtype=float)))
