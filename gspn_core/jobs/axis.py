@@ -20,7 +20,7 @@ _NUMBER = r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:e[-+]?[0-9]+)?"
 _BY = re.compile(rf"({_NUMBER})\s*\.\.\s*({_NUMBER})(?:\s+(?:by|step)\s+({_NUMBER}))?", re.IGNORECASE)
 _COUNT = re.compile(rf"([0-9]{{1,3}})\s+from\s+({_NUMBER})\s+to\s+({_NUMBER})", re.IGNORECASE)
 _SEEDS = re.compile(r"([0-9]{1,3})\s+(?:seeds?\s+)?from\s+([0-9]{1,10})", re.IGNORECASE)
-_TEXTS = ("prompt", "negative_prompt")
+_TEXTS = ("prompt", "negative_prompt", "ladder")
 # Settings that may be an axis; overrides are axes of their own, by stage and name, and a study has one start.
 AXIS_NAMES: tuple[str, ...] = tuple(name for name in FIELD_NAMES if name not in ("start", "overrides"))
 
@@ -47,7 +47,7 @@ def parse_axis(name: str, text: str, card: ModelCard, stage_px: int | None = Non
     """Return the axis of a setting and the values in a text; raise BadSetting("axis") with the remedy.
 
     Numbers: "0.2, 0.4, 0.6", "0.2..0.6 by 0.1", "5 from 0.1 to 0.9"; seeds also "4 from 7". Choices: names,
-    or "all". Prompts: one a line.
+    or "all". Prompts and ladders: one a line.
     """
     if name not in AXIS_NAMES:
         raise _refused(f"{str(name)[:40]!r} is no setting; choose one of {', '.join(AXIS_NAMES)}.")
@@ -64,6 +64,8 @@ def parse_axis(name: str, text: str, card: ModelCard, stage_px: int | None = Non
 
 def example(name: str, card: ModelCard) -> str:
     """Return values of a setting as a person might type them."""
+    if name == "ladder":
+        return " ".join(map(str, card.targets[:2]))
     if name in _TEXTS:
         return "one text a line"
     if name == "seed":

@@ -93,7 +93,7 @@ def test_too_many_cells_and_the_same_axis_twice_are_refused(card):
 
 
 def test_a_value_out_of_range_is_refused_by_settings_themselves(card):
-    with pytest.raises(BadSetting, match="gaussian_sigma must be a number from 0 to 4, got 9"):
+    with pytest.raises(BadSetting, match="gaussian_sigma must be a number from 0 to 6, got 9"):
         cells_of(Settings(prompt="a"), [parse_axis("gaussian_sigma", "9", card)])
 
 
