@@ -38,7 +38,9 @@ class MemorySample:
 class StepWeights:
     """The cascade's weights at one timestep: skip residual c1, dilated branch c2, blur factor c3.
 
-    dilated tells whether the dilated branch is evaluated at this step.
+    dilated: whether the dilated branch is evaluated at this step. sigma: the noise level of the timestep.
+    held: by which share the layout is pulled to the stage before; layout_px: above which width of
+    structures, in px of the base.
     """
 
     timestep: float
@@ -46,6 +48,9 @@ class StepWeights:
     c2: float
     c3: float
     dilated: bool
+    sigma: float = 0.0
+    held: float = 0.0
+    layout_px: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -116,6 +116,8 @@ def _control(name: str, value: Any, card: ModelCard) -> Any:
     if name in RANGES:
         bounds = RANGES[name]
         return gr.Slider(bounds.minimum, bounds.maximum, step=bounds.step, buttons=[], **common)
+    if name == "ladder":
+        return gr.Textbox(placeholder=card.ladder or words.PLACEHOLDERS[name], max_lines=1, **common)
     lines = 3 if name == "prompt" else 2
     return gr.Textbox(
         placeholder=words.PLACEHOLDERS[name],
@@ -134,7 +136,7 @@ def next_example(prompt: str, card: ModelCard) -> str:
 def settings_from(values: Sequence[Any]) -> Settings:
     """Return the settings that the controls hold, in the order of `Form.inputs`; raise BadSetting."""
     given = dict(zip(FIELD_NAMES, values, strict=True))
-    for name in ("prompt", "negative_prompt", START, "overrides"):
+    for name in ("prompt", "negative_prompt", "ladder", START, "overrides"):
         given[name] = given[name] or ""
     given[SEED] = _seed_from(given[SEED])
     return Settings.from_dict(given)

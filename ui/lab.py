@@ -357,7 +357,7 @@ def _curve(axes: Sequence[Axis]) -> dict[str, Any] | None:
 
 def _hint(name: str, card: ModelCard) -> str:
     """Return how values of a setting are written."""
-    if name in ("prompt", "negative_prompt"):
+    if name in ("prompt", "negative_prompt", "ladder"):
         return words.LAB_HINT_TEXTS
     if name in CHOICES:
         return words.lab_hint_choices(card.mixers if name == "mixer" else CHOICES[name])

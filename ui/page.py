@@ -33,6 +33,7 @@ from ui.part import html_part, style_sheets
 from ui.runs import Patch, Runs, notice
 from ui.start import wire_start
 from ui.theme import ASSETS, studio_theme
+from ui.travel import build_travel
 
 # Each follower waits in a thread of its own; the rest is kept for everything else, Stop first of all.
 MAX_THREADS = 120
@@ -133,6 +134,7 @@ def build_page(
                 with gr.Column(elem_id="fields"):
                     form = build_form(card)
                     parts["drop"] = build_drop()
+                    parts["travel"] = build_travel()
                     parts["curves"] = build_curves()
                     parts["crops"] = build_crops(card)
                     parts["measured"] = build_measured()

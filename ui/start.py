@@ -90,9 +90,7 @@ def _text(held: Any) -> str:
     return held[:100] if isinstance(held, str) else ""
 
 
-def taken(
-    jobs: Jobs, card: ModelCard, sent: Any, held: str, target: Any, visitor: str = ""
-) -> list[Any]:
+def taken(jobs: Jobs, card: ModelCard, sent: Any, held: str, target: Any, visitor: str = "") -> list[Any]:
     """Return part, reference and target once a file that was sent here is read; a refusal changes nothing."""
     asked = read(_Sent, sent)
     target = target if target in card.targets else card.targets[0]
@@ -138,9 +136,7 @@ def _is_upload(path: Path) -> bool:
         return False
 
 
-def climbed(
-    jobs: Jobs, card: ModelCard, sent: Any, held: str, target: Any, visitor: str = ""
-) -> list[Any]:
+def climbed(jobs: Jobs, card: ModelCard, sent: Any, held: str, target: Any, visitor: str = "") -> list[Any]:
     """Return part, reference, a target above it and the prompt, to climb from a run's stage."""
     asked = read(_Stage, sent)
     try:

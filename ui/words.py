@@ -53,13 +53,17 @@ LABELS: Mapping[str, str] = MappingProxyType(
         "num_inference_steps": "Steps",
         "guidance_scale": "Guidance",
         "guidance_stop": "Guidance until",
-        "upscale_strength": "Upscale strength",
-        "gaussian_sigma": "Sigma",
-        "cosine_scale_1": "Cosine 1 · skip residual",
-        "cosine_scale_2": "Cosine 2 · dilated branch",
-        "cosine_scale_3": "Cosine 3 · blur",
-        "dilated_min_weight": "Dilated branch, least weight",
-        "dilation_scope": "Dilation scope",
+        "ladder": "Stage sizes",
+        "upscale_strength": "Upscale denoise",
+        "gaussian_sigma": "Blur σ",
+        "cosine_scale_1": "Skip-residual decay",
+        "cosine_scale_2": "Dilated-sampling decay",
+        "cosine_scale_3": "Blur decay",
+        "keep_base": "Keep base",
+        "dilated_min_weight": "Dilated branch cutoff",
+        "dilation_scope": "Dilated layers",
+        "dilation_use": "Dilated prediction",
+        "dilation_until": "Dilate until",
         "scheduler": "Scheduler",
         "original_scale": "Original size, told",
         "target_scale": "Target size, told",
@@ -81,19 +85,24 @@ HELP: Mapping[str, str] = MappingProxyType(
         "start": "A picture that the cascade climbs from, in place of noise.",
         "start_px": "The stage at which the picture comes in; those above it add detail.",
         "start_strength": "Share of the steps drawn again over the picture at the first size; 0 keeps it.",
-        "target": "Side of the square with the last stage's area; the stages before it double up to it.",
+        "target": "Side of the square with the last stage's area; the stages before it lead up to it.",
         "aspect": "Width:height, any from 1:4 to 4:1.",
         "mixer": "How places see each other: by line scans, by attention to all places, or to near ones.",
-        "num_inference_steps": "Steps of the first stage; later stages run a share of them.",
+        "num_inference_steps": "Steps of the first stage; later stages take a share of them.",
         "guidance_scale": "How hard the prompt pulls; 1 turns guidance off.",
         "guidance_stop": "Share of a stage's steps with guidance; those after it take half the time.",
-        "upscale_strength": "Share of the steps that a later stage runs again: more adds detail and drifts.",
-        "gaussian_sigma": "Blur before the dilated branch looks, in latent pixels.",
-        "cosine_scale_1": "How fast a later stage lets go of the stage before it; larger lets go sooner.",
-        "cosine_scale_2": "How fast the dilated branch, which keeps the layout, fades.",
-        "cosine_scale_3": "How fast the blur fades.",
+        "ladder": "Sizes in px between the first and the last stage, e.g. 256 1024; "
+        "empty takes the model's own.",
+        "upscale_strength": "Noise level at which a later stage starts: higher redraws more.",
+        "gaussian_sigma": "Width in px of the base above which structures are held to the stage before.",
+        "cosine_scale_1": "How firmly the layout is held to the stage before: 0 holds it, larger lets go.",
+        "cosine_scale_2": "How fast the dilated branch fades: 0 gives it all the weight, 3 turns it off.",
+        "cosine_scale_3": "How far the held layout widens to coarse structures only; 0 widens nothing.",
+        "keep_base": "Share of the stage before that is restored in the finished image, at its own scale.",
         "dilated_min_weight": "Below this weight the dilated branch is left out, which saves time.",
-        "dilation_scope": "Which convolutions are dilated: those on the way down, or all.",
+        "dilation_scope": "Which convolutions are dilated: the down blocks', the deepest ones, or all.",
+        "dilation_use": "A second, dilated prediction is mixed in, or the only one is dilated.",
+        "dilation_until": "Share of a later stage's steps, the first ones, in which the UNet is dilated.",
         "scheduler": "What walks the timesteps; Karras spaces them by noise, SDE adds some at each step.",
         "original_scale": "Size of the original that the model is told, as a part of the picture's own.",
         "target_scale": "Size of the result that the model is told, as a part of the picture's own.",
@@ -126,7 +135,10 @@ CHOICES: Mapping[str, str] = MappingProxyType(
         "ensemble": "Ends the schedule",
         "image": "Draws the end again",
         "down": "Down blocks",
+        "deep": "Deepest blocks",
         "all": "All blocks",
+        "branch": "Second branch",
+        "main": "Only prediction",
     }
 )
 
@@ -136,6 +148,7 @@ PLACEHOLDERS: Mapping[str, str] = MappingProxyType(
         "negative_prompt": "nothing",
         "seed": "random",
         "start": "",
+        "ladder": "every doubling",
         "overrides": "1024.upscale_strength=0.3",
     }
 )
@@ -440,6 +453,22 @@ NOTHING_DONE: Mapping[str, str] = MappingProxyType(
 )
 
 FINISHING = "Finishing"
+# Why a setting does nothing as the others stand.
+IDLE: Mapping[str, str] = MappingProxyType(
+    {
+        "one_stage": "No effect at one stage: choose a larger output size.",
+        "one_stage_at_most": "No effect at one stage.",
+        "overridden": "No effect: every later stage has a value of its own.",
+        "never": "No effect while Dilate until is 0.",
+        "main": "No effect: the only prediction is dilated, so there is nothing to weigh.",
+        "whole": "No effect: the dilated branch has all the weight.",
+        "undilated": "No effect: no step is dilated.",
+        "below": "No effect: the dilated branch's weight stays below its cutoff.",
+        "free": "No effect: nothing is held and no dilated branch runs.",
+        "unblurred": "No effect at Blur σ 0.",
+        "started_free": "No effect: the layout is not held at the first step.",
+    }
+)
 REUSED = "reused"
 LOST_RUN = "That run is no longer kept here; start a new one."
 STOPPED_NOTICE = "Stopped; the stages that were done are kept."
@@ -880,30 +909,74 @@ def no_picture_yet(stage: int) -> str:
     return f"{which} has no finished picture; follow the run and fetch it once it is done."
 
 
-def curve_strength(steps: int, count: int, timestep: float) -> str:
+def figure(value: float) -> str:
+    """Return a number in two digits, as a person would write it."""
+    if 0 < value < 0.01:
+        return "less than 0.01"
+    return f"{float(f'{value:.2g}'):g}"
+
+
+def part_of(share: float) -> str:
+    """Return a share in whole percent; one that is hardly there, or hardly missing, is said to be so."""
+    if 0 < share < 0.005:
+        return "less than 1 %"
+    return "over 99 %" if 0.995 <= share < 1 else percent(share)
+
+
+def curve_strength(timestep: float, sigma: float, steps: int, count: int) -> str:
     """Return what the upscale strength decides."""
-    return f"The last stage runs the last {steps} of {count} steps again, from timestep {timestep:.0f} on."
+    start = f"timestep {timestep:.0f}, noise level {figure(sigma)}"
+    return f"The last stage starts at {start}, and takes {steps} of {count} steps."
 
 
-def curve_blur(first: float, last: float, steps: int) -> str:
-    """Return what sigma decides."""
-    return f"The blur falls from {first:.2g} to {last:.2g} latent pixels over {steps} steps."
+def curve_width(first: float, last: float) -> str:
+    """Return what sigma decides where the layout is held."""
+    if not last:
+        return "At 0 all that the stage before shows is held."
+    if figure(first) == figure(last):
+        return f"Structures wider than {figure(first)} px of the base are held to the stage before."
+    ends = f"{figure(first)} px of the base at the first step and {figure(last)} px at the last"
+    return f"Structures are held that are wider than {ends}."
 
 
-def curve_skip(first: float, last: float, steps: int) -> str:
+def curve_blur(first: float, last: float) -> str:
+    """Return what sigma decides where only the dilated branch reads it."""
+    if figure(first) == figure(last):
+        return f"The dilated branch sees a blur of {figure(first)} px of the base."
+    ends = f"{figure(first)} px of the base at its first step and {figure(last)} px at its last"
+    return f"The dilated branch sees a blur of {ends}."
+
+
+def curve_held(first: float, last: float) -> str:
     """Return what the first cosine scale decides."""
-    return f"The skip residual falls from {first:.2g} to {last:.1g} over {steps} steps."
+    if part_of(first) == part_of(last):
+        return f"The layout is held by {part_of(first)} at every step."
+    return f"The layout is held by {part_of(first)} at the first step and by {part_of(last)} at the last."
 
 
 def curve_dilated(first: float, last: float, least: float, dilated: int, steps: int) -> str:
     """Return what the second cosine scale and the least weight decide."""
-    runs = f"it runs in {dilated} of {steps} steps, as many extra UNet calls"
-    return f"The dilated branch falls from {first:.2g} to {last:.1g}; above {least:.2g} {runs}."
+    if not dilated:
+        return f"The dilated branch is off: its weight stays below {figure(least)}."
+    calls = "1 more UNet call" if dilated == 1 else f"{dilated} more UNet calls"
+    ends = part_of(first) if part_of(first) == part_of(last) else f"{part_of(first)} to {part_of(last)}"
+    return f"The dilated branch runs in {dilated} of {steps} steps, {calls}; its weight there is {ends}."
 
 
-def curve_fade(first: float, last: float, steps: int) -> str:
-    """Return what the third cosine scale decides."""
-    return f"The blur's factor falls from {first:.2g} to {last:.1g} over {steps} steps."
+def curve_widened(first: float, last: float) -> str:
+    """Return what the third cosine scale decides. first, last: how many times as wide as at scale 0."""
+    if figure(first) == figure(last) == "1":
+        return "The width of what is held is the same at every step."
+    ends = f"{figure(first)} times at the first step and {figure(last)} times at the last"
+    return f"The width of what is held grows {ends}."
+
+
+def curve_fade(first: float, last: float) -> str:
+    """Return what the third cosine scale decides where only the dilated branch is blurred."""
+    if part_of(first) == part_of(last):
+        return f"The branch's blur is {part_of(first)} of Blur σ at every step."
+    ends = f"{part_of(first)} of Blur σ at its first step and {part_of(last)} at its last"
+    return f"The branch's blur is {ends}."
 
 
 def crops_of(label: str) -> str:

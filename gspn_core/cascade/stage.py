@@ -13,6 +13,7 @@ A first stage mixes nothing: what the model redraws of an initial image, it is f
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -81,7 +82,6 @@ class StageSampler:
         T = self.scheduler.config.num_train_timesteps
         self._handed_over = round(T * (1 - self.settings.refiner_start)) if self._is_ensemble else 0
         self.weights = _weights(stage, self.scheduler, self.timesteps)
-        self._start_level = _level(self.scheduler, float(self.timesteps[0])) if self.weights else 0.0
 
     @property
     def model_calls(self) -> float:
@@ -95,7 +95,7 @@ class StageSampler:
             return Hold(weight=0.0, sigma_px=0.0)
         first = self.weights[0]
         weight = self.settings.keep_base * first.c1 * (1 - _redrawn(first))
-        return Hold(weight=weight, sigma_px=self._layout_px(first))
+        return Hold(weight=weight, sigma_px=first.layout_px)
 
     @property
     def _is_ensemble(self) -> bool:
@@ -179,20 +179,11 @@ class StageSampler:
 
     def _pulled(self, estimate: torch.Tensor, z_ref: torch.Tensor, weights: StepWeights) -> torch.Tensor:
         """Return the estimate with its layout pulled towards the reference's; both (1, 4, h, w)."""
-        share = weights.c1 * (1 - _redrawn(weights))
-        if share < _LEAST_PULL:
+        if weights.held < _LEAST_PULL:
             return estimate
-        sigma = self._layout_px(weights) * self.stage.scale / self.model.pipeline.vae_scale_factor
+        sigma = weights.layout_px * self.stage.scale / self.model.pipeline.vae_scale_factor
         # One latent says the layout and the detail of its own px, so less than one of them cannot be parted.
-        return estimate + share * gaussian_blur(z_ref - estimate, math.hypot(sigma, 1.0))
-
-    def _layout_px(self, weights: StepWeights) -> float:
-        """Return the width in px of the base above which a structure counts as layout.
-
-        Natural spectra fall as one over the frequency, so what the noise of the stage's start has drowned is
-        wider by as much as that noise is stronger: σ·σ(t₀), and wider still as c3 falls.
-        """
-        return self.settings.gaussian_sigma * self._start_level / weights.c3
+        return estimate + weights.held * gaussian_blur(z_ref - estimate, math.hypot(sigma, 1.0))
 
     def _noise(self, generator: torch.Generator) -> torch.Tensor:
         unet = self.model.pipeline.unet
@@ -232,17 +223,31 @@ def _weights(stage: StagePlan, scheduler: SchedulerMixin, timesteps: torch.Tenso
     if stage.index == 0:
         return ()
     T, count = scheduler.config.num_train_timesteps, len(timesteps)
-    return tuple(cosine_weights(float(t), stage.settings, T, i / count) for i, t in enumerate(timesteps))
+    levels = np.interp(timesteps.double().cpu().numpy(), np.arange(T), noise_levels(scheduler))
+    cosine = (cosine_weights(float(t), stage.settings, T, i / count) for i, t in enumerate(timesteps))
+    return tuple(
+        dataclasses.replace(
+            weights,
+            sigma=float(level),
+            held=weights.c1 * (1 - _redrawn(weights)),
+            layout_px=layout_px(stage.settings.gaussian_sigma, float(levels[0]), weights.c3),
+        )
+        for weights, level in zip(cosine, levels, strict=True)
+    )
+
+
+def layout_px(gaussian_sigma: float, start_level: float, c3: float) -> float:
+    """Return the width in px of the base above which a structure counts as layout.
+
+    Natural spectra fall as one over the frequency, so what the noise of the stage's start has drowned is
+    wider by as much as that noise is stronger: σ·σ(t₀), and wider still as c3 falls.
+    """
+    return gaussian_sigma * start_level / c3
 
 
 def _redrawn(weights: StepWeights) -> float:
     """Return the share of a step's prediction that the dilated UNet makes: its layout is not held."""
     return weights.c2 if weights.dilated else 0.0
-
-
-def _level(scheduler: SchedulerMixin, timestep: float) -> float:
-    levels = noise_levels(scheduler)
-    return float(np.interp(timestep, np.arange(len(levels)), levels))
 
 
 def stage_generator(seed: int, stage: int) -> torch.Generator:

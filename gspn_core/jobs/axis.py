@@ -47,7 +47,7 @@ def parse_axis(name: str, text: str, card: ModelCard, stage_px: int | None = Non
     """Return the axis of a setting and the values in a text; raise BadSetting("axis") with the remedy.
 
     Numbers: "0.2, 0.4, 0.6", "0.2..0.6 by 0.1", "5 from 0.1 to 0.9"; seeds also "4 from 7". Choices: names,
-    or "all". Prompts: one a line.
+    or "all". Prompts and ladders: one a line.
     """
     if name not in AXIS_NAMES:
         raise _refused(f"{str(name)[:40]!r} is no setting; choose one of {', '.join(AXIS_NAMES)}.")

@@ -1,7 +1,11 @@
 """A slider's stored crops: shown when it is used, fetched no sooner, pressed to set it."""
 
+import json
+
 import pytest
 
+from gspn_core.settings import Settings
+from ui import words
 from ui.crops import FOLDER
 
 pytestmark = [
@@ -12,11 +16,17 @@ pytestmark = [
 SIGMA = "#field-gaussian_sigma"
 
 
+def stored_values() -> list[str]:
+    """Return the values of sigma's crops, as the page says them."""
+    index = json.loads((FOLDER / "index.json").read_text("utf-8"))
+    return [f"{crop['value']:g}" for crop in index["sliders"]["gaussian_sigma"]["crops"]]
+
+
 def test_crops_show_by_pointer_and_by_key_and_a_press_sets_the_slider(visit) -> None:
     page = visit()
     fetched = []
     page.on("request", lambda request: fetched.append(request.url) if ".webp" in request.url else None)
-    slider = page.locator(f"{SIGMA} input[type=range]")
+    slider = page.locator(f"{SIGMA} input.travel")
     slider.wait_for()
     assert page.locator(".slider-crops").count() == 0 and fetched == []
     slider.hover()
@@ -26,13 +36,18 @@ def test_crops_show_by_pointer_and_by_key_and_a_press_sets_the_slider(visit) -> 
         "panel => [...panel.querySelectorAll('img')].every(image => image.naturalWidth)",
         arg=panel.element_handle(),
     )
-    assert len(fetched) == 3 and all("gaussian_sigma" in url for url in fetched)
-    assert panel.get_by_alt_text("Sigma at 0.8").count() == 1
-    assert panel.locator("[aria-current]").get_attribute("data-value") == "0.8"
+    assert len(fetched) == len(stored_values()) and all("gaussian_sigma" in url for url in fetched)
+    values = stored_values()
+    for value in values:
+        alt = words.crop_at(words.LABELS["gaussian_sigma"], float(value))
+        assert panel.get_by_alt_text(alt, exact=True).count() == 1
+    default = Settings(prompt="a lake").gaussian_sigma
+    nearest = min(values, key=lambda value: abs(float(value) - default))
+    assert panel.locator("[aria-current]").get_attribute("data-value") == nearest
     panel.locator("button").last.click()
     number = page.locator(f"{SIGMA} input[type=number]")
-    assert slider.input_value() == "4" and number.input_value() == "4"
-    assert panel.locator("[aria-current]").get_attribute("data-value") == "4"
+    assert slider.get_attribute("aria-valuetext") == number.input_value() == values[-1]
+    assert panel.locator("[aria-current]").get_attribute("data-value") == values[-1]
 
     page.mouse.move(900, 500)
     panel.wait_for(state="hidden")
@@ -41,7 +56,7 @@ def test_crops_show_by_pointer_and_by_key_and_a_press_sets_the_slider(visit) -> 
     panel.wait_for()
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
-    assert slider.input_value() == "0"
+    assert number.input_value() == "0"
     page.keyboard.press("Escape")
     panel.wait_for(state="hidden")
     assert slider.evaluate("slider => slider === document.activeElement")
@@ -49,7 +64,7 @@ def test_crops_show_by_pointer_and_by_key_and_a_press_sets_the_slider(visit) -> 
 
 def test_a_tap_on_a_phone_shows_the_crops_and_a_tap_elsewhere_hides_them(visit) -> None:
     page = visit(390, 844, has_touch=True)
-    slider = page.locator(f"{SIGMA} input[type=range]")
+    slider = page.locator(f"{SIGMA} input.travel")
     slider.scroll_into_view_if_needed()
     slider.tap()
     panel = page.locator(f"{SIGMA} .slider-crops")
@@ -57,6 +72,6 @@ def test_a_tap_on_a_phone_shows_the_crops_and_a_tap_elsewhere_hides_them(visit) 
     box = panel.bounding_box()
     assert box["x"] >= 0 and box["x"] + box["width"] <= 390
     panel.locator("button").first.tap()
-    assert slider.input_value() == "0"
+    assert slider.get_attribute("aria-valuetext") == "0"
     page.locator("#field-prompt textarea").tap()
     panel.wait_for(state="hidden")

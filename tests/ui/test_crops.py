@@ -45,8 +45,8 @@ def test_every_crop_says_its_slider_and_its_value(card, stored):
     least, default, largest = sliders["gaussian_sigma"]["crops"]
     assert [least["value"], default["value"], largest["value"]] == [0.0, 0.8, 4.0]
     assert [least["said"], default["said"], largest["said"]] == ["0", "0.8", "4"]
-    assert default["alt"] == "Sigma at 0.8" and default["title"] == "Set Sigma to 0.8"
-    assert sliders["gaussian_sigma"]["label"] == "What Sigma does"
+    assert default["alt"] == "Blur σ at 0.8" and default["title"] == "Set Blur σ to 0.8"
+    assert sliders["gaussian_sigma"]["label"] == "What Blur σ does"
 
 
 def test_a_crops_address_changes_with_its_bytes(card, stored):

@@ -94,7 +94,7 @@ def test_what_is_wrong_with_an_axis_is_said_in_the_pages_words(lab, form):
     shown = lab.price(asked(("guidance_scale", "lots")), form)
     assert shown["axes"][0]["error"].startswith("'lots' is no number for Guidance;")
     shown = lab.price(asked(("upscale_strength", "0.3, 7")), form)
-    assert shown["error"].startswith("Upscale strength must be a number from 0.02 to 1")
+    assert shown["error"].startswith("Upscale denoise must be a number from 0.02 to 1")
 
 
 def test_a_cell_is_enlarged_from_its_run(lab, form):
@@ -134,7 +134,7 @@ def test_axes_without_values_are_no_error_and_not_ready(lab, form, axes):
 
 def test_what_is_wrong_is_said_at_its_axis_or_under_both(lab, form):
     shown = lab.price(asked(("gaussian_sigma", "lots"), ("seed", "1")), form)
-    assert "is no number for Sigma" in shown["axes"][0]["error"] and not shown["ready"]
+    assert "is no number for Blur σ" in shown["axes"][0]["error"] and not shown["ready"]
     shown = lab.price(asked(("seed", "1"), ("seed", "2")), form)
     assert "both axes are seed" in shown["error"] and not shown["ready"]
     form[FIELD_NAMES.index("prompt")] = ""

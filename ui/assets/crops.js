@@ -10,6 +10,7 @@ let timer = 0;
 
 const named = (field) => field.id.replace("field-", "");
 const rangeOf = (field) => field.querySelector("input[type=range]");
+const thumbOf = (field) => field.querySelector("input.travel") || rangeOf(field);
 
 function fieldOf(node) {
   const field = node instanceof Element ? node.closest("#settings .field") : null;
@@ -148,10 +149,10 @@ if (settings && Object.keys(sliders).length) {
   });
   document.addEventListener("keydown", (event) => {
     if (event.key !== "Escape" || !shown) return;
-    const range = rangeOf(shown);
+    const thumb = thumbOf(shown);
     const within = panelOf(shown).contains(document.activeElement);
     hide();
-    if (within) range.focus({ focusVisible: false });
+    if (within) thumb.focus({ focusVisible: false });
   });
   document.addEventListener("scroll", put, { capture: true, passive: true });
   for (const name of ["resize", "studio:place"]) window.addEventListener(name, hide);

@@ -1,4 +1,4 @@
-/* Draws into each slider's own block what it decides; asks anew as sliders move, the newest last. */
+/* Draws into each slider's own block what it decides, or why it decides nothing; asks again as the form changes. */
 const SVG = "http://www.w3.org/2000/svg";
 const ASK_MS = 80;
 const WAIT_MS = 1500;
@@ -19,6 +19,7 @@ function place(name) {
   figure.className = "slider-curve";
   const svg = make("svg", { viewBox: "0 0 72 22", role: "img" });
   const said = document.createElement("figcaption");
+  said.id = `curve-${name}`;
   figure.append(svg, said);
   field.append(figure);
   return figure;
@@ -38,8 +39,38 @@ function draw(figure, { path, line, marks, track, fill, said }) {
   figure.querySelector("figcaption").textContent = said;
 }
 
+/* A slider that does nothing can be set beforehand, so it is dimmed and not disabled. */
+function mark(field, reason) {
+  const name = field.id.replace("field-", "");
+  let line = field.querySelector(".slider-idle");
+  if (!line && reason) {
+    line = document.createElement("p");
+    line.className = "slider-idle";
+    line.id = `idle-${name}`;
+    field.append(line);
+  }
+  if (line) {
+    line.hidden = !reason;
+    if (line.textContent !== (reason || "")) line.textContent = reason || "";
+  }
+  field.classList.toggle("idle", Boolean(reason));
+  const curve = field.querySelector(".slider-curve:not([hidden]) figcaption");
+  const said = reason ? line.id : curve?.id;
+  for (const input of field.querySelectorAll("input[type=range], input[type=number]")) {
+    if (said) input.setAttribute("aria-describedby", said);
+    else input.removeAttribute("aria-describedby");
+  }
+}
+
 function paint() {
   const value = props.value || {};
+  paintCurves(value);
+  for (const field of document.querySelectorAll("#fields .field")) {
+    mark(field, (value.idle || {})[field.id.replace("field-", "")]);
+  }
+}
+
+function paintCurves(value) {
   if (value.wait) {
     ask(WAIT_MS);
     return;
@@ -62,11 +93,8 @@ function ask(after = ASK_MS) {
   timer = setTimeout(() => trigger("ask"), after);
 }
 
-const settings = document.getElementById("settings");
-for (const name of ["input", "change", "click"]) settings?.addEventListener(name, () => ask());
-/* A form that a picture or another run has filled tells nothing of it. */
-window.addEventListener("studio:run", () => ask(400));
-window.addEventListener("studio:place", () => ask());
+/* Whatever changed the form, a hand, a dropped picture or a run, gradio tells of each field. */
+window.addEventListener("studio:form", () => ask());
 
 watch("value", paint);
 ask(0);
