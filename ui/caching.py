@@ -24,7 +24,7 @@ class KeptFiles:
         self._files = files
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Answer one request; records are not served, though they are beside the pictures."""
+        """Answer one request; records are not served, though they are in the pictures' folders."""
         if scope["type"] != "http" or not route_of(scope).startswith(FILES):
             await self._app(scope, receive, send)
             return

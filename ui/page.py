@@ -43,7 +43,7 @@ MAX_WAITING_EVENTS = 200
 # this page has none of: both cost a run on two cores some of its time.
 QUEUE_SLEEP_SECONDS = 0.02
 PROGRESS_SLEEP_SECONDS = 1.0
-# How often uploads are looked through, and how old those are that nobody took up, in seconds.
+# How often uploads are looked through, and how old unused ones may become, in seconds.
 UNUSED_UPLOADS = (600, 3600)
 _STORAGE_KEY = "gspn-studio-job"
 _VISITOR_KEY = "gspn-studio-visitor"

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 
 import pytest
 from PIL import Image, PngImagePlugin
+
+from gspn_core.jobs.images import FORMAT
 
 pytestmark = pytest.mark.browser
 
@@ -61,8 +64,9 @@ def test_nothing_of_the_form_is_painted_over_run_on_a_phone(visit) -> None:
 def test_buttons_beside_a_read_picture_keep_their_words_whole(visit, width) -> None:
     page = visit(width, 900)
     page.wait_for_function(READY)
-    page.evaluate(DROP, ["a.png", png("teal", {"parameters": "a castle\nSteps: 4, Seed: 3, Sampler: Euler"})])
-    page.wait_for_selector(".drop-undo:visible")
+    info = {"format": FORMAT, "settings": {"prompt": "a castle", "seed": 3}, "stage": 0}
+    page.evaluate(DROP, ["a.png", png("teal", {"gspn_studio": json.dumps(info)})])
+    page.wait_for_selector(".drop-reproduce:visible")
     broken = """() => [...document.querySelectorAll(".drop-tools button")].filter((one) => !one.hidden)
       .filter((one) => {
         const range = document.createRange();

@@ -131,8 +131,10 @@ def test_a_picture_of_thousands_of_packed_texts_costs_a_moment():
     bomb = zlib.compress(b"a" * 255_000, 9)
     chunks = [(b"zTXt", b"parameters\0\0" + bomb)] * 3_000
     with a_moment():
-        told = read_png_head(png((b"zTXt", b"parameters\0\0" + zlib.compress(b"a castle")), *chunks), "a.png")
-    assert told["parameters"] == "a castle"
+        found = read_png_head(
+            png((b"zTXt", b"parameters\0\0" + zlib.compress(b"a castle")), *chunks), "a.png"
+        )
+    assert found["parameters"] == "a castle"
     with a_moment():
         assert read_png_head(png(*[(b"zTXt", b"x\0\0" + bomb)] * 3_000), "a.png")["parameters"] is None
     with a_moment(), pytest.raises(BadSetting, match="is damaged"):
@@ -158,14 +160,19 @@ def test_a_foreign_text_that_is_damaged_or_large_hides_no_sound_one():
     ids=range(5),
 )
 def test_a_text_of_another_tool_is_read_at_once(text):
-    told = {"gspn_studio": None, "parameters": text, "width": 64, "height": 64}
+    found = {"gspn_studio": None, "parameters": text, "width": 64, "height": 64}
     with a_moment():
-        recipe_of(told, CARD, {})
+        recipe_of(found, CARD, {})
 
 
 def test_settings_of_a_picture_with_thousands_of_names_are_read_at_once():
     settings = {f"name {n}": [n] for n in range(12_000)}
     text = json.dumps({"format": 1, "settings": settings})[:250_000]
-    told = {"gspn_studio": {"settings": settings, "format": 1}, "width": 64, "height": 64, "parameters": text}
+    found = {
+        "gspn_studio": {"settings": settings, "format": 1},
+        "width": 64,
+        "height": 64,
+        "parameters": text,
+    }
     with a_moment():
-        recipe_of(told, CARD, {})
+        recipe_of(found, CARD, {})

@@ -36,7 +36,7 @@ function show() {
   }
 }
 
-/* A refusal of a field is over once that field is changed, by typing, by its own buttons or by those beside it. */
+/* A refusal of a field is over once that field is changed, by typing, by its own buttons or by those next to it. */
 function settle({ target }) {
   const { field, tone } = props.value || {};
   if (tone !== "error" || !field) return;

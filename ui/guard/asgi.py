@@ -30,10 +30,10 @@ Headers = tuple[tuple[bytes, bytes], ...]
 async def refuse(send: Send, status: int, sentence: str, headers: Headers = ()) -> None:
     """Answer a request with a status and one sentence."""
     body = sentence.encode()
-    told = [
+    sent = [
         (b"content-type", b"text/plain; charset=utf-8"),
         (b"content-length", str(len(body)).encode()),
         *headers,
     ]
-    await send({"type": "http.response.start", "status": status, "headers": told})
+    await send({"type": "http.response.start", "status": status, "headers": sent})
     await send({"type": "http.response.body", "body": body})

@@ -1,4 +1,4 @@
-"""The files that may be served, told by where they are and what they are called; every other file is not."""
+"""The files that may be served, known by their folder and their name; every other file is not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The whole page of a toy model, served on this machine, and files of the host that nobody may read."""
+"""The whole page of a toy model, served on this machine, and files of the host that no visitor may read."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ VISITOR = "a-stranger-with-a-browser"
 
 @dataclass(frozen=True, kw_only=True)
 class Served:
-    """A page that is served. secrets: files whose bytes nobody may get; run: a finished run with a note."""
+    """A page that is served. secrets: files that no visitor may read; run: a finished run with a note."""
 
     page: Any
     address: str
@@ -51,10 +51,10 @@ class Served:
             "trigger_id": None,
         }
         content = json.dumps(body).encode()
-        told = {"content-type": "application/json"}
+        headers = {"content-type": "application/json"}
         if not event["queue"]:
-            return self.client.post("/gradio_api/run/predict", content=content, headers=told)
-        joined = self.client.post("/gradio_api/queue/join", content=content, headers=told)
+            return self.client.post("/gradio_api/run/predict", content=content, headers=headers)
+        joined = self.client.post("/gradio_api/queue/join", content=content, headers=headers)
         if joined.status_code != 200:
             return joined
         return self.client.get(f"/gradio_api/queue/data?session_hash={session}")
@@ -131,7 +131,7 @@ def toy_card():
 
 @pytest.fixture(scope="session")
 def served(toy_card, port, tmp_path_factory) -> Iterator[Served]:
-    """Serve the page beside three secret files: below the working directory, in the temp folder, in a run."""
+    """Serve the page and three secret files: below the working directory, in the temp folder, in a run."""
     folder = tmp_path_factory.mktemp("guard") / "jobs"
     with serving(toy_card, folder, port) as (page, jobs, client):
         run = jobs.submit(Settings(prompt="a toy", seed=1, target=64), visitor=OWNER)

@@ -85,8 +85,8 @@ def test_agents_without_a_login_get_no_tools(locked):
     _, client = locked
     client.cookies.clear()
     asked = {"jsonrpc": "2.0", "id": 2, "method": "tools/list", "params": {}}
-    told = {"accept": "application/json, text/event-stream"}
-    answer = client.post("/gradio_api/mcp/", json=asked, headers=told)
+    headers = {"accept": "application/json, text/event-stream"}
+    answer = client.post("/gradio_api/mcp/", json=asked, headers=headers)
     assert answer.status_code == 401 and "Sign in" in answer.text
 
 
