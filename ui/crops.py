@@ -37,7 +37,7 @@ def crops_props(card: ModelCard, folder: Path = FOLDER) -> dict[str, Any]:
         name: shown
         for name, stored in index["sliders"].items()
         if name in RANGES and is_offered(name, card)
-        if (shown := _slider(name, stored["crops"], index["crop_px"], folder)) is not None
+        if (shown := _slider(name, stored, index["crop_px"], folder)) is not None
     }
     drawn_by = (index["model"]["name"], index["model"]["title"])
     other = "" if drawn_by == (card.name, card.title) else card.title
@@ -52,11 +52,11 @@ def _read_index(folder: Path) -> Mapping[str, Any] | None:
         return None
 
 
-def _slider(name: str, stored: list[Mapping[str, Any]], px: int, folder: Path) -> dict[str, Any] | None:
+def _slider(name: str, stored: Mapping[str, Any], px: int, folder: Path) -> dict[str, Any] | None:
     """Return one slider's crops; None where a value lies outside its range or a file is gone."""
     bounds, label = RANGES[name], words.LABELS[name]
     crops = []
-    for crop in stored:
+    for crop in stored["crops"]:
         path, value = folder / crop["file"], crop["value"]
         if not (bounds.minimum <= value <= bounds.maximum and path.is_file()):
             return None
@@ -64,7 +64,7 @@ def _slider(name: str, stored: list[Mapping[str, Any]], px: int, folder: Path) -
         crops.append(
             {
                 "value": value,
-                "said": f"{value:g}",
+                "said": words.crop_value(name, value, neutral=value == stored.get("neutral")),
                 "alt": words.crop_at(label, value),
                 "title": words.crop_set(label, value),
                 "url": f"{file_url(str(path))}?v={version}",

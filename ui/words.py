@@ -453,6 +453,16 @@ NOTHING_DONE: Mapping[str, str] = MappingProxyType(
 )
 
 FINISHING = "Finishing"
+# What a slider does at the value at which it leaves a picture alone.
+NEUTRAL: Mapping[str, str] = MappingProxyType(
+    {
+        "gaussian_sigma": "all held",
+        "cosine_scale_1": "held",
+        "cosine_scale_2": "off",
+        "cosine_scale_3": "not widened",
+        "guidance_scale": "off",
+    }
+)
 # Why a setting does nothing as the others stand.
 IDLE: Mapping[str, str] = MappingProxyType(
     {
@@ -982,6 +992,11 @@ def curve_fade(first: float, last: float) -> str:
 def crops_of(label: str) -> str:
     """Return what the crops beside a slider are, as a screen reader says it."""
     return f"What {label} does"
+
+
+def crop_value(name: str, value: float, *, neutral: bool) -> str:
+    """Return what stands below a crop: its value, and what that means where the slider is neutral."""
+    return f"{value:g} · {NEUTRAL[name]}" if neutral else f"{value:g}"
 
 
 def crop_at(label: str, value: float) -> str:

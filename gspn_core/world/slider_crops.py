@@ -1,7 +1,8 @@
 """Show what each slider does: `python -m gspn_core.world.slider_crops` draws the crops beside the sliders.
 
-One prompt and one seed run up the cascade with each slider at its least, default and largest value, the rest
-at default. Of a slider's pictures the same square is cut, where they differ most.
+One prompt and one seed run up the cascade with each slider at both ends of its travel, at its default and at
+the value that leaves a picture alone, the rest at default. Of a slider's pictures the same square is cut,
+where they differ most.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -41,6 +43,16 @@ SLIDERS = (
     "dilated_min_weight",
     "guidance_scale",
 )
+# Where a slider is neutral: all of the layout is held, or what it weighs is off, at the others' defaults.
+NEUTRAL: Mapping[str, float] = MappingProxyType(
+    {
+        "gaussian_sigma": 0.0,
+        "cosine_scale_1": 0.0,
+        "cosine_scale_2": RANGES["cosine_scale_2"].travel[-1],
+        "cosine_scale_3": 0.0,
+        "guidance_scale": 1.0,
+    }
+)
 FOLDER = Path(__file__).parents[2] / "ui" / "assets" / "crops"
 INDEX = "index.json"
 CROP_PX = 128
@@ -62,9 +74,9 @@ class SliderCrops:
 
 
 def slider_values(name: str, default: float) -> tuple[float, ...]:
-    """Return a slider's least value, its default and its largest one, ascending, none of them twice."""
-    bounds = RANGES[name]
-    return tuple(sorted({bounds.minimum, float(default), bounds.maximum}))
+    """Return the ends of a slider's travel, its default and its neutral value, ascending, none twice."""
+    travel = RANGES[name].travel
+    return tuple(sorted({travel[0], float(default), NEUTRAL.get(name, travel[0]), travel[-1]}))
 
 
 def draw_slider_crops(
@@ -153,7 +165,12 @@ def write_crops(found: Sequence[SliderCrops], folder: Path, told: Mapping[str, A
             name = f"{slider.name}-{value:g}.webp"
             (folder / name).write_bytes(next(content))
             listed.append({"value": value, "file": name})
-        sliders[slider.name] = {"top": slider.top, "left": slider.left, "crops": listed}
+        sliders[slider.name] = {
+            "top": slider.top,
+            "left": slider.left,
+            "neutral": NEUTRAL.get(slider.name),
+            "crops": listed,
+        }
     record = {**told, "quality": quality, "sliders": sliders}
     (folder / INDEX).write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return sum(map(len, files))

@@ -49,6 +49,14 @@ def test_every_crop_says_its_slider_and_its_value(card, stored):
     assert sliders["gaussian_sigma"]["label"] == "What Blur σ does"
 
 
+def test_a_crop_where_the_slider_is_neutral_says_what_that_means(card, stored):
+    index = read(stored)
+    index["sliders"]["gaussian_sigma"]["neutral"] = 0.0
+    write(stored, **index)
+    said = [crop["said"] for crop in crops_props(card, stored)["sliders"]["gaussian_sigma"]["crops"]]
+    assert said == ["0 · all held", "0.8", "4"]
+
+
 def test_a_crops_address_changes_with_its_bytes(card, stored):
     def address() -> str:
         return crops_props(card, stored)["sliders"]["gaussian_sigma"]["crops"][0]["url"]

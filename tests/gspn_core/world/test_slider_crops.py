@@ -8,11 +8,12 @@ from PIL import Image
 
 from gspn_core.engine import Engine
 from gspn_core.models.catalog import WORLD_FOLDER
-from gspn_core.settings import RANGES
+from gspn_core.settings import RANGES, Settings
 from gspn_core.world import slider_crops
 from gspn_core.world.slider_crops import (
     FOLDER,
     INDEX,
+    NEUTRAL,
     SLIDERS,
     SliderCrops,
     draw_slider_crops,
@@ -21,6 +22,7 @@ from gspn_core.world.slider_crops import (
     weights_hash,
     write_crops,
 )
+from ui import words
 from ui.crops import crops_props
 
 
@@ -44,9 +46,23 @@ def noise():
     return found
 
 
-def test_a_slider_is_shown_at_both_ends_and_at_its_default():
-    assert slider_values("gaussian_sigma", 0.8) == (0.0, 0.8, 4.0)
+def test_a_slider_is_shown_at_both_ends_of_its_travel_and_at_its_default():
+    assert slider_values("gaussian_sigma", 0.8) == (0.0, 0.8, 6.0)
+    assert slider_values("upscale_strength", 0.4) == (0.02, 0.4, 1.0)
+    assert slider_values("cosine_scale_2", 3.0) == (0.0, 3.0)
     assert slider_values("guidance_stop", 1.0) == (0.0, 1.0)
+
+
+def test_every_neutral_value_has_a_word_on_the_page():
+    assert set(words.NEUTRAL) == set(NEUTRAL)
+
+
+@pytest.mark.parametrize("name", NEUTRAL)
+def test_a_slider_is_shown_where_it_is_neutral_too(name):
+    default = getattr(Settings(prompt="a hill"), name) or 3.0
+    assert NEUTRAL[name] in slider_values(name, default)
+    monotone = slider_values(name, default)
+    assert monotone == tuple(sorted(set(monotone)))
 
 
 def test_the_square_lies_where_the_pictures_differ():
@@ -87,7 +103,7 @@ def test_the_crops_of_a_cascade_are_cut_at_one_place_and_shared_stages_run_once(
 
     found = draw_slider_crops(tiny_model, "a hill", seed=3, target=128, tell=tell, crop_px=32)
     assert [slider.name for slider in found] == ["gaussian_sigma", "guidance_scale"]
-    assert [slider.values for slider in found] == [(0.0, 0.8, 4.0), (1.0, 3.0, 20.0)]
+    assert [slider.values for slider in found] == [(0.0, 0.2, 6.0), (1.0, 3.0, 20.0)]
     assert all(crop.size == (32, 32) for slider in found for crop in slider.crops)
     # The first run makes both stages; sigma changes the second alone, guidance both, and the default of
     # every slider is one picture.
@@ -99,7 +115,7 @@ def test_one_picture_serves_the_default_of_every_slider(tiny_model, monkeypatch)
     monkeypatch.setattr(slider_crops, "SLIDERS", ("gaussian_sigma", "cosine_scale_1"))
     draw = {"seed": 3, "target": 128, "tell": lambda *_: None, "crop_px": 128}
     sigma, cosine = draw_slider_crops(tiny_model, "a hill", **draw)
-    (least, default, largest), (_, same, _) = sigma.crops, cosine.crops
+    (least, default, largest), (same, _) = sigma.crops, cosine.crops
     assert default.tobytes() == same.tobytes()
     assert len({crop.tobytes() for crop in (least, default, largest)}) == 3
     again, _ = draw_slider_crops(tiny_model, "a hill", **draw)
@@ -146,7 +162,9 @@ def test_the_page_shows_what_the_command_writes(tiny_model, tmp_path, monkeypatc
     out = tmp_path / "crops"
     assert slider_crops.main(["--out", str(out), "--prompt", "a hill", "--seed", "3", "--target", "128"]) == 0
     shown = crops_props(tiny_model.card, out)
-    assert [crop["value"] for crop in shown["sliders"]["gaussian_sigma"]["crops"]] == [0.0, 0.8, 4.0]
+    assert [crop["value"] for crop in shown["sliders"]["gaussian_sigma"]["crops"]] == [0.0, 0.2, 6.0]
+    neutral, *others = shown["sliders"]["gaussian_sigma"]["crops"]
+    assert neutral["said"] == "0 · all held" and [crop["said"] for crop in others] == ["0.2", "6"]
     assert "a hill" in shown["caption"] and "seed 3" in shown["caption"]
 
 
