@@ -8,7 +8,9 @@ import numpy as np
 
 from gspn_core.world.scene import Scene, sample_scene
 
+# The first is what the page opens with, so it is one that the model draws well.
 EXAMPLES: tuple[str, ...] = (
+    "steep cliffs with a beach on a bright day, a clear sky and the sun in the sky",
     "snowy mountains over a lake at dusk, a few clouds, low sun",
     "a lighthouse on high cliffs above the sea at sunset, glowing clouds, vivid colors",
     "northern lights over a cabin with a lit window and snowy hills at night",
@@ -17,7 +19,6 @@ EXAMPLES: tuple[str, ...] = (
     "autumn hills along a river at dawn, thick fog",
     "a hot air balloon over red mountains in the desert at sunrise, clear sky",
     "a crescent moon over pine trees and snowy peaks at night, starry sky",
-    "steep rocky cliffs behind a beach under storm clouds, falling rain, cool blue tones",
     "green hills behind a meadow of flowers by day, a flock of birds, pastel colors",
 )
 
