@@ -51,8 +51,8 @@ def idle_for(card):
     def found(taken: tuple[StepWeights, ...] | None, **changes) -> dict[str, str]:
         asked = Settings(**{"prompt": "a toy", "target": 128, "seed": 1, **changes})
         plan = make_plan(asked, card)
-        told = None if taken is None else ((), *([taken] * (len(plan.stages) - 1)))
-        return {name: names[reason] for name, reason in idle_settings(plan, card, told).items()}
+        known = None if taken is None else ((), *([taken] * (len(plan.stages) - 1)))
+        return {name: names[reason] for name, reason in idle_settings(plan, card, known).items()}
 
     return found
 

@@ -3,9 +3,11 @@
 import dataclasses
 import itertools
 
+import numpy as np
 import pytest
 import torch
 
+from gspn_core.cascade.schedule import noise_levels
 from gspn_core.cascade.stage import StageSampler, stage_generator
 from gspn_core.plan import Size, StagePlan
 from gspn_core.settings import CHOICES, Settings
@@ -81,6 +83,18 @@ def test_the_scheduler_steps_once_per_timestep(name, sampler, z_ref):
     _run(made, z_ref)
     assert seen == [float(t) for t in made.timesteps]
     assert len(seen) == STAGE.steps
+
+
+def test_the_weights_say_the_noise_level_and_what_is_held_how_widely(sampler):
+    made = sampler(cosine_scale_2=0.5, dilated_min_weight=0.3)
+    levels = noise_levels(made.scheduler)
+    first = float(levels[int(made.timesteps[0])])
+    assert [step.dilated for step in made.weights] == [True, True, False]
+    for step, t in zip(made.weights, made.timesteps, strict=True):
+        assert step.sigma == pytest.approx(np.interp(float(t), np.arange(len(levels)), levels))
+        assert step.held == pytest.approx(step.c1 * (1 - step.c2 if step.dilated else 1))
+        assert step.layout_px == pytest.approx(0.8 * first / step.c3)
+    assert made.hold.sigma_px == made.weights[0].layout_px
 
 
 def test_both_branches_scale_their_input_with_the_same_sigma(sampler, z_ref):
