@@ -179,7 +179,7 @@ def _settings_of(job: JobView, stage: StageView) -> dict[str, Any]:
     known = {name: value for name, value in job.settings.items() if name in FIELD_NAMES}
     try:
         settings = Settings.from_dict(known)
-        own = settings.at_stage((settings.target or 0) // 2 ** (len(job.stages) - 1 - stage.index)).to_dict()
+        own = settings.at_stage((settings.target or 0) * stage.width // job.stages[-1].width).to_dict()
     except BadSetting:
         own = known
     return {

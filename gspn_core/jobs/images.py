@@ -80,7 +80,7 @@ def picture_info(plan: CascadePlan, stage: int, made_with: Mapping[str, str | No
 def parameters_text(info: Mapping[str, Any]) -> str:
     """Return the settings in the text form that other tools read from a PNG's "parameters"."""
     size = info["stages"][info["stage"]]
-    stage_px = info["settings"]["target"] // 2 ** (len(info["stages"]) - 1 - info["stage"])
+    stage_px = info["settings"]["target"] * size["width"] // info["stages"][-1]["width"]
     own = Settings.from_dict(info["settings"]).at_stage(stage_px)
     lines = [own.prompt]
     if own.negative_prompt:

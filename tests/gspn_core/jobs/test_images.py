@@ -68,6 +68,12 @@ def test_the_parameters_have_the_form_that_other_tools_read(card):
     )
 
 
+def test_the_parameters_of_a_stage_after_a_jump_hold_its_own_overrides(card):
+    settings = Settings(prompt="a lake", seed=1, ladder="64", target=256, overrides="64.seed=5")
+    info = picture_info(make_plan(settings, card), 0, MADE_WITH)
+    assert "Seed: 5" in parameters_text(info)
+
+
 def test_an_empty_negative_prompt_has_no_line(info):
     assert "Negative" not in parameters_text(info)
 
