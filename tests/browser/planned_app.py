@@ -1,12 +1,16 @@
 """Serve the page over the embedded model's arithmetic: plans are real, nothing is loaded, nothing runs."""
 
+import json
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from diffusers import EulerDiscreteScheduler
+
 import app
-from gspn_core.models.catalog import find_card
+from gspn_core.cascade.stage import stage_weights
+from gspn_core.models.catalog import WORLD_FOLDER, find_card
 from gspn_core.plan import make_plan
 from gspn_core.plan_fit import Machine, Pace
 
@@ -20,12 +24,15 @@ class Planner:
 
     def __init__(self) -> None:
         self.card = find_card("world")
+        config = WORLD_FOLDER / "scheduler" / "scheduler_config.json"
+        self.config = json.loads(config.read_text(encoding="utf-8"))
 
     def plan(self, settings):
         return make_plan(settings, self.card, MACHINE)
 
     def weights(self, settings):
-        return tuple(() for _ in self.plan(settings).stages)
+        config = EulerDiscreteScheduler.from_config(self.config).config
+        return tuple(stage_weights(config, stage) for stage in self.plan(settings).stages)
 
     def model_calls(self, stage):
         return stage.steps
