@@ -53,9 +53,10 @@ _CASCADE_COUNTS = ("cascades", "target", "crops", "references")
 # What `settings` tries unless told.
 VARIATIONS = (
     "upscale_strength=0.2,0.3,0.5,0.6",
-    "cosine_scale_1=1,6",
-    "cosine_scale_2=0.5,3",
-    "gaussian_sigma=0,2",
+    "keep_base=0,0.5",
+    "gaussian_sigma=0,1",
+    "cosine_scale_1=0.5,2",
+    "cosine_scale_2=0.35,1",
     "scheduler=euler,dpm++2m",
 )
 CLASSIFIER_LOOP = LoopConfig(minutes=10, learning_rate=2e-3, average_decay=0.995)

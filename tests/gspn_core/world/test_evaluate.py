@@ -218,10 +218,10 @@ def test_settings_are_tried_one_at_a_time_from_the_same_bases(model, classifier,
         mixers=("attention",), cascades=(2,), target=128, crops=(2,), references=4, asked=asked, processes=1
     )
     evaluation = Evaluation(model, classifier, tmp_path, config, silent)
-    tried = ["upscale_strength=0.25", "upscale_strength=1", "cosine_scale_1=0.1", "scheduler=ddim"]
+    tried = ["upscale_strength=0.25", "upscale_strength=1", "cosine_scale_1=0.1", "scheduler=dpm++2m-sde"]
     rows = [*measure_variations(evaluation, variations(tried))]
     assert [row.title for row in rows] == [OWN, *tried, *REFERENCES]
-    own, little, much, held, _ddim, *references = rows
+    own, little, much, held, _sde, *references = rows
     assert little.pairs < own.pairs == held.pairs < much.pairs
     assert all(row.pairs is None for row in references)
     assert len([*(tmp_path / "pictures" / "attention-64").glob("*.png")]) == 2
