@@ -199,7 +199,9 @@ def test_a_signal_that_ends_the_server_stops_the_run_and_keeps_its_record(
     name, free_port, tmp_path, monkeypatch, capsys
 ) -> None:
     number, opened, records = getattr(signal, name), [], []
-    handler = signal.getsignal(number)
+    # A shell's background and nohup leave signals ignored, which a server keeps.
+    own = signal.default_int_handler if name == "SIGINT" else signal.SIG_DFL
+    before = signal.signal(number, own)
 
     class Waiting(Engine):
         def run(self, settings, should_stop):
@@ -223,10 +225,13 @@ def test_a_signal_that_ends_the_server_stops_the_run_and_keeps_its_record(
 
     monkeypatch.setattr(app, "Jobs", Opened)
     flags = ["--port", str(free_port), "--jobs", str(tmp_path)]
-    code = app.main(flags, load=lambda *_: (Waiting(), "a machine"), forever=run_and_signal)
-    assert (code, "Stopped." in capsys.readouterr().out) == (app.DONE, True)
-    assert json.loads(records[0].read_text())["view"]["state"] == "stopped"
-    assert signal.getsignal(number) == handler
+    try:
+        code = app.main(flags, load=lambda *_: (Waiting(), "a machine"), forever=run_and_signal)
+        assert (code, "Stopped." in capsys.readouterr().out) == (app.DONE, True)
+        assert json.loads(records[0].read_text())["view"]["state"] == "stopped"
+        assert signal.getsignal(number) == own
+    finally:
+        signal.signal(number, before)
 
 
 @pytest.mark.usefixtures("known_model")
