@@ -180,7 +180,7 @@ class Settings:
             name = given.name
             if name not in OVERRIDABLE:
                 raise BadSetting(
-                    "overrides", f"overrides: {str(name)[:40]!r} cannot be overridden; {_meant(str(name))}."
+                    "overrides", f"overrides: {str(name)[:40]!r} cannot be overridden; {_meant(str(name))}"
                 )
             bounds = RANGES["target"]
             stage_px = _number("overrides", given.stage_px, bounds, True)
@@ -330,8 +330,8 @@ def _meant(name: str) -> str:
     """Return what may have been meant by a name that is not a setting of single stages."""
     near = difflib.get_close_matches(name[:40], OVERRIDABLE, n=2, cutoff=0.5)
     if not near:
-        return "name a setting of single stages, such as seed, mixer or upscale_strength"
-    return f"did you mean {' or '.join(near)}?".rstrip("?")
+        return "name a setting of single stages, such as seed, mixer or upscale_strength."
+    return f"did you mean {' or '.join(near)}?"
 
 
 def _read_overrides(given: Any) -> tuple[Override, ...]:
