@@ -32,18 +32,18 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 from gspn_core.errors import GspnError, ModelUnavailable, Stopped
 from gspn_core.events import Calibrated, Event, ModelProgress, StepWeights
-from gspn_core.jobs.calibration import Calibration, Measurable
-from gspn_core.jobs.measured import Measured
-from gspn_core.jobs.measuring import Measuring
-from gspn_core.jobs.studies import Studies
-from gspn_core.jobs.worker import Jobs
-from gspn_core.models.adherence import find_adherence
 from gspn_core.models.catalog import WORLD, Extras, find_card
 from gspn_core.models.options import add_model_options, extras_of
-from gspn_core.models.shelf import Shelf
-from gspn_core.plan import CascadePlan, ModelCard, StagePlan, make_plan
-from gspn_core.runtime.lent import run_on_lent
+from gspn_core.planning.plan import CascadePlan, ModelCard, StagePlan, make_plan
+from gspn_core.runs.calibration import Calibration, Measurable
+from gspn_core.runs.measured import Measured
+from gspn_core.runs.measuring import Measuring
+from gspn_core.runs.queue import Jobs
+from gspn_core.serving.adherence import find_adherence
+from gspn_core.serving.model_picker import Shelf
+from gspn_core.serving.zerogpu import run_on_lent
 from gspn_core.settings import CHOICES, Settings
+from gspn_core.studies.runner import Studies
 from ui import words
 from ui.guard.connections import guard_connections
 from ui.guard.hosts import allowed_hosts

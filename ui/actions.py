@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from gspn_core.jobs.job import RESUMABLE_STATES, JobView
-from gspn_core.plan import ModelCard
+from gspn_core.planning.plan import ModelCard
+from gspn_core.runs.run import RESUMABLE_STATES, JobView
 from ui import words
 
 _MOST_TARGETS = 2

@@ -11,8 +11,8 @@ from typing import Any
 import gradio as gr
 
 from gspn_core.errors import GspnError
-from gspn_core.jobs.job import JobView
-from gspn_core.jobs.worker import Jobs
+from gspn_core.runs.queue import Jobs
+from gspn_core.runs.run import JobView
 from gspn_core.settings import CHOICES, FIELD_NAMES, RANGES, Settings
 from ui import words
 from ui.guard.payload import Name, Payload, read

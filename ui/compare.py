@@ -10,10 +10,10 @@ from typing import Annotated, Any
 import gradio as gr
 
 from gspn_core.errors import BadSetting, GspnError
-from gspn_core.jobs.job import JobView, StageView
-from gspn_core.jobs.pairs import PairFigures
-from gspn_core.jobs.worker import Jobs
-from gspn_core.plan import LATER_STAGES_ONLY, ModelCard
+from gspn_core.planning.plan import LATER_STAGES_ONLY, ModelCard
+from gspn_core.runs.pairs import PairFigures
+from gspn_core.runs.queue import Jobs
+from gspn_core.runs.run import JobView, StageView
 from gspn_core.settings import FIELD_NAMES, Settings
 from ui import words
 from ui.guard.payload import Items, Name, Payload, read

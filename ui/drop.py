@@ -13,11 +13,11 @@ import gradio as gr
 from pydantic import Field
 
 from gspn_core.errors import BadSetting, GspnError
-from gspn_core.jobs.images import versions
-from gspn_core.jobs.metadata import Recipe, recipe_of
-from gspn_core.jobs.png_text import read_png_head
-from gspn_core.jobs.worker import Jobs
-from gspn_core.plan import ModelCard
+from gspn_core.images.metadata import Recipe, recipe_of
+from gspn_core.images.png import versions
+from gspn_core.images.png_text import read_png_head
+from gspn_core.planning.plan import ModelCard
+from gspn_core.runs.queue import Jobs
 from gspn_core.settings import FIELD_NAMES
 from ui import words
 from ui.form import Form, initial_values, values_of

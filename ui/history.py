@@ -9,10 +9,10 @@ import gradio as gr
 from pydantic import Field
 
 from gspn_core.errors import GspnError
-from gspn_core.jobs.archive import RunSummary
-from gspn_core.jobs.job import RESUMABLE_STATES
-from gspn_core.jobs.worker import Jobs
-from gspn_core.plan import ModelCard
+from gspn_core.planning.plan import ModelCard
+from gspn_core.runs.archive import RunSummary
+from gspn_core.runs.queue import Jobs
+from gspn_core.runs.run import RESUMABLE_STATES
 from ui import words
 from ui.guard.payload import Name, Payload, Whole, read, visitor_of
 from ui.ladder import file_url

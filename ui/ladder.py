@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from gspn_core.jobs.finished import Reuse
-from gspn_core.jobs.job import RESUMABLE_STATES, JobView, StageView
-from gspn_core.jobs.tiles import tiles_info
-from gspn_core.plan import CascadePlan, StagePlan
-from gspn_core.plan_remedies import Remedy, find_trouble, is_long
+from gspn_core.images.tiles import tiles_info
+from gspn_core.planning.plan import CascadePlan, StagePlan
+from gspn_core.planning.suggestions import Remedy, find_trouble, is_long
+from gspn_core.runs.run import RESUMABLE_STATES, JobView, StageView
+from gspn_core.runs.stage_cache import Reuse
 from gspn_core.settings import start_size
 from ui import words
 

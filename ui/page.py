@@ -9,12 +9,12 @@ from typing import Any
 import gradio as gr
 
 from gspn_core.events import ModelProgress
-from gspn_core.jobs.measuring import Measuring
-from gspn_core.jobs.studies import Studies
-from gspn_core.jobs.worker import Jobs
-from gspn_core.pictures import MAX_FILE_BYTES
-from gspn_core.plan import ModelCard
+from gspn_core.images.load import MAX_FILE_BYTES
+from gspn_core.planning.plan import ModelCard
+from gspn_core.runs.measuring import Measuring
+from gspn_core.runs.queue import Jobs
 from gspn_core.settings import FIELD_NAMES
+from gspn_core.studies.runner import Studies
 from ui import words
 from ui.api import wire_api
 from ui.compare import build_compare, wire_compare

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gspn_core.events import MemoryKind
-from gspn_core.jobs.job import JobView
-from gspn_core.plan import CascadePlan
+from gspn_core.planning.plan import CascadePlan
+from gspn_core.runs.run import JobView
 from ui import words
 
 CURVE_WIDTH, CURVE_HEIGHT = 200.0, 56.0

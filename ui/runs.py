@@ -14,11 +14,11 @@ import gradio as gr
 
 from gspn_core.errors import BadSetting, GspnError, NotOwner
 from gspn_core.events import ModelProgress
-from gspn_core.jobs.finished import Reuse
-from gspn_core.jobs.job import JobView, Stopping
-from gspn_core.jobs.worker import Jobs
-from gspn_core.plan import CascadePlan, ModelCard
-from gspn_core.plan_remedies import Remedy, find_remedies
+from gspn_core.planning.plan import CascadePlan, ModelCard
+from gspn_core.planning.suggestions import Remedy, find_remedies
+from gspn_core.runs.queue import Jobs
+from gspn_core.runs.run import JobView, Stopping
+from gspn_core.runs.stage_cache import Reuse
 from gspn_core.settings import FIELD_NAMES, Settings
 from ui import words
 from ui.actions import action_props

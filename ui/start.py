@@ -14,9 +14,9 @@ import gradio as gr
 from gradio.utils import get_upload_folder, is_in_or_equal
 
 from gspn_core.errors import BadSetting, GspnError
-from gspn_core.jobs.worker import Jobs
-from gspn_core.pictures import MAX_FILE_BYTES
-from gspn_core.plan import ModelCard
+from gspn_core.images.load import MAX_FILE_BYTES
+from gspn_core.planning.plan import ModelCard
+from gspn_core.runs.queue import Jobs
 from gspn_core.settings import start_size
 from ui import words
 from ui.guard.payload import Name, Payload, Whole, read, visitor_of

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gspn_core.jobs.images import write_proxy
-from gspn_core.jobs.job import JobView, StageView
-from gspn_core.jobs.store import Store
-from gspn_core.jobs.tiles import TILE_PX, tiles_info, write_tiles
-from gspn_core.plan import Size
+from gspn_core.images.png import write_proxy
+from gspn_core.images.tiles import TILE_PX, tiles_info, write_tiles
+from gspn_core.planning.plan import Size
+from gspn_core.runs.run import JobView, StageView
+from gspn_core.runs.store import Store
 from gspn_core.settings import Settings
 
 pytestmark = pytest.mark.browser

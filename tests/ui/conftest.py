@@ -17,9 +17,9 @@ from gspn_core.events import (
     StepDone,
     StepWeights,
 )
-from gspn_core.jobs.fold import fold, planned
-from gspn_core.jobs.job import JobView
-from gspn_core.plan import ModelCard, make_plan
+from gspn_core.planning.plan import ModelCard, make_plan
+from gspn_core.runs.reducer import fold, planned
+from gspn_core.runs.run import JobView
 from gspn_core.settings import Settings
 
 MEMORY = MemorySample(kind="process", now_bytes=900_000_000, peak_bytes=1_600_000_000, total_bytes=8 * 10**9)

@@ -1,7 +1,7 @@
 import json
 
-from gspn_core.jobs.fold import fold
-from gspn_core.jobs.job import Ended
+from gspn_core.runs.reducer import fold
+from gspn_core.runs.run import Ended
 from ui.actions import action_props
 
 

@@ -8,12 +8,12 @@ import gradio as gr
 import pytest
 from PIL import Image
 
-from gspn_core.jobs.fold import fold
-from gspn_core.jobs.job import FileWritten
-from gspn_core.jobs.studies import Studies
-from gspn_core.jobs.worker import Jobs
-from gspn_core.plan import make_plan
+from gspn_core.planning.plan import make_plan
+from gspn_core.runs.queue import Jobs
+from gspn_core.runs.reducer import fold
+from gspn_core.runs.run import FileWritten
 from gspn_core.settings import FIELD_NAMES, Settings
+from gspn_core.studies.runner import Studies
 from ui.api import NAMES, fetch_function, follow_function, picture_function, run_function, state_of
 from ui.page import build_page
 

@@ -5,9 +5,9 @@ import dataclasses
 import pytest
 
 from gspn_core.errors import BadSetting, GspnError
-from gspn_core.jobs.fold import fold
-from gspn_core.jobs.job import FileWritten, JobView
-from gspn_core.jobs.pairs import PairFigures
+from gspn_core.runs.pairs import PairFigures
+from gspn_core.runs.reducer import fold
+from gspn_core.runs.run import FileWritten, JobView
 from ui import words
 from ui.compare import asked_for, compare_props, find_item, loaded, measured, pair_props
 

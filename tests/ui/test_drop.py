@@ -11,10 +11,10 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from gspn_core.errors import GspnError
-from gspn_core.jobs.fold import fold
-from gspn_core.jobs.images import picture_info, versions, write_png
-from gspn_core.jobs.job import FileWritten
-from gspn_core.plan import make_plan
+from gspn_core.images.png import picture_info, versions, write_png
+from gspn_core.planning.plan import make_plan
+from gspn_core.runs.reducer import fold
+from gspn_core.runs.run import FileWritten
 from gspn_core.settings import FIELD_NAMES, Settings
 from ui import words
 from ui.drop import MOST_HEAD_BYTES, checked, drop_props, read_picture, restored

@@ -1,11 +1,11 @@
 import dataclasses
 import json
 
-from gspn_core.jobs.fold import fold
-from gspn_core.jobs.job import Ended, FileWritten, QueueMoved, StageReused
-from gspn_core.plan import make_plan
-from gspn_core.plan_fit import Choices
-from gspn_core.plan_remedies import LONG_SECONDS, Remedy
+from gspn_core.planning.fitting import Choices
+from gspn_core.planning.plan import make_plan
+from gspn_core.planning.suggestions import LONG_SECONDS, Remedy
+from gspn_core.runs.reducer import fold
+from gspn_core.runs.run import Ended, FileWritten, QueueMoved, StageReused
 from gspn_core.settings import FIELD_NAMES, Settings
 from ui import words
 from ui.ladder import file_url, ladder_props, planned_props, trouble_props

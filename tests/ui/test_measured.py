@@ -6,10 +6,10 @@ import json
 import pytest
 
 from gspn_core.events import Calibrated
-from gspn_core.jobs.measured import Measured, Point
-from gspn_core.jobs.measuring import Measuring, Progress
-from gspn_core.jobs.worker import Jobs
-from gspn_core.plan import Size, make_plan
+from gspn_core.planning.plan import Size, make_plan
+from gspn_core.runs.measured import Measured, Point
+from gspn_core.runs.measuring import Measuring, Progress
+from gspn_core.runs.queue import Jobs
 from ui import words
 from ui.measured import HEIGHT, WIDTH, begun, measured_props, shown
 

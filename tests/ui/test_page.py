@@ -3,10 +3,10 @@ import re
 import pytest
 from gradio.queueing import Queue
 
-from gspn_core.jobs.studies import Studies
-from gspn_core.jobs.worker import Jobs
-from gspn_core.plan import make_plan
+from gspn_core.planning.plan import make_plan
+from gspn_core.runs.queue import Jobs
 from gspn_core.settings import FIELD_NAMES
+from gspn_core.studies.runner import Studies
 from ui import words
 from ui.api import NAMES
 from ui.page import MAX_FOLLOWERS, PLACES, QUEUE_SLEEP_SECONDS, build_page, launch_arguments

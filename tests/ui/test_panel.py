@@ -4,9 +4,9 @@ import re
 import pytest
 
 from gspn_core.events import MemorySample
-from gspn_core.jobs.fold import fold
-from gspn_core.jobs.job import Ended, QueueMoved
-from gspn_core.plan import make_plan
+from gspn_core.planning.plan import make_plan
+from gspn_core.runs.reducer import fold
+from gspn_core.runs.run import Ended, QueueMoved
 from gspn_core.settings import Settings
 from ui import words
 from ui.panel import CURVE_HEIGHT, CURVE_WIDTH, idle_props, memory_curve, panel_props, weight_curves

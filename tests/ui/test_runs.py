@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from gspn_core.errors import OutOfMemory, Stopped
-from gspn_core.jobs.worker import Jobs
-from gspn_core.plan import make_plan
+from gspn_core.planning.plan import make_plan
+from gspn_core.runs.queue import Jobs
 from gspn_core.settings import FIELD_NAMES
 from ui import words
 from ui.form import initial_values

@@ -7,9 +7,9 @@ from gradio.utils import get_upload_folder
 from PIL import Image
 
 from gspn_core.errors import BadSetting, GspnError
-from gspn_core.jobs.starts import Starts
-from gspn_core.pictures import reference_of
-from gspn_core.plan import make_plan
+from gspn_core.images.load import reference_of
+from gspn_core.planning.plan import make_plan
+from gspn_core.runs.init_images import Starts
 from gspn_core.settings import Settings
 from ui import words
 from ui.actions import action_props

@@ -14,10 +14,10 @@ from typing import Any
 import httpx
 import pytest
 
-from gspn_core.jobs.studies import Studies
-from gspn_core.jobs.worker import Jobs
-from gspn_core.plan import make_plan
+from gspn_core.planning.plan import make_plan
+from gspn_core.runs.queue import Jobs
 from gspn_core.settings import Settings
+from gspn_core.studies.runner import Studies
 from tests.ui.conftest import run_events
 from ui.guard.connections import guard_connections
 from ui.guard.hosts import allowed_hosts
@@ -111,7 +111,7 @@ def port() -> int:
 
 @pytest.fixture(scope="session")
 def toy_card():
-    from gspn_core.plan import ModelCard
+    from gspn_core.planning.plan import ModelCard
 
     return ModelCard(
         name="toy",
