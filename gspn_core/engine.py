@@ -22,7 +22,7 @@ from gspn_core.cascade.walk import run_cascade
 from gspn_core.errors import BadSetting, OutOfMemory
 from gspn_core.events import Calibrated, Event, StepWeights
 from gspn_core.images.load import check_start
-from gspn_core.planning.fitting import Choices, Machine, Pace, predict
+from gspn_core.planning.fitting import Machine, MemoryOptions, Pace, predict
 from gspn_core.planning.plan import CascadePlan, Size, StagePlan, check_fits, make_plan, work_of
 from gspn_core.runtime.device import machine_signature
 from gspn_core.runtime.machine import give_back, read_machine
@@ -213,7 +213,7 @@ class Engine:
         if machine is None:
             return True
         work = dataclasses.replace(work_of(stage), mixer=mixer)
-        return predict(work, Choices(), shapes, machine).peak_bytes <= machine.budget_bytes
+        return predict(work, MemoryOptions(), shapes, machine).peak_bytes <= machine.budget_bytes
 
     def _learn(self, pace: Pace | None) -> None:
         if pace is not None:

@@ -111,8 +111,8 @@ class StageDone:
 class Retried:
     """Memory ran out in a phase of a stage, which begins again in a way that needs less.
 
-    choice: the field of `gspn_core.planning.fitting.Choices` that changed. plan: the run's plan from here on;
-    the finished stages are as they were.
+    choice: the field of `gspn_core.planning.fitting.MemoryOptions` that changed. plan: the run's plan from
+    here on; the finished stages are as they were.
     """
 
     stage: int

@@ -17,7 +17,7 @@ from pydantic import BeforeValidator, Field
 from gspn_core.errors import BadSetting, GspnError
 from gspn_core.files import write_failure
 from gspn_core.planning.plan import ModelCard
-from gspn_core.runs.queue import Jobs
+from gspn_core.runs.queue import RunQueue
 from gspn_core.settings import CHOICES, FIELD_NAMES, OVERRIDABLE, RANGES, Settings
 from gspn_core.studies.axis import AXIS_NAMES, Axis, example, parse_axis
 from gspn_core.studies.export import write_export
@@ -80,7 +80,7 @@ def wire_lab(
     parts: dict[str, Any],
     form: Form,
     studies: Studies,
-    jobs: Jobs,
+    jobs: RunQueue,
     card: ModelCard,
     following: Mapping[str, Any],
 ) -> None:
@@ -128,7 +128,7 @@ def wire_lab(
 class Lab:
     """What the place asks for, answered as plain values ready for JSON."""
 
-    def __init__(self, studies: Studies, jobs: Jobs, card: ModelCard) -> None:
+    def __init__(self, studies: Studies, jobs: RunQueue, card: ModelCard) -> None:
         self._studies, self._jobs, self._card = studies, jobs, card
 
     def price(self, sent: Any, values: Sequence[Any]) -> dict[str, Any]:

@@ -666,7 +666,7 @@ def stage_label(number: int, height: int, width: int, state: str, lines: Sequenc
     return f"Stage {number}, {shown}" + ("" if said in lines else f", {said}")
 
 
-# How a stage is computed where memory is short: fields of `gspn_core.planning.fitting.Choices`.
+# How a stage is computed where memory is short: fields of `gspn_core.planning.fitting.MemoryOptions`.
 SAVINGS: Mapping[str, str] = MappingProxyType(
     {
         "residency": "weights offloaded",

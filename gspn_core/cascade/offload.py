@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from gspn_core.attention.neighborhood import NeighborhoodProcessor
 from gspn_core.cascade.fused import fused_layers
 from gspn_core.cascade.model import Model
-from gspn_core.planning.fitting import Choices
+from gspn_core.planning.fitting import MemoryOptions
 from gspn_core.planning.memory import FEED_FORWARD_CHUNKS
 from gspn_core.runtime.machine import give_back
 from gspn_core.runtime.placement import HOST, at_hand
@@ -28,7 +28,7 @@ _FLOAT8 = torch.float8_e4m3fn
 
 
 @contextmanager
-def sampling_as(model: Model, choices: Choices, *, refines: bool = False) -> Iterator[None]:
+def sampling_as(model: Model, choices: MemoryOptions, *, refines: bool = False) -> Iterator[None]:
     """Sample with the choices: the mixers in place already, the UNet's weights where the choices want them.
 
     refines: the refiner takes part. Serial guidance is the sampler's own matter.
@@ -55,14 +55,14 @@ def sampling_as(model: Model, choices: Choices, *, refines: bool = False) -> Ite
 
 
 @contextmanager
-def stored_as(model: Model, choices: Choices) -> Iterator[None]:
+def stored_as(model: Model, choices: MemoryOptions) -> Iterator[None]:
     """Keep the UNet's weights for a whole stage as the choices want them; mixers are in place already."""
     with float8_storage(model.pipeline.unet) if choices.float8_storage else nullcontext():
         yield
 
 
 @contextmanager
-def coding_as(model: Model, choices: Choices) -> Iterator[None]:
+def coding_as(model: Model, choices: MemoryOptions) -> Iterator[None]:
     """Encode or decode with the choices: the autoencoder has the device to itself where they say so."""
     with _there(model, (model.pipeline.vae,), choices):
         yield
@@ -75,7 +75,9 @@ def reading_text(model: Model) -> Iterator[None]:
         yield
 
 
-def _there(model: Model, working: tuple[nn.Module, ...], choices: Choices) -> AbstractContextManager[None]:
+def _there(
+    model: Model, working: tuple[nn.Module, ...], choices: MemoryOptions
+) -> AbstractContextManager[None]:
     """Return what has the working parts on the device: with all others, or with it to themselves."""
     if choices.residency == "device":
         return at_hand(model.parts, (), model.device)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gspn_core.events import Event, StageDone, StageStarted, StepDone
-from gspn_core.planning.fitting import Choices, Pace
+from gspn_core.planning.fitting import MemoryOptions, Pace
 from gspn_core.planning.plan import pair_calls
 
 
@@ -30,7 +30,7 @@ class PaceKeeper:
 
     def _pace(self, done: StageDone) -> Pace | None:
         started, stage = self._started, done.stage
-        if started is None or stage.steps < 2 or stage.choices != Choices():
+        if started is None or stage.steps < 2 or stage.choices != MemoryOptions():
             return None
         dilated = [weights.dilated for weights in started.weights]
         first_calls, calls = (pair_calls(steps, stage.guided_steps, dilated) for steps in (1, stage.steps))

@@ -199,7 +199,7 @@ def _check_finite(values: torch.Tensor, what: str, other: str) -> None:
         share = f"{wrong / values.numel():.0%}" if wrong * 100 >= values.numel() else f"{wrong:,}"
         raise NotFinite(
             f"{what} hold values that are not numbers ({share} of {values.numel():,}); "
-            f"start with --dtype float32 or with {other}. Finished stages are kept."
+            f"start with --dtype float32 or with {other}. StageCache stages are kept."
         )
 
 

@@ -32,8 +32,8 @@ from gspn_core.images.png_text import read_png
 from gspn_core.models.catalog import Extras, find_card
 from gspn_core.models.options import add_model_options, extras_of
 from gspn_core.planning.plan import CascadePlan
-from gspn_core.runs.reducer import fold
-from gspn_core.runs.run import Ended, JobView
+from gspn_core.runs.reducer import apply_event
+from gspn_core.runs.run import Ended, RunView
 from gspn_core.runs.terminal import Progress
 from gspn_core.settings import CHOICES, FIELD_NAMES, RANGES, Settings
 
@@ -201,7 +201,7 @@ class Output:
         self.paths: list[Path] = []
         self.preview: Path | None = None
         self.plan: CascadePlan | None = None
-        self.view = JobView(id="", created=time.time())
+        self.view = RunView(id="", created=time.time())
         self.versions = versions()
         self.progress = Progress(quiet=arguments.quiet)
         with _writing(str(self.folder)):
@@ -209,7 +209,7 @@ class Output:
 
     def take(self, event: Event, elapsed_seconds: float) -> None:
         """Fold an event into the view, write what it brings and tell it; raise CannotWrite."""
-        self.view = fold(self.view, event, elapsed_seconds=elapsed_seconds)
+        self.view = apply_event(self.view, event, elapsed_seconds=elapsed_seconds)
         if isinstance(event, PlanReady):
             self.plan = event.plan
             self.name = self._free_name(f"{self.slug}-{event.plan.settings.seed}")
@@ -225,7 +225,7 @@ class Output:
 
     def end(self, ended: Ended) -> None:
         """Take it that the run ended before its target."""
-        self.view = fold(self.view, ended)
+        self.view = apply_event(self.view, ended)
 
     def close(self) -> None:
         """Remove the preview, end the progress line and print on stdout what was written."""

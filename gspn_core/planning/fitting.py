@@ -37,7 +37,7 @@ PREVIEW_PX, _PREVIEW_MAPS = 512, 4 * 64
 
 
 @dataclass(frozen=True, kw_only=True)
-class Choices:
+class MemoryOptions:
     """How a stage is computed; the defaults are the fastest.
 
     All but the last two leave the picture alone. Where weights and skip tensors lie leaves even its bytes
@@ -114,7 +114,7 @@ class Work:
 class Prediction:
     """What a stage will take with some choices; seconds is None where nothing was measured here."""
 
-    choices: Choices
+    choices: MemoryOptions
     peak_bytes: int
     seconds: float | None
     slowness: float
@@ -140,8 +140,8 @@ Phase = Literal["encode", "steps", "decode"]
 
 
 def cheaper(
-    choices: Choices, work: Work, shapes: Shapes, machine: Machine, phase: Phase
-) -> tuple[Choices, str] | None:
+    choices: MemoryOptions, work: Work, shapes: Shapes, machine: Machine, phase: Phase
+) -> tuple[MemoryOptions, str] | None:
     """Return choices with one more that saves memory in a phase, and its name; None where there is none.
 
     It is the ladder that a stage goes down when memory runs out in spite of its plan. What leaves the picture
@@ -170,10 +170,10 @@ def cheaper(
     return None
 
 
-def merged(one: Choices, other: Choices) -> Choices:
+def merged(one: MemoryOptions, other: MemoryOptions) -> MemoryOptions:
     """Return the choices that save what either saves."""
     order = ("device", "model", "group")
-    return Choices(
+    return MemoryOptions(
         residency=max(one.residency, other.residency, key=order.index),
         small_tiles=max(one.small_tiles, other.small_tiles),
         **{
@@ -189,7 +189,7 @@ def merged(one: Choices, other: Choices) -> Choices:
     )
 
 
-def tile_px(work: Work, choices: Choices) -> int | None:
+def tile_px(work: Work, choices: MemoryOptions) -> int | None:
     """Return the side in px of the autoencoder's tiles; None where the picture goes through in one piece."""
     if not choices.small_tiles:
         return work.tile_px
@@ -197,7 +197,7 @@ def tile_px(work: Work, choices: Choices) -> int | None:
     return max(SMALLEST_TILE_PX, whole >> choices.small_tiles)
 
 
-def _alternatives(work: Work, machine: Machine, shapes: Shapes) -> Iterator[list[Choices]]:
+def _alternatives(work: Work, machine: Machine, shapes: Shapes) -> Iterator[list[MemoryOptions]]:
     """Yield groups of choices, a group only where no choice of the groups before it fits.
 
     Within a group any may be taken. A later group holds nothing that is faster than a group before it: tiles
@@ -217,7 +217,7 @@ def _alternatives(work: Work, machine: Machine, shapes: Shapes) -> Iterator[list
 
 
 def _can_halve(work: Work, halvings: int) -> bool:
-    now = tile_px(work, Choices(small_tiles=halvings))
+    now = tile_px(work, MemoryOptions(small_tiles=halvings))
     whole = now is None or now > max(work.height, work.width)
     return max(work.height, work.width) > SMALLEST_TILE_PX if whole else now > SMALLEST_TILE_PX
 
@@ -241,7 +241,7 @@ def _residencies(machine: Machine, shapes: Shapes) -> tuple[Residency, ...]:
     return ("device", "model", "group") if kept is None or kept.by_layer else ("device", "model")
 
 
-def _exact(machine: Machine, shapes: Shapes) -> Iterator[Choices]:
+def _exact(machine: Machine, shapes: Shapes) -> Iterator[MemoryOptions]:
     may_offload = _may_offload(machine, shapes)
     residencies = _residencies(machine, shapes)
     yes_or_no = (False, True)
@@ -249,7 +249,7 @@ def _exact(machine: Machine, shapes: Shapes) -> Iterator[Choices]:
     for residency, serial, chunked, small, host in itertools.product(
         residencies, yes_or_no, yes_or_no, yes_or_no, hosts
     ):
-        yield Choices(
+        yield MemoryOptions(
             residency=residency,
             serial_guidance=serial,
             chunked_feed_forward=chunked,
@@ -258,7 +258,7 @@ def _exact(machine: Machine, shapes: Shapes) -> Iterator[Choices]:
         )
 
 
-def _is_useful(choices: Choices, work: Work, machine: Machine) -> bool:
+def _is_useful(choices: MemoryOptions, work: Work, machine: Machine) -> bool:
     if choices.serial_guidance and work.rows == 1:
         return False
     blocks = work.mixer in ("gspn", "neighborhood")
@@ -266,7 +266,7 @@ def _is_useful(choices: Choices, work: Work, machine: Machine) -> bool:
     return not choices.small_blocks or (blocks and smaller)
 
 
-def predict(work: Work, choices: Choices, shapes: Shapes, machine: Machine) -> Prediction:
+def predict(work: Work, choices: MemoryOptions, shapes: Shapes, machine: Machine) -> Prediction:
     """Return the bytes and seconds of a stage computed in the way that the choices say."""
     call = Call(
         rows=1 if choices.serial_guidance else work.rows,
@@ -313,7 +313,7 @@ def predict(work: Work, choices: Choices, shapes: Shapes, machine: Machine) -> P
     )
 
 
-def _weights(mixer: Mixer, choices: Choices, shapes: Shapes, machine: Machine) -> tuple[int, int, int]:
+def _weights(mixer: Mixer, choices: MemoryOptions, shapes: Shapes, machine: Machine) -> tuple[int, int, int]:
     """Return the bytes of the UNet with its mixers, of the autoencoder and of the text encoders.
 
     Every adapter stays where the UNet is; float8 halves the UNet's own weights and no mixer's.
@@ -338,7 +338,7 @@ def _preview_elements(work: Work) -> int:
     return int(_PREVIEW_MAPS * work.height * work.width * share**2)
 
 
-def autoencoder_peak(work: Work, choices: Choices, shapes: Shapes, machine: Machine) -> int:
+def autoencoder_peak(work: Work, choices: MemoryOptions, shapes: Shapes, machine: Machine) -> int:
     """Return the bytes that encoding and decoding take at most, beside weights."""
     side = tile_px(work, choices)
     height, width = (
@@ -363,7 +363,7 @@ def _largest_layers(shapes: Shapes, machine: Machine) -> int:
 
 
 def _transferred(
-    work: Work, choices: Choices, call: Call, skip_elements: int, shapes: Shapes, machine: Machine
+    work: Work, choices: MemoryOptions, call: Call, skip_elements: int, shapes: Shapes, machine: Machine
 ) -> float:
     """Return the bytes that travel between host and device in a stage."""
     unet_bytes, autoencoder_bytes, _text = _weights(work.mixer, choices, shapes, machine)
@@ -381,7 +381,7 @@ def _transferred(
 
 
 def _times(
-    work: Work, choices: Choices, shapes: Shapes, machine: Machine, transfer_seconds: float
+    work: Work, choices: MemoryOptions, shapes: Shapes, machine: Machine, transfer_seconds: float
 ) -> tuple[float | None, float]:
     """Return the seconds of the work, None where no pace is known, and a figure to compare choices by."""
     factor = 1.0

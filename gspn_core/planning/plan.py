@@ -16,8 +16,8 @@ from typing import TypeVar
 
 from gspn_core.errors import BadSetting, OverBudget, UnsupportedSize
 from gspn_core.planning.fitting import (
-    Choices,
     Machine,
+    MemoryOptions,
     Prediction,
     Work,
     fit,
@@ -156,7 +156,7 @@ class StagePlan:
     settings: Settings
     refiner_steps: int = 0
     key: str = ""
-    choices: Choices = Choices()
+    choices: MemoryOptions = MemoryOptions()
     calls: int | None = None
     peak_bytes: int | None = None
     seconds: float | None = None
@@ -360,7 +360,7 @@ def with_choices(stage: StagePlan, work: Work, way: Prediction, budget_bytes: in
 
 
 def replanned(
-    plan: CascadePlan, card: ModelCard, index: int, choices: Choices, machine: Machine | None
+    plan: CascadePlan, card: ModelCard, index: int, choices: MemoryOptions, machine: Machine | None
 ) -> CascadePlan:
     """Return a plan whose stage `index` is computed with other choices, and later ones at least as sparingly.
 

@@ -23,7 +23,7 @@ Reason = Literal["memory", "time"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trouble:
+class FitIssue:
     """The first stage that does not fit into the memory, or else the first that takes very long."""
 
     stage: StagePlan
@@ -31,7 +31,7 @@ class Trouble:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Remedy:
+class Suggestion:
     """One setting's other value, with which no stage is in trouble; seconds and peak_bytes of that run."""
 
     name: str
@@ -45,23 +45,23 @@ def is_long(stage: StagePlan) -> bool:
     return stage.seconds is not None and stage.seconds > LONG_SECONDS
 
 
-def find_trouble(plan: CascadePlan) -> Trouble | None:
+def find_fit_issue(plan: CascadePlan) -> FitIssue | None:
     """Return what is wrong with a plan, None where nothing is; what cannot run comes before what is long."""
     if plan.too_large is not None:
-        return Trouble(stage=plan.too_large, reason="memory")
+        return FitIssue(stage=plan.too_large, reason="memory")
     long = next(filter(is_long, plan.stages), None)
-    return None if long is None else Trouble(stage=long, reason="time")
+    return None if long is None else FitIssue(stage=long, reason="time")
 
 
-def find_remedies(
+def find_suggestions(
     settings: Settings, plan: CascadePlan, card: ModelCard, replan: Callable[[Settings], CascadePlan]
-) -> tuple[Remedy, ...]:
+) -> tuple[Suggestion, ...]:
     """Return what would help, at most three, none where nothing is wrong or no single change helps.
 
     plan: of these settings; replan: makes the plan of others. What helps against both memory and time comes
     before what makes a run fit that then takes long.
     """
-    trouble = find_trouble(plan)
+    trouble = find_fit_issue(plan)
     if trouble is None:
         return ()
     whole, in_part = [], []
@@ -72,7 +72,7 @@ def find_remedies(
             changed = replan(dataclasses.replace(settings, **{name: value}))
         except BadSetting:
             continue
-        left = find_trouble(changed)
+        left = find_fit_issue(changed)
         if left is None:
             whole.append(_remedy(name, value, changed))
         elif left.reason == "time" and trouble.reason == "memory":
@@ -92,9 +92,9 @@ def _candidates(plan: CascadePlan, card: ModelCard, reason: Reason) -> Iterator[
     yield from (("target", px) for px in reversed(card.targets) if px < settings.target)
 
 
-def _remedy(name: str, value: Any, plan: CascadePlan) -> Remedy:
+def _remedy(name: str, value: Any, plan: CascadePlan) -> Suggestion:
     seconds = [stage.seconds for stage in plan.stages]
-    return Remedy(
+    return Suggestion(
         name=name,
         value=value,
         seconds=None if None in seconds else sum(seconds),

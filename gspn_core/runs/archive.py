@@ -19,7 +19,7 @@ from gspn_core.errors import BadSetting, GspnError, NotOwner
 from gspn_core.files import write_failure
 from gspn_core.runs.locks import OrderedLock
 from gspn_core.runs.records import MAX_INTEGER, valid_text
-from gspn_core.runs.run import JobView
+from gspn_core.runs.run import RunView
 from gspn_core.runs.store import Store, unknown_job
 
 MAX_NOTE_CHARACTERS = 2000
@@ -57,7 +57,7 @@ class RunSummary:
 class _Entry:
     """A run as it is known here. order: grows from run to run, whatever the clock does; None if unknown."""
 
-    view: JobView
+    view: RunView
     order: int | None = None
     owner: str = ""
     favourite: bool = False
@@ -92,14 +92,14 @@ class Archive:
         known = (entry.order for entry in self._entries.values() if entry.order is not None)
         self._next_order = max(known, default=0) + 1
 
-    def view(self, job_id: str) -> JobView:
+    def view(self, job_id: str) -> RunView:
         """Return a run's view as last taken in; raise GspnError where there is no such run."""
         entry = self._entries.get(job_id)
         if entry is None:
             raise unknown_job(job_id)
         return entry.view
 
-    def open(self, view: JobView, owner: str) -> None:
+    def open(self, view: RunView, owner: str) -> None:
         """Take in a run if it is new and make its folder; raise OSError where that cannot be written."""
         with self._store.writing(view.id):
             with self._lock:
@@ -111,7 +111,7 @@ class Archive:
             self._store.open_job(view.id)
             self._store.write_about(view.id, entry.about())
 
-    def update(self, view: JobView, *, weigh: bool = False) -> None:
+    def update(self, view: RunView, *, weigh: bool = False) -> None:
         """Take in a run's newer view; weigh: also look at what its files hold by now.
 
         A run that is not here, or no longer, stays away.
@@ -163,7 +163,7 @@ class Archive:
             named = [entry.view.settings.get("start") for entry in self._entries.values()]
         return frozenset(name for name in named if isinstance(name, str) and name)
 
-    def delete(self, job_id: str, owner: str) -> JobView:
+    def delete(self, job_id: str, owner: str) -> RunView:
         """Remove a run and its files and return its last view; raise GspnError for another's."""
         with self._store.writing(job_id):
             with self._lock:
@@ -191,7 +191,7 @@ class Archive:
         own = sum(entry.bytes for entry in entries if owner and entry.owner == owner)
         return own, sum(entry.bytes for entry in entries)
 
-    def prune(self, keep_bytes: int, is_protected: Callable[[str], bool]) -> tuple[JobView, ...]:
+    def prune(self, keep_bytes: int, is_protected: Callable[[str], bool]) -> tuple[RunView, ...]:
         """Remove the oldest runs until the rest fit into keep_bytes; return their last views.
 
         A favourite stays, as far as its owner's favourites are within their share of the quota: those that
@@ -307,7 +307,7 @@ def _read_entry(store: Store, job_id: str) -> _Entry:
     except GspnError as error:
         reason = error.__cause__ or error
         _log.warning("The record of run %s is damaged or gone (%r); it counts as failed.", job_id, reason)
-        view = JobView(id=job_id, created=0.0, state="failed")
+        view = RunView(id=job_id, created=0.0, state="failed")
     about = store.read_about(job_id)
     order, owner, note = about.get("order"), about.get("owner"), about.get("note")
     return _Entry(
@@ -325,6 +325,6 @@ def _size(byte_count: float) -> str:
     return f"{byte_count / 1e9:.1f} GB" if byte_count >= 1e9 else f"{byte_count / 1e6:.1f} MB"
 
 
-def _light(view: JobView) -> JobView:
+def _light(view: RunView) -> RunView:
     """Return a view without what only a page that follows it draws."""
     return dataclasses.replace(view, preview=None, history=(), weights=())

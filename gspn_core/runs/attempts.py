@@ -9,10 +9,10 @@ from typing import Any
 
 from gspn_core.errors import GspnError, Stopped
 from gspn_core.events import CascadeDone, Event, PlanReady, Retried, StageDone
-from gspn_core.runs.init_images import Starts
+from gspn_core.runs.init_images import InitImages
 from gspn_core.runs.recorder import Recorder
 from gspn_core.runs.run import Ended
-from gspn_core.runs.run_state import LiveJob
+from gspn_core.runs.run_state import LiveRun
 
 Run = Callable[..., Generator[Event, None, None]]
 _UNFINISHED = "The run ended before its last stage; the server's log has the details."
@@ -28,15 +28,15 @@ class Attempts:
         self,
         run: Run,
         recorder: Recorder,
-        starts: Starts,
+        starts: InitImages,
         *,
         change: Callable[..., None],
-        learn: Callable[[LiveJob, int], None],
+        learn: Callable[[LiveRun, int], None],
     ) -> None:
         self._run, self._recorder, self._starts = run, recorder, starts
         self._change, self._learn = change, learn
 
-    def run(self, job: LiveJob) -> Ended | None:
+    def run(self, job: LiveRun) -> Ended | None:
         """Run a job to its end; return how it ended, None where it reached its target."""
         try:
             self._recorder.open(job)
@@ -67,7 +67,7 @@ class Attempts:
             return None
         return Ended(state="stopped") if job.stop.is_set() else Ended(state="failed", error=_UNFINISHED)
 
-    def _take(self, job: LiveJob, event: Event) -> None:
+    def _take(self, job: LiveRun, event: Event) -> None:
         if job.write_error is not None:
             raise GspnError(job.write_error)
         if isinstance(event, (PlanReady, Retried)):

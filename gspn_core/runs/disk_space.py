@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 
 from gspn_core.runs.archive import Archive
-from gspn_core.runs.init_images import Starts
+from gspn_core.runs.init_images import InitImages
 from gspn_core.runs.locks import OrderedLock
 from gspn_core.runs.pairs import Pairs
-from gspn_core.runs.run import JobView
-from gspn_core.runs.stage_cache import Finished
+from gspn_core.runs.run import RunView
+from gspn_core.runs.stage_cache import StageCache
 from gspn_core.runs.store import Store
 
 
-class Room:
+class DiskSpace:
     """Keeps a folder within keep_bytes.
 
     The account holds runs with their comparisons, archives of studies, init images, what is left of runs that
@@ -26,9 +26,9 @@ class Room:
         self,
         store: Store,
         archive: Archive,
-        finished: Finished,
+        finished: StageCache,
         pairs: Pairs,
-        starts: Starts,
+        starts: InitImages,
         *,
         keep_bytes: int,
         is_needed: Callable[[str], bool],
@@ -62,7 +62,7 @@ class Room:
             room = max(self.keep_bytes - others, self.keep_bytes // 2)
             self.forget(self._archive.prune(room, lambda job_id: job_id == latest or self._is_needed(job_id)))
 
-    def forget(self, removed: Sequence[JobView]) -> None:
+    def forget(self, removed: Sequence[RunView]) -> None:
         """Remove all that was made of runs that are gone, and their init images if no other run has them."""
         ids = {view.id for view in removed}
         if not ids:

@@ -36,7 +36,7 @@ class _Wanted:
     owner: str = ""
 
 
-class Starts:
+class InitImages:
     """Starting pictures in one folder. used: returns the references that runs name; clock: in seconds.
 
     An owner (see `gspn_core.runs.archive`) is known until the server ends; "" is no one in particular.

@@ -20,7 +20,7 @@ from typing import Any, Literal, get_args
 
 from gspn_core.events import Calibrated, MemoryKind
 from gspn_core.files import replacing
-from gspn_core.planning.fitting import Choices
+from gspn_core.planning.fitting import MemoryOptions
 from gspn_core.planning.plan import StagePlan
 from gspn_core.runs.estimate import Rate
 from gspn_core.runs.records import DAMAGED
@@ -78,7 +78,7 @@ class Measured:
 
     def take_stage(self, stage: StagePlan, view: StageView, rate: Rate) -> None:
         """Keep what a finished stage of a run cost; one of a single step or computed a slower way is not."""
-        plain = stage.choices == Choices() and not view.retries and not stage.refiner_steps
+        plain = stage.choices == MemoryOptions() and not view.retries and not stage.refiner_steps
         if plain and stage.steps > 1 and view.peak_bytes and view.memory_kind:
             self._take(
                 source="run",

@@ -13,7 +13,7 @@ from gspn_core.errors import Busy, GspnError
 from gspn_core.events import Calibrated
 from gspn_core.runs.locks import OrderedLock
 from gspn_core.runs.measured import Measured
-from gspn_core.runs.queue import Jobs
+from gspn_core.runs.queue import RunQueue
 
 Measure = Callable[[Callable[[], bool]], Generator[Calibrated, None, None]]
 _log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ class Measuring:
     measured outside of a run, as on a GPU that is lent for single calls. pieces: how many that are at most.
     """
 
-    def __init__(self, jobs: Jobs, measured: Measured, measure: Measure | None, *, pieces: int) -> None:
+    def __init__(self, jobs: RunQueue, measured: Measured, measure: Measure | None, *, pieces: int) -> None:
         self._jobs, self._measured, self._measure, self._pieces = jobs, measured, measure, pieces
         self._lock = OrderedLock("measuring")
         self._stop = threading.Event()

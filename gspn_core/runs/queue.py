@@ -19,16 +19,16 @@ from gspn_core.images.png import read_picture
 from gspn_core.planning.plan import CascadePlan, StagePlan, check_fits, redo
 from gspn_core.runs.archive import Archive, RunSummary, owner_of
 from gspn_core.runs.attempts import Attempts, Run
-from gspn_core.runs.disk_space import Room
+from gspn_core.runs.disk_space import DiskSpace
 from gspn_core.runs.estimate import Rate, measured_rate
-from gspn_core.runs.init_images import Starts
+from gspn_core.runs.init_images import InitImages
 from gspn_core.runs.locks import OrderedLock
 from gspn_core.runs.pairs import PairFigures, Pairs
 from gspn_core.runs.recorder import Recorder
-from gspn_core.runs.reducer import fold, planned
-from gspn_core.runs.run import Ended, JobEvent, JobView, QueueMoved, RateKey, StageView, StopAsked
-from gspn_core.runs.run_state import LiveJob
-from gspn_core.runs.stage_cache import Finished, Reuse
+from gspn_core.runs.reducer import apply_event, planned
+from gspn_core.runs.run import Ended, JobEvent, QueueMoved, RateKey, RunView, StageView, StopAsked
+from gspn_core.runs.run_state import LiveRun
+from gspn_core.runs.stage_cache import CacheHit, StageCache
 from gspn_core.runs.store import Store
 from gspn_core.settings import Settings
 
@@ -39,7 +39,7 @@ _KEPT_IN_MEMORY = 100
 _log = logging.getLogger(__name__)
 
 
-class Jobs:
+class RunQueue:
     """Runs in the order in which they were asked for, one at a time.
 
     run: the engine's run; its second argument tells whether to stop, and it gets `finished`, the pictures of
@@ -68,15 +68,15 @@ class Jobs:
         self._claim = FolderClaim(self._store.folder)
         self._store.remove_leftovers()
         self._archive = Archive(self._store, quota_bytes=keep_bytes)
-        self._finished = Finished()
+        self._finished = StageCache()
         for job_id in self._store.job_ids():
             self._finished.add(self._archive.view(job_id))
-        self._starts = Starts(self._store.folder / "starts", self._archive.starts)
+        self._starts = InitImages(self._store.folder / "starts", self._archive.starts)
         self._starts.sweep()
         self._recorder = Recorder(self._store, self._archive, self._finished, self._change)
         self._attempts = Attempts(run, self._recorder, self._starts, change=self._change, learn=self._learn)
         self._pairs = Pairs()
-        self._room = Room(
+        self._room = DiskSpace(
             self._store,
             self._archive,
             self._finished,
@@ -91,8 +91,8 @@ class Jobs:
         self._most_queued_each = max(1, max_queued // 2)
         self._view_seconds = view_seconds
         self._learned = learned
-        self._jobs: dict[str, LiveJob] = {}
-        self._queue: deque[LiveJob] = deque()
+        self._jobs: dict[str, LiveRun] = {}
+        self._queue: deque[LiveRun] = deque()
         self._rates: dict[RateKey, Rate] = {}
         # One lock for all; who waits for what is told apart, so that a step of one run wakes no other's
         # followers, and the queue's thread wakes for the queue alone.
@@ -134,8 +134,8 @@ class Jobs:
         check_fits(plan)
         if plan.settings.start:
             self._starts.check(plan.settings.start)
-        blank = JobView(id=secrets.token_urlsafe(16), created=time.time(), seed_drawn=settings.seed is None)
-        job = LiveJob(
+        blank = RunView(id=secrets.token_urlsafe(16), created=time.time(), seed_drawn=settings.seed is None)
+        job = LiveRun(
             plan=plan,
             context=contextvars.copy_context(),
             view=planned(blank, plan),
@@ -153,7 +153,7 @@ class Jobs:
                 _log.warning("%s", error)
         return job.id
 
-    def _enqueue(self, job: LiveJob) -> None:
+    def _enqueue(self, job: LiveRun) -> None:
         with self._lock:
             if self._closed:
                 raise Busy("The server is closing; try again when it is back.")
@@ -202,7 +202,7 @@ class Jobs:
         """Return the small JPEG of a starting picture; None where it is not kept here."""
         return self._starts.proxy(reference)
 
-    def reusable(self, plan: CascadePlan) -> tuple[Reuse, ...]:
+    def reusable(self, plan: CascadePlan) -> tuple[CacheHit, ...]:
         """Return the leading stages of a plan that would not run again."""
         return self._finished.reusable(plan)
 
@@ -230,7 +230,7 @@ class Jobs:
             return None
         return rate.head_seconds + calls * rate.call_seconds + rate.tail_seconds
 
-    def view(self, job_id: str) -> JobView:
+    def view(self, job_id: str) -> RunView:
         """Return a run as it stands; raise GspnError where there is no such run."""
         with self._lock:
             job = self._jobs.get(job_id)
@@ -238,7 +238,7 @@ class Jobs:
                 return job.view
         return self._store.read_job(job_id)
 
-    def follow(self, job_id: str) -> Generator[JobView, None, None]:
+    def follow(self, job_id: str) -> Generator[RunView, None, None]:
         """Return a generator of a run's views: the present one, then the newest after each change.
 
         It ends when the run has ended and its pictures are written. Leaving it leaves the run going. Raises
@@ -314,7 +314,7 @@ class Jobs:
         self._recorder.close(wait=thread is None or not thread.is_alive())
         self._claim.release()
 
-    def _stop(self, job: LiveJob, *, after_stage: bool = False) -> bool:
+    def _stop(self, job: LiveRun, *, after_stage: bool = False) -> bool:
         """Stop a run; tell whether it left the queue and is to be closed, outside of the lock."""
         if job.view.is_final:
             return False
@@ -333,14 +333,14 @@ class Jobs:
                 self._change(job, StopAsked())
         return False
 
-    def _change(self, job: LiveJob, *events: Event | JobEvent) -> None:
+    def _change(self, job: LiveRun, *events: Event | JobEvent) -> None:
         """Fold events into a job's view as one change and wake its followers."""
         with self._lock:
             for event in events:
-                job.view = fold(job.view, event, elapsed_seconds=job.elapsed(), rates=self._rates)
+                job.view = apply_event(job.view, event, elapsed_seconds=job.elapsed(), rates=self._rates)
             self._wake(job)
 
-    def _wake(self, job: LiveJob) -> None:
+    def _wake(self, job: LiveRun) -> None:
         job.changed.notify_all()
         if job.settled or self._closed or job.view.is_final:
             job.ended.notify_all()
@@ -370,7 +370,7 @@ class Jobs:
                 self._change(job, end)
             self._recorder.when_written(job, self._close_job)
 
-    def _learn(self, job: LiveJob, index: int) -> None:
+    def _learn(self, job: LiveRun, index: int) -> None:
         stage = job.view.stages[index]
         rate = measured_rate(stage)
         if rate is not None:
@@ -379,7 +379,7 @@ class Jobs:
                 self._rates[key] = rate
             self._learned(job.plan.stages[index], stage, rate)
 
-    def _close_job(self, job: LiveJob) -> None:
+    def _close_job(self, job: LiveRun) -> None:
         """Write the last of a run that has ended, and let the oldest runs go."""
         if job.write_error is not None and job.view.state != "failed":
             self._change(job, Ended(state="failed", error=job.write_error))

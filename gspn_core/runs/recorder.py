@@ -20,8 +20,8 @@ from gspn_core.images.load import digest
 from gspn_core.planning.plan import StagePlan
 from gspn_core.runs.archive import Archive
 from gspn_core.runs.run import FileWritten, StageReused
-from gspn_core.runs.run_state import LiveJob
-from gspn_core.runs.stage_cache import Finished
+from gspn_core.runs.run_state import LiveRun
+from gspn_core.runs.stage_cache import StageCache
 from gspn_core.runs.store import Store
 from gspn_core.runs.threads import show_thread_name
 
@@ -35,14 +35,14 @@ class Recorder:
     """Writes what runs leave. change: folds events into a job's view."""
 
     def __init__(
-        self, store: Store, archive: Archive, finished: Finished, change: Callable[..., None]
+        self, store: Store, archive: Archive, finished: StageCache, change: Callable[..., None]
     ) -> None:
         self._store, self._archive, self._finished, self._change = store, archive, finished, change
         self._writer = ThreadPoolExecutor(
             max_workers=1, thread_name_prefix=WRITER, initializer=show_thread_name
         )
 
-    def open(self, job: LiveJob) -> None:
+    def open(self, job: LiveRun) -> None:
         """Make a run's folder and write what is known of it; raise GspnError where that cannot be."""
         with self._store.writing(job.id):
             try:
@@ -51,7 +51,7 @@ class Recorder:
                 raise GspnError(write_failure("The record of this run", error)) from error
             self.save(job)
 
-    def save(self, job: LiveJob) -> None:
+    def save(self, job: LiveRun) -> None:
         """Write a run's record as it stands; raise GspnError where that cannot be."""
         try:
             with self._store.writing(job.id):
@@ -60,7 +60,7 @@ class Recorder:
         except OSError as error:
             raise GspnError(write_failure("The record of this run", error)) from error
 
-    def stage_done(self, job: LiveJob, event: StageDone) -> None:
+    def stage_done(self, job: LiveRun, event: StageDone) -> None:
         """Show a finished stage and write it; raise GspnError where its small files cannot be."""
         memory = event.memory
         measured = {
@@ -71,7 +71,7 @@ class Recorder:
         }
         self._keep(job, event, event.stage, event.image, measured)
 
-    def reuse(self, job: LiveJob) -> list[Image]:
+    def reuse(self, job: LiveRun) -> list[Image]:
         """Return the pictures of the run's first stages that earlier runs made, and show them as done."""
         pictures: list[Image] = []
         for reuse in self._finished.reusable(job.plan):
@@ -85,7 +85,7 @@ class Recorder:
             self._keep(job, event, stage, image, measured)
         return pictures
 
-    def when_written(self, job: LiveJob, then: Callable[[LiveJob], None]) -> None:
+    def when_written(self, job: LiveRun, then: Callable[[LiveRun], None]) -> None:
         """Call `then` once everything of the run so far is written."""
         # The writer takes its tasks in order, so this one comes after every picture of the run.
         try:
@@ -98,7 +98,7 @@ class Recorder:
         self._writer.shutdown(wait=wait)
 
     def _keep(
-        self, job: LiveJob, event: StageDone | StageReused, stage: StagePlan, image: Image, measured: dict
+        self, job: LiveRun, event: StageDone | StageReused, stage: StagePlan, image: Image, measured: dict
     ) -> None:
         try:
             path = self._store.write_proxy(job.id, stage, image)
@@ -110,7 +110,7 @@ class Recorder:
         self.save(job)
         self._writer.submit(self._write_picture, job, stage, image, measured)
 
-    def _write_picture(self, job: LiveJob, stage: StagePlan, image: Image, measured: dict) -> None:
+    def _write_picture(self, job: LiveRun, stage: StagePlan, image: Image, measured: dict) -> None:
         try:
             tiles = self._store.write_tiles(job.id, stage, image)
             self._change(job, FileWritten(stage=stage.index, kind="tiles", path=str(tiles)))

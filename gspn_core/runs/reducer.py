@@ -25,22 +25,22 @@ from gspn_core.runs.run import (
     Ended,
     FileWritten,
     JobEvent,
-    JobView,
     QueueMoved,
     RateKey,
+    RunView,
     StageReused,
     StageView,
     StopAsked,
 )
 
 
-def fold(
-    view: JobView,
+def apply_event(
+    view: RunView,
     event: Event | JobEvent,
     *,
     elapsed_seconds: float | None = None,
     rates: Mapping[RateKey, Rate] | None = None,
-) -> JobView:
+) -> RunView:
     """Return the view after an event; raise TypeError for one that is unknown.
 
     elapsed_seconds: since the run began, None leaves it as it was. rates: what earlier runs measured, by
@@ -56,7 +56,7 @@ def fold(
     return dataclasses.replace(view, left_seconds=left, version=view.version + 1)
 
 
-def _left(view: JobView, rates: Mapping[RateKey, Rate]) -> float | None:
+def _left(view: RunView, rates: Mapping[RateKey, Rate]) -> float | None:
     if not view.stages:
         return None
     mixer = view.settings.get("mixer")
@@ -64,7 +64,7 @@ def _left(view: JobView, rates: Mapping[RateKey, Rate]) -> float | None:
     return left_seconds(view.stages, known, linear=mixer != "attention")
 
 
-def planned(view: JobView, plan: CascadePlan) -> JobView:
+def planned(view: RunView, plan: CascadePlan) -> RunView:
     """Return the view with the plan's resolved settings, notices and waiting stages."""
     stages = tuple(
         StageView(
@@ -82,7 +82,7 @@ def planned(view: JobView, plan: CascadePlan) -> JobView:
     return dataclasses.replace(view, model=plan.model, settings=settings, notices=plan.notices, stages=stages)
 
 
-def _on_plan(view: JobView, event: PlanReady) -> JobView:
+def _on_plan(view: RunView, event: PlanReady) -> RunView:
     reused = [stage for stage in view.stages if stage.reused]
     view = planned(dataclasses.replace(view, state="running", queue_position=0), event.plan)
     told = zip(view.stages, event.model_calls, strict=True)
@@ -90,7 +90,7 @@ def _on_plan(view: JobView, event: PlanReady) -> JobView:
     return dataclasses.replace(view, stages=(*reused, *stages[len(reused) :]))
 
 
-def _on_stage_started(view: JobView, event: StageStarted) -> JobView:
+def _on_stage_started(view: RunView, event: StageStarted) -> RunView:
     plan = event.stage
     stage = StageView(
         index=plan.index,
@@ -110,7 +110,7 @@ def _on_stage_started(view: JobView, event: StageStarted) -> JobView:
     return _with_stage(view, stage)
 
 
-def _on_step(view: JobView, event: StepDone) -> JobView:
+def _on_step(view: RunView, event: StepDone) -> RunView:
     stage = view.stages[event.stage]
     dilated = [weights.dilated for weights in view.weights] if event.stage else []
     calls = pair_calls(event.step, stage.guided_steps, dilated)
@@ -131,7 +131,7 @@ def _on_step(view: JobView, event: StepDone) -> JobView:
     return _with_stage(_remember(dataclasses.replace(view, preview=preview), event.memory), stage)
 
 
-def _on_tile(view: JobView, event: TileDone) -> JobView:
+def _on_tile(view: RunView, event: TileDone) -> RunView:
     stage = dataclasses.replace(
         _measured(view.stages[event.stage], event.memory),
         phase=event.phase,
@@ -142,7 +142,7 @@ def _on_tile(view: JobView, event: TileDone) -> JobView:
     return _with_stage(_remember(view, event.memory), stage)
 
 
-def _on_stage_done(view: JobView, event: StageDone) -> JobView:
+def _on_stage_done(view: RunView, event: StageDone) -> RunView:
     stage = dataclasses.replace(
         _measured(view.stages[event.stage.index], event.memory),
         state="done",
@@ -156,7 +156,7 @@ def _on_stage_done(view: JobView, event: StageDone) -> JobView:
     return _with_stage(_remember(view, event.memory), stage)
 
 
-def _on_retried(view: JobView, event: Retried) -> JobView:
+def _on_retried(view: RunView, event: Retried) -> RunView:
     """The stage begins again, later ones are computed as sparingly; keys follow the plan's."""
     stages = tuple(
         dataclasses.replace(
@@ -177,20 +177,20 @@ def _on_retried(view: JobView, event: Retried) -> JobView:
     return _with_stage(dataclasses.replace(view, stages=stages, preview=None), again)
 
 
-def _on_cascade_done(view: JobView, _event: CascadeDone) -> JobView:
+def _on_cascade_done(view: RunView, _event: CascadeDone) -> RunView:
     return dataclasses.replace(view, state="done", stage=None, preview=None, stopping=None)
 
 
-def _on_queue_moved(view: JobView, event: QueueMoved) -> JobView:
+def _on_queue_moved(view: RunView, event: QueueMoved) -> RunView:
     state = "queued" if event.position else "running"
     return dataclasses.replace(view, state=state, queue_position=event.position)
 
 
-def _on_stop_asked(view: JobView, event: StopAsked) -> JobView:
+def _on_stop_asked(view: RunView, event: StopAsked) -> RunView:
     return dataclasses.replace(view, stopping="after_stage" if event.after_stage else "now")
 
 
-def _on_reused(view: JobView, event: StageReused) -> JobView:
+def _on_reused(view: RunView, event: StageReused) -> RunView:
     stage = view.stages[event.stage]
     done = dataclasses.replace(
         stage, state="done", step=stage.steps, reused=True, saved_seconds=event.saved_seconds
@@ -198,14 +198,14 @@ def _on_reused(view: JobView, event: StageReused) -> JobView:
     return _with_stage(view, done)
 
 
-def _on_file(view: JobView, event: FileWritten) -> JobView:
+def _on_file(view: RunView, event: FileWritten) -> RunView:
     change = {f"{event.kind}_path": event.path}
     if event.digest is not None:
         change["digest"] = event.digest
     return _with_stage(view, dataclasses.replace(view.stages[event.stage], **change))
 
 
-def _on_ended(view: JobView, event: Ended) -> JobView:
+def _on_ended(view: RunView, event: Ended) -> RunView:
     done = sum(stage.state == "done" for stage in view.stages)
     first = "failed" if event.state == "failed" else "stopped"
     stages = tuple(
@@ -240,7 +240,7 @@ _HANDLERS: Mapping[type, Any] = {
 }
 
 
-def _with_stage(view: JobView, stage: StageView) -> JobView:
+def _with_stage(view: RunView, stage: StageView) -> RunView:
     stages = (*view.stages[: stage.index], stage, *view.stages[stage.index + 1 :])
     return dataclasses.replace(view, stages=stages)
 
@@ -249,6 +249,6 @@ def _measured(stage: StageView, memory: MemorySample) -> StageView:
     return dataclasses.replace(stage, peak_bytes=memory.peak_bytes, memory_kind=memory.kind)
 
 
-def _remember(view: JobView, memory: MemorySample) -> JobView:
+def _remember(view: RunView, memory: MemorySample) -> RunView:
     history = thinned((*view.history, (view.elapsed_seconds, memory.now_bytes)))
     return dataclasses.replace(view, memory=memory, history=history)

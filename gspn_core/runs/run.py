@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from gspn_core.events import MemoryKind, MemorySample, StepWeights
-from gspn_core.planning.fitting import Choices
+from gspn_core.planning.fitting import MemoryOptions
 
 JobState = Literal["queued", "running", "done", "stopped", "failed", "interrupted"]
 StageState = Literal["waiting", "running", "done", "stopped", "failed"]
@@ -35,7 +35,7 @@ class StageView:
     estimate of the time left; their seconds count from the stage's start. key: the plan's; reused: an earlier
     run with the same key lent the picture; nothing is measured, and saved_seconds is what it took then.
     digest: of the picture's pixels (see `gspn_core.images.load.digest`), with its PNG. retries: each way of
-    saving memory (a field of `gspn_core.planning.fitting.Choices`) with which the stage began again.
+    saving memory (a field of `gspn_core.planning.fitting.MemoryOptions`) with which the stage began again.
     predicted_bytes, predicted_seconds: what the plan told of it before it ran, where it could.
     """
 
@@ -71,7 +71,7 @@ class StageView:
 
 
 @dataclass(frozen=True, kw_only=True)
-class JobView:
+class RunView:
     """A run as it stands; `version` grows with every change.
 
     queue_position: runs that come before it, 0 once it runs or has ended. created: seconds since 1970.
@@ -111,7 +111,7 @@ class JobView:
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> JobView:
+    def from_dict(cls, values: Mapping[str, Any]) -> RunView:
         """Return the view that `to_dict` wrote; raise TypeError or KeyError if it is none."""
         memory = values["memory"]
         return cls(
@@ -128,7 +128,7 @@ class JobView:
 
 def _read_stage(values: Mapping[str, Any]) -> StageView:
     # What an earlier version called otherwise says nothing to this one.
-    known = {choice.name for choice in dataclasses.fields(Choices)}
+    known = {choice.name for choice in dataclasses.fields(MemoryOptions)}
     retries = tuple(name for name in values.get("retries", ()) if name in known)
     return StageView(**{**values, "retries": retries})
 

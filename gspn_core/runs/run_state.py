@@ -9,14 +9,14 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 
 from gspn_core.planning.plan import CascadePlan
-from gspn_core.runs.run import JobView
+from gspn_core.runs.run import RunView
 
 # So many followers of a run are told as often as each could be; more share what those would be told in all.
 _FULL_PACE_FOLLOWERS = 5
 
 
 @dataclass(kw_only=True, eq=False)
-class LiveJob:
+class LiveRun:
     """A run of this server. `settled` means that nothing of it will change any more.
 
     owner: see `gspn_core.runs.archive`. stop_after_stage: `stop` is to be set once the present stage is done.
@@ -26,7 +26,7 @@ class LiveJob:
 
     plan: CascadePlan
     context: contextvars.Context
-    view: JobView
+    view: RunView
     changed: threading.Condition
     ended: threading.Condition
     owner: str = ""
@@ -50,9 +50,7 @@ class LiveJob:
         """Return the seconds between two views of a follower, given those of an only one."""
         return view_seconds * max(1.0, self.followers / _FULL_PACE_FOLLOWERS)
 
-    def views(
-        self, view_seconds: float, *, is_closed: Callable[[], bool]
-    ) -> Generator[JobView, None, None]:
+    def views(self, view_seconds: float, *, is_closed: Callable[[], bool]) -> Generator[RunView, None, None]:
         """Yield the present view, then the newest after each change, until the run has settled.
 
         Args:
@@ -67,7 +65,7 @@ class LiveJob:
             with self.changed:
                 self.followers -= 1
 
-    def _newest(self, view_seconds: float, is_closed: Callable[[], bool]) -> Generator[JobView, None, None]:
+    def _newest(self, view_seconds: float, is_closed: Callable[[], bool]) -> Generator[RunView, None, None]:
         seen = -1
         while True:
             with self.changed:

@@ -12,11 +12,11 @@ from gspn_core.images.load import digest
 from gspn_core.images.png import read_picture
 from gspn_core.planning.plan import CascadePlan, Size
 from gspn_core.runs.locks import OrderedLock
-from gspn_core.runs.run import JobView
+from gspn_core.runs.run import RunView
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reuse:
+class CacheHit:
     """A stage that need not run: the job that made its picture, and the seconds that took if known."""
 
     stage: int
@@ -32,14 +32,14 @@ class _Made:
     seconds: float | None
 
 
-class Finished:
-    """Finished pictures of all jobs by key; a later one with the same key takes the place of an earlier."""
+class StageCache:
+    """StageCache pictures of all jobs by key; a later one with the same key takes the place of an earlier."""
 
     def __init__(self) -> None:
         self._made: dict[str, _Made] = {}
         self._lock = OrderedLock("cache")
 
-    def add(self, view: JobView) -> None:
+    def add(self, view: RunView) -> None:
         """Take in every finished stage of a run."""
         with self._lock:
             for stage in view.stages:
@@ -54,14 +54,14 @@ class Finished:
         with self._lock:
             self._made = {key: made for key, made in self._made.items() if made.job_id not in job_ids}
 
-    def reusable(self, plan: CascadePlan) -> tuple[Reuse, ...]:
+    def reusable(self, plan: CascadePlan) -> tuple[CacheHit, ...]:
         """Return the leading stages of a plan whose pictures are there; they are not read for that."""
         found = []
         for stage in plan.stages:
             made = self._made.get(stage.key)
             if made is None or not made.path.is_file():
                 break
-            found.append(Reuse(stage=stage.index, job_id=made.job_id, saved_seconds=made.seconds))
+            found.append(CacheHit(stage=stage.index, job_id=made.job_id, saved_seconds=made.seconds))
         return tuple(found)
 
     def picture(self, key: str, size: Size) -> Image | None:

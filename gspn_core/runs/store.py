@@ -27,8 +27,8 @@ from gspn_core.images.tiles import write_tiles
 from gspn_core.planning.plan import CascadePlan, Size, StagePlan
 from gspn_core.runs.locks import KeyedLocks
 from gspn_core.runs.records import DAMAGED, check_record, read_json
-from gspn_core.runs.reducer import fold
-from gspn_core.runs.run import Ended, JobView, StageView
+from gspn_core.runs.reducer import apply_event
+from gspn_core.runs.run import Ended, RunView, StageView
 
 _ID = re.compile(r"[A-Za-z0-9_-]{16,64}")
 _FILES = ("proxy_path", "tiles_path", "png_path")
@@ -41,7 +41,7 @@ _ARCHIVES = "studies/*/study.zip"
 
 
 class Store:
-    """Jobs on disk, under one folder that holds a folder per job."""
+    """RunQueue on disk, under one folder that holds a folder per job."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.absolute()
@@ -164,7 +164,7 @@ class Store:
                 freed += size
         return freed
 
-    def write_job(self, view: JobView) -> None:
+    def write_job(self, view: RunView) -> None:
         """Write job.json: the view, with names in place of paths, and versions; raise OSError on failure."""
         values = dataclasses.replace(view, preview=None).to_dict()
         for stage in values["stages"]:
@@ -173,14 +173,14 @@ class Store:
         with replacing(self.folder_of(view.id) / "job.json") as stream:
             stream.write(json.dumps(record, indent=1).encode())
 
-    def read_job(self, job_id: str) -> JobView:
+    def read_job(self, job_id: str) -> RunView:
         """Return a job as it was last written; one that was cut off is told as interrupted.
 
         Raises GspnError where there is no such job or its record is damaged.
         """
         folder = self.folder_of(job_id)
         try:
-            view = JobView.from_dict(read_json(folder / "job.json")["view"])
+            view = RunView.from_dict(read_json(folder / "job.json")["view"])
             _check(view)
             # The folder's name says which run this is: a copy under another name is another run.
             stages = tuple(_located(stage, folder) for stage in view.stages)
@@ -192,7 +192,7 @@ class Store:
         if view.is_final:
             return view
         cut_off = "The server ended while this run was going; finished stages are kept, resume it."
-        return fold(view, Ended(state="interrupted", error=cut_off))
+        return apply_event(view, Ended(state="interrupted", error=cut_off))
 
 
 class DamagedRecord(GspnError):
@@ -204,7 +204,7 @@ def unknown_job(job_id: Any) -> GspnError:
     return GspnError(f"There is no run {str(job_id)[:64]!r} here; it was removed, or the link is incomplete.")
 
 
-def _check(view: JobView) -> None:
+def _check(view: RunView) -> None:
     """Raise ValueError or TypeError where a record does not hold what every reader of a view relies on."""
     check_record(view)
     if view.version < 0 or not (view.stage is None or 0 <= view.stage < len(view.stages)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from gspn_core.events import ModelProgress
-from gspn_core.runs.run import JobView
+from gspn_core.runs.run import RunView
 
 BAR_COLUMNS = 60
 
@@ -26,7 +26,7 @@ class Progress:
             sys.stderr.write(text + "\n")
             sys.stderr.flush()
 
-    def show(self, view: JobView) -> None:
+    def show(self, view: RunView) -> None:
         """Tell how far a run is."""
         done = [stage for stage in view.stages if stage.state == "done"]
         for stage in done[self._told :]:
@@ -60,7 +60,7 @@ class Progress:
             self._open = False
 
 
-def bar(view: JobView) -> str:
+def bar(view: RunView) -> str:
     """Return the running stage in at most BAR_COLUMNS characters."""
     stage = view.stages[view.stage]
     share = stage.step / stage.steps

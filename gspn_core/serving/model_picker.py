@@ -21,7 +21,7 @@ class Choice:
     current: bool
 
 
-class Shelf:
+class ModelPicker:
     """What may be chosen in place of the model that is served.
 
     asked: the model that the server was started with; folder: where other models may lie. is_busy: tells

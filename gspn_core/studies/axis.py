@@ -46,7 +46,7 @@ class Axis:
 def parse_axis(name: str, text: str, card: ModelCard, stage_px: int | None = None) -> Axis:
     """Return the axis of a setting and the values in a text; raise BadSetting("axis") with the remedy.
 
-    Numbers: "0.2, 0.4, 0.6", "0.2..0.6 by 0.1", "5 from 0.1 to 0.9"; seeds also "4 from 7". Choices: names,
+    Numbers: "0.2, 0.4, 0.6", "0.2..0.6 by 0.1", "5 from 0.1 to 0.9"; seeds also "4 from 7". choices: names,
     or "all". Prompts and ladders: one a line.
     """
     if name not in AXIS_NAMES:

@@ -11,7 +11,7 @@ from PIL.Image import Image
 
 from gspn_core.errors import GspnError
 from gspn_core.images.png import read_picture
-from gspn_core.runs.run import JobView, StageView
+from gspn_core.runs.run import RunView, StageView
 
 _log = logging.getLogger(__name__)
 
@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 Adherence = Callable[[str, Image], float | None]
 
 
-def going(view: JobView) -> dict[str, Any]:
+def going(view: RunView) -> dict[str, Any]:
     """Return what a cell shows of its run while it goes."""
     steps = sum(stage.steps for stage in view.stages) or 1
     done = sum(stage.steps if stage.state == "done" else stage.step for stage in view.stages)
@@ -27,7 +27,7 @@ def going(view: JobView) -> dict[str, Any]:
     return {"progress": done / steps, "stage": finished[-1] if finished else None}
 
 
-def ended(view: JobView, *, stopped: bool, adherence: Adherence | None = None) -> dict[str, Any]:
+def ended(view: RunView, *, stopped: bool, adherence: Adherence | None = None) -> dict[str, Any]:
     """Return what a cell is once its run has ended; one that was stopped with its study waits again."""
     shown = going(view)
     if view.state == "done":
@@ -47,7 +47,7 @@ def ended(view: JobView, *, stopped: bool, adherence: Adherence | None = None) -
     return {**shown, "state": "failed", "error": view.error or "The run did not reach its end."}
 
 
-def _measured(view: JobView, adherence: Adherence | None) -> dict[str, Any]:
+def _measured(view: RunView, adherence: Adherence | None) -> dict[str, Any]:
     """Return the figures of a finished run's last picture, against its first one where that is another."""
     last = _picture(view.stages[-1])
     if last is None:

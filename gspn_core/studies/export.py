@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from gspn_core.files import replacing
-from gspn_core.runs.run import JobView
+from gspn_core.runs.run import RunView
 from gspn_core.studies.study import Cell, StudyView
 
 # What begins a formula, in wide letters too, at a text's start or behind what may end a cell.
@@ -23,7 +23,7 @@ _FORMULA = re.compile(r"(^|[;\t\r\n])(?=[\s\u00a0]{0,64}[=+\-@\uff0b\uff0d\uff1d
 FIGURES = ("seconds", "saved_seconds", "peak_bytes", "consistency", "detail", "adherence")
 
 
-def write_export(path: Path, study: StudyView, job_of: Callable[[str], JobView | None]) -> None:
+def write_export(path: Path, study: StudyView, job_of: Callable[[str], RunView | None]) -> None:
     """Write a study's archive; raise OSError where that cannot be. job_of: a run by id, None if gone."""
     pictures = {number: _picture(cell, job_of) for number, cell in enumerate(study.cells)}
     names = {
@@ -111,7 +111,7 @@ def _cell(cell: Cell, name: str | None) -> str:
     )
 
 
-def _picture(cell: Cell, job_of: Callable[[str], JobView | None]) -> Path | None:
+def _picture(cell: Cell, job_of: Callable[[str], RunView | None]) -> Path | None:
     job = job_of(cell.job_id) if cell.job_id and cell.state == "done" else None
     path = job.stages[-1].png_path if job and job.stages else None
     return Path(path) if path and Path(path).is_file() else None

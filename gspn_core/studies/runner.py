@@ -25,7 +25,7 @@ from gspn_core.files import make_folder, remove_folder, remove_leftovers, replac
 from gspn_core.planning.plan import StagePlan
 from gspn_core.runs.archive import owner_of
 from gspn_core.runs.locks import OrderedLock
-from gspn_core.runs.queue import Jobs
+from gspn_core.runs.queue import RunQueue
 from gspn_core.runs.records import DAMAGED, MAX_INTEGER, read_json
 from gspn_core.settings import Settings
 from gspn_core.studies.axis import Axis
@@ -67,7 +67,7 @@ class Studies:
 
     def __init__(
         self,
-        jobs: Jobs,
+        jobs: RunQueue,
         *,
         calls_of: Callable[[StagePlan], float | None] = lambda _stage: None,
         adherence: Adherence | None = None,

@@ -27,7 +27,7 @@ PYRAMID_LEVELS = 3
 
 
 def train_vae(recipe: Recipe) -> AutoencoderKL:
-    """Train the autoencoder, fold its latent statistics in and save it under work/vae.
+    """Train the autoencoder, apply_event its latent statistics in and save it under work/vae.
 
     Loss: L1 over the picture and a Laplacian pyramid, local texture energy, a small pull of the latents
     to the unit Gaussian; one batch in five decodes halved latents to the halved picture (EQ-VAE, 2502.09509),

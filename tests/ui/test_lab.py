@@ -6,7 +6,7 @@ import pytest
 
 from gspn_core.errors import GspnError
 from gspn_core.planning.plan import make_plan
-from gspn_core.runs.queue import Jobs
+from gspn_core.runs.queue import RunQueue
 from gspn_core.settings import FIELD_NAMES
 from gspn_core.studies.axis import AXIS_NAMES, parse_axis
 from gspn_core.studies.runner import Studies
@@ -23,7 +23,7 @@ def jobs(events_of, card, tmp_path):
         assert not should_stop()
         yield from (event for event in events_of(settings) if not finished or event is not None)
 
-    jobs = Jobs(run, tmp_path / "jobs", plan=lambda settings: make_plan(settings, card), view_seconds=0.0)
+    jobs = RunQueue(run, tmp_path / "jobs", plan=lambda settings: make_plan(settings, card), view_seconds=0.0)
     yield jobs
     jobs.close()
 

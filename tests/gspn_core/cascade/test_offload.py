@@ -15,18 +15,18 @@ from gspn_core.cascade import offload as ways
 from gspn_core.cascade.offload import chunked_feed_forward, float8_storage, group_offloaded, skips_on_host
 from gspn_core.cascade.walk import run_cascade
 from gspn_core.events import StageDone
-from gspn_core.planning.fitting import Choices
+from gspn_core.planning.fitting import MemoryOptions
 from gspn_core.planning.plan import make_plan
 from gspn_core.settings import Settings
 
 EXACT = {
-    "serial": Choices(serial_guidance=True),
-    "small blocks": Choices(small_blocks=True),
-    "skips on host": Choices(skips_on_host=True),
-    "model offload": Choices(residency="model"),
-    "group offload": Choices(residency="group"),
-    "chunks": Choices(chunked_feed_forward=True),
-    "all of them": Choices(
+    "serial": MemoryOptions(serial_guidance=True),
+    "small blocks": MemoryOptions(small_blocks=True),
+    "skips on host": MemoryOptions(skips_on_host=True),
+    "model offload": MemoryOptions(residency="model"),
+    "group offload": MemoryOptions(residency="group"),
+    "chunks": MemoryOptions(chunked_feed_forward=True),
+    "all of them": MemoryOptions(
         residency="group",
         serial_guidance=True,
         chunked_feed_forward=True,
@@ -55,7 +55,7 @@ def state_of(unet):
 @pytest.mark.parametrize("mixer", ["attention", "gspn", "neighborhood", "linear"])
 @pytest.mark.parametrize("way", EXACT)
 def test_a_picture_stays_the_same_whatever_saves_the_memory(tiny_model, way, mixer):
-    plain, saving = pictures(tiny_model, Choices(), mixer), pictures(tiny_model, EXACT[way], mixer)
+    plain, saving = pictures(tiny_model, MemoryOptions(), mixer), pictures(tiny_model, EXACT[way], mixer)
     for one, other in zip(plain, saving, strict=True):
         # Weights are random: what is rounded elsewhere grows through every layer, but no further than this.
         assert np.abs(one - other).max() <= 3
@@ -64,7 +64,9 @@ def test_a_picture_stays_the_same_whatever_saves_the_memory(tiny_model, way, mix
 
 @pytest.mark.parametrize("mixer", ["attention", "gspn"])
 def test_weights_of_eight_bits_draw_nearly_the_same(tiny_model, mixer):
-    plain, saving = (pictures(tiny_model, Choices(float8_storage=on), mixer)[-1] for on in (False, True))
+    plain, saving = (
+        pictures(tiny_model, MemoryOptions(float8_storage=on), mixer)[-1] for on in (False, True)
+    )
     assert 0 < np.abs(plain - saving).mean() < 8
 
 
@@ -72,11 +74,11 @@ def test_weights_of_eight_bits_draw_nearly_the_same(tiny_model, mixer):
 def test_what_only_moves_memory_draws_the_same_bytes(tiny_model, way, monkeypatch):
     # Where weights move, no layers are joined; matrices of another width may round otherwise.
     monkeypatch.setattr(ways, "fused_layers", nullcontext)
-    plain, moved = pictures(tiny_model, Choices()), pictures(tiny_model, EXACT[way])
+    plain, moved = pictures(tiny_model, MemoryOptions()), pictures(tiny_model, EXACT[way])
     assert all(np.array_equal(one, other) for one, other in zip(plain, moved, strict=True))
 
 
-@pytest.mark.parametrize("way", [*EXACT.values(), Choices(float8_storage=True)], ids=[*EXACT, "float8"])
+@pytest.mark.parametrize("way", [*EXACT.values(), MemoryOptions(float8_storage=True)], ids=[*EXACT, "float8"])
 def test_the_model_is_left_as_it_was_found(tiny_model, way):
     unet = tiny_model.pipeline.unet
     before, modules = state_of(unet), {name: type(module) for name, module in unet.named_modules()}

@@ -13,7 +13,7 @@ from gspn_core.engine import Engine
 from gspn_core.errors import OutOfMemory
 from gspn_core.events import CascadeDone, PlanReady, Retried, StageDone
 from gspn_core.models.shapes import SDXL_SHAPES, unet_shapes, vae_shapes
-from gspn_core.planning.fitting import Choices, Machine, Work, cheaper
+from gspn_core.planning.fitting import Machine, MemoryOptions, Work, cheaper
 from gspn_core.planning.memory import Shapes
 from gspn_core.settings import Settings
 
@@ -137,7 +137,7 @@ def test_a_gpus_ladder_goes_from_what_costs_least_to_what_costs_most():
     work = Work(height=4096, width=4096, mixer="gspn", calls=9, tile_px=1024)
 
     def ladder_of(phase):
-        choices, names = Choices(), []
+        choices, names = MemoryOptions(), []
         while found := cheaper(choices, work, SDXL_SHAPES, machine, phase):
             choices, name = found
             names.append(f"{name}={getattr(choices, name)}")

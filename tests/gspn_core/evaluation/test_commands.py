@@ -209,7 +209,7 @@ def test_the_command_without_a_classifier_says_what_to_do(trained, tmp_path, cap
     with pytest.raises(SystemExit) as stopped:
         main(["figures", "--work", str(tmp_path), "--classifier", str(tmp_path), "--model", str(out)])
     assert stopped.value.code == 1
-    assert "evaluate classifier" in capsys.readouterr().err
+    assert "evaluation classifier" in capsys.readouterr().err
 
 
 def test_settings_are_tried_one_at_a_time_from_the_same_bases(model, classifier, tmp_path):

@@ -9,7 +9,7 @@ import pytest
 from gspn_core.models.catalog import SDXL_CARD, find_card
 from gspn_core.models.extras import REFINER_SHAPES, TINY_PARAMETERS
 from gspn_core.models.shapes import SDXL_SHAPES
-from gspn_core.planning.fitting import Choices, Machine, Pace, Work, fit, predict, tile_px
+from gspn_core.planning.fitting import Machine, MemoryOptions, Pace, Work, fit, predict, tile_px
 from gspn_core.planning.plan import make_plan, work_of
 from gspn_core.settings import Settings
 
@@ -63,13 +63,13 @@ def test_a_plan_stays_within_its_budget_and_more_budget_is_never_slower(machine,
 
 
 def test_every_choice_costs_time_or_none_and_saves_memory():
-    plain = predict(work(8192), Choices(), SDXL_SHAPES, GPU)
+    plain = predict(work(8192), MemoryOptions(), SDXL_SHAPES, GPU)
     for name in ("serial_guidance", "skips_on_host"):
-        saving = predict(work(8192), Choices(**{name: True}), SDXL_SHAPES, GPU)
+        saving = predict(work(8192), MemoryOptions(**{name: True}), SDXL_SHAPES, GPU)
         assert saving.peak_bytes < plain.peak_bytes
         assert saving.seconds > plain.seconds
     for residency in ("model", "group"):
-        saving = predict(work(8192), Choices(residency=residency), SDXL_SHAPES, GPU)
+        saving = predict(work(8192), MemoryOptions(residency=residency), SDXL_SHAPES, GPU)
         assert saving.peak_bytes < plain.peak_bytes
         assert saving.seconds > plain.seconds
 
@@ -77,10 +77,10 @@ def test_every_choice_costs_time_or_none_and_saves_memory():
 def test_a_refiner_and_a_decoder_of_previews_are_counted_where_they_lie():
     beside = 2 * (REFINER_SHAPES.parameters + TINY_PARAMETERS)
     for one in (work(1024, has_reference=False), work(4096)):
-        plain, refined = (predict(one, Choices(), shapes, GPU) for shapes in (SDXL_SHAPES, REFINED))
+        plain, refined = (predict(one, MemoryOptions(), shapes, GPU) for shapes in (SDXL_SHAPES, REFINED))
         assert refined.peak_bytes == plain.peak_bytes + beside
     # With the UNet alone on the device, the refiner comes for the stage that it works in and for no other.
-    moved = Choices(residency="model")
+    moved = MemoryOptions(residency="model")
     plain, refined = (predict(work(4096), moved, shapes, GPU) for shapes in (SDXL_SHAPES, REFINED))
     assert refined.peak_bytes == plain.peak_bytes + 2 * TINY_PARAMETERS
     first = work(1024, has_reference=False)
@@ -122,9 +122,9 @@ def test_without_memory_on_the_host_nothing_is_offloaded():
 
 
 def test_tiles_are_halved_from_the_whole_picture_or_from_the_models_own():
-    assert tile_px(work(4096), Choices(small_tiles=1)) == 512
-    assert tile_px(work(1024), Choices(small_tiles=1)) == 512
-    assert tile_px(work(1024), Choices()) is None
+    assert tile_px(work(4096), MemoryOptions(small_tiles=1)) == 512
+    assert tile_px(work(1024), MemoryOptions(small_tiles=1)) == 512
+    assert tile_px(work(1024), MemoryOptions()) is None
 
 
 def test_a_stages_key_tells_tiles_apart_but_not_how_the_same_bytes_were_computed():

@@ -10,7 +10,7 @@ from gspn_core.models.catalog import SDXL_CARD, find_card
 from gspn_core.models.shapes import SDXL_SHAPES
 from gspn_core.planning.fitting import Machine, Pace
 from gspn_core.planning.plan import make_plan
-from gspn_core.planning.suggestions import LONG_SECONDS, MOST_REMEDIES, find_remedies, find_trouble
+from gspn_core.planning.suggestions import LONG_SECONDS, MOST_REMEDIES, find_fit_issue, find_suggestions
 from gspn_core.settings import Settings
 
 SDXL = dataclasses.replace(SDXL_CARD, shapes=SDXL_SHAPES)
@@ -38,17 +38,17 @@ def gpu(gigabytes: float, call_seconds: float | None = None) -> Machine:
 def remedies_for(settings, machine, card=SDXL):
     replan = functools.partial(make_plan, card=card, machine=machine)
     plan = replan(settings)
-    return plan, find_remedies(settings, plan, card, replan), replan
+    return plan, find_suggestions(settings, plan, card, replan), replan
 
 
 def test_a_plan_that_fits_needs_no_help():
     plan, remedies, _ = remedies_for(ASK, gpu(80))
-    assert find_trouble(plan) is None and remedies == ()
+    assert find_fit_issue(plan) is None and remedies == ()
 
 
 def test_where_memory_lacks_the_largest_target_that_fits_is_offered():
     plan, remedies, _ = remedies_for(ASK, gpu(8))
-    assert find_trouble(plan).reason == "memory" and find_trouble(plan).stage is plan.too_large
+    assert find_fit_issue(plan).reason == "memory" and find_fit_issue(plan).stage is plan.too_large
     (climb,) = [remedy for remedy in remedies if remedy.name == "target"]
     assert climb.value == 4096
     assert climb.peak_bytes <= 8e9 and climb.seconds is None
@@ -76,7 +76,7 @@ def test_where_nothing_fits_nothing_is_offered():
 def test_a_stage_that_takes_very_long_is_in_trouble_and_what_is_offered_is_shorter():
     asked = dataclasses.replace(ASK, mixer="attention")
     plan, remedies, _ = remedies_for(asked, gpu(80, 0.3))
-    trouble = find_trouble(plan)
+    trouble = find_fit_issue(plan)
     assert trouble.reason == "time" and trouble.stage.seconds > LONG_SECONDS
     assert all(stage.seconds <= LONG_SECONDS for stage in plan.stages[: trouble.stage.index])
     assert [remedy.name for remedy in remedies][:1] == ["mixer"]
@@ -85,7 +85,7 @@ def test_a_stage_that_takes_very_long_is_in_trouble_and_what_is_offered_is_short
 
 def test_what_cannot_run_is_told_before_what_takes_long():
     plan, _, _ = remedies_for(dataclasses.replace(ASK, mixer="attention"), gpu(8, 30.0))
-    assert find_trouble(plan).reason == "memory"
+    assert find_fit_issue(plan).reason == "memory"
 
 
 def test_an_override_that_keeps_the_trouble_leaves_the_setting_out():

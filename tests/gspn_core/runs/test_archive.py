@@ -6,8 +6,8 @@ import pytest
 
 from gspn_core.errors import BadSetting, GspnError
 from gspn_core.runs.archive import Archive, owner_of
-from gspn_core.runs.reducer import fold
-from gspn_core.runs.run import JobView
+from gspn_core.runs.reducer import apply_event
+from gspn_core.runs.run import RunView
 from gspn_core.runs.store import Store
 
 ANNA, BEN = owner_of("anna's token"), owner_of("ben's token")
@@ -25,9 +25,9 @@ def archive(store):
 
 @pytest.fixture
 def view(events):
-    view = JobView(id="a" * 22, created=5.0)
+    view = RunView(id="a" * 22, created=5.0)
     for event in events:
-        view = fold(view, event)
+        view = apply_event(view, event)
     return view
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from gspn_core.errors import GspnError
 from gspn_core.files import remove_folder
-from gspn_core.runs.queue import Jobs
+from gspn_core.runs.queue import RunQueue
 from gspn_core.runs.store import Store
 from gspn_core.settings import Settings
 from gspn_core.studies.axis import parse_axis
@@ -21,15 +21,15 @@ SETTINGS = Settings(prompt="a lake", seed=3, target=128)
 
 @pytest.fixture
 def open_jobs(make_engine, tmp_path):
-    """Return a function that opens Jobs in one folder; those before are closed, all are at the end."""
+    """Return a function that opens RunQueue in one folder; those before are closed, all are at the end."""
     opened = []
 
-    def open_one(**options) -> Jobs:
+    def open_one(**options) -> RunQueue:
         for jobs in opened:
             jobs.close()
         engine = make_engine()
         opened.append(
-            Jobs(engine.run, tmp_path / "jobs", plan=engine.plan, **{"view_seconds": 0.0, **options})
+            RunQueue(engine.run, tmp_path / "jobs", plan=engine.plan, **{"view_seconds": 0.0, **options})
         )
         return opened[-1]
 
@@ -38,7 +38,7 @@ def open_jobs(make_engine, tmp_path):
         jobs.close()
 
 
-def done(jobs: Jobs, visitor: str = "anna", **changes) -> str:
+def done(jobs: RunQueue, visitor: str = "anna", **changes) -> str:
     job_id = jobs.submit(Settings(**{**SETTINGS.to_dict(), **changes}), visitor=visitor)
     *_, view = jobs.follow(job_id)
     assert view.state == "done"

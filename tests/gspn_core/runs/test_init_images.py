@@ -7,8 +7,8 @@ from PIL import Image
 from gspn_core.errors import BadSetting, GspnError
 from gspn_core.images.load import reference_of
 from gspn_core.runs import init_images as module
-from gspn_core.runs.init_images import Starts
-from gspn_core.runs.queue import Jobs
+from gspn_core.runs.init_images import InitImages
+from gspn_core.runs.queue import RunQueue
 from gspn_core.settings import Settings
 
 
@@ -34,7 +34,7 @@ def clock():
 
 @pytest.fixture
 def starts(tmp_path, used, clock):
-    return Starts(tmp_path / "starts", lambda: used, clock)
+    return InitImages(tmp_path / "starts", lambda: used, clock)
 
 
 @pytest.fixture
@@ -53,13 +53,13 @@ def photograph(tmp_path):
 @pytest.fixture
 def jobs(make_engine, tmp_path):
     engine = make_engine()
-    opened = Jobs(engine.run, tmp_path / "jobs", plan=engine.plan, view_seconds=0.0)
+    opened = RunQueue(engine.run, tmp_path / "jobs", plan=engine.plan, view_seconds=0.0)
     opened.engine = engine
     yield opened
     opened.close()
 
 
-def names(starts: Starts) -> list[str]:
+def names(starts: InitImages) -> list[str]:
     return sorted(path.name for path in starts.folder.iterdir())
 
 
@@ -131,7 +131,7 @@ def test_a_wall_clock_that_jumps_takes_no_picture(starts, photograph, monkeypatc
 def test_what_a_server_finds_waits_a_day_from_its_start(starts, used, photograph, clock):
     first = starts.take(photograph((10, 0, 0)), "a.png")
     os.utime(starts.folder / f"{first}.png", (5.0, 5.0))
-    after = Starts(starts.folder, lambda: used, clock)
+    after = InitImages(starts.folder, lambda: used, clock)
     after.sweep()
     assert len(names(after)) == 2
     clock.seconds += module.UNUSED_SECONDS + 1

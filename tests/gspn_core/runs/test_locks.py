@@ -13,7 +13,7 @@ from gspn_core.errors import Busy, GspnError
 from gspn_core.runs import locks
 from gspn_core.runs.archive import owner_of
 from gspn_core.runs.locks import MEMORY_ONLY, ORDER, KeyedLocks, LockOrderError, OrderedLock, held_locks
-from gspn_core.runs.queue import Jobs
+from gspn_core.runs.queue import RunQueue
 from gspn_core.settings import Settings
 
 WAIT_SECONDS = 60
@@ -51,10 +51,10 @@ def disk(watch):
 def open_jobs(make_engine, tmp_path):
     opened = []
 
-    def open_one(engine=None, **options) -> Jobs:
+    def open_one(engine=None, **options) -> RunQueue:
         engine = engine or make_engine()
         opened.append(
-            Jobs(engine.run, tmp_path / "jobs", plan=engine.plan, **{"view_seconds": 0.0, **options})
+            RunQueue(engine.run, tmp_path / "jobs", plan=engine.plan, **{"view_seconds": 0.0, **options})
         )
         return opened[-1]
 
@@ -63,7 +63,7 @@ def open_jobs(make_engine, tmp_path):
         jobs.close()
 
 
-def last(jobs: Jobs, job_id: str):
+def last(jobs: RunQueue, job_id: str):
     *_, view = jobs.follow(job_id)
     return view
 

@@ -6,12 +6,12 @@ import json
 import pytest
 
 from gspn_core.events import Calibrated
-from gspn_core.planning.fitting import Choices
+from gspn_core.planning.fitting import MemoryOptions
 from gspn_core.planning.plan import Size
 from gspn_core.runs.estimate import Rate
 from gspn_core.runs.measured import Measured
-from gspn_core.runs.reducer import fold, planned
-from gspn_core.runs.run import JobView
+from gspn_core.runs.reducer import apply_event, planned
+from gspn_core.runs.run import RunView
 
 RATE = Rate(head_seconds=0.1, call_seconds=0.25, tail_seconds=0.2)
 
@@ -39,9 +39,9 @@ def open_measured(tmp_path):
 @pytest.fixture
 def stages(plan, events):
     """Return the planned stages with how they ended."""
-    view = planned(JobView(id="j" * 22, created=0.0), plan)
+    view = planned(RunView(id="j" * 22, created=0.0), plan)
     for event in events:
-        view = fold(view, event, elapsed_seconds=1.0)
+        view = apply_event(view, event, elapsed_seconds=1.0)
     return list(zip(plan.stages, view.stages, strict=True))
 
 
@@ -95,7 +95,7 @@ def test_a_stage_of_a_run_is_kept_with_its_pace_and_its_peak(open_measured, stag
 def test_a_stage_that_ran_a_slower_way_or_one_step_teaches_nothing(open_measured, stages):
     measured = open_measured()
     stage, view = stages[0]
-    slower = dataclasses.replace(stage, choices=Choices(serial_guidance=True))
+    slower = dataclasses.replace(stage, choices=MemoryOptions(serial_guidance=True))
     measured.take_stage(slower, view, RATE)
     measured.take_stage(stage, dataclasses.replace(view, retries=("serial_guidance",)), RATE)
     measured.take_stage(dataclasses.replace(stage, steps=1), view, RATE)

@@ -10,7 +10,7 @@ from gspn_core.events import Calibrated
 from gspn_core.planning.plan import Size
 from gspn_core.runs.measured import Measured
 from gspn_core.runs.measuring import Measuring
-from gspn_core.runs.queue import Jobs
+from gspn_core.runs.queue import RunQueue
 from gspn_core.settings import Settings
 
 WAIT_SECONDS = 90
@@ -54,7 +54,7 @@ def bench():
 @pytest.fixture
 def jobs(make_engine, tmp_path):
     engine = make_engine()
-    jobs = Jobs(engine.run, tmp_path / "jobs", plan=engine.plan, view_seconds=0.0)
+    jobs = RunQueue(engine.run, tmp_path / "jobs", plan=engine.plan, view_seconds=0.0)
     yield jobs
     jobs.close()
 
@@ -112,7 +112,7 @@ def test_a_stop_ends_it_within_one_piece_and_keeps_what_was_measured(measuring, 
 def test_it_is_refused_while_a_run_goes_on(make_engine, tmp_path, bench):
     let_go = threading.Event()
     engine = make_engine(before_event=lambda *_: let_go.wait(WAIT_SECONDS))
-    jobs = Jobs(engine.run, tmp_path / "jobs", plan=engine.plan)
+    jobs = RunQueue(engine.run, tmp_path / "jobs", plan=engine.plan)
     measuring = Measuring(jobs, Measured(jobs.folder, model="toy", machine=lambda: "CPU"), bench, pieces=6)
     try:
         jobs.submit(SETTINGS)
@@ -158,7 +158,7 @@ def test_where_nothing_can_be_measured_outside_of_a_run_nothing_starts(jobs, tmp
 def test_a_runs_stages_are_learned_from_once_each(make_engine, tmp_path):
     told = []
     engine = make_engine()
-    jobs = Jobs(engine.run, tmp_path / "jobs", plan=engine.plan, learned=lambda *args: told.append(args))
+    jobs = RunQueue(engine.run, tmp_path / "jobs", plan=engine.plan, learned=lambda *args: told.append(args))
     try:
         *_, view = jobs.follow(jobs.submit(SETTINGS))
         *_, again = jobs.follow(jobs.submit(SETTINGS))

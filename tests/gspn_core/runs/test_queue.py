@@ -16,7 +16,7 @@ from gspn_core.errors import BadSetting, Busy, GspnError, NotOwner, OutOfMemory
 from gspn_core.images.png_text import read_png
 from gspn_core.runs import store as store_module
 from gspn_core.runs.archive import Archive
-from gspn_core.runs.queue import Jobs
+from gspn_core.runs.queue import RunQueue
 from gspn_core.settings import Settings
 
 SETTINGS = Settings(prompt="a lake", seed=3)
@@ -25,12 +25,12 @@ WAIT_SECONDS = 90
 
 @pytest.fixture
 def open_jobs(tmp_path):
-    """Return a function that opens Jobs on an engine; they are closed at the end."""
+    """Return a function that opens RunQueue on an engine; they are closed at the end."""
     opened = []
 
-    def open_one(engine, **options) -> Jobs:
+    def open_one(engine, **options) -> RunQueue:
         opened.append(
-            Jobs(engine.run, tmp_path / "jobs", plan=engine.plan, **{"view_seconds": 0.0, **options})
+            RunQueue(engine.run, tmp_path / "jobs", plan=engine.plan, **{"view_seconds": 0.0, **options})
         )
         return opened[-1]
 
@@ -57,7 +57,7 @@ class Gate:
         self._open.set()
 
 
-def last(jobs: Jobs, job_id: str):
+def last(jobs: RunQueue, job_id: str):
     """Return the view with which following a run ends."""
     *_, view = jobs.follow(job_id)
     return view
@@ -595,7 +595,7 @@ def test_a_run_that_was_cut_short_is_taken_up_from_its_last_finished_stage(
     last(jobs, job_id)
     engine = make_engine()
     if how == "interrupted":
-        jobs = Jobs(engine.run, tmp_path / "killed", plan=engine.plan)
+        jobs = RunQueue(engine.run, tmp_path / "killed", plan=engine.plan)
     cut_short = jobs.view(job_id)
     assert cut_short.state == how
     resumed = last(jobs, jobs.resume(job_id))
@@ -628,7 +628,7 @@ def test_runs_that_waited_when_the_server_was_killed_can_be_resumed(open_jobs, m
     shutil.copytree(jobs.folder, tmp_path / "killed")
     gate.open()
     engine = make_engine()
-    after = Jobs(engine.run, tmp_path / "killed", plan=engine.plan)
+    after = RunQueue(engine.run, tmp_path / "killed", plan=engine.plan)
     assert after.view(waiting).state == "interrupted"
     assert [run.id for run in after.history("anna")] == [waiting]
     assert last(after, after.resume(waiting, visitor="anna")).state == "done"

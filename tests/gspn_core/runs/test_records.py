@@ -7,10 +7,10 @@ import pytest
 
 from gspn_core.errors import GspnError
 from gspn_core.runs.archive import Archive, owner_of
-from gspn_core.runs.queue import Jobs
+from gspn_core.runs.queue import RunQueue
 from gspn_core.runs.records import check_record, check_settings, read_json, valid_text
-from gspn_core.runs.reducer import fold
-from gspn_core.runs.run import JobView, StageView
+from gspn_core.runs.reducer import apply_event
+from gspn_core.runs.run import RunView, StageView
 from gspn_core.runs.store import DamagedRecord, Store
 from gspn_core.settings import FIELD_NAMES, Settings
 
@@ -20,9 +20,9 @@ WRONG = (None, "x", -1, 1e13, 10**30, float("inf"), float("nan"), [], {}, [1], "
 
 @pytest.fixture
 def view(events):
-    view = JobView(id=ID, created=5.0)
+    view = RunView(id=ID, created=5.0)
     for event in events[:9]:
-        view = fold(view, event)
+        view = apply_event(view, event)
     return view
 
 
@@ -49,7 +49,7 @@ def poisoned(tmp_path, view):
 
 
 def names() -> list[str]:
-    views = [field.name for field in dataclasses.fields(JobView)]
+    views = [field.name for field in dataclasses.fields(RunView)]
     stages = [f"stages.0.{field.name}" for field in dataclasses.fields(StageView)]
     return [*views, *stages, *(f"settings.{name}" for name in FIELD_NAMES)]
 
@@ -80,12 +80,10 @@ def test_whatever_a_record_holds_is_refused_or_can_be_sent(poisoned, name):
         ("stages.0.key", [1]),
     ],
 )
-def test_a_server_starts_beside_a_damaged_record_and_says_which(
-    poisoned, make_engine, caplog, name, value
-):
+def test_a_server_starts_beside_a_damaged_record_and_says_which(poisoned, make_engine, caplog, name, value):
     store = poisoned(name, value)
     engine = make_engine()
-    jobs = Jobs(engine.run, store.folder, plan=engine.plan)
+    jobs = RunQueue(engine.run, store.folder, plan=engine.plan)
     try:
         assert ID in caplog.text and "is damaged" in caplog.text
         with pytest.raises(GspnError, match="is damaged; run it again"):

@@ -17,32 +17,32 @@ from gspn_core.events import (
     TileDone,
 )
 from gspn_core.runs.estimate import Rate
-from gspn_core.runs.reducer import fold, planned
+from gspn_core.runs.reducer import apply_event, planned
 from gspn_core.runs.run import (
     Ended,
     FileWritten,
     JobEvent,
-    JobView,
     QueueMoved,
+    RunView,
     StageReused,
     StopAsked,
 )
 
 
-def new_view() -> JobView:
-    return JobView(id="a" * 22, created=0.0)
+def new_view() -> RunView:
+    return RunView(id="a" * 22, created=0.0)
 
 
-def views_of(events, view: JobView | None = None) -> list[tuple[Event, JobView]]:
+def views_of(events, view: RunView | None = None) -> list[tuple[Event, RunView]]:
     """Fold events one second apart; return each with the view after it."""
     view, seen = view or new_view(), []
     for second, event in enumerate(events):
-        view = fold(view, event, elapsed_seconds=float(second))
+        view = apply_event(view, event, elapsed_seconds=float(second))
         seen.append((event, view))
     return seen
 
 
-def first(kind: type, events, *, after: int = 0) -> JobView:
+def first(kind: type, events, *, after: int = 0) -> RunView:
     """Return the view after the first event of a kind in the stage `after`."""
     return next(
         view
@@ -61,7 +61,7 @@ def test_every_event_makes_a_newer_view_and_the_last_one_is_done(events):
 
 
 def test_the_plan_resolves_the_settings_and_sets_out_the_stages(plan):
-    view = fold(new_view(), PlanReady(plan=plan, model_calls=(4, 3, 2)))
+    view = apply_event(new_view(), PlanReady(plan=plan, model_calls=(4, 3, 2)))
     assert view.settings == plan.settings.to_dict()
     assert [stage.model_calls for stage in view.stages] == [4, 3, 2]
     assert [(s.height, s.width, s.steps, s.state) for s in view.stages] == [
@@ -116,7 +116,7 @@ def test_the_weights_are_those_of_the_latest_later_stage(events):
 
 def test_a_file_is_found_in_its_stage_and_leaves_the_clock_alone(events):
     view = views_of(events)[-1][1]
-    after = fold(view, FileWritten(stage=1, kind="png", path="/x/stage-1.png"))
+    after = apply_event(view, FileWritten(stage=1, kind="png", path="/x/stage-1.png"))
     assert after.stages[1].png_path == "/x/stage-1.png"
     assert after.stages[1].proxy_path is None
     assert after.elapsed_seconds == view.elapsed_seconds
@@ -126,24 +126,24 @@ def test_a_file_is_found_in_its_stage_and_leaves_the_clock_alone(events):
 @pytest.mark.parametrize("state", ["stopped", "failed"])
 def test_an_early_end_keeps_finished_stages_and_closes_the_others(events, state):
     seen = [view for event, view in views_of(events) if isinstance(event, StepDone)]
-    view = fold(seen[4], Ended(state=state, error="It failed."))
+    view = apply_event(seen[4], Ended(state=state, error="It failed."))
     assert [stage.state for stage in view.stages] == ["done", state, "stopped"]
     assert (view.state, view.error, view.stage, view.left_seconds) == (state, "It failed.", None, None)
 
 
 def test_a_place_in_the_queue_is_told_until_the_run_begins():
-    view = fold(new_view(), QueueMoved(position=2))
+    view = apply_event(new_view(), QueueMoved(position=2))
     assert (view.state, view.queue_position) == ("queued", 2)
-    view = fold(view, QueueMoved(position=0))
+    view = apply_event(view, QueueMoved(position=0))
     assert (view.state, view.queue_position) == ("running", 0)
 
 
 def test_a_stop_that_was_asked_for_shows_until_the_end():
-    view = fold(fold(new_view(), QueueMoved(position=0)), StopAsked(after_stage=True))
+    view = apply_event(apply_event(new_view(), QueueMoved(position=0)), StopAsked(after_stage=True))
     assert (view.state, view.stopping) == ("running", "after_stage")
-    view = fold(view, StopAsked())
+    view = apply_event(view, StopAsked())
     assert view.stopping == "now"
-    assert fold(view, Ended(state="stopped")).stopping is None
+    assert apply_event(view, Ended(state="stopped")).stopping is None
 
 
 def test_every_kind_of_event_is_folded(plan, events):
@@ -157,29 +157,29 @@ def test_every_kind_of_event_is_folded(plan, events):
         Retried(stage=1, phase="steps", choice="serial_guidance", plan=plan),
     ]
     for event in [*events, *extra]:
-        assert fold(view, event).version == view.version + 1
+        assert apply_event(view, event).version == view.version + 1
     assert {type(event) for event in [*events, *extra]} == {*get_args(Event), *get_args(JobEvent)}
 
 
 def test_a_stage_that_begins_again_says_with_what_and_takes_the_new_plans_keys(plan, events):
     view = new_view()
     for event in events[:4]:
-        view = fold(view, event)
+        view = apply_event(view, event)
     stages = tuple(dataclasses.replace(stage, key=f"new {stage.index}") for stage in plan.stages)
     again = dataclasses.replace(plan, stages=stages)
     for choice in ("serial_guidance", "float8_storage"):
-        view = fold(view, Retried(stage=0, phase="steps", choice=choice, plan=again))
-    view = fold(view, dataclasses.replace(events[1], stage=stages[0]))
+        view = apply_event(view, Retried(stage=0, phase="steps", choice=choice, plan=again))
+    view = apply_event(view, dataclasses.replace(events[1], stage=stages[0]))
     assert view.stages[0].retries == ("serial_guidance", "float8_storage")
     assert (view.stages[0].step, view.stages[0].calls_done) == (0, 0)
     assert [stage.key for stage in view.stages] == ["new 0", "new 1", "new 2"]
-    assert JobView.from_dict(json.loads(json.dumps(view.to_dict()))).stages == view.stages
+    assert RunView.from_dict(json.loads(json.dumps(view.to_dict()))).stages == view.stages
 
 
 @pytest.mark.parametrize("event", [None, "done", object(), 3])
 def test_an_unknown_event_is_refused(event):
     with pytest.raises(TypeError, match="is no event of a run"):
-        fold(new_view(), event)
+        apply_event(new_view(), event)
 
 
 def test_folding_changes_no_view_that_was_given_out(events):
@@ -191,7 +191,7 @@ def test_folding_changes_no_view_that_was_given_out(events):
 
 def test_a_view_survives_json(events):
     for _, view in views_of(events):
-        assert JobView.from_dict(json.loads(json.dumps(view.to_dict()))) == view
+        assert RunView.from_dict(json.loads(json.dumps(view.to_dict()))) == view
 
 
 def test_the_time_left_is_unknown_until_a_step_was_measured(events):
@@ -220,9 +220,9 @@ def test_earlier_runs_of_the_same_model_and_mixer_tell_the_time_left_at_once(pla
     sizes = [(s.size.height, s.size.width) for s in plan.stages]
     known = {("toy", "gspn", *size): rate for size in sizes}
     ready = PlanReady(plan=plan, model_calls=(4, 3, 2))
-    view = fold(new_view(), ready, rates=known)
+    view = apply_event(new_view(), ready, rates=known)
     assert view.left_seconds == pytest.approx(3 * (1 + 3) + 2 * (4 + 3 + 2))
     others = {("toy", "attention", *size): rate for size in sizes}
-    assert fold(new_view(), ready, rates=others).left_seconds is None
+    assert apply_event(new_view(), ready, rates=others).left_seconds is None
     missing = dict(list(known.items())[1:])
-    assert fold(new_view(), ready, rates=missing).left_seconds is None
+    assert apply_event(new_view(), ready, rates=missing).left_seconds is None

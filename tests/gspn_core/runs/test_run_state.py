@@ -5,16 +5,16 @@ import threading
 
 import pytest
 
-from gspn_core.runs.run import JobView
-from gspn_core.runs.run_state import LiveJob
+from gspn_core.runs.run import RunView
+from gspn_core.runs.run_state import LiveRun
 
 
 @pytest.fixture
 def job(plan):
-    return LiveJob(
+    return LiveRun(
         plan=plan,
         context=contextvars.copy_context(),
-        view=JobView(id="a" * 22, created=5.0),
+        view=RunView(id="a" * 22, created=5.0),
         changed=threading.Condition(),
         ended=threading.Condition(),
     )

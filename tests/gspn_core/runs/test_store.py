@@ -12,8 +12,8 @@ import pytest
 from gspn_core.errors import GspnError
 from gspn_core.events import StageDone
 from gspn_core.images.png_text import read_png
-from gspn_core.runs.reducer import fold
-from gspn_core.runs.run import FileWritten, JobView
+from gspn_core.runs.reducer import apply_event
+from gspn_core.runs.run import FileWritten, RunView
 from gspn_core.runs.store import Store
 
 ID = "aB3_-aB3_-aB3_-aB3_-aB"
@@ -26,9 +26,9 @@ def store(tmp_path):
 
 @pytest.fixture
 def view(events):
-    view = JobView(id=ID, created=5.0)
+    view = RunView(id=ID, created=5.0)
     for event in events:
-        view = fold(view, event)
+        view = apply_event(view, event)
     return view
 
 
@@ -49,7 +49,7 @@ def test_a_job_comes_back_as_it_was_written(store, view, events):
     store.open_job(ID)
     done = stage_done(events)
     path = store.write_proxy(ID, done.stage, done.image)
-    view = fold(view, FileWritten(stage=0, kind="proxy", path=str(path)))
+    view = apply_event(view, FileWritten(stage=0, kind="proxy", path=str(path)))
     store.write_job(view)
     assert store.read_job(ID) == view
     record = json.loads((store.folder / ID / "job.json").read_text())
@@ -61,7 +61,7 @@ def test_a_folder_that_moved_still_finds_its_pictures(store, view, events, tmp_p
     store.open_job(ID)
     done = stage_done(events)
     path = store.write_proxy(ID, done.stage, done.image)
-    store.write_job(fold(view, FileWritten(stage=0, kind="proxy", path=str(path))))
+    store.write_job(apply_event(view, FileWritten(stage=0, kind="proxy", path=str(path))))
     moved = Store(store.folder.rename(tmp_path / "elsewhere"))
     found = Path(moved.read_job(ID).stages[0].proxy_path)
     assert found.is_file()
@@ -74,7 +74,7 @@ def test_tiles_are_found_again_as_a_folder_and_are_gone_when_it_is(store, view, 
     store.open_job(ID)
     done = stage_done(events)
     path = store.write_tiles(ID, done.stage, done.image)
-    view = fold(view, FileWritten(stage=0, kind="tiles", path=str(path)))
+    view = apply_event(view, FileWritten(stage=0, kind="tiles", path=str(path)))
     store.write_job(view)
     assert store.read_job(ID) == view
     shutil.rmtree(path)
@@ -124,9 +124,9 @@ def test_a_picture_has_its_sidecar_and_tells_its_stage(store, events, plan):
 
 
 def test_a_run_that_was_cut_off_is_told_as_interrupted_with_what_it_had(store, events):
-    view = JobView(id=ID, created=5.0)
+    view = RunView(id=ID, created=5.0)
     for event in events[:9]:
-        view = fold(view, event)
+        view = apply_event(view, event)
     store.open_job(ID)
     store.write_job(view)
     back = store.read_job(ID)

@@ -3,16 +3,16 @@ from __future__ import annotations
 import pytest
 
 from gspn_core.events import ModelProgress
-from gspn_core.runs.reducer import fold
-from gspn_core.runs.run import JobView
+from gspn_core.runs.reducer import apply_event
+from gspn_core.runs.run import RunView
 from gspn_core.runs.terminal import BAR_COLUMNS, Progress, bar
 
 
 @pytest.fixture
 def views(events):
-    view, seen = JobView(id="a" * 22, created=0.0), []
+    view, seen = RunView(id="a" * 22, created=0.0), []
     for event in events:
-        view = fold(view, event)
+        view = apply_event(view, event)
         seen.append(view)
     return seen
 

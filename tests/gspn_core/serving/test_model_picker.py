@@ -2,7 +2,7 @@ import pytest
 
 from gspn_core.errors import Busy, ModelUnavailable
 from gspn_core.models.layout import LAYOUTS, write_configs
-from gspn_core.serving.model_picker import Choice, Shelf
+from gspn_core.serving.model_picker import Choice, ModelPicker
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def models(tmp_path, monkeypatch):
 
 
 def shelf(models, **changes):
-    return Shelf(
+    return ModelPicker(
         **{"current": "world", "asked": "world", "folder": models, "is_busy": lambda: False, **changes}
     )
 

@@ -11,8 +11,8 @@ import zipfile
 import pytest
 
 from gspn_core.errors import BadSetting, Busy, GspnError, ModelUnavailable, NotOwner, OutOfMemory
-from gspn_core.runs.queue import Jobs
-from gspn_core.runs.run import JobView
+from gspn_core.runs.queue import RunQueue
+from gspn_core.runs.run import RunView
 from gspn_core.settings import Settings
 from gspn_core.studies import runner as module
 from gspn_core.studies.axis import parse_axis
@@ -32,7 +32,7 @@ def lab(tmp_path, card):
 
     class Lab:
         def __init__(self, engine, folder, adherence=None, **options) -> None:
-            self.jobs = Jobs(engine.run, folder, plan=engine.plan, view_seconds=0.0, **options)
+            self.jobs = RunQueue(engine.run, folder, plan=engine.plan, view_seconds=0.0, **options)
             self.studies = Studies(self.jobs, calls_of=lambda stage: stage.steps, adherence=adherence)
             self.card = card
 
@@ -202,7 +202,7 @@ def test_a_cell_that_breaks_inside_is_told_and_the_others_go_on(lab, make_engine
 
 
 def test_a_run_that_a_closing_server_leaves_is_no_failure_of_its_cell():
-    going = JobView(id="a" * 16, created=0.0, state="running")
+    going = RunView(id="a" * 16, created=0.0, state="running")
     assert ended(going, stopped=True)["state"] == "waiting"
     assert ended(going, stopped=False)["state"] == "failed"
 
