@@ -44,10 +44,10 @@ from gspn_core.serving.model_picker import ModelPicker
 from gspn_core.serving.zerogpu import run_on_lent
 from gspn_core.settings import CHOICES, Settings
 from gspn_core.studies.runner import Studies
-from ui import words
 from ui.guard.connections import guard_connections
 from ui.guard.hosts import allowed_hosts
 from ui.page import build_page, launch_arguments
+from ui.shared.strings import page_strings
 
 DONE, USAGE, NO_MODEL = 0, 2, 3
 _STOP_POLL_SECONDS = 0.2
@@ -334,7 +334,7 @@ def _serve_in_turn(
             if name == WORLD.name:
                 return NO_MODEL
             # The page opens all the same: with the model that is always here, and it says why.
-            name, trouble = WORLD.name, words.fell_back(str(error), WORLD.title)
+            name, trouble = WORLD.name, page_strings.fell_back(str(error), WORLD.title)
             continue
         code, chosen = _serve_model(told, asked, card, trouble, load=load, lend=lend, forever=forever)
         if chosen is None:
@@ -478,7 +478,7 @@ def _serve(
     except OSError as error:
         return _refuse(f"The page cannot be served on port {arguments.port}: {error}.", USAGE)
     guard_connections(page.server)
-    print(f"{words.TITLE}: {local}" + (f" and {public}" if public else ""), flush=True)
+    print(f"{page_strings.TITLE}: {local}" + (f" and {public}" if public else ""), flush=True)
     engine.start()
     try:
         while not engine.wait(_STOP_POLL_SECONDS):
