@@ -100,7 +100,7 @@ def tiny_pipeline():
 @pytest.fixture
 def tiny_card():
     """Return the card that goes with the tiny pipeline: base 64 px, up to 512."""
-    from gspn_core.planning.plan import ModelCard
+    from gspn_core.planning.types import ModelCard
 
     return ModelCard(
         name="tiny",
