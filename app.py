@@ -32,18 +32,19 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 from gspn_core.errors import GspnError, ModelUnavailable, Stopped
 from gspn_core.events import Calibrated, Event, ModelProgress, StepWeights
-from gspn_core.jobs.calibration import Calibration, Measurable
-from gspn_core.jobs.measured import Measured
-from gspn_core.jobs.measuring import Measuring
-from gspn_core.jobs.studies import Studies
-from gspn_core.jobs.worker import Jobs
-from gspn_core.models.adherence import find_adherence
 from gspn_core.models.catalog import WORLD, Extras, find_card
 from gspn_core.models.options import add_model_options, extras_of
-from gspn_core.models.shelf import Shelf
-from gspn_core.plan import CascadePlan, ModelCard, StagePlan, make_plan
-from gspn_core.runtime.lent import run_on_lent
+from gspn_core.planning.plan import make_plan
+from gspn_core.planning.types import CascadePlan, ModelCard, StagePlan
+from gspn_core.runs.calibration import Calibration, Measurable
+from gspn_core.runs.measured import Measured
+from gspn_core.runs.measuring import Measuring
+from gspn_core.runs.queue import RunQueue
+from gspn_core.serving.adherence import find_adherence
+from gspn_core.serving.model_picker import ModelPicker
+from gspn_core.serving.zerogpu import run_on_lent
 from gspn_core.settings import CHOICES, Settings
+from gspn_core.studies.runner import Studies
 from ui import words
 from ui.guard.connections import guard_connections
 from ui.guard.hosts import allowed_hosts
@@ -59,7 +60,7 @@ Told = Callable[[ModelProgress], None]
 Load = Callable[[argparse.Namespace, Told], tuple[Any, str]]
 
 
-class LateEngine:
+class EngineHost:
     """An engine that is read in the background, so that the page answers before the model is there.
 
     load: returns the engine and a few words for the machine it runs on, and tells as it goes on; raises
@@ -202,7 +203,7 @@ def load_engine(arguments: argparse.Namespace, told: Told) -> tuple[Any, str]:
     return Engine(model, memory_bytes=memory_bytes), describe_machine(model.device)
 
 
-def planned_seconds(jobs: Jobs, engine: LateEngine, settings: Settings) -> float | None:
+def planned_seconds(jobs: RunQueue, engine: EngineHost, settings: Settings) -> float | None:
     """Return what a run takes as measured here before; None while one of its stages has not been."""
     plan = engine.plan(settings)
     seconds = [jobs.stage_seconds(plan, stage, engine.model_calls(stage) or 0) for stage in plan.stages]
@@ -388,11 +389,11 @@ def _serve_model(
     forever: Callable[[], Any] | None,
 ) -> tuple[int, str | None]:
     """Serve one model until interrupted or until another is chosen; return the exit code and that other."""
-    engine = LateEngine(card, lambda told: load(arguments, told), lend=lend, paces=arguments.jobs)
+    engine = EngineHost(card, lambda told: load(arguments, told), lend=lend, paces=arguments.jobs)
     # Files and mathematics that changed are another model's pace.
     measured = Measured(arguments.jobs, model=f"{card.name} {card.fingerprint}", machine=engine.machine)
     engine.calibrated = measured.take
-    jobs = Jobs(
+    jobs = RunQueue(
         engine.run,
         arguments.jobs,
         plan=engine.plan,
@@ -417,7 +418,7 @@ def _serve_model(
         engine.read()
     studies = Studies(jobs, calls_of=engine.model_calls, adherence=find_adherence(card))
     # A lent GPU and a public address are bound to this launch, so the model stays.
-    shelf = Shelf(
+    shelf = ModelPicker(
         arguments.model,
         asked=asked,
         folder=arguments.models,
@@ -452,7 +453,12 @@ def _serve_model(
 
 
 def _serve(
-    page: Any, jobs: Jobs, engine: LateEngine, shelf: Shelf, arguments: argparse.Namespace, forever: Any
+    page: Any,
+    jobs: RunQueue,
+    engine: EngineHost,
+    shelf: ModelPicker,
+    arguments: argparse.Namespace,
+    forever: Any,
 ) -> int:
     try:
         _, local, public = page.launch(

@@ -11,19 +11,20 @@ import torch
 from PIL.Image import Image
 
 from gspn_core.cascade.all_mixers import with_all_mixers
-from gspn_core.cascade.calibrate import calibrate
-from gspn_core.cascade.cascade import run_cascade
+from gspn_core.cascade.benchmark import calibrate
 from gspn_core.cascade.conditioning import truncation_notice
-from gspn_core.cascade.ladder import is_out_of_memory
 from gspn_core.cascade.latents import DecodedPreview, Preview
 from gspn_core.cascade.model import Model
-from gspn_core.cascade.pace import PaceKeeper
-from gspn_core.cascade.stage import evaluations, stage_weights
+from gspn_core.cascade.oom import is_out_of_memory
+from gspn_core.cascade.sample import evaluations, stage_weights
+from gspn_core.cascade.stage_parts import PaceKeeper
+from gspn_core.cascade.walk import run_cascade
 from gspn_core.errors import BadSetting, OutOfMemory
 from gspn_core.events import Calibrated, Event, StepWeights
-from gspn_core.pictures import check_start
-from gspn_core.plan import CascadePlan, Size, StagePlan, check_fits, make_plan, work_of
-from gspn_core.plan_fit import Choices, Machine, Pace, predict
+from gspn_core.images.load import check_start
+from gspn_core.planning.costs import predict
+from gspn_core.planning.plan import check_fits, make_plan, work_of
+from gspn_core.planning.types import CascadePlan, Machine, MemoryOptions, Pace, Size, StagePlan
 from gspn_core.runtime.device import machine_signature
 from gspn_core.runtime.machine import give_back, read_machine
 from gspn_core.runtime.placement import bytes_on_host
@@ -102,7 +103,7 @@ class Engine:
             previews: whether steps bring a small picture of the estimate.
             finished: RGB pictures of the first stages, each at its stage's size, from a run whose plan gave
                 them the same keys; the run goes on after them, to the same bytes as if it had made them.
-            start: the picture that settings.start names, as `gspn_core.pictures` reads it.
+            start: the picture that settings.start names, as `gspn_core.images.load` reads it.
 
         Raises:
             BadSetting: before the first event, for arguments that cannot be.
@@ -213,7 +214,7 @@ class Engine:
         if machine is None:
             return True
         work = dataclasses.replace(work_of(stage), mixer=mixer)
-        return predict(work, Choices(), shapes, machine).peak_bytes <= machine.budget_bytes
+        return predict(work, MemoryOptions(), shapes, machine).peak_bytes <= machine.budget_bytes
 
     def _learn(self, pace: Pace | None) -> None:
         if pace is not None:

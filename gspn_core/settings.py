@@ -1,7 +1,7 @@
 """What the person asks for: one frozen record, with every range, step and default standing here once.
 
 Knows nothing of torch, of any particular model, or of the page. `None` means "decide for me" and is
-resolved by `gspn_core.plan.make_plan` from the model's card.
+resolved by `gspn_core.planning.plan.make_plan` from the model's card.
 """
 
 from __future__ import annotations
@@ -88,10 +88,10 @@ def _ranged(
 class Settings:
     """One run of the cascade as a person asks for it. What is None is the model's own, a seed is drawn.
 
-    start: the picture that the cascade starts from, as `gspn_core.pictures.reference_of` names it by its size
-    and its pixels' hash; "" starts from noise. Its aspect takes the place of `aspect`. start_px: the stage,
-    told as a target, at which it comes in, 0 for the nearest to its size. start_strength: share of the
-    timesteps that the model draws of it again there, 0 keeps it as it is.
+    start: the picture that the cascade starts from, as `gspn_core.images.load.reference_of` names it by its
+    size and its pixels' hash; "" starts from noise. Its aspect takes the place of `aspect`. start_px: the
+    target of the stage at which it enters, 0 for the nearest to its size. start_strength: share of the
+    timesteps that the model redraws of it there, 0 keeps it as it is.
     target: side in px of the square with the last stage's area; aspect: "width:height".
     guidance_stop: share of a stage's steps after which guidance is off; 1 keeps it on to the end.
     ladder: the sizes in px of the stages between the first and the target, such as "1024 4096"; "" doubles.

@@ -14,7 +14,8 @@ import app
 from gspn_core.errors import ModelUnavailable, Stopped
 from gspn_core.events import ModelProgress, PlanReady
 from gspn_core.models.layout import LAYOUTS, write_configs
-from gspn_core.plan import ModelCard, make_plan
+from gspn_core.planning.plan import make_plan
+from gspn_core.planning.types import ModelCard
 from gspn_core.settings import Settings
 
 CARD = ModelCard(
@@ -110,7 +111,7 @@ def test_another_model_is_served_at_the_same_address_once_it_is_chosen(free_port
         return Engine(), "a machine"
 
     shelves = []
-    wait = app.Shelf.wait
+    wait = app.ModelPicker.wait
 
     def choose(shelf, timeout_seconds=None) -> bool:
         shelves.append(shelf)
@@ -120,7 +121,7 @@ def test_another_model_is_served_at_the_same_address_once_it_is_chosen(free_port
             return wait(shelf, timeout_seconds)
         raise KeyboardInterrupt
 
-    app.Shelf.wait = choose
+    app.ModelPicker.wait = choose
     try:
         flags = [
             "--port",
@@ -132,7 +133,7 @@ def test_another_model_is_served_at_the_same_address_once_it_is_chosen(free_port
         ]
         assert app.main(flags, load=load) == app.DONE
     finally:
-        app.Shelf.wait = wait
+        app.ModelPicker.wait = wait
     assert (served, visits) == (["world", "mine"], [200, 200])
 
 
@@ -147,7 +148,7 @@ def test_a_model_that_is_dropped_leaves_off_being_read() -> None:
         finally:
             ended.append(True)
 
-    engine = app.LateEngine(CARD, load)
+    engine = app.EngineHost(CARD, load)
     engine.start()
     assert begun.wait(30)
     engine.drop()
@@ -210,7 +211,7 @@ def test_a_signal_that_ends_the_server_stops_the_run_and_keeps_its_record(
                 threading.Event().wait(0.005)
             raise Stopped("stopped.")
 
-    class Opened(app.Jobs):
+    class Opened(app.RunQueue):
         def __init__(self, *arguments, **options) -> None:
             super().__init__(*arguments, **options)
             opened.append(self)
@@ -223,7 +224,7 @@ def test_a_signal_that_ends_the_server_stops_the_run_and_keeps_its_record(
         os.kill(os.getpid(), number)
         assert not threading.Event().wait(30), "the signal did not end it"
 
-    monkeypatch.setattr(app, "Jobs", Opened)
+    monkeypatch.setattr(app, "RunQueue", Opened)
     flags = ["--port", str(free_port), "--jobs", str(tmp_path)]
     try:
         code = app.main(flags, load=lambda *_: (Waiting(), "a machine"), forever=run_and_signal)
@@ -302,7 +303,7 @@ def test_a_run_waits_for_the_model() -> None:
         go.wait(30)
         return Engine(), "a machine"
 
-    engine = app.LateEngine(CARD, load)
+    engine = app.EngineHost(CARD, load)
     engine.start()
     assert engine.machine() is None
     threading.Timer(0.1, go.set).start()
@@ -311,7 +312,7 @@ def test_a_run_waits_for_the_model() -> None:
 
 
 def test_a_run_can_be_stopped_while_the_model_is_being_read() -> None:
-    engine = app.LateEngine(CARD, pytest.fail)
+    engine = app.EngineHost(CARD, pytest.fail)
     with pytest.raises(Stopped):
         list(engine.run("settings", lambda: True))
 
@@ -321,14 +322,14 @@ def test_a_run_on_a_model_that_could_not_be_read_says_so(error) -> None:
     def load(_told):
         raise error
 
-    engine = app.LateEngine(CARD, load)
+    engine = app.EngineHost(CARD, load)
     engine.start()
     with pytest.raises(ModelUnavailable, match=str(error)):
         list(engine.run("settings", lambda: False))
 
 
 def test_a_plan_needs_no_model() -> None:
-    engine = app.LateEngine(CARD, pytest.fail)
+    engine = app.EngineHost(CARD, pytest.fail)
     settings = Settings(prompt="a toy", mixer="gspn", seed=1)
     assert engine.plan(settings) == make_plan(settings, CARD)
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from gspn_core.jobs.job import RESUMABLE_STATES, JobView
-from gspn_core.plan import ModelCard
+from gspn_core.planning.types import ModelCard
+from gspn_core.runs.run import RESUMABLE_STATES, RunView
 from ui import words
 
 _MOST_TARGETS = 2
 
 
-def action_props(view: JobView, card: ModelCard) -> dict[str, Any]:
+def action_props(view: RunView, card: ModelCard) -> dict[str, Any]:
     """Return what the panel offers for a run and each card's menu for its stage, ready for JSON.
 
     An action is {"name", "label", "detail"}; "compare" goes to that place, others are events of the screen.
@@ -23,11 +23,11 @@ def action_props(view: JobView, card: ModelCard) -> dict[str, Any]:
     }
 
 
-def _finished(view: JobView) -> list[int]:
+def _finished(view: RunView) -> list[int]:
     return [stage.index for stage in view.stages if stage.state == "done"]
 
 
-def _continuations(view: JobView, card: ModelCard) -> list[dict[str, Any]]:
+def _continuations(view: RunView, card: ModelCard) -> list[dict[str, Any]]:
     if view.state != "done":
         return []
     reached = view.settings.get("target") or 0
@@ -38,20 +38,20 @@ def _continuations(view: JobView, card: ModelCard) -> list[dict[str, Any]]:
     ]
 
 
-def _resumption(view: JobView) -> list[dict[str, Any]]:
+def _resumption(view: RunView) -> list[dict[str, Any]]:
     if view.state not in RESUMABLE_STATES:
         return []
     return [{"name": "resume", "label": words.RESUME, "detail": {"job": view.id}}]
 
 
-def _comparison(view: JobView, index: int) -> dict[str, Any]:
+def _comparison(view: RunView, index: int) -> dict[str, Any]:
     before = view.stages[index - 1]
     label = words.compare_with(before.height, before.width)
     items = [f"{view.id}.{index - 1}", f"{view.id}.{index}"]
     return {"name": "compare", "label": label, "detail": {"items": items}}
 
 
-def _stage_actions(view: JobView, card: ModelCard, index: int) -> list[dict[str, Any]]:
+def _stage_actions(view: RunView, card: ModelCard, index: int) -> list[dict[str, Any]]:
     if view.stages[index].state != "done":
         return []
     actions = []

@@ -11,8 +11,8 @@ from typing import Any
 import gradio as gr
 
 from gspn_core.errors import GspnError
-from gspn_core.jobs.job import JobView
-from gspn_core.jobs.worker import Jobs
+from gspn_core.runs.queue import RunQueue
+from gspn_core.runs.run import RunView
 from gspn_core.settings import CHOICES, FIELD_NAMES, RANGES, Settings
 from ui import words
 from ui.guard.payload import Name, Payload, read
@@ -21,7 +21,7 @@ from ui.start import kept_start
 NAMES = ("picture", "run", "follow", "fetch")
 
 
-def wire_api(jobs: Jobs, following: Mapping[str, Any]) -> None:
+def wire_api(jobs: RunQueue, following: Mapping[str, Any]) -> None:
     """Publish the functions in the open gradio block. following: options of an event that goes on."""
     gr.api(picture_function(jobs), api_name="picture", queue=False, api_description=words.API["picture"])
     gr.api(run_function(jobs), api_name="run", queue=False, api_description=words.API["run"])
@@ -41,7 +41,7 @@ class _Picture(Payload):
     orig_name: Name = ""
 
 
-def picture_function(jobs: Jobs) -> Callable[[dict], str]:
+def picture_function(jobs: RunQueue) -> Callable[[dict], str]:
     """Return the function that keeps a picture, handed in with gradio_client's `handle_file`."""
 
     def picture(picture: dict) -> str:
@@ -56,7 +56,7 @@ def picture_function(jobs: Jobs) -> Callable[[dict], str]:
     return picture
 
 
-def run_function(jobs: Jobs) -> Callable[..., str]:
+def run_function(jobs: RunQueue) -> Callable[..., str]:
     """Return the function that queues a run; its parameters are the settings with their own defaults."""
 
     def run(*values: Any) -> str:
@@ -84,7 +84,7 @@ def run_function(jobs: Jobs) -> Callable[..., str]:
     return run
 
 
-def follow_function(jobs: Jobs) -> Callable[[str], Iterator[dict]]:
+def follow_function(jobs: RunQueue) -> Callable[[str], Iterator[dict]]:
     """Return the function that tells a run as it goes on, to its end."""
 
     def follow(run_id: str) -> Iterator[dict]:
@@ -100,7 +100,7 @@ def follow_function(jobs: Jobs) -> Callable[[str], Iterator[dict]]:
     return follow
 
 
-def fetch_function(jobs: Jobs) -> Callable[[str, int], dict]:
+def fetch_function(jobs: RunQueue) -> Callable[[str, int], dict]:
     """Return the function that hands out a finished stage's PNG."""
 
     def fetch(run_id: str, stage: int = 0) -> dict:
@@ -123,7 +123,7 @@ def fetch_function(jobs: Jobs) -> Callable[[str, int], dict]:
     return fetch
 
 
-def state_of(view: JobView) -> dict[str, Any]:
+def state_of(view: RunView) -> dict[str, Any]:
     """Return a run as it stands, as plain values; stages are numbered from 1."""
     memory = view.memory
     running = view.stages[view.stage] if view.stage is not None else None

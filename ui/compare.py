@@ -10,10 +10,11 @@ from typing import Annotated, Any
 import gradio as gr
 
 from gspn_core.errors import BadSetting, GspnError
-from gspn_core.jobs.job import JobView, StageView
-from gspn_core.jobs.pairs import PairFigures
-from gspn_core.jobs.worker import Jobs
-from gspn_core.plan import LATER_STAGES_ONLY, ModelCard
+from gspn_core.planning.keys import LATER_STAGES_ONLY
+from gspn_core.planning.types import ModelCard
+from gspn_core.runs.pairs import PairFigures
+from gspn_core.runs.queue import RunQueue
+from gspn_core.runs.run import RunView, StageView
 from gspn_core.settings import FIELD_NAMES, Settings
 from ui import words
 from ui.guard.payload import Items, Name, Payload, read
@@ -31,7 +32,7 @@ _NOT_TOLD = ("overrides", "target", "aspect")
 class Item:
     """A stage that is compared, and the settings that it was made with, by name."""
 
-    job: JobView
+    job: RunView
     stage: StageView
     settings: Mapping[str, Any]
 
@@ -41,12 +42,12 @@ class Item:
         return f"{self.job.id}.{self.stage.index}"
 
 
-def build_compare(_jobs: Jobs, _card: ModelCard) -> gr.HTML:
+def build_compare(_jobs: RunQueue, _card: ModelCard) -> gr.HTML:
     """Draw the place into the open gradio block; it is filled when it is first entered."""
     return html_part("compare", compare_props(()))
 
 
-def wire_compare(_page: gr.Blocks, parts: dict[str, Any], jobs: Jobs, _card: ModelCard) -> None:
+def wire_compare(_page: gr.Blocks, parts: dict[str, Any], jobs: RunQueue, _card: ModelCard) -> None:
     """Let the place ask for stages and for the figures of a pair."""
     quiet = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
@@ -74,7 +75,7 @@ def asked_for(sent: Any) -> list[str]:
     return [item[:80] for item in read(_Compared, sent).items[:MOST_ITEMS]]
 
 
-def loaded(jobs: Jobs, references: Sequence[Any]) -> dict[str, Any]:
+def loaded(jobs: RunQueue, references: Sequence[Any]) -> dict[str, Any]:
     """Return what the place shows of stages named "job.stage"; one that is not there is said and left out.
 
     asked: what it is the answer to, so that an answer that comes late can be told.
@@ -92,7 +93,7 @@ def loaded(jobs: Jobs, references: Sequence[Any]) -> dict[str, Any]:
     return compare_props(items, said=said) | {"asked": list(references[:MOST_ITEMS])}
 
 
-def measured(jobs: Jobs, references: Sequence[Any]) -> dict[str, Any]:
+def measured(jobs: RunQueue, references: Sequence[Any]) -> dict[str, Any]:
     """Return the figures of the first two stages, or the sentence why there are none."""
     try:
         one, other = (find_item(jobs, reference) for reference in references[:2])
@@ -105,7 +106,7 @@ def measured(jobs: Jobs, references: Sequence[Any]) -> dict[str, Any]:
     return pair_props(figures) | {"items": [one.reference, other.reference]}
 
 
-def find_item(jobs: Jobs, reference: Any) -> Item:
+def find_item(jobs: RunQueue, reference: Any) -> Item:
     """Return the finished stage that "job.stage" names, the last one for "job"; raise GspnError for none."""
     match = _REFERENCE.fullmatch(reference) if isinstance(reference, str) else None
     if match is None:
@@ -174,7 +175,7 @@ def _item_props(letter: str, item: Item) -> dict[str, Any]:
     }
 
 
-def _settings_of(job: JobView, stage: StageView) -> dict[str, Any]:
+def _settings_of(job: RunView, stage: StageView) -> dict[str, Any]:
     """Return a stage's own settings by name, those left out that it does not read."""
     known = {name: value for name, value in job.settings.items() if name in FIELD_NAMES}
     try:

@@ -10,7 +10,7 @@ from typing import Any
 
 import gradio as gr
 
-from gspn_core.plan import ModelCard
+from gspn_core.planning.types import ModelCard
 from gspn_core.settings import RANGES
 from ui import words
 from ui.form import is_offered
@@ -18,7 +18,7 @@ from ui.ladder import file_url
 from ui.part import html_part
 from ui.theme import ASSETS
 
-# Written by `python -m gspn_core.world.slider_crops`, which says what is in its index.
+# Written by `python -m gspn_core.evaluation.slider_crops`, which says what is in its index.
 FOLDER = ASSETS / "crops"
 _INDEX = "index.json"
 

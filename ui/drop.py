@@ -13,11 +13,11 @@ import gradio as gr
 from pydantic import Field
 
 from gspn_core.errors import BadSetting, GspnError
-from gspn_core.jobs.images import versions
-from gspn_core.jobs.metadata import Recipe, recipe_of
-from gspn_core.jobs.png_text import read_png_head
-from gspn_core.jobs.worker import Jobs
-from gspn_core.plan import ModelCard
+from gspn_core.images.metadata import Recipe, recipe_of
+from gspn_core.images.png import versions
+from gspn_core.images.png_text import read_png_head
+from gspn_core.planning.types import ModelCard
+from gspn_core.runs.queue import RunQueue
 from gspn_core.settings import FIELD_NAMES
 from ui import words
 from ui.form import Form, initial_values, values_of
@@ -73,7 +73,7 @@ def build_drop() -> gr.HTML:
     return html_part("drop", drop_props(), most_bytes=MOST_HEAD_BYTES)
 
 
-def wire_drop(parts: dict[str, Any], form: Form, jobs: Jobs, card: ModelCard) -> None:
+def wire_drop(parts: dict[str, Any], form: Form, jobs: RunQueue, card: ModelCard) -> None:
     """Let a picture fill the form, the form come back, and a reproduction be held against the picture."""
     quiet = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
     part = parts["drop"]
@@ -144,7 +144,7 @@ def restored(sent: Any, card: ModelCard) -> list[Any]:
     return values_of(initial_values(card), card) if len(before) != len(FIELD_NAMES) else before
 
 
-def checked(jobs: Jobs, sent: Any) -> dict[str, Any]:
+def checked(jobs: RunQueue, sent: Any) -> dict[str, Any]:
     """Return the part with what a reproduction came to; `check` is "wait" until the PNG is written.
 
     sent: job and stage of the reproduction, sha256 of the picture, and what the part shows.

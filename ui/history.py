@@ -9,10 +9,10 @@ import gradio as gr
 from pydantic import Field
 
 from gspn_core.errors import GspnError
-from gspn_core.jobs.archive import RunSummary
-from gspn_core.jobs.job import RESUMABLE_STATES
-from gspn_core.jobs.worker import Jobs
-from gspn_core.plan import ModelCard
+from gspn_core.planning.types import ModelCard
+from gspn_core.runs.archive import RunSummary
+from gspn_core.runs.queue import RunQueue
+from gspn_core.runs.run import RESUMABLE_STATES
 from ui import words
 from ui.guard.payload import Name, Payload, Whole, read, visitor_of
 from ui.ladder import file_url
@@ -36,12 +36,12 @@ class Asked(Payload):
     note: str | None = None
 
 
-def build_history(_jobs: Jobs, _card: ModelCard) -> gr.HTML:
+def build_history(_jobs: RunQueue, _card: ModelCard) -> gr.HTML:
     """Draw the place into the open gradio block; it is filled when it is first entered."""
     return html_part("history", history_props(()))
 
 
-def wire_history(_page: gr.Blocks, parts: dict[str, Any], jobs: Jobs, _card: ModelCard) -> None:
+def wire_history(_page: gr.Blocks, parts: dict[str, Any], jobs: RunQueue, _card: ModelCard) -> None:
     """Let the list ask for runs, keep stars and notes, and remove runs."""
     history = History(jobs)
     quiet = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
@@ -65,7 +65,7 @@ def wire_history(_page: gr.Blocks, parts: dict[str, Any], jobs: Jobs, _card: Mod
 class History:
     """What the list asks for, told as plain values: `query`, `starred` and `limit` say what it shows."""
 
-    def __init__(self, jobs: Jobs) -> None:
+    def __init__(self, jobs: RunQueue) -> None:
         self._jobs = jobs
 
     def shown(self, token: Any, sent: Any, *, said: str = "") -> dict[str, Any]:

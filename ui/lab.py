@@ -15,14 +15,14 @@ import gradio as gr
 from pydantic import BeforeValidator, Field
 
 from gspn_core.errors import BadSetting, GspnError
-from gspn_core.jobs.axis import AXIS_NAMES, Axis, example, parse_axis
-from gspn_core.jobs.files import write_failure
-from gspn_core.jobs.studies import Studies
-from gspn_core.jobs.study import Cell, Draft, StudyView
-from gspn_core.jobs.study_export import write_export
-from gspn_core.jobs.worker import Jobs
-from gspn_core.plan import ModelCard
+from gspn_core.files import write_failure
+from gspn_core.planning.types import ModelCard
+from gspn_core.runs.queue import RunQueue
 from gspn_core.settings import CHOICES, FIELD_NAMES, OVERRIDABLE, RANGES, Settings
+from gspn_core.studies.axis import AXIS_NAMES, Axis, example, parse_axis
+from gspn_core.studies.export import write_export
+from gspn_core.studies.runner import Studies
+from gspn_core.studies.study import Cell, Draft, StudyView
 from ui import words
 from ui.compare import find_item
 from ui.form import Form, is_offered, settings_from
@@ -80,7 +80,7 @@ def wire_lab(
     parts: dict[str, Any],
     form: Form,
     studies: Studies,
-    jobs: Jobs,
+    jobs: RunQueue,
     card: ModelCard,
     following: Mapping[str, Any],
 ) -> None:
@@ -128,7 +128,7 @@ def wire_lab(
 class Lab:
     """What the place asks for, answered as plain values ready for JSON."""
 
-    def __init__(self, studies: Studies, jobs: Jobs, card: ModelCard) -> None:
+    def __init__(self, studies: Studies, jobs: RunQueue, card: ModelCard) -> None:
         self._studies, self._jobs, self._card = studies, jobs, card
 
     def price(self, sent: Any, values: Sequence[Any]) -> dict[str, Any]:

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from gspn_core.jobs.finished import Reuse
-from gspn_core.jobs.job import RESUMABLE_STATES, JobView, StageView
-from gspn_core.jobs.tiles import tiles_info
-from gspn_core.plan import CascadePlan, StagePlan
-from gspn_core.plan_remedies import Remedy, find_trouble, is_long
+from gspn_core.images.tiles import tiles_info
+from gspn_core.planning.suggestions import Suggestion, find_fit_issue, is_long
+from gspn_core.planning.types import CascadePlan, StagePlan
+from gspn_core.runs.run import RESUMABLE_STATES, RunView, StageView
+from gspn_core.runs.stage_cache import CacheHit
 from gspn_core.settings import start_size
 from ui import words
 
@@ -42,7 +42,7 @@ def picture_props(stage: StageView, alt: str) -> dict[str, Any]:
     }
 
 
-def ladder_props(view: JobView) -> dict[str, Any]:
+def ladder_props(view: RunView) -> dict[str, Any]:
     """Return the cards of a run, the stage to show unasked, the live preview and what is said over it."""
     prompt, seed = view.settings.get("prompt", ""), view.settings.get("seed")
     finished = [stage.index for stage in view.stages if stage.proxy_path]
@@ -61,10 +61,10 @@ def ladder_props(view: JobView) -> dict[str, Any]:
 
 def planned_props(
     plan: CascadePlan | None,
-    reuse: Sequence[Reuse] = (),
+    reuse: Sequence[CacheHit] = (),
     start: str | None = None,
     *,
-    remedies: Sequence[Remedy] = (),
+    remedies: Sequence[Suggestion] = (),
 ) -> dict[str, Any]:
     """Return empty cards of the stages that a run would have; none where there is no plan.
 
@@ -72,7 +72,7 @@ def planned_props(
     is shown as the first stage's. remedies: what would help the first stage that is in trouble.
     """
     stages = plan.stages if plan else ()
-    trouble = find_trouble(plan) if plan else None
+    trouble = find_fit_issue(plan) if plan else None
     told = {found.stage: words.reusable(found.saved_seconds) for found in reuse}
     told |= {stage.index: [words.YOUR_PICTURE] for stage in stages if stage.is_kept}
     # The viewer shows a picture at the size it is told, and this one has its own.
@@ -112,7 +112,7 @@ def planned_props(
     }
 
 
-def remedy_props(remedies: Sequence[Remedy]) -> list[dict[str, Any]]:
+def remedy_props(remedies: Sequence[Suggestion]) -> list[dict[str, Any]]:
     """Return the buttons of remedies: what each says, what the run then takes, and what it changes."""
     return [
         {
@@ -124,9 +124,9 @@ def remedy_props(remedies: Sequence[Remedy]) -> list[dict[str, Any]]:
     ]
 
 
-def trouble_props(plan: CascadePlan, remedies: Sequence[Remedy]) -> dict[str, Any]:
+def trouble_props(plan: CascadePlan, remedies: Sequence[Suggestion]) -> dict[str, Any]:
     """Return what is wrong with the run to come and what would help; an empty text where nothing is wrong."""
-    trouble = find_trouble(plan)
+    trouble = find_fit_issue(plan)
     if trouble is None:
         return {"text": "", "remedies": []}
     stage = trouble.stage
@@ -189,7 +189,7 @@ def _progress(stage: StageView) -> float:
     return stage.step / stage.steps if stage.steps else 0.0
 
 
-def _announcement(view: JobView) -> str:
+def _announcement(view: RunView) -> str:
     done = [stage for stage in view.stages if stage.state == "done"]
     if view.state in RESUMABLE_STATES:
         return words.HEADLINES[view.state]

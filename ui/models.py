@@ -21,7 +21,7 @@ class Choice(Protocol):
     current: bool
 
 
-class Shelf(Protocol):
+class ModelPicker(Protocol):
     """What the page needs of the models that a server has."""
 
     def choices(self) -> Sequence[Choice]:
@@ -47,7 +47,7 @@ def masthead_props(
     }
 
 
-def model_choices(shelf: Shelf | None) -> list[dict[str, Any]]:
+def model_choices(shelf: ModelPicker | None) -> list[dict[str, Any]]:
     """Return the models of the menu, none where there is nothing to choose."""
     choices = shelf.choices() if shelf is not None else ()
     if len(choices) < 2:
@@ -58,7 +58,9 @@ def model_choices(shelf: Shelf | None) -> list[dict[str, Any]]:
     ]
 
 
-def wire_models(parts: dict[str, Any], shelf: Shelf | None, masthead: Callable[[], dict[str, Any]]) -> None:
+def wire_models(
+    parts: dict[str, Any], shelf: ModelPicker | None, masthead: Callable[[], dict[str, Any]]
+) -> None:
     """Let the menu at the top ask for another model. masthead: returns what stands there otherwise."""
 
     def choose(event: gr.EventData) -> dict[str, Any]:
@@ -75,7 +77,7 @@ class _Chosen(Payload):
     name: Name = ""
 
 
-def chosen(shelf: Shelf | None, sent: Any, shown: dict[str, Any]) -> dict[str, Any]:
+def chosen(shelf: ModelPicker | None, sent: Any, shown: dict[str, Any]) -> dict[str, Any]:
     """Return the masthead after another model was asked for: that it comes, or why it does not."""
     name = read(_Chosen, sent).name
     if shelf is None:

@@ -9,12 +9,12 @@ from typing import Any
 import gradio as gr
 
 from gspn_core.events import ModelProgress
-from gspn_core.jobs.measuring import Measuring
-from gspn_core.jobs.studies import Studies
-from gspn_core.jobs.worker import Jobs
-from gspn_core.pictures import MAX_FILE_BYTES
-from gspn_core.plan import ModelCard
+from gspn_core.images.load import MAX_FILE_BYTES
+from gspn_core.planning.types import ModelCard
+from gspn_core.runs.measuring import Measuring
+from gspn_core.runs.queue import RunQueue
 from gspn_core.settings import FIELD_NAMES
+from gspn_core.studies.runner import Studies
 from ui import words
 from ui.api import wire_api
 from ui.compare import build_compare, wire_compare
@@ -28,7 +28,7 @@ from ui.guard.stack import guards
 from ui.history import build_history, wire_history
 from ui.lab import build_lab, wire_lab
 from ui.measured import build_measured, wire_measured
-from ui.models import Shelf, model_choices, wire_models
+from ui.models import ModelPicker, model_choices, wire_models
 from ui.part import html_part, style_sheets
 from ui.runs import Patch, Runs, notice
 from ui.start import wire_start
@@ -77,8 +77,8 @@ class _Example(Payload):
     index: Whole = 0
 
 
-Build = Callable[[Jobs, ModelCard], gr.HTML]
-Wire = Callable[[gr.Blocks, dict[str, Any], Jobs, ModelCard], None]
+Build = Callable[[RunQueue, ModelCard], gr.HTML]
+Wire = Callable[[gr.Blocks, dict[str, Any], RunQueue, ModelCard], None]
 
 # The places beside the studio, in any order: how their part is built and how its events are wired.
 PLACES: Mapping[str, tuple[Build, Wire]] = {
@@ -88,7 +88,7 @@ PLACES: Mapping[str, tuple[Build, Wire]] = {
 
 
 def build_page(
-    jobs: Jobs,
+    jobs: RunQueue,
     card: ModelCard,
     *,
     studies: Studies,
@@ -97,7 +97,7 @@ def build_page(
     reading: Callable[[], ModelProgress | None] = lambda: None,
     measured: Callable[[], int | None] = lambda: None,
     trouble: Callable[[], str] = lambda: "",
-    shelf: Shelf | None = None,
+    shelf: ModelPicker | None = None,
     measuring: Measuring | None = None,
     in_space: bool = False,
 ) -> gr.Blocks:

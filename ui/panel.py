@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gspn_core.events import MemoryKind
-from gspn_core.jobs.job import JobView
-from gspn_core.plan import CascadePlan
+from gspn_core.planning.types import CascadePlan
+from gspn_core.runs.run import RunView
 from ui import words
 
 CURVE_WIDTH, CURVE_HEIGHT = 200.0, 56.0
@@ -15,7 +15,7 @@ _HEADROOM = 4.0
 WEIGHTS = ("c1", "c2", "c3")
 
 
-def panel_props(view: JobView) -> dict[str, Any]:
+def panel_props(view: RunView) -> dict[str, Any]:
     """Return the headline, the clock's two numbers, the rows and the curves of a run."""
     running = view.stages[view.stage] if view.stage is not None else None
     return {
@@ -51,7 +51,7 @@ def idle_props(plan: CascadePlan | None) -> dict[str, Any]:
     }
 
 
-def _headline(view: JobView) -> str:
+def _headline(view: RunView) -> str:
     if view.state != "running" or not view.stages:
         return words.HEADLINES[view.state]
     done = sum(stage.state == "done" for stage in view.stages)
@@ -62,7 +62,7 @@ def _headline(view: JobView) -> str:
     return words.stage_headline(done + 1, len(view.stages))
 
 
-def _detail(view: JobView) -> str:
+def _detail(view: RunView) -> str:
     if view.state == "running" and view.stage is not None:
         stage = view.stages[view.stage]
         return words.size(stage.height, stage.width)
@@ -72,7 +72,7 @@ def _detail(view: JobView) -> str:
     return words.size(done[-1].height, done[-1].width) if done else ""
 
 
-def _rows(view: JobView) -> list[tuple[str, str]]:
+def _rows(view: RunView) -> list[tuple[str, str]]:
     rows = []
     if view.stage is not None:
         stage = view.stages[view.stage]
@@ -95,7 +95,7 @@ def _rows(view: JobView) -> list[tuple[str, str]]:
     return rows
 
 
-def _memory(view: JobView) -> dict[str, str] | None:
+def _memory(view: RunView) -> dict[str, str] | None:
     peak = max((stage.peak_bytes or 0 for stage in view.stages), default=0)
     return memory_curve(view.history, peak, view.memory.kind if view.memory else None)
 

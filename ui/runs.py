@@ -14,11 +14,11 @@ import gradio as gr
 
 from gspn_core.errors import BadSetting, GspnError, NotOwner
 from gspn_core.events import ModelProgress
-from gspn_core.jobs.finished import Reuse
-from gspn_core.jobs.job import JobView, Stopping
-from gspn_core.jobs.worker import Jobs
-from gspn_core.plan import CascadePlan, ModelCard
-from gspn_core.plan_remedies import Remedy, find_remedies
+from gspn_core.planning.suggestions import Suggestion, find_suggestions
+from gspn_core.planning.types import CascadePlan, ModelCard
+from gspn_core.runs.queue import RunQueue
+from gspn_core.runs.run import RunView, Stopping
+from gspn_core.runs.stage_cache import CacheHit
 from gspn_core.settings import FIELD_NAMES, Settings
 from ui import words
 from ui.actions import action_props
@@ -33,7 +33,7 @@ _LIVE = ("queued", "running")
 
 
 def screen_props(
-    view: JobView, card: ModelCard, *, restored: bool = False, follow: bool = False
+    view: RunView, card: ModelCard, *, restored: bool = False, follow: bool = False
 ) -> dict[str, Any]:
     """Return everything that the screen shows of a run, ready for JSON.
 
@@ -54,10 +54,10 @@ def screen_props(
 
 def empty_screen(
     plan: CascadePlan | None,
-    reuse: Sequence[Reuse] = (),
+    reuse: Sequence[CacheHit] = (),
     start: str | None = None,
     *,
-    remedies: Sequence[Remedy] = (),
+    remedies: Sequence[Suggestion] = (),
     outline: bool = False,
 ) -> dict[str, Any]:
     """Return the screen before a run: the stages that it would have, as empty cards; see `planned_props`.
@@ -111,7 +111,7 @@ def buttons(state: str, *, stopping: Stopping | None = None, more_stages: bool =
     }
 
 
-def buttons_of(view: JobView) -> Patch:
+def buttons_of(view: RunView) -> Patch:
     """Return how Run and the two Stops look for a run as it stands."""
     last = view.stage is not None and view.stage == len(view.stages) - 1
     more_stages = view.stage is not None and not last
@@ -138,7 +138,7 @@ class Runs:
 
     def __init__(
         self,
-        jobs: Jobs,
+        jobs: RunQueue,
         card: ModelCard,
         *,
         machine: Callable[[], str | None],
@@ -182,7 +182,7 @@ class Runs:
         except GspnError:
             yield self.lost() | {"notice": notice(words.LOST_RUN)}
 
-    def _views(self, job_id: str | None) -> Iterator[JobView]:
+    def _views(self, job_id: str | None) -> Iterator[RunView]:
         # A generator of our own, so that there is something to close however jobs hand their views out.
         yield from self._jobs.follow(job_id or "")
 
@@ -248,7 +248,7 @@ class Runs:
             return {"notice": notice(words.said(str(refusal)), tone="error")}
         return self.open(job_id, restored=False, with_form=with_form)
 
-    def _fields(self, view: JobView) -> Patch:
+    def _fields(self, view: RunView) -> Patch:
         fields = dict(zip(FIELD_NAMES, values_of(view.settings, self._card), strict=True))
         # A drawn seed is not what was asked for; leaving it out keeps the next run a new one.
         return fields | ({"seed": ""} if view.seed_drawn else {})
@@ -310,12 +310,12 @@ class Runs:
 
     def _ahead_of(
         self, values: Mapping[str, Any]
-    ) -> tuple[CascadePlan | None, tuple[Reuse, ...], tuple[Remedy, ...]]:
+    ) -> tuple[CascadePlan | None, tuple[CacheHit, ...], tuple[Suggestion, ...]]:
         """Return the plan of form values, what it would reuse, and what would help where it is in trouble."""
         plan, reuse = self._outline_plan(values), self._reusable(values)
         if plan is None:
             return None, reuse, ()
-        return plan, reuse, find_remedies(plan.settings, plan, self._card, self._jobs.plan)
+        return plan, reuse, find_suggestions(plan.settings, plan, self._card, self._jobs.plan)
 
     def _start_of(self, plan: CascadePlan | None) -> str | None:
         """Return the path of the small JPEG of a plan's starting picture, None where there is none."""
@@ -332,7 +332,7 @@ class Runs:
         except BadSetting:
             return None
 
-    def _reusable(self, values: Mapping[str, Any]) -> tuple[Reuse, ...]:
+    def _reusable(self, values: Mapping[str, Any]) -> tuple[CacheHit, ...]:
         """Return the stages that a run of form values would reuse; with an open seed there is none."""
         try:
             settings = settings_from([values[name] for name in FIELD_NAMES])
@@ -351,7 +351,7 @@ def new_visitor() -> str:
 
 
 def ahead_props(
-    plan: CascadePlan | None, reuse: Sequence[Reuse], remedies: Sequence[Remedy] | None = None
+    plan: CascadePlan | None, reuse: Sequence[CacheHit], remedies: Sequence[Suggestion] | None = None
 ) -> dict[str, Any]:
     """Return what stands beside Run of the run to come: which stages it would reuse, or what is wrong.
 
@@ -367,7 +367,7 @@ def ahead_props(
     return {"text": text, "over": False, "remedies": []}
 
 
-def _notice_of(view: JobView) -> dict[str, Any]:
+def _notice_of(view: RunView) -> dict[str, Any]:
     if view.state == "failed":
         return notice(view.error or words.HEADLINES["failed"], tone="error")
     if view.state == "interrupted":

@@ -14,9 +14,9 @@ import gradio as gr
 from gradio.utils import get_upload_folder, is_in_or_equal
 
 from gspn_core.errors import BadSetting, GspnError
-from gspn_core.jobs.worker import Jobs
-from gspn_core.pictures import MAX_FILE_BYTES
-from gspn_core.plan import ModelCard
+from gspn_core.images.load import MAX_FILE_BYTES
+from gspn_core.planning.types import ModelCard
+from gspn_core.runs.queue import RunQueue
 from gspn_core.settings import start_size
 from ui import words
 from ui.guard.payload import Name, Payload, Whole, read, visitor_of
@@ -32,7 +32,7 @@ def build_start() -> gr.HTML:
     return html_part("start", start_props(), most_bytes=MAX_FILE_BYTES)
 
 
-def wire_start(parts: dict[str, Any], jobs: Jobs, card: ModelCard) -> None:
+def wire_start(parts: dict[str, Any], jobs: RunQueue, card: ModelCard) -> None:
     """Let a picture be handed in, climbed from and let go, and the part follow what the form holds."""
     quiet = {"queue": False, "show_progress": "hidden", "api_visibility": "private", "preprocess": False}
     part, reference, target = parts["starting"], parts["start"], parts["target"]
@@ -56,7 +56,7 @@ def wire_start(parts: dict[str, Any], jobs: Jobs, card: ModelCard) -> None:
     reference.change(show_held, reference, [part, *with_picture], trigger_mode="always_last", **quiet)
 
 
-def start_props(jobs: Jobs | None = None, reference: str = "", *, error: str = "") -> dict[str, Any]:
+def start_props(jobs: RunQueue | None = None, reference: str = "", *, error: str = "") -> dict[str, Any]:
     """Return what the part shows of a reference: a thumb and its size, or why there is none."""
     shown = {"reference": "", "thumb": None, "size": "", "error": error}
     if not reference or jobs is None:
@@ -90,7 +90,7 @@ def _text(held: Any) -> str:
     return held[:100] if isinstance(held, str) else ""
 
 
-def taken(jobs: Jobs, card: ModelCard, sent: Any, held: str, target: Any, visitor: str = "") -> list[Any]:
+def taken(jobs: RunQueue, card: ModelCard, sent: Any, held: str, target: Any, visitor: str = "") -> list[Any]:
     """Return part, reference and target once a file that was sent here is read; a refusal changes nothing."""
     asked = read(_Sent, sent)
     target = target if target in card.targets else card.targets[0]
@@ -113,7 +113,7 @@ def let_go() -> list[Any]:
     return [start_props(), "", *(gr.update(value=0, visible=False) for _ in SHOWN_WITH_PICTURE)]
 
 
-def kept_start(jobs: Jobs, sent: Any, name: str, visitor: str = "") -> str:
+def kept_start(jobs: RunQueue, sent: Any, name: str, visitor: str = "") -> str:
     """Return the reference of a picture that was sent to gradio's upload folder; the file itself goes.
 
     sent: its `path` there. Raises GspnError for what is no such file or no picture.
@@ -136,7 +136,9 @@ def _is_upload(path: Path) -> bool:
         return False
 
 
-def climbed(jobs: Jobs, card: ModelCard, sent: Any, held: str, target: Any, visitor: str = "") -> list[Any]:
+def climbed(
+    jobs: RunQueue, card: ModelCard, sent: Any, held: str, target: Any, visitor: str = ""
+) -> list[Any]:
     """Return part, reference, a target above it and the prompt, to climb from a run's stage."""
     asked = read(_Stage, sent)
     try:

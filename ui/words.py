@@ -9,9 +9,9 @@ from types import MappingProxyType
 from typing import Any
 
 from gspn_core.events import MemoryKind, ModelProgress
-from gspn_core.jobs.job import StageView
-from gspn_core.jobs.study import Cost
-from gspn_core.plan import ModelCard
+from gspn_core.planning.types import ModelCard
+from gspn_core.runs.run import StageView
+from gspn_core.studies.study import Cost
 
 TITLE = "GSPN Studio"
 SPACE_HARDWARE = (
@@ -666,7 +666,7 @@ def stage_label(number: int, height: int, width: int, state: str, lines: Sequenc
     return f"Stage {number}, {shown}" + ("" if said in lines else f", {said}")
 
 
-# How a stage is computed where memory is short: a field of `gspn_core.plan_fit.Choices`, as a card says it.
+# How a stage is computed where memory is short: fields of `gspn_core.planning.types.MemoryOptions`.
 SAVINGS: Mapping[str, str] = MappingProxyType(
     {
         "residency": "weights offloaded",

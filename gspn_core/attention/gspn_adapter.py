@@ -120,7 +120,7 @@ class GSPNAdapter(MixerAdapter):
             if abs(_sketch(layer) - teacher.get(name, math.inf)) > tolerance:
                 raise AdapterMismatch(
                     f"the adapter in {folder} was distilled from another model: {name} has other weights; "
-                    "distil it again with `python -m gspn_core.world.distill`."
+                    "distil it again with `python -m gspn_core.training.distill`."
                 )
         adapter.trained = trained
         return adapter

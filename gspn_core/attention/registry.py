@@ -22,7 +22,7 @@ NEEDS_ADAPTER: Mapping[Mixer, bool] = MappingProxyType(
 
 _REMEDY: Mapping[str, str] = MappingProxyType(
     {
-        "gspn": "distil one with `python -m gspn_core.world.distill`",
+        "gspn": "distil one with `python -m gspn_core.training.distill`",
         "linear": "put LinFusion's weights for this model into its folder linfusion",
     }
 )

@@ -19,7 +19,7 @@ from pathlib import Path
 from gspn_core.bench.table import Table, spread
 from gspn_core.errors import GspnError
 from gspn_core.models.catalog import find_card
-from gspn_core.plan import make_plan
+from gspn_core.planning.plan import make_plan
 from gspn_core.settings import Settings
 
 ROOT = Path(__file__).parents[2]

@@ -23,7 +23,7 @@ from gspn_core.settings import Settings
 
 # The most that a load may be, so that the script stays a script: the page takes 96 followers.
 MOST_FOLLOWERS, MOST_QUEUED = 30, 60
-# What the threads that write files are called, as `gspn_core.jobs.recorder` calls them.
+# What the threads that write files are called, as `gspn_core.runs.recorder` calls them.
 WRITER = "gspn-writer"
 _STOPS = 10
 # Between two GETs: visitors come one after another, not as fast as a machine can ask.

@@ -12,13 +12,12 @@ from pathlib import Path
 from types import MappingProxyType
 
 from gspn_core.errors import ModelUnavailable
-from gspn_core.models.companions import with_companions
+from gspn_core.models.extras import with_companions
 from gspn_core.models.hub import EXTRAS, SDXL, Snapshot, cached_folder, find_extra, signature
 from gspn_core.models.quantize import REFINER_LINEAR, SDXL_LINEAR, Scheme, find_scheme, linear_layers
 from gspn_core.models.shapes import SDXL_SHAPES, read_shapes
 from gspn_core.models.weights import PICKLED, read_header, refuse_pickled
-from gspn_core.plan import ModelCard
-from gspn_core.plan_shapes import Shapes
+from gspn_core.planning.types import ModelCard, Shapes
 from gspn_core.settings import Mixer
 from gspn_core.world import captions
 
@@ -134,7 +133,7 @@ def adapter_mixer(folder: Path) -> Mixer:
         return "linear"
     raise ModelUnavailable(
         f"{folder} holds neither a GSPN adapter (adapter.json) nor LinFusion's weights (config.json); "
-        "distil one with `python -m gspn_core.world.distill` or give linfusion-xl."
+        "distil one with `python -m gspn_core.training.distill` or give linfusion-xl."
     )
 
 

@@ -27,7 +27,6 @@ from gspn_core.attention.linear_adapter import LinearAdapter
 from gspn_core.cascade.model import Model
 from gspn_core.errors import GspnError, ModelUnavailable
 from gspn_core.events import ModelProgress
-from gspn_core.models.agree import check_latents, check_parts, check_refiner
 from gspn_core.models.catalog import (
     ADAPTER_FOLDERS,
     NO_EXTRAS,
@@ -39,6 +38,7 @@ from gspn_core.models.catalog import (
     model_folder,
     read_json,
 )
+from gspn_core.models.compatibility import check_latents, check_parts, check_refiner
 from gspn_core.models.hub import SDXL, SDXL_TOKENIZERS, Snapshot, commit_of, fetch
 from gspn_core.models.quantize import Scheme, diffusers_config, find_scheme, linear_layers, scheme_dtype
 from gspn_core.models.single_file import config_folder, read_single_file

@@ -28,9 +28,9 @@ GATINGS: tuple[Gating, ...] = get_args(Gating)
 # A backend's module has `forward` and, unless autograd can follow its forward, `backward`; one that needs no
 # state in memory to add it up has `merge`.
 _MODULES = {
-    "naive": "gspn_core.ops._naive",
-    "cpu": "gspn_core.ops._cpu",
-    "triton": "gspn_core.ops._triton",
+    "naive": "gspn_core.ops.naive",
+    "cpu": "gspn_core.ops.cpu.scan",
+    "triton": "gspn_core.ops.triton.scan",
 }
 
 log = logging.getLogger(__name__)

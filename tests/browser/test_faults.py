@@ -9,7 +9,7 @@ import json
 import pytest
 from PIL import Image, PngImagePlugin
 
-from gspn_core.jobs.images import FORMAT
+from gspn_core.images.png import FORMAT
 
 pytestmark = pytest.mark.browser
 

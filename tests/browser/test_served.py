@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gspn_core.pictures import MAX_FILE_BYTES
+from gspn_core.images.load import MAX_FILE_BYTES
 
 pytestmark = pytest.mark.browser
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from gspn_core.jobs.images import picture_info, write_png
+from gspn_core.images.png import picture_info, write_png
 from gspn_core.models.catalog import find_card
-from gspn_core.plan import make_plan
+from gspn_core.planning.plan import make_plan
 from gspn_core.settings import RANGES, Settings
 from ui import words
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gspn_core.jobs.images import write_proxy
-from gspn_core.jobs.job import JobView, StageView
-from gspn_core.jobs.store import Store
-from gspn_core.jobs.tiles import TILE_PX, tiles_info, write_tiles
-from gspn_core.plan import Size
+from gspn_core.images.png import write_proxy
+from gspn_core.images.tiles import TILE_PX, tiles_info, write_tiles
+from gspn_core.planning.types import Size
+from gspn_core.runs.run import RunView, StageView
+from gspn_core.runs.store import Store
 from gspn_core.settings import Settings
 
 pytestmark = pytest.mark.browser
@@ -72,7 +72,7 @@ def put_run(store: Store, job_id: str, sizes: tuple[int, ...], writers: dict[str
         stages.append(StageView(index=index, height=px, width=px, **done, **paths))
     settings = Settings(prompt="stripes", seed=1).to_dict()
     created = time.time()
-    view = JobView(id=job_id, created=created, state="done", settings=settings, stages=tuple(stages))
+    view = RunView(id=job_id, created=created, state="done", settings=settings, stages=tuple(stages))
     store.write_job(view)
     return job_id
 

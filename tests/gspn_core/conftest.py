@@ -21,7 +21,8 @@ from gspn_core.events import (
     StepWeights,
     TileDone,
 )
-from gspn_core.plan import CascadePlan, ModelCard, StagePlan, make_plan
+from gspn_core.planning.plan import make_plan
+from gspn_core.planning.types import CascadePlan, ModelCard, StagePlan
 from gspn_core.settings import Settings
 
 CARD = ModelCard(
@@ -140,3 +141,43 @@ def plan() -> CascadePlan:
 @pytest.fixture
 def events(plan: CascadePlan) -> list[Event]:
     return list(cascade_events(plan))
+
+
+@pytest.fixture(scope="session")
+def toy_nets():
+    """Networks of a few thousand weights on pictures of 64 px."""
+    from gspn_core.training.nets import NetConfig
+
+    return NetConfig(
+        base_px=64,
+        vae_channels=(8, 8, 8, 8),
+        unet_channels=(16, 16, 16),
+        head_dim=8,
+        norm_groups=8,
+        text_widths=(16, 16),
+        text_layers=2,
+        time_embed_dim=8,
+    )
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory, toy_nets):
+    """A recipe whose parts are all trained for two steps, and the exported pipeline's folder."""
+    from gspn_core.training.denoiser import train_model
+    from gspn_core.training.loop import LoopConfig
+    from gspn_core.training.recipe import Recipe
+    from gspn_core.training.train import export, render_cache
+    from gspn_core.training.vae import train_vae
+
+    work = tmp_path_factory.mktemp("work")
+    loop = LoopConfig(minutes=10, max_steps=2, log_steps=1)
+    recipe = Recipe(
+        work=work, nets=toy_nets, pictures=12, processes=1, vae_loop=loop, decoder_loop=loop, model_loop=loop,
+        distill_loop=loop, vae_batch=2, vae_crop_px=32, model_batch=2, distill_batch=2, sheet_steps=2,
+        large_views=1,
+    )  # fmt: skip
+    render_cache(recipe)
+    train_vae(recipe)
+    train_model(recipe)
+    export(recipe, work / "out")
+    return recipe, work / "out"

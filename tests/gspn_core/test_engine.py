@@ -8,7 +8,7 @@ from PIL import Image
 from gspn_core.engine import Engine
 from gspn_core.errors import BadSetting
 from gspn_core.events import StageDone, StageStarted
-from gspn_core.pictures import reference_of
+from gspn_core.images.load import reference_of
 from gspn_core.settings import CHOICES, Settings
 
 

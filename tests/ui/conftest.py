@@ -17,9 +17,10 @@ from gspn_core.events import (
     StepDone,
     StepWeights,
 )
-from gspn_core.jobs.fold import fold, planned
-from gspn_core.jobs.job import JobView
-from gspn_core.plan import ModelCard, make_plan
+from gspn_core.planning.plan import make_plan
+from gspn_core.planning.types import ModelCard
+from gspn_core.runs.reducer import apply_event, planned
+from gspn_core.runs.run import RunView
 from gspn_core.settings import Settings
 
 MEMORY = MemorySample(kind="process", now_bytes=900_000_000, peak_bytes=1_600_000_000, total_bytes=8 * 10**9)
@@ -76,14 +77,14 @@ def events_of(card: ModelCard) -> Callable[[Settings], Iterator[Event]]:
 
 
 @pytest.fixture
-def folded(card: ModelCard) -> Callable[..., JobView]:
+def folded(card: ModelCard) -> Callable[..., RunView]:
     """Return a function: the view after so many events of a run (all by default)."""
 
-    def view(count: int | None = None, **settings) -> JobView:
+    def view(count: int | None = None, **settings) -> RunView:
         asked = Settings(**{"prompt": "a toy house", "seed": 7, **settings})
-        view = planned(JobView(id="j" * 22, created=1000.0), make_plan(asked, card))
+        view = planned(RunView(id="j" * 22, created=1000.0), make_plan(asked, card))
         for i, event in enumerate(list(run_events(asked, card))[:count]):
-            view = fold(view, event, elapsed_seconds=float(i))
+            view = apply_event(view, event, elapsed_seconds=float(i))
         return view
 
     return view

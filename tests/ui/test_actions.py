@@ -1,7 +1,7 @@
 import json
 
-from gspn_core.jobs.fold import fold
-from gspn_core.jobs.job import Ended
+from gspn_core.runs.reducer import apply_event
+from gspn_core.runs.run import Ended
 from ui.actions import action_props
 
 
@@ -39,7 +39,7 @@ def test_while_a_run_goes_on_nothing_of_it_is_redone_or_resumed(folded, card) ->
 
 def test_a_run_that_was_stopped_failed_or_cut_off_can_be_resumed(folded, card) -> None:
     for state in ("stopped", "failed", "interrupted"):
-        offered = action_props(fold(folded(9), Ended(state=state, error=None)), card)
+        offered = action_props(apply_event(folded(9), Ended(state=state, error=None)), card)
         assert names(offered["run"]) == ["resume"]
         assert names(offered["stages"][0]) == ["redo"]
         json.dumps(offered)

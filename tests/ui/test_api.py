@@ -8,12 +8,12 @@ import gradio as gr
 import pytest
 from PIL import Image
 
-from gspn_core.jobs.fold import fold
-from gspn_core.jobs.job import FileWritten
-from gspn_core.jobs.studies import Studies
-from gspn_core.jobs.worker import Jobs
-from gspn_core.plan import make_plan
+from gspn_core.planning.plan import make_plan
+from gspn_core.runs.queue import RunQueue
+from gspn_core.runs.reducer import apply_event
+from gspn_core.runs.run import FileWritten
 from gspn_core.settings import FIELD_NAMES, Settings
+from gspn_core.studies.runner import Studies
 from ui.api import NAMES, fetch_function, follow_function, picture_function, run_function, state_of
 from ui.page import build_page
 
@@ -23,7 +23,7 @@ def jobs(events_of, card, tmp_path):
     def run(settings, _should_stop, **_options):
         yield from events_of(settings)
 
-    jobs = Jobs(run, tmp_path / "jobs", plan=lambda settings: make_plan(settings, card), view_seconds=0.0)
+    jobs = RunQueue(run, tmp_path / "jobs", plan=lambda settings: make_plan(settings, card), view_seconds=0.0)
     yield jobs
     jobs.close()
 
@@ -96,5 +96,5 @@ def test_the_state_of_a_run_tells_where_it_is(folded):
     told = state_of(view)
     assert (told["state"], told["stage"], told["step"]) == ("running", 1, 2)
     assert told["stages"][0]["can_be_fetched"] is False
-    view = fold(view, FileWritten(stage=0, kind="png", path="/jobs/a.png"))
+    view = apply_event(view, FileWritten(stage=0, kind="png", path="/jobs/a.png"))
     assert state_of(view)["stages"][0]["can_be_fetched"] is True

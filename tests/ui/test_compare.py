@@ -5,9 +5,9 @@ import dataclasses
 import pytest
 
 from gspn_core.errors import BadSetting, GspnError
-from gspn_core.jobs.fold import fold
-from gspn_core.jobs.job import FileWritten, JobView
-from gspn_core.jobs.pairs import PairFigures
+from gspn_core.runs.pairs import PairFigures
+from gspn_core.runs.reducer import apply_event
+from gspn_core.runs.run import FileWritten, RunView
 from ui import words
 from ui.compare import asked_for, compare_props, find_item, loaded, measured, pair_props
 
@@ -27,13 +27,15 @@ def jobs(folded):
             other = folded(gaussian_sigma=2.0, overrides="128.seed=9")
             self.views = {ONE: self._written(one, ONE, 2), OTHER: self._written(other, OTHER, 2)}
 
-        def _written(self, view: JobView, job_id: str, count: int) -> JobView:
+        def _written(self, view: RunView, job_id: str, count: int) -> RunView:
             view = dataclasses.replace(view, id=job_id)
             for stage in range(count):
-                view = fold(view, FileWritten(stage=stage, kind="proxy", path=f"/jobs/{job_id}/{stage}.jpg"))
+                view = apply_event(
+                    view, FileWritten(stage=stage, kind="proxy", path=f"/jobs/{job_id}/{stage}.jpg")
+                )
             return view
 
-        def view(self, job_id: str) -> JobView:
+        def view(self, job_id: str) -> RunView:
             if job_id not in self.views:
                 raise GspnError("There is no such run here.")
             return self.views[job_id]

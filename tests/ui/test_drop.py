@@ -11,10 +11,10 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from gspn_core.errors import GspnError
-from gspn_core.jobs.fold import fold
-from gspn_core.jobs.images import picture_info, versions, write_png
-from gspn_core.jobs.job import FileWritten
-from gspn_core.plan import make_plan
+from gspn_core.images.png import picture_info, versions, write_png
+from gspn_core.planning.plan import make_plan
+from gspn_core.runs.reducer import apply_event
+from gspn_core.runs.run import FileWritten
 from gspn_core.settings import FIELD_NAMES, Settings
 from ui import words
 from ui.drop import MOST_HEAD_BYTES, checked, drop_props, read_picture, restored
@@ -99,7 +99,7 @@ def test_a_file_that_cannot_be_read_changes_nothing_in_the_form(held, card, head
 
 
 class Runs:
-    """Jobs with one run."""
+    """RunQueue with one run."""
 
     def __init__(self, view) -> None:
         self._view = view
@@ -121,7 +121,7 @@ def test_a_reproduction_is_held_against_the_picture_once_it_is_written(folded, t
     view = folded()
     asked["job"] = view.id
     assert checked(Runs(view), asked)["check"] == "wait"
-    view = fold(view, FileWritten(stage=1, kind="png", path=str(path)))
+    view = apply_event(view, FileWritten(stage=1, kind="png", path=str(path)))
     same = checked(Runs(view), asked)
     assert (same["check"], same["said"]) == (words.DROP_SAME, "From a")
     assert checked(Runs(view), {**asked, "sha256": "0" * 64})["check"] == words.DROP_DIFFERS
@@ -134,7 +134,7 @@ def test_a_reproduction_is_held_against_the_picture_once_it_is_written(folded, t
 def test_a_stage_that_an_earlier_run_made_is_not_said_to_be_reproduced(folded, tmp_path):
     path = tmp_path / "stage.png"
     path.write_bytes(b"the same")
-    view = fold(folded(), FileWritten(stage=1, kind="png", path=str(path)))
+    view = apply_event(folded(), FileWritten(stage=1, kind="png", path=str(path)))
     stages = (view.stages[0], dataclasses.replace(view.stages[1], reused=True), *view.stages[2:])
     asked = {"job": view.id, "stage": 1, "sha256": hashlib.sha256(b"the same").hexdigest()}
     found = checked(Runs(dataclasses.replace(view, stages=stages)), asked)

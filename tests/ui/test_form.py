@@ -4,7 +4,7 @@ import gradio as gr
 import pytest
 
 from gspn_core.errors import BadSetting, UnsupportedSize
-from gspn_core.plan import make_plan
+from gspn_core.planning.plan import make_plan
 from gspn_core.settings import CHOICES, FIELD_NAMES, RANGES, Settings
 from ui.form import REFINER, build_form, initial_values, next_example, settings_from, values_of
 

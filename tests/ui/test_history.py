@@ -4,8 +4,8 @@ from dataclasses import replace
 import pytest
 
 from gspn_core.errors import GspnError
-from gspn_core.jobs.archive import RunSummary
-from gspn_core.jobs.job import FINAL_STATES
+from gspn_core.runs.archive import RunSummary
+from gspn_core.runs.run import FINAL_STATES
 from ui import words
 from ui.history import PAGE, History, history_props, matching, run_props
 

@@ -5,11 +5,11 @@ import dataclasses
 import pytest
 
 from gspn_core.errors import GspnError
-from gspn_core.jobs.axis import AXIS_NAMES, parse_axis
-from gspn_core.jobs.studies import Studies
-from gspn_core.jobs.worker import Jobs
-from gspn_core.plan import make_plan
+from gspn_core.planning.plan import make_plan
+from gspn_core.runs.queue import RunQueue
 from gspn_core.settings import FIELD_NAMES
+from gspn_core.studies.axis import AXIS_NAMES, parse_axis
+from gspn_core.studies.runner import Studies
 from ui import words
 from ui.form import REFINER, initial_values
 from ui.lab import Lab, build_lab
@@ -23,7 +23,7 @@ def jobs(events_of, card, tmp_path):
         assert not should_stop()
         yield from (event for event in events_of(settings) if not finished or event is not None)
 
-    jobs = Jobs(run, tmp_path / "jobs", plan=lambda settings: make_plan(settings, card), view_seconds=0.0)
+    jobs = RunQueue(run, tmp_path / "jobs", plan=lambda settings: make_plan(settings, card), view_seconds=0.0)
     yield jobs
     jobs.close()
 

@@ -1,11 +1,11 @@
 import dataclasses
 import json
 
-from gspn_core.jobs.fold import fold
-from gspn_core.jobs.job import Ended, FileWritten, QueueMoved, StageReused
-from gspn_core.plan import make_plan
-from gspn_core.plan_fit import Choices
-from gspn_core.plan_remedies import LONG_SECONDS, Remedy
+from gspn_core.planning.plan import make_plan
+from gspn_core.planning.suggestions import LONG_SECONDS, Suggestion
+from gspn_core.planning.types import MemoryOptions
+from gspn_core.runs.reducer import apply_event
+from gspn_core.runs.run import Ended, FileWritten, QueueMoved, StageReused
 from gspn_core.settings import FIELD_NAMES, Settings
 from ui import words
 from ui.ladder import file_url, ladder_props, planned_props, trouble_props
@@ -15,7 +15,7 @@ FIRST_STAGE = 7
 
 
 def with_file(view, stage: int, kind: str, path: str):
-    return fold(view, FileWritten(stage=stage, kind=kind, path=path))
+    return apply_event(view, FileWritten(stage=stage, kind=kind, path=path))
 
 
 def test_a_waiting_run_shows_a_card_for_every_planned_stage(folded) -> None:
@@ -41,7 +41,7 @@ def test_a_done_stage_tells_its_seconds_and_its_peak(folded) -> None:
 
 
 def test_a_stage_that_an_earlier_run_lent_says_so(folded) -> None:
-    card = ladder_props(fold(folded(1), StageReused(stage=0)))["stages"][0]
+    card = ladder_props(apply_event(folded(1), StageReused(stage=0)))["stages"][0]
     assert card["state"] == "done"
     assert card["lines"] == [words.REUSED]
 
@@ -74,7 +74,7 @@ def test_the_last_picture_that_is_there_is_shown(folded) -> None:
 
 
 def test_a_stopped_run_keeps_what_was_done(folded) -> None:
-    view = fold(with_file(folded(9), 0, "proxy", "/j/a.jpg"), Ended(state="stopped"))
+    view = apply_event(with_file(folded(9), 0, "proxy", "/j/a.jpg"), Ended(state="stopped"))
     props = ladder_props(view)
     assert [card["state"] for card in props["stages"]] == ["done", "stopped"]
     assert props["show"] == 0
@@ -83,12 +83,12 @@ def test_a_stopped_run_keeps_what_was_done(folded) -> None:
 
 
 def test_a_run_that_failed_before_its_first_stage_says_so_where_the_picture_would_be(folded) -> None:
-    props = ladder_props(fold(folded(3), Ended(state="failed", error="no.")))
+    props = ladder_props(apply_event(folded(3), Ended(state="failed", error="no.")))
     assert props["veil"] == words.NOTHING_DONE["failed"]
 
 
 def test_a_queued_run_says_that_it_waits(folded) -> None:
-    props = ladder_props(fold(folded(0), QueueMoved(position=2)))
+    props = ladder_props(apply_event(folded(0), QueueMoved(position=2)))
     assert props["veil"] == words.NOTHING_DONE["queued"]
 
 
@@ -133,7 +133,7 @@ def foretold_cards(card, **changes):
 
 
 def test_a_planned_stage_tells_what_it_is_predicted_to_take(card) -> None:
-    told = foretold_cards(card, choices=Choices(serial_guidance=True))[1]
+    told = foretold_cards(card, choices=MemoryOptions(serial_guidance=True))[1]
     assert told["lines"] == ["about 12 s", "about 2.0 GB", "guidance in turn"]
     assert not told["over"]
     assert told["label"].endswith("about 12 s about 2.0 GB guidance in turn")
@@ -151,7 +151,7 @@ def test_the_first_stage_in_trouble_has_the_buttons_that_help_and_no_other_has(c
         dataclasses.replace(stage, peak_bytes=2 * 10**9, fits=stage.is_base) for stage in plan.stages
     )
     plan = dataclasses.replace(plan, stages=stages, budget_bytes=10**9)
-    help_ = Remedy(name="mixer", value="attention", seconds=3.0, peak_bytes=9 * 10**8)
+    help_ = Suggestion(name="mixer", value="attention", seconds=3.0, peak_bytes=9 * 10**8)
     cards = planned_props(plan, remedies=[help_])["stages"]
     assert [bool(told["remedies"]) for told in cards] == [False, True, False]
     assert [told["over"] for told in cards] == [False, True, True]
@@ -192,4 +192,4 @@ def test_a_stage_that_began_again_says_with_what_it_saves_memory(folded) -> None
 
 
 def test_every_way_of_saving_memory_has_a_word() -> None:
-    assert set(words.SAVINGS) == {field.name for field in dataclasses.fields(Choices)}
+    assert set(words.SAVINGS) == {field.name for field in dataclasses.fields(MemoryOptions)}

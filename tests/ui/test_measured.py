@@ -6,10 +6,11 @@ import json
 import pytest
 
 from gspn_core.events import Calibrated
-from gspn_core.jobs.measured import Measured, Point
-from gspn_core.jobs.measuring import Measuring, Progress
-from gspn_core.jobs.worker import Jobs
-from gspn_core.plan import Size, make_plan
+from gspn_core.planning.plan import make_plan
+from gspn_core.planning.types import Size
+from gspn_core.runs.measured import Measured, Point
+from gspn_core.runs.measuring import Measuring, Progress
+from gspn_core.runs.queue import RunQueue
 from ui import words
 from ui.measured import HEIGHT, WIDTH, begun, measured_props, shown
 
@@ -139,7 +140,7 @@ def test_beginning_measures_and_a_refusal_is_said(card, tmp_path):
             memory_kind="process",
         )
 
-    jobs = Jobs(lambda *_: iter(()), tmp_path, plan=lambda settings: make_plan(settings, card))
+    jobs = RunQueue(lambda *_: iter(()), tmp_path, plan=lambda settings: make_plan(settings, card))
     measuring = Measuring(
         jobs, Measured(tmp_path, model="toy", machine=lambda: "CPU"), measure, pieces=4 * len(card.targets)
     )

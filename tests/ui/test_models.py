@@ -10,7 +10,7 @@ from ui.models import chosen, masthead_props, model_choices
 SHOWN = masthead_props("CPU", None, "")
 
 
-class Shelf:
+class ModelPicker:
     def __init__(self, *titles: str, refusal: Exception | None = None) -> None:
         self.titles, self.refusal, self.asked = titles, refusal, []
 
@@ -24,13 +24,13 @@ class Shelf:
 
 
 def test_the_menu_marks_the_model_in_use():
-    assert model_choices(Shelf("World", "Mine")) == [
+    assert model_choices(ModelPicker("World", "Mine")) == [
         {"name": "world", "label": "World · in use", "current": True},
         {"name": "mine", "label": "Mine", "current": False},
     ]
 
 
-@pytest.mark.parametrize("shelf", [None, Shelf("World")])
+@pytest.mark.parametrize("shelf", [None, ModelPicker("World")])
 def test_one_model_is_no_menu(shelf):
     assert model_choices(shelf) == []
 
@@ -50,14 +50,14 @@ def test_trouble_takes_the_place_of_progress():
 
 
 def test_a_choice_is_passed_on_and_the_page_waits_for_it():
-    shelf = Shelf("World", "Mine")
+    shelf = ModelPicker("World", "Mine")
     props = chosen(shelf, {"name": "mine"}, SHOWN)
     assert shelf.asked == ["mine"]
     assert props["changing"] and props["status"] == "changing to Mine …"
 
 
 def test_a_choice_that_is_refused_says_why_and_nothing_changes():
-    props = chosen(Shelf("World", "Mine", refusal=Busy("Runs are going on.")), {"name": "mine"}, SHOWN)
+    props = chosen(ModelPicker("World", "Mine", refusal=Busy("Runs are going on.")), {"name": "mine"}, SHOWN)
     assert props == {**SHOWN, "refused": "Runs are going on."}
     # What the page is told of the model meanwhile leaves the sentence alone.
     assert "refused" not in masthead_props("CPU", None, "")
@@ -65,6 +65,6 @@ def test_a_choice_that_is_refused_says_why_and_nothing_changes():
 
 @pytest.mark.parametrize("asked", [None, 7, "mine", [], {}])
 def test_what_a_script_sends_is_only_ever_a_name(asked):
-    shelf = Shelf("World", "Mine")
+    shelf = ModelPicker("World", "Mine")
     chosen(shelf, asked, SHOWN)
     assert shelf.asked == [""]

@@ -3,10 +3,10 @@ import re
 import pytest
 from gradio.queueing import Queue
 
-from gspn_core.jobs.studies import Studies
-from gspn_core.jobs.worker import Jobs
-from gspn_core.plan import make_plan
+from gspn_core.planning.plan import make_plan
+from gspn_core.runs.queue import RunQueue
 from gspn_core.settings import FIELD_NAMES
+from gspn_core.studies.runner import Studies
 from ui import words
 from ui.api import NAMES
 from ui.page import MAX_FOLLOWERS, PLACES, QUEUE_SLEEP_SECONDS, build_page, launch_arguments
@@ -18,7 +18,7 @@ ELSEWHERE = re.compile(r"""(?:https?:)?//[a-z0-9.-]+\.[a-z]{2,}""", re.IGNORECAS
 
 @pytest.fixture
 def page(card, tmp_path):
-    jobs = Jobs(lambda *_: iter(()), tmp_path, plan=lambda settings: make_plan(settings, card))
+    jobs = RunQueue(lambda *_: iter(()), tmp_path, plan=lambda settings: make_plan(settings, card))
     yield build_page(jobs, card, studies=Studies(jobs), weights=lambda _: None, machine=lambda: None)
     jobs.close()
 
@@ -38,7 +38,7 @@ def test_the_page_holds_every_setting_and_every_part(page) -> None:
 
 @pytest.mark.parametrize("in_space", [True, False])
 def test_only_a_space_can_be_duplicated(card, tmp_path, in_space) -> None:
-    jobs = Jobs(lambda *_: iter(()), tmp_path, plan=lambda settings: make_plan(settings, card))
+    jobs = RunQueue(lambda *_: iter(()), tmp_path, plan=lambda settings: make_plan(settings, card))
     page = build_page(
         jobs, card, studies=Studies(jobs), weights=lambda _: None, machine=lambda: None, in_space=in_space
     )

@@ -4,9 +4,9 @@ import re
 import pytest
 
 from gspn_core.events import MemorySample
-from gspn_core.jobs.fold import fold
-from gspn_core.jobs.job import Ended, QueueMoved
-from gspn_core.plan import make_plan
+from gspn_core.planning.plan import make_plan
+from gspn_core.runs.reducer import apply_event
+from gspn_core.runs.run import Ended, QueueMoved
 from gspn_core.settings import Settings
 from ui import words
 from ui.panel import CURVE_HEIGHT, CURVE_WIDTH, idle_props, memory_curve, panel_props, weight_curves
@@ -57,14 +57,14 @@ def test_a_done_run_keeps_its_highest_memory_and_its_seed(folded) -> None:
 
 
 def test_a_queued_run_tells_its_place(folded) -> None:
-    props = panel_props(fold(folded(0), QueueMoved(position=2)))
+    props = panel_props(apply_event(folded(0), QueueMoved(position=2)))
     assert (props["headline"], props["detail"]) == (words.HEADLINES["queued"], "2 runs before yours")
     assert props["elapsed"] is None
 
 
 @pytest.mark.parametrize("state", ["stopped", "failed"])
 def test_an_ended_run_is_named_by_how_it_ended(folded, state) -> None:
-    props = panel_props(fold(folded(9), Ended(state=state, error="memory ran out.")))
+    props = panel_props(apply_event(folded(9), Ended(state=state, error="memory ran out.")))
     assert props["headline"] == words.HEADLINES[state]
     assert props["detail"] == "64 × 64"
 

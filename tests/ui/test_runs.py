@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from gspn_core.errors import OutOfMemory, Stopped
-from gspn_core.jobs.worker import Jobs
-from gspn_core.plan import make_plan
+from gspn_core.planning.plan import make_plan
+from gspn_core.runs.queue import RunQueue
 from gspn_core.settings import FIELD_NAMES
 from ui import words
 from ui.form import initial_values
@@ -46,8 +46,8 @@ def engine(events_of):
 
 
 @pytest.fixture
-def jobs(engine, card, tmp_path) -> Iterator[Jobs]:
-    jobs = Jobs(
+def jobs(engine, card, tmp_path) -> Iterator[RunQueue]:
+    jobs = RunQueue(
         engine.run,
         tmp_path / "jobs",
         plan=lambda settings: make_plan(settings, card),
@@ -55,6 +55,8 @@ def jobs(engine, card, tmp_path) -> Iterator[Jobs]:
         view_seconds=0.0,
     )
     yield jobs
+    # A run that is held must go on, or closing waits for it.
+    engine.go.set()
     jobs.close()
 
 

@@ -7,9 +7,9 @@ from gradio.utils import get_upload_folder
 from PIL import Image
 
 from gspn_core.errors import BadSetting, GspnError
-from gspn_core.jobs.starts import Starts
-from gspn_core.pictures import reference_of
-from gspn_core.plan import make_plan
+from gspn_core.images.load import reference_of
+from gspn_core.planning.plan import make_plan
+from gspn_core.runs.init_images import InitImages
 from gspn_core.settings import Settings
 from ui import words
 from ui.actions import action_props
@@ -19,11 +19,11 @@ from ui.ladder import ladder_props, planned_props
 from ui.start import climbed, kept_start, start_props, taken
 
 
-class Jobs:
+class RunQueue:
     """Starting pictures for real, and one run with a picture."""
 
     def __init__(self, folder: Path) -> None:
-        self.starts = Starts(folder, set)
+        self.starts = InitImages(folder, set)
 
     def take_start(self, path, name, *, visitor=""):
         return self.starts.take(path, name, visitor)
@@ -42,7 +42,7 @@ class Jobs:
 
 @pytest.fixture
 def jobs(tmp_path):
-    return Jobs(tmp_path / "starts")
+    return RunQueue(tmp_path / "starts")
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import asyncio
 import time
 from contextlib import suppress
 
-from gspn_core.pictures import MAX_FILE_BYTES
+from gspn_core.images.load import MAX_FILE_BYTES
 from ui import words
 from ui.guard.asgi import Application, Message, Receive, Send, header, refuse, route_of
 

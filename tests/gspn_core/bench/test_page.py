@@ -11,7 +11,7 @@ import pytest
 import gspn_core.bench.__main__ as command
 from gspn_core.bench.page import WRITER, _shares
 from gspn_core.bench.visitor import Visitor
-from gspn_core.jobs import recorder
+from gspn_core.runs import recorder
 
 
 @pytest.fixture

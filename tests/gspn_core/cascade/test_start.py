@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gspn_core.cascade.stage import StageSampler
+from gspn_core.cascade.sample import StageSampler
 from gspn_core.engine import Engine
 from gspn_core.errors import BadSetting
 from gspn_core.events import CascadeDone, PlanReady, StageDone, StageStarted, StepDone, TileDone
-from gspn_core.pictures import cropped, reference_of
+from gspn_core.images.load import cropped, reference_of
 from gspn_core.settings import Settings
 
 

@@ -30,7 +30,9 @@ from gspn_core.models.quantize import (
 )
 from gspn_core.models.random_weights import write_random_model, write_random_refiner
 from gspn_core.models.shapes import SDXL_SHAPES
-from gspn_core.plan_fit import Choices, Machine, Work, cheaper, fit, predict
+from gspn_core.planning.costs import Work, predict
+from gspn_core.planning.fitting import cheaper, fit
+from gspn_core.planning.types import Machine, MemoryOptions
 from gspn_core.settings import Settings
 from tests.gspn_core.models import stand_in
 from tests.gspn_core.models.original_layout import original_tensors
@@ -236,7 +238,9 @@ def test_the_planner_counts_the_bytes_that_are_kept(name, gigabytes):
     assert PLAIN.unet.weight_bytes(2) == pytest.approx(5.13e9, rel=0.01)
     assert quantised(name).unet.weight_bytes(2) == pytest.approx(gigabytes * 1e9, rel=0.01)
     machine = Machine(device="cuda", budget_bytes=int(24e9), base_bytes=0, host_bytes=int(64e9))
-    plain, kept = (predict(work(1024), Choices(), shapes, machine) for shapes in (PLAIN, quantised(name)))
+    plain, kept = (
+        predict(work(1024), MemoryOptions(), shapes, machine) for shapes in (PLAIN, quantised(name))
+    )
     saved = PLAIN.unet.weight_bytes(2) - quantised(name).unet.weight_bytes(2)
     # A layer's weights in full are there while it works.
     assert 0.95 * saved < plain.peak_bytes - kept.peak_bytes <= saved
@@ -246,7 +250,7 @@ def test_the_planner_counts_the_bytes_that_are_kept(name, gigabytes):
 def test_weights_that_are_quantised_are_not_narrowed_again(name):
     cpu = Machine(device="cpu", budget_bytes=int(1e9), base_bytes=0)
     assert fit(work(2048), quantised(name), cpu) is None
-    saving, seen = Choices(), []
+    saving, seen = MemoryOptions(), []
     while (found := cheaper(saving, work(2048), quantised(name), cpu, "steps")) is not None:
         saving, choice = found
         seen.append(choice)
@@ -258,7 +262,7 @@ def test_layers_that_may_not_move_alone_move_with_their_unet():
     assert fit(work(4096), quantised("int8"), small).choices.residency == "group"
     found = fit(work(4096), quantised("nf4"), small)
     assert found is None or found.choices.residency == "model"
-    saving, seen = Choices(), []
+    saving, seen = MemoryOptions(), []
     while (found := cheaper(saving, work(4096), quantised("nf4"), small, "steps")) is not None:
         saving, choice = found
         seen.append(saving.residency)

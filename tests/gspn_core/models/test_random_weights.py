@@ -4,9 +4,9 @@ import math
 import pytest
 import torch
 
+from gspn_core.cli.models import main
 from gspn_core.errors import ModelUnavailable
 from gspn_core.models import random_weights
-from gspn_core.models.__main__ import main
 from gspn_core.models.catalog import find_card
 from gspn_core.models.layout import LAYOUTS, write_configs, write_tokenizers
 from gspn_core.models.loading import load_model

@@ -64,7 +64,7 @@ def compile_kernel(kernel, constants, *, storage, carry, capability, num_warps):
 
 
 def compile_carry(capability, *, storage="fp32", num_warps=8, **changes):
-    from gspn_core.ops import _triton_kernels as kernels
+    from gspn_core.ops.triton import kernels
 
     constants = {
         "COLUMNS": False, "BACKWARDS": False, "TRANSPOSED": False, "CONVEX": True, "MERGE": False,
@@ -95,7 +95,7 @@ def test_the_scan_compiles_for_cards_that_are_not_here(variant, capability):
 @pytest.mark.parametrize("capability", [80, 90, 120])
 @pytest.mark.parametrize("columns", [False, True])
 def test_the_gradients_compile_for_cards_that_are_not_here(columns, capability):
-    from gspn_core.ops import _triton_kernels as kernels
+    from gspn_core.ops.triton import kernels
 
     constants = {
         "COLUMNS": columns, "BACKWARDS": columns, "CONVEX": True, "CELLS": 512,
@@ -158,7 +158,8 @@ class CardThatIsNotHere:
 @pytest.fixture
 def launches(monkeypatch):
     """Compile launches as Triton specialises them for their very arguments, and keep what came of them."""
-    from gspn_core.ops import _triton, _triton_kernels
+    from gspn_core.ops.triton import kernels as _triton_kernels
+    from gspn_core.ops.triton import scan as _triton
 
     compiled = []
 
@@ -181,7 +182,7 @@ def launches(monkeypatch):
 )
 def test_every_launch_compiles_for_its_very_arguments(launches, shape, sets, direction):
     """Triton makes constants of arguments that are 1, which only a launch shows."""
-    from gspn_core.ops import _triton
+    from gspn_core.ops.triton import scan as _triton
 
     B, _C, H, W = shape
     x, logits = torch.zeros(shape, dtype=torch.bfloat16), torch.zeros(B, sets, 3, H, W, dtype=torch.bfloat16)
@@ -219,7 +220,7 @@ def test_it_agrees_with_naive_in_the_interpreter():
 
 
 def cut(**changes):
-    from gspn_core.ops._triton import cut
+    from gspn_core.ops.triton.scan import cut
 
     sizes = {"length": 1024, "lines": 1024, "columns": False, "chunk": 1024, "maps": 128, "group": 1}
     return cut(**(sizes | {"itemsize": 4} | changes))

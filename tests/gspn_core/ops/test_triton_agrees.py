@@ -101,15 +101,15 @@ def test_it_agrees_in_every_dtype(dtype, direction):
 @pytest.mark.parametrize("direction", DIRECTIONS)
 @pytest.mark.parametrize("chunk_size", [None, 3])
 def test_long_lines_are_cut_into_tiles_that_need_nothing_of_each_other(direction, chunk_size, monkeypatch):
-    monkeypatch.setattr("gspn_core.ops._triton._TILE", 16)
-    monkeypatch.setattr("gspn_core.ops._triton._HALO", 4)
+    monkeypatch.setattr("gspn_core.ops.triton.scan._TILE", 16)
+    monkeypatch.setattr("gspn_core.ops.triton.scan._HALO", 4)
     shape = (1, 1, 37, 10) if direction in ("right", "left") else (1, 1, 10, 37)
     assert_agrees(make_inputs(shape), direction=direction, gating="convex", chunk_size=chunk_size)
 
 
 @pytest.mark.parametrize("direction", ["right", "up"])
 def test_channels_that_share_logits_are_done_together(direction, monkeypatch):
-    monkeypatch.setattr("gspn_core.ops._triton._PROGRAMS", 1)
+    monkeypatch.setattr("gspn_core.ops.triton.scan._PROGRAMS", 1)
     assert_agrees(make_inputs((2, 3, 6, 5), sets=1), direction=direction, gating="convex")
 
 

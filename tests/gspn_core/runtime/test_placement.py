@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from gspn_core.cascade.cascade import run_cascade
+from gspn_core.cascade.walk import run_cascade
 from gspn_core.engine import Engine
 from gspn_core.errors import ModelUnavailable
 from gspn_core.events import StageDone
@@ -20,8 +20,8 @@ from gspn_core.models.catalog import SDXL_CARD
 from gspn_core.models.loading import load_model
 from gspn_core.models.random_weights import write_random_model
 from gspn_core.models.shapes import SDXL_SHAPES
-from gspn_core.plan import make_plan
-from gspn_core.plan_fit import Choices, Machine
+from gspn_core.planning.plan import make_plan
+from gspn_core.planning.types import Machine, MemoryOptions
 from gspn_core.runtime.placement import HOST, at_hand, bytes_on_host, home_of
 from gspn_core.settings import Settings
 
@@ -68,7 +68,7 @@ def placed(tiny_model):
 
 def pictures(model, residency, settings=ASK):
     plan = make_plan(settings, model.card)
-    choices = Choices(residency=residency)
+    choices = MemoryOptions(residency=residency)
     stages = tuple(dataclasses.replace(stage, choices=choices) for stage in plan.stages)
     with torch.inference_mode():
         events = list(run_cascade(model, dataclasses.replace(plan, stages=stages), lambda: False, None))

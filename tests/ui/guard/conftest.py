@@ -14,10 +14,10 @@ from typing import Any
 import httpx
 import pytest
 
-from gspn_core.jobs.studies import Studies
-from gspn_core.jobs.worker import Jobs
-from gspn_core.plan import make_plan
+from gspn_core.planning.plan import make_plan
+from gspn_core.runs.queue import RunQueue
 from gspn_core.settings import Settings
+from gspn_core.studies.runner import Studies
 from tests.ui.conftest import run_events
 from ui.guard.connections import guard_connections
 from ui.guard.hosts import allowed_hosts
@@ -34,7 +34,7 @@ class Served:
 
     page: Any
     address: str
-    jobs: Jobs
+    jobs: RunQueue
     client: httpx.Client
     secrets: tuple[Path, ...] = ()
     run: str = ""
@@ -71,13 +71,13 @@ class Served:
 
 
 @contextmanager
-def serving(card, folder: Path, port: int, **options: Any) -> Iterator[tuple[Any, Jobs, httpx.Client]]:
+def serving(card, folder: Path, port: int, **options: Any) -> Iterator[tuple[Any, RunQueue, httpx.Client]]:
     """Serve the page; options: of `launch`, and hosts and mcp."""
 
     def run(settings, _should_stop, **_options):
         yield from run_events(settings, card)
 
-    jobs = Jobs(run, folder, plan=lambda settings: make_plan(settings, card), view_seconds=0.0)
+    jobs = RunQueue(run, folder, plan=lambda settings: make_plan(settings, card), view_seconds=0.0)
     studies = Studies(jobs)
     page = build_page(jobs, card, studies=studies, weights=lambda _: None, machine=lambda: "a machine")
     hosts = options.pop("hosts", allowed_hosts("127.0.0.1", (), is_public=False))
@@ -111,7 +111,7 @@ def port() -> int:
 
 @pytest.fixture(scope="session")
 def toy_card():
-    from gspn_core.plan import ModelCard
+    from gspn_core.planning.types import ModelCard
 
     return ModelCard(
         name="toy",

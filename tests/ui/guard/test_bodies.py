@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from gspn_core.pictures import MAX_FILE_BYTES
+from gspn_core.images.load import MAX_FILE_BYTES
 from tests.ui.guard.conftest import Served
 from ui.guard.bodies import MAX_BODY_BYTES, MAX_SEPARATORS, BoundedBodies
 from ui.guard.connections import guard_connections

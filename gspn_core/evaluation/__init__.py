@@ -1,0 +1,1 @@
+"""Measurements of the embedded model and of the cascade against true scenes."""

@@ -1,0 +1,185 @@
+"""Figures of sets of pictures, and the bars that they have to clear. Reads pictures, makes none.
+
+A figure goes by its name, the source of its pictures and their side in px: ("frechet", "gspn", 1024).
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+
+from gspn_core.cascade.latents import tile_starts
+from gspn_core.evaluation.frechet import Gaussian, extrapolated_distance, frechet_distance
+from gspn_core.evaluation.prompts import Prompt, adherence
+from gspn_core.metrics.classifier import Seen
+from gspn_core.metrics.structure import (
+    colour_drift,
+    consistency,
+    detail,
+    repetition,
+    seams,
+    spectrum_slope,
+)
+
+TRUTH = "renders"
+# The renders, encoded and decoded by the model's autoencoder: what it keeps of the truth.
+DECODED = "renders decoded"
+STRUCTURE = ("consistency", "detail", "slope", "drift", "repetition", "seams")
+Figures = dict[tuple[str, str, int], float]
+
+
+def structure(picture: Image.Image, base: Image.Image, tile_px: int | None) -> dict[str, float]:
+    """Return the figures of one picture against the base that it was made from.
+
+    tile_px: the side of the tiles that it was decoded in. Seams are looked for on their edges and on those
+    of the base's size, where a model that works beyond its trained size would put them.
+    """
+    height, width = picture.height, picture.width
+    rows, columns = (
+        sorted({*range(side, length, side), *(tile_starts(length, tile_px)[1:] if tile_px else ())})
+        for side, length in ((base.height, height), (base.width, width))
+    )
+    return {
+        "consistency": consistency(picture, base),
+        "detail": detail(picture, base.width),
+        "slope": spectrum_slope(picture),
+        "drift": colour_drift(picture, base),
+        "repetition": repetition(picture, width // base.width),
+        "seams": seams(picture, rows, columns),
+    }
+
+
+def mean_structure(found: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """Return the mean of each figure over pictures; a PSNR without end counts as 100 dB."""
+    rows = [*found]
+    return {name: fmean(min(row[name], 100.0) for row in rows) for name in STRUCTURE}
+
+
+def add_adherence(figures: Figures, source: str, px: int, prompts: Sequence[Prompt], seen: Seen) -> None:
+    """Add how often a source's pictures show what their prompts tell, per attribute and on average."""
+    shares, mean = adherence(prompts, seen.values)
+    figures["adherence", source, px] = mean
+    for name, share in shares.items():
+        figures[f"adherence {name}", source, px] = share
+
+
+def add_frechet(
+    figures: Figures, source: str, px: int, seen: Seen, references: np.ndarray, *, group: int = 1
+) -> None:
+    """Add the distance of a source's pictures from reference renders, as it is and extrapolated.
+
+    references: their features (M, F); group: how many crops in turn were cut out of one picture.
+    """
+    fitted = Gaussian.fit(seen.features), Gaussian.fit(references)
+    figures["frechet as it is", source, px] = frechet_distance(*fitted)
+    figures["frechet", source, px] = extrapolated_distance(seen.features, references, group=group)
+
+
+def peak_signal(one: np.ndarray, other: np.ndarray) -> float:
+    """Return the PSNR in dB of two pictures, uint8 (H, W, 3)."""
+    error = np.square(one.astype(np.float64) - other).mean()
+    return math.inf if error == 0 else float(10 * np.log10(255**2 / error))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """The figures, by name, of the largest pictures under one setting or of what they are held against.
+
+    pairs: the guidance pairs that the last stage sends through the UNet; None for what no cascade draws.
+    """
+
+    title: str
+    pairs: float | None
+    figures: Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bar:
+    """What a figure has to reach: at least or at most `limit`; value is None where it was not measured."""
+
+    name: str
+    value: float | None
+    sense: Literal["at least", "at most"]
+    limit: float
+    unit: str = ""
+
+    @property
+    def holds(self) -> bool | None:
+        """Tell whether the figure clears the bar, None where it was not measured."""
+        if self.value is None:
+            return None
+        return self.value >= self.limit if self.sense == "at least" else self.value <= self.limit
+
+
+def bars(figures: Figures, *, base_px: int, large_px: int) -> tuple[Bar, ...]:
+    """Return the bars of the embedded model.
+
+    base_px: its base size; large_px: the size of the cascade that is judged, four base sizes by rights.
+    """
+
+    def get(name: str, source: str, px: int = base_px) -> float | None:
+        return figures.get((name, source, px))
+
+    def ratio(name: str, source: str, to: str, px: int) -> float | None:
+        one, other = get(name, source, px), get(name, to, px)
+        return None if one is None or not other else one / other
+
+    def less(name: str, source: str, than: str) -> float | None:
+        one, other = get(name, source), get(name, than)
+        return None if one is None or other is None else other - one
+
+    def percent(share: float | None) -> float | None:
+        return None if share is None else 100 * share
+
+    at_large = f"{large_px} px: GSPN cascade's"
+    return (
+        Bar(
+            name="autoencoder, reconstruction of renders",
+            value=get("psnr", "vae"),
+            sense="at least", limit=29, unit=" dB",
+        ),
+        Bar(
+            name="adherence, attention",
+            value=percent(get("adherence", "attention")),
+            sense="at least", limit=93, unit=" %",
+        ),
+        Bar(
+            name="adherence lost by GSPN",
+            value=percent(less("adherence", "gspn", "attention")),
+            sense="at most", limit=2, unit=" points",
+        ),
+        Bar(
+            name="Fréchet distance, GSPN over attention",
+            value=ratio("frechet", "gspn", "attention", base_px),
+            sense="at most", limit=1.10,
+        ),
+        Bar(
+            name=f"{at_large} Fréchet distance over bicubic's",
+            value=ratio("frechet", "gspn", "bicubic", large_px),
+            sense="at most", limit=0.7,
+        ),
+        Bar(
+            name=f"{at_large} consistency with its base",
+            value=get("consistency", "gspn", large_px),
+            sense="at least", limit=24, unit=" dB",
+        ),
+        Bar(
+            name=f"{at_large} repetition over the renders'",
+            value=ratio("repetition", "gspn", TRUTH, large_px),
+            sense="at most", limit=1.10,
+        ),
+        Bar(
+            name=f"{at_large} seams over the renders'",
+            value=ratio("seams", "gspn", TRUTH, large_px),
+            sense="at most", limit=1.10,
+        ),
+        Bar(
+            name="files of the model",
+            value=get("megabytes", "model"),
+            sense="at most", limit=80, unit=" MB",
+        ),
+    )  # fmt: skip

@@ -1,0 +1,1 @@
+"""Image files: reading them safely, PNG with its metadata, tiles."""

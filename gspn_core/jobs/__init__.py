@@ -1,1 +1,0 @@
-"""Runs as jobs: a queue in front of one device, what every run looks like now, and its files."""

@@ -1,1 +1,0 @@
-"""Figures of pictures: how far two are apart, and what a cascade added, kept or repeated."""

@@ -1,0 +1,58 @@
+"""How much of a prompt the embedded model's picture shows: what words name and what a network sees."""
+
+from __future__ import annotations
+
+import math
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from gspn_core.metrics.arrays import to_size
+from gspn_core.models.catalog import WORLD, WORLD_FOLDER
+from gspn_core.world.captions import read_attributes
+
+if TYPE_CHECKING:
+    from gspn_core.metrics.classifier import Classifier
+
+CLASSIFIER_FILE = WORLD_FOLDER / "classifier" / "classifier.safetensors"
+
+
+# What is left of a side after the network's halvings must be two pixels: of maps one pixel wide oneDNN's
+# bfloat16 convolution made NaN now and then (torch 2.13).
+_LEAST_PX = 64
+
+
+class PromptAdherence:
+    """The share of the attributes named in a prompt that a picture is seen to show.
+
+    The classifier is read at the first picture, and told right as often as the embedded model's card says.
+    """
+
+    def __init__(self, path: Path = CLASSIFIER_FILE) -> None:
+        self._path = path
+        self._reading = threading.Lock()
+        self._classifier: Classifier | None = None
+
+    def __call__(self, prompt: str, picture: Image.Image) -> float | None:
+        """Return a share in [0, 1], None for a prompt that names no attribute.
+
+        picture: of any size and shape; a larger one is shrunk to as many pixels as the model's base has.
+        Raises ModelUnavailable where the classifier's file is missing or another world's.
+        """
+        asked = read_attributes(prompt)
+        if not asked:
+            return None
+        # It brings torch, which a page does without until its first study.
+        from gspn_core.metrics.classifier import look, read_classifier
+
+        with self._reading:
+            if self._classifier is None:
+                self._classifier = read_classifier(self._path)
+        scale = min(1.0, WORLD.base_px / math.sqrt(picture.width * picture.height))
+        width, height = (max(_LEAST_PX, round(side * scale)) for side in picture.size)
+        small = to_size(picture, width, height)
+        seen = look(self._classifier, [np.asarray(small)]).values
+        return sum(seen[name][0] in values for name, values in asked.items()) / len(asked)

@@ -1,0 +1,1 @@
+"""The line scan on the CPU, compiled by numba."""

@@ -1,0 +1,1 @@
+"""The line scan on CUDA, compiled by Triton."""

@@ -1,0 +1,327 @@
+"""Arithmetic from what was asked to what will be done: sizes, steps, tiles. Pure; knows nothing of torch.
+
+A plan has no open questions: every `None` of the settings is resolved here from the model's card.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import secrets
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from gspn_core.errors import BadSetting, OverBudget, UnsupportedSize
+from gspn_core.planning.costs import Prediction, Work, predict, tile_px
+from gspn_core.planning.fitting import fit, least, merged
+from gspn_core.planning.init_image import climbed_aspect, first_target
+from gspn_core.planning.keys import FIRST_STAGE_ONLY, LATER_STAGES_ONLY, MATHS_VERSION, stage_key, unread
+from gspn_core.planning.types import CascadePlan, Machine, MemoryOptions, ModelCard, Shapes, Size, StagePlan
+from gspn_core.settings import (
+    MAX_SEED,
+    OVERRIDABLE,
+    STARTING,
+    Override,
+    Settings,
+    aspect_ratio,
+    ladder_px,
+)
+
+Value = TypeVar("Value")
+Calls = Callable[["StagePlan"], float]
+
+
+def make_plan(
+    settings: Settings, card: ModelCard, machine: Machine | None = None, calls: Calls | None = None
+) -> CascadePlan:
+    """Return the plan of a run, or raise BadSetting with the reason why there is none.
+
+    A seed of None is drawn here, so the plan (and what is written beside the picture) can repeat the run.
+    machine: where it will run; with it every stage's bytes and seconds are predicted, and it is computed in
+    the fastest way that fits. A stage that fits in no way says so: see `CascadePlan.too_large`. calls: tells
+    how often a stage evaluates the UNet; None takes one evaluation a step.
+    """
+    mixer = _or_default(settings.mixer, card.mixers[0])
+    if mixer not in card.mixers:
+        have = " and ".join(card.mixers)
+        raise BadSetting("mixer", f"{card.title} has no {mixer} mixer here; it has {have}.")
+    if settings.refiner != "none" and not card.has_refiner:
+        raise BadSetting(
+            "refiner",
+            f"{card.title} has no refiner here; choose none, or start with --refiner-model sdxl-refiner.",
+        )
+    target = _or_default(settings.target, card.default_target_px)
+    if target not in card.targets:
+        nearest = min(card.targets, key=lambda px: abs(px - target))
+        offered = ", ".join(map(str, card.targets))
+        raise UnsupportedSize(
+            "target", f"{card.title} reaches a target of {offered} px, got {target}; try {nearest}."
+        )
+    first_px, aspect = first_target(settings, card.targets, target), climbed_aspect(settings)
+    base = nearest_size(aspect, first_px, card.size_multiple)
+    steps = _or_default(settings.num_inference_steps, card.num_inference_steps)
+    strength = _or_default(settings.upscale_strength, card.upscale_strength)
+    resolved = dataclasses.replace(
+        settings,
+        start_px=first_px if settings.start else 0,
+        target=target,
+        aspect=aspect,
+        ladder=settings.ladder or card.ladder,
+        mixer=mixer,
+        num_inference_steps=steps,
+        guidance_scale=_or_default(settings.guidance_scale, card.guidance_scale),
+        scheduler=_or_default(settings.scheduler, card.scheduler),
+        upscale_strength=strength,
+        seed=_or_default(settings.seed, secrets.randbelow(MAX_SEED + 1)),
+    )
+    if settings.upscale_strength is None:
+        resolved = dataclasses.replace(resolved, overrides=_with_strengths(resolved, card, first_px))
+    _check_overrides(resolved, card, first_px)
+    stages: list[StagePlan] = []
+    for index, stage_px in enumerate(rungs(resolved.ladder, card, first_px, target)):
+        size = base.scaled(stage_px // first_px)
+        own = resolved.at_stage(stage_px)
+        steps, refining = _steps(own, index)
+        stage = StagePlan(
+            index=index,
+            size=size,
+            scale=stage_px // card.base_px,
+            num_inference_steps=own.num_inference_steps,
+            steps=steps,
+            refiner_steps=refining,
+            vae_tile_px=card.vae_tile_px if max(size.height, size.width) > card.vae_tile_px else None,
+            settings=own,
+        )
+        if stage.is_kept:
+            stage = dataclasses.replace(stage, seconds=0.0)
+        elif machine is not None and card.shapes is not None:
+            stage = _fitted(stage, card.shapes, machine, calls)
+        before = stages[-1].key if stages else f"{MATHS_VERSION} {card.name} {card.fingerprint}"
+        stages.append(dataclasses.replace(stage, key=stage_key(before, stage)))
+    return CascadePlan(
+        model=card.name,
+        settings=resolved,
+        stages=tuple(stages),
+        notices=_notices(settings, card),
+        budget_bytes=None if machine is None or card.shapes is None else machine.budget_bytes,
+    )
+
+
+def _with_strengths(settings: Settings, card: ModelCard, first_px: int) -> tuple[Override, ...]:
+    """Return a run's overrides with the strengths that the model's card has for single later stages."""
+    asked = {(override.stage_px, override.name) for override in settings.overrides}
+    own = [
+        Override(stage_px=px, name="upscale_strength", value=strength)
+        for px, strength in card.upscale_strengths
+        if px in card.targets and px > first_px and (px, "upscale_strength") not in asked
+    ]
+    return (*settings.overrides, *own)
+
+
+def rungs(ladder: str, card: ModelCard, first_px: int, target: int) -> tuple[int, ...]:
+    """Return the sizes in px of a run's stages, from first_px to target; raise BadSetting.
+
+    ladder: what `Settings.ladder` holds; sizes that are not between first_px and target are left out.
+    """
+    between = ladder_px(ladder) if ladder else card.targets
+    unknown = [px for px in between if px not in card.targets]
+    if unknown:
+        offered = ", ".join(map(str, card.targets))
+        raise BadSetting(
+            "ladder", f"ladder: {card.title} has stages of {offered} px, got {unknown[0]}; name these."
+        )
+    return (first_px, *(px for px in between if first_px < px < target), *([target] * (target > first_px)))
+
+
+def check_fits(plan: CascadePlan) -> None:
+    """Raise OverBudget, with what is needed, what there is and what fits, where a stage does not fit."""
+    stage = plan.too_large
+    if stage is None:
+        return
+    remedy = "free memory or choose a smaller model"
+    last = plan.stages[max(0, stage.index - 1)]
+    if stage.index and not last.is_kept:
+        remedy = f"try a target of {plan.settings.target * last.scale // plan.stages[-1].scale}"
+    raise OverBudget(
+        "target",
+        f"{stage.size} px needs {stage.peak_bytes / 1e9:.2f} GB of memory at least and there are "
+        f"{plan.budget_bytes / 1e9:.2f} GB; {remedy}.",
+    )
+
+
+def work_of(stage: StagePlan, calls: Calls | None = None) -> Work:
+    """Return a stage as work to be fitted into a memory. The autoencoder's tiles are the model's own."""
+    pairs = pair_calls(stage.steps, stage.guided_steps) if calls is None else calls(stage)
+    rows = 2 if stage.guided_steps else 1
+    return Work(
+        height=stage.size.height,
+        width=stage.size.width,
+        mixer=stage.settings.mixer,
+        calls=pairs * 2 / rows,
+        rows=rows,
+        has_reference=not stage.is_base,
+        refines=stage.is_base and stage.settings.refiner != "none",
+        tile_px=stage.vae_tile_px,
+    )
+
+
+def with_choices(stage: StagePlan, work: Work, way: Prediction, budget_bytes: int) -> StagePlan:
+    """Return a stage computed in some way, with what is predicted of it; its key is the caller's to make."""
+    return dataclasses.replace(
+        stage,
+        choices=way.choices,
+        vae_tile_px=tile_px(work, way.choices),
+        calls=work.calls,
+        peak_bytes=way.peak_bytes,
+        seconds=way.seconds,
+        fits=way.peak_bytes <= budget_bytes,
+    )
+
+
+def replanned(
+    plan: CascadePlan, card: ModelCard, index: int, choices: MemoryOptions, machine: Machine | None
+) -> CascadePlan:
+    """Return a plan whose stage `index` is computed with other choices, and later ones at least as sparingly.
+
+    Keys follow where the choices change the picture's bytes.
+    """
+    stages = list(plan.stages)
+    for at in range(index, len(stages)):
+        stage = stages[at]
+        size = stage.size
+        own = card.vae_tile_px if max(size.height, size.width) > card.vae_tile_px else None
+        work = dataclasses.replace(work_of(stage), calls=stage.calls or stage.steps, tile_px=own)
+        wanted = choices if at == index else merged(stage.choices, choices)
+        changed = dataclasses.replace(stage, choices=wanted, vae_tile_px=tile_px(work, wanted), key="")
+        if machine is not None and card.shapes is not None:
+            way = predict(work, wanted, card.shapes, machine)
+            changed = dataclasses.replace(changed, peak_bytes=way.peak_bytes, seconds=way.seconds)
+        before = stages[at - 1].key if at else f"{MATHS_VERSION} {card.name} {card.fingerprint}"
+        stages[at] = dataclasses.replace(changed, key=stage_key(before, changed))
+    return dataclasses.replace(plan, stages=tuple(stages))
+
+
+def _fitted(stage: StagePlan, shapes: Shapes, machine: Machine, calls: Calls | None) -> StagePlan:
+    work = work_of(stage, calls)
+    way = fit(work, shapes, machine) or least(work, shapes, machine)
+    return with_choices(stage, work, way, machine.budget_bytes)
+
+
+def redo(
+    made: CascadePlan, first: int, settings: Settings, plan: Callable[[Settings], CascadePlan]
+) -> Settings:
+    """Return settings whose stages before `first` are those of `made` and whose others are as `settings` ask.
+
+    plan: makes the plan of settings. The aspect stays that of `made`, and so does a seed that `settings`
+    leave open; the target is no less than the stage `first`. The stages before it keep what differs as
+    overrides, so that their keys stay the same, and a picture that the run started from.
+
+    Raises BadSetting where `made` has no such stage or `settings` cannot be planned.
+    """
+    if not 0 <= first < len(made.stages):
+        raise BadSetting("stage", f"the run has the stages 1 to {len(made.stages)}, got {first + 1}.")
+    stage_px = [made.settings.target * stage.scale // made.stages[-1].scale for stage in made.stages]
+    wanted = plan(
+        dataclasses.replace(
+            settings,
+            target=max(_or_default(settings.target, made.settings.target), stage_px[first]),
+            aspect=made.settings.aspect,
+            ladder=_spliced(made.settings.ladder, settings.ladder, stage_px[: first + 1]),
+            seed=_or_default(settings.seed, made.settings.seed),
+            **({name: getattr(made.settings, name) for name in STARTING} if first else {}),
+        )
+    ).settings
+    kept = [override for override in wanted.overrides if override.stage_px >= stage_px[first]]
+    for stage in made.stages[:first]:
+        for name in OVERRIDABLE:
+            value = getattr(stage.settings, name)
+            told = name not in unread(stage)
+            if told and value != getattr(wanted, name):
+                kept.append(Override(stage_px=stage_px[stage.index], name=name, value=value))
+    return dataclasses.replace(wanted, overrides=tuple(kept))
+
+
+def _spliced(made: str, asked: str, stage_px: Sequence[int]) -> str:
+    """Return a ladder with the stages `stage_px` of a run that was made, and above them those of `asked`."""
+    if made == asked or not asked:
+        return made
+    return " ".join(map(str, [*stage_px, *(px for px in ladder_px(asked) if px > stage_px[-1])]))
+
+
+def _check_overrides(settings: Settings, card: ModelCard, first_px: int) -> None:
+    for override in settings.overrides:
+        if override.stage_px not in card.targets:
+            offered = ", ".join(map(str, card.targets))
+            raise BadSetting(
+                "overrides",
+                f"overrides: {card.title} has stages of {offered} px, got {override.stage_px}; name one.",
+            )
+        if override.stage_px == first_px and override.name in LATER_STAGES_ONLY:
+            raise BadSetting(
+                "overrides",
+                f"overrides: the first stage, {override.stage_px} px, has no {override.name}; name another.",
+            )
+        if override.stage_px != first_px and override.name in FIRST_STAGE_ONLY:
+            raise BadSetting(
+                "overrides",
+                f"overrides: only the first stage, {first_px} px, has {override.name}; name that one.",
+            )
+        if override.name == "mixer" and override.value not in card.mixers:
+            have = " and ".join(card.mixers)
+            raise BadSetting(
+                "overrides", f"overrides: {card.title} has no {override.value} mixer here; it has {have}."
+            )
+
+
+def _or_default(value: Value | None, default: Value) -> Value:
+    return default if value is None else value
+
+
+def pair_calls(steps: int, guided_steps: int, dilated: Sequence[bool] = ()) -> float:
+    """Return how many evaluations of the UNet on the guidance pair a stage's first `steps` steps take.
+
+    dilated: whether each step evaluates the dilated branch too, all False where it is shorter. A step after
+    the guided ones runs one half of the pair, and counts half.
+    """
+    branches = (1 + (i < len(dilated) and dilated[i]) for i in range(steps))
+    return sum(count * (1.0 if i < guided_steps else 0.5) for i, count in enumerate(branches))
+
+
+def stage_steps(num_inference_steps: int, strength: float) -> int:
+    """Return ceil(N · strength): how many steps a stage takes that starts at that noise level."""
+    return min(num_inference_steps, max(1, math.ceil(round(num_inference_steps * strength, 6))))
+
+
+def nearest_size(aspect: str, side_px: int, unit: int) -> Size:
+    """Return the size nearest to an aspect with about side_px² pixels, both sides multiples of unit."""
+    ratio = aspect_ratio(aspect)
+    height = max(unit, round(side_px / math.sqrt(ratio) / unit) * unit)
+    width = max(unit, round(side_px * math.sqrt(ratio) / unit) * unit)
+    return Size(height, width)
+
+
+def _steps(own: Settings, index: int) -> tuple[int, int]:
+    """Return how many steps a stage runs and how many of them, the last, run again with the refiner."""
+    count = own.num_inference_steps
+    if index:
+        return stage_steps(count, own.upscale_strength), 0
+    if own.start and not own.start_strength:
+        return 0, 0
+    refining = stage_steps(count, 1 - own.refiner_start) if own.refiner == "image" else 0
+    return (stage_steps(count, own.start_strength) if own.start else count) + refining, refining
+
+
+def _notices(settings: Settings, card: ModelCard) -> tuple[str, ...]:
+    if card.read_words is None:
+        return ()
+    prompts = [settings.prompt, *(o.value for o in settings.overrides if o.name == "prompt")]
+    unknown: list[str] = []
+    for prompt in prompts:
+        known, others = card.read_words(prompt)
+        if not known:
+            raise BadSetting("prompt", f"{card.title} knows no word of this prompt; {card.vocabulary_hint}.")
+        unknown += (word for word in others if word not in unknown)
+    if not unknown:
+        return ()
+    shown = ", ".join(f"‘{word[:24]}’" for word in unknown[:4]) + (" …" if len(unknown) > 4 else "")
+    return (f"{card.title} does not know {shown}; {card.vocabulary_hint}.",)

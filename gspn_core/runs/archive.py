@@ -1,0 +1,330 @@
+"""Every run that is kept: whose it is, what its owner says of it, what it weighs, and which go first.
+
+A visitor is known by a token that only the visitor's browser holds; kept is its SHA-256, the owner. Whoever
+has a run's id may look at it; only its owner stops it, lists it, notes, favours and removes it. A run without
+an owner is in no list and stays as it is; whoever has its id may stop it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import logging
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gspn_core.errors import BadSetting, GspnError, NotOwner
+from gspn_core.files import write_failure
+from gspn_core.runs.locks import OrderedLock
+from gspn_core.runs.records import MAX_INTEGER, valid_text
+from gspn_core.runs.run import RunView
+from gspn_core.runs.store import Store, unknown_job
+
+MAX_NOTE_CHARACTERS = 2000
+# Of the quota: what one visitor's favourites may hold, and those of all, so that other runs have room.
+FAVOURITE_SHARE, FAVOURITES_SHARE = 0.25, 0.5
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSummary:
+    """A run as a list shows it. height and width are those of the last finished stage, 0 where there is none.
+
+    created: seconds since 1970. seconds: of work so far. bytes: of all its files, as last weighed.
+    """
+
+    id: str
+    created: float
+    state: str
+    prompt: str
+    settings: dict[str, Any]
+    stages: int
+    stages_done: int
+    height: int
+    width: int
+    planned_height: int
+    planned_width: int
+    seconds: float
+    thumb_path: str | None
+    favourite: bool
+    note: str
+    bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Entry:
+    """A run as it is known here. order: grows from run to run, whatever the clock does; None if unknown."""
+
+    view: RunView
+    order: int | None = None
+    owner: str = ""
+    favourite: bool = False
+    note: str = ""
+    bytes: int = 0
+
+    @property
+    def place(self) -> tuple[int, float]:
+        """Return what runs are sorted by: those of versions without an order come first, by their time."""
+        return (-1 if self.order is None else self.order, self.view.created)
+
+    def about(self) -> dict[str, Any]:
+        return {"order": self.order, "owner": self.owner, "favourite": self.favourite, "note": self.note}
+
+
+def owner_of(token: str) -> str:
+    """Return the owner that a visitor's token stands for; "", nobody, for an empty one."""
+    return hashlib.sha256(token.encode()).hexdigest() if token else ""
+
+
+class Archive:
+    """The runs of a store by id, read once and kept up to date; may be used from any thread."""
+
+    def __init__(self, store: Store, *, quota_bytes: int | None = None) -> None:
+        """Read the runs of a store. quota_bytes: what favourites have shares of; None sets them no limit."""
+        self._store = store
+        self._quota_bytes = quota_bytes
+        self._lock = OrderedLock("archive")
+        self._entries: dict[str, _Entry] = {}
+        for job_id in store.job_ids():
+            self._entries[job_id] = _read_entry(store, job_id)
+        known = (entry.order for entry in self._entries.values() if entry.order is not None)
+        self._next_order = max(known, default=0) + 1
+
+    def view(self, job_id: str) -> RunView:
+        """Return a run's view as last taken in; raise GspnError where there is no such run."""
+        entry = self._entries.get(job_id)
+        if entry is None:
+            raise unknown_job(job_id)
+        return entry.view
+
+    def open(self, view: RunView, owner: str) -> None:
+        """Take in a run if it is new and make its folder; raise OSError where that cannot be written."""
+        with self._store.writing(view.id):
+            with self._lock:
+                if view.id not in self._entries:
+                    opened = _Entry(view=_light(view), owner=owner, order=self._next_order)
+                    self._entries[view.id] = opened
+                    self._next_order += 1
+                entry = self._entries[view.id]
+            self._store.open_job(view.id)
+            self._store.write_about(view.id, entry.about())
+
+    def update(self, view: RunView, *, weigh: bool = False) -> None:
+        """Take in a run's newer view; weigh: also look at what its files hold by now.
+
+        A run that is not here, or no longer, stays away.
+        """
+        weight = self._store.weight(view.id) if weigh else None
+        with self._lock:
+            entry = self._entries.get(view.id)
+            if entry is not None:
+                size = entry.bytes if weight is None else weight
+                self._entries[view.id] = dataclasses.replace(entry, view=_light(view), bytes=size)
+
+    def history(self, owner: str, *, limit: int, before: float | None = None) -> tuple[RunSummary, ...]:
+        """Return an owner's runs, the newest first; before: only those created before that time."""
+        if not owner:
+            return ()
+        with self._lock:
+            mine = [entry for entry in self._entries.values() if entry.owner == owner]
+        if before is not None:
+            mine = [entry for entry in mine if entry.view.created < before]
+        mine.sort(key=lambda entry: entry.place, reverse=True)
+        return tuple(map(self._summary, mine[:limit]))
+
+    def annotate(
+        self, job_id: str, owner: str, *, favourite: bool | None = None, note: str | None = None
+    ) -> None:
+        """Set what its owner says of a run; None leaves it. Raises GspnError for another's run."""
+        note = None if note is None else valid_text(note)
+        if note is not None and len(note) > MAX_NOTE_CHARACTERS:
+            raise BadSetting(
+                "note",
+                f"note has {len(note):,} characters, at most {MAX_NOTE_CHARACTERS:,} fit; shorten it.",
+            )
+        with self._store.writing(job_id):
+            with self._lock:
+                before = self._own(job_id, owner)
+                if favourite and not before.favourite:
+                    self._refuse_too_many_favourites(before)
+                entry = self._say(job_id, favourite=favourite, note=note)
+            try:
+                self._store.write_about(job_id, entry.about())
+            except OSError as error:
+                with self._lock:
+                    self._say(job_id, favourite=before.favourite, note=before.note)
+                raise GspnError(write_failure("The note of this run", error)) from error
+
+    def starts(self) -> frozenset[str]:
+        """Return the references of the pictures that runs start from."""
+        with self._lock:
+            named = [entry.view.settings.get("start") for entry in self._entries.values()]
+        return frozenset(name for name in named if isinstance(name, str) and name)
+
+    def delete(self, job_id: str, owner: str) -> RunView:
+        """Remove a run and its files and return its last view; raise GspnError for another's."""
+        with self._store.writing(job_id):
+            with self._lock:
+                view = self._own(job_id, owner).view
+                del self._entries[job_id]
+            self._store.remove_job(job_id)
+        return view
+
+    def weigh(self, job_id: str) -> None:
+        """Look at what a run's files hold by now."""
+        weight = self._store.weight(job_id)
+        with self._lock:
+            if job_id in self._entries:
+                self._entries[job_id] = dataclasses.replace(self._entries[job_id], bytes=weight)
+
+    def ids(self) -> frozenset[str]:
+        """Return the ids of all runs."""
+        with self._lock:
+            return frozenset(self._entries)
+
+    def usage(self, owner: str) -> tuple[int, int]:
+        """Return the bytes of an owner's runs and of everybody's."""
+        with self._lock:
+            entries = list(self._entries.values())
+        own = sum(entry.bytes for entry in entries if owner and entry.owner == owner)
+        return own, sum(entry.bytes for entry in entries)
+
+    def prune(self, keep_bytes: int, is_protected: Callable[[str], bool]) -> tuple[RunView, ...]:
+        """Remove the oldest runs until the rest fit into keep_bytes; return their last views.
+
+        A favourite stays, as far as its owner's favourites are within their share of the quota: those that
+        came to be larger since count, the oldest first, like any other run.
+
+        is_protected: asked for an id that is here, with no lock held. What it once denies it must deny ever
+        after: a run that has ended does not begin again.
+        """
+        with self._lock:
+            entries = sorted(self._entries.values(), key=lambda entry: entry.place)
+        starred = self._within_share(entries)
+        total = sum(entry.bytes for entry in entries)
+        removed = []
+        for entry in entries:
+            if total <= keep_bytes:
+                break
+            job_id = entry.view.id
+            if job_id not in starred and not is_protected(job_id) and self._let_go(entry):
+                total -= entry.bytes
+                removed.append(entry.view)
+        return tuple(removed)
+
+    def _let_go(self, seen: _Entry) -> bool:
+        """Remove a run unless it became a favourite since it was seen; tell whether it was removed."""
+        job_id = seen.view.id
+        with self._store.writing(job_id):
+            with self._lock:
+                entry = self._entries.get(job_id)
+                if entry is None or (entry.favourite and not seen.favourite):
+                    return False
+                del self._entries[job_id]
+            self._store.remove_job(job_id)
+        return True
+
+    def _within_share(self, entries: Sequence[_Entry]) -> set[str]:
+        """Return the ids of the favourites that are within their owner's share, the newest before others."""
+        kept, held = set(), Counter()
+        for entry in reversed(entries):
+            size = held[entry.owner] + entry.bytes
+            if entry.favourite and (self._quota_bytes is None or size <= self._quota_bytes * FAVOURITE_SHARE):
+                held[entry.owner] = size
+                kept.add(entry.view.id)
+        return kept
+
+    def _refuse_too_many_favourites(self, more: _Entry) -> None:
+        if self._quota_bytes is None:
+            return
+        starred = [entry for entry in self._entries.values() if entry.favourite]
+        own = more.bytes + sum(entry.bytes for entry in starred if entry.owner == more.owner)
+        if own > self._quota_bytes * FAVOURITE_SHARE:
+            most = _size(self._quota_bytes * FAVOURITE_SHARE)
+            raise GspnError(
+                f"Your favourites would hold {_size(own)}, at most {most} may be theirs; "
+                "take another one off the favourites first."
+            )
+        everything = more.bytes + sum(entry.bytes for entry in starred)
+        if everything > self._quota_bytes * FAVOURITES_SHARE:
+            most = _size(self._quota_bytes * FAVOURITES_SHARE)
+            raise GspnError(
+                f"The favourites of all visitors would hold {_size(everything)}, at most {most} are kept; "
+                "download this run's picture to keep it."
+            )
+
+    def _say(self, job_id: str, *, favourite: bool | None, note: str | None) -> _Entry:
+        entry = self._entries[job_id]
+        self._entries[job_id] = dataclasses.replace(
+            entry,
+            favourite=entry.favourite if favourite is None else favourite,
+            note=entry.note if note is None else note.strip(),
+        )
+        return self._entries[job_id]
+
+    def _own(self, job_id: str, owner: str) -> _Entry:
+        entry = self._entries.get(job_id)
+        if entry is None:
+            raise unknown_job(job_id)
+        if not owner or entry.owner != owner:
+            raise NotOwner("Only the browser that started this run can change or remove it.")
+        return entry
+
+    def _summary(self, entry: _Entry) -> RunSummary:
+        view = entry.view
+        done = [stage for stage in view.stages if stage.state == "done"]
+        largest, planned = (done or [None])[-1], (view.stages or (None,))[-1]
+        thumb = self._store.thumb_file(view.id)
+        return RunSummary(
+            id=view.id,
+            created=view.created,
+            state=view.state,
+            prompt=str(view.settings.get("prompt", "")),
+            settings=view.settings,
+            stages=len(view.stages),
+            stages_done=len(done),
+            height=largest.height if largest else 0,
+            width=largest.width if largest else 0,
+            planned_height=planned.height if planned else 0,
+            planned_width=planned.width if planned else 0,
+            seconds=view.elapsed_seconds,
+            thumb_path=str(thumb) if thumb.is_file() else None,
+            favourite=entry.favourite,
+            note=entry.note,
+            bytes=entry.bytes,
+        )
+
+
+def _read_entry(store: Store, job_id: str) -> _Entry:
+    """Return a run as it is on disk; one whose record is damaged is set aside as failed, and logged.
+
+    Its files stay: they count and go like any other's.
+    """
+    try:
+        view = store.read_job(job_id)
+    except GspnError as error:
+        reason = error.__cause__ or error
+        _log.warning("The record of run %s is damaged or gone (%r); it counts as failed.", job_id, reason)
+        view = RunView(id=job_id, created=0.0, state="failed")
+    about = store.read_about(job_id)
+    order, owner, note = about.get("order"), about.get("owner"), about.get("note")
+    return _Entry(
+        view=_light(view),
+        order=order if type(order) is int and 0 <= order < MAX_INTEGER else None,
+        owner=owner if isinstance(owner, str) else "",
+        favourite=about.get("favourite") is True,
+        note=note[:MAX_NOTE_CHARACTERS] if isinstance(note, str) else "",
+        bytes=store.weight(job_id),
+    )
+
+
+def _size(byte_count: float) -> str:
+    """Return an amount of bytes for a sentence."""
+    return f"{byte_count / 1e9:.1f} GB" if byte_count >= 1e9 else f"{byte_count / 1e6:.1f} MB"
+
+
+def _light(view: RunView) -> RunView:
+    """Return a view without what only a page that follows it draws."""
+    return dataclasses.replace(view, preview=None, history=(), weights=())

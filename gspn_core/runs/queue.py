@@ -1,0 +1,416 @@
+"""The queue: one thread owns the device, runs live on without followers, anybody may follow any run."""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+import secrets
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from gspn_core.errors import Busy, GspnError, NotOwner
+from gspn_core.events import Event
+from gspn_core.files import FolderClaim
+from gspn_core.images.png import read_picture
+from gspn_core.planning.plan import check_fits, redo
+from gspn_core.planning.types import CascadePlan, StagePlan
+from gspn_core.runs.archive import Archive, RunSummary, owner_of
+from gspn_core.runs.attempts import Attempts, Run
+from gspn_core.runs.disk_space import DiskSpace
+from gspn_core.runs.estimate import Rate, measured_rate
+from gspn_core.runs.init_images import InitImages
+from gspn_core.runs.locks import OrderedLock
+from gspn_core.runs.pairs import PairFigures, Pairs
+from gspn_core.runs.recorder import Recorder
+from gspn_core.runs.reducer import apply_event, planned
+from gspn_core.runs.run import Ended, JobEvent, QueueMoved, RateKey, RunView, StageView, StopAsked
+from gspn_core.runs.run_state import LiveRun
+from gspn_core.runs.stage_cache import CacheHit, StageCache
+from gspn_core.runs.store import Store
+from gspn_core.settings import Settings
+
+# Told of each finished stage that was measured: what was planned, what it took, and its pace.
+Learned = Callable[[StagePlan, StageView, Rate], None]
+
+_KEPT_IN_MEMORY = 100
+_log = logging.getLogger(__name__)
+
+
+class RunQueue:
+    """Runs in the order in which they were asked for, one at a time.
+
+    run: the engine's run; its second argument tells whether to stop, and it gets `finished`, the pictures of
+    the first stages, where an earlier run has made them. plan: what `submit` refuses bad settings with.
+    folder: where pictures go. keep_bytes: what all that is there may hold; the oldest jobs beyond it are
+    removed, never a waiting one nor a favourite. view_seconds: a follower gets views no closer to each other
+    than this, and the more of them there are, the further apart. max_queued: runs that may wait, half of them
+    of one visitor. learned: called with every stage that taught something of the machine's pace.
+
+    A visitor's token (see `gspn_core.runs.archive`) is called `visitor`; "" is nobody in particular.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        folder: str | Path,
+        *,
+        plan: Callable[[Settings], CascadePlan],
+        max_queued: int = 20,
+        keep_bytes: int = 20 * 2**30,
+        view_seconds: float = 0.25,
+        learned: Learned = lambda *_: None,
+    ) -> None:
+        self.plan = plan
+        self._store = Store(Path(folder))
+        self._claim = FolderClaim(self._store.folder)
+        self._store.remove_leftovers()
+        self._archive = Archive(self._store, quota_bytes=keep_bytes)
+        self._finished = StageCache()
+        for job_id in self._store.job_ids():
+            self._finished.add(self._archive.view(job_id))
+        self._starts = InitImages(self._store.folder / "starts", self._archive.starts)
+        self._starts.sweep()
+        self._recorder = Recorder(self._store, self._archive, self._finished, self._change)
+        self._attempts = Attempts(run, self._recorder, self._starts, change=self._change, learn=self._learn)
+        self._pairs = Pairs()
+        self._room = DiskSpace(
+            self._store,
+            self._archive,
+            self._finished,
+            self._pairs,
+            self._starts,
+            keep_bytes=keep_bytes,
+            is_needed=self._is_needed,
+            on_removed=self._drop,
+        )
+        self._max_queued = max_queued
+        # So that one visitor leaves room for others.
+        self._most_queued_each = max(1, max_queued // 2)
+        self._view_seconds = view_seconds
+        self._learned = learned
+        self._jobs: dict[str, LiveRun] = {}
+        self._queue: deque[LiveRun] = deque()
+        self._rates: dict[RateKey, Rate] = {}
+        # One lock for all; who waits for what is told apart, so that a step of one run wakes no other's
+        # followers, and the queue's thread wakes for the queue alone.
+        self._lock = OrderedLock("queue")
+        self._queued = threading.Condition(self._lock)
+        # Held for a run's length; what else works on the device takes it between runs.
+        self._device = OrderedLock("device")
+        self._thread: threading.Thread | None = None
+        self._closed = False
+
+    @property
+    def folder(self) -> Path:
+        """Return the absolute folder under which every picture lies."""
+        return self._store.folder
+
+    @property
+    def is_busy(self) -> bool:
+        """Tell whether a run waits or goes on."""
+        with self._lock:
+            return any(not job.settled for job in self._jobs.values())
+
+    @contextmanager
+    def device(self) -> Iterator[None]:
+        """Have the device for the length of a `with` block, runs wait for its end; raise Busy beside one."""
+        if not self._device.acquire(blocking=False):
+            raise Busy("A run has the device; try again when it is over.")
+        try:
+            yield
+        finally:
+            self._device.release()
+
+    def claim(self) -> None:
+        """Keep other servers off the folder until `close`; raise GspnError where one has it already."""
+        self._claim.take()
+
+    def submit(self, settings: Settings, *, visitor: str = "") -> str:
+        """Queue a run and return its id; raise BadSetting for what cannot be, Busy when the queue is full."""
+        plan = self.plan(settings)
+        check_fits(plan)
+        if plan.settings.start:
+            self._starts.check(plan.settings.start)
+        blank = RunView(id=secrets.token_urlsafe(16), created=time.time(), seed_drawn=settings.seed is None)
+        job = LiveRun(
+            plan=plan,
+            context=contextvars.copy_context(),
+            view=planned(blank, plan),
+            owner=owner_of(visitor),
+            changed=threading.Condition(self._lock),
+            ended=threading.Condition(self._lock),
+        )
+        # Held until the record is there: what ends this run, or removes it, comes after that.
+        with self._store.writing(job.id):
+            self._enqueue(job)
+            try:
+                self._recorder.open(job)
+            except GspnError as error:
+                # The run says so itself, with a card and in its turn; here it is only not yet on disk.
+                _log.warning("%s", error)
+        return job.id
+
+    def _enqueue(self, job: LiveRun) -> None:
+        with self._lock:
+            if self._closed:
+                raise Busy("The server is closing; try again when it is back.")
+            if len(self._queue) >= self._max_queued:
+                raise Busy(f"{len(self._queue)} runs wait already, the most there may be; try again later.")
+            own = sum(other.owner == job.owner for other in self._queue) if job.owner else 0
+            if own >= self._most_queued_each:
+                raise Busy(f"{own} of your runs wait already, the most there may be; stop one or wait.")
+            self._jobs[job.id] = job
+            self._queue.append(job)
+            self._move_queue()
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="gspn-worker", daemon=True)
+                self._thread.start()
+            self._queued.notify()
+
+    def resume(self, job_id: str, *, visitor: str = "") -> str:
+        """Run a run's settings again from its last finished stage on; return the new run's id."""
+        return self.submit(Settings.from_dict(self.view(job_id).settings), visitor=visitor)
+
+    def extend(self, job_id: str, target: int, *, visitor: str = "") -> str:
+        """Go on with a run to a higher target in px; return the new run's id. Raises BadSetting."""
+        values = self.view(job_id).settings
+        return self.submit(Settings.from_dict({**values, "target": target}), visitor=visitor)
+
+    def redo(self, job_id: str, stage: int, settings: Settings, *, visitor: str = "") -> str:
+        """Run a run's stages from `stage` on again as `settings` ask; see `gspn_core.planning.plan.redo`."""
+        made = self.plan(Settings.from_dict(self.view(job_id).settings))
+        return self.submit(redo(made, stage, settings, self.plan), visitor=visitor)
+
+    def take_start(self, path: str | Path, name: str, *, visitor: str = "") -> str:
+        """Keep the picture in a file for runs to start from; return its reference. Raises BadSetting."""
+        reference = self._starts.take(Path(path), name, owner_of(visitor))
+        self._room.make()
+        return reference
+
+    def start_from(self, job_id: str, stage: int, *, visitor: str = "") -> str:
+        """Keep a stage's picture for runs to start from; return its reference. Raises GspnError."""
+        found = self._stage(job_id, stage)
+        image = read_picture(Path(found.png_path)) if found.png_path else None
+        if image is None:
+            raise GspnError("This stage's picture is not written yet; wait a moment, then try again.")
+        return self._starts.put(image, owner_of(visitor))
+
+    def start_proxy(self, reference: str) -> Path | None:
+        """Return the small JPEG of a starting picture; None where it is not kept here."""
+        return self._starts.proxy(reference)
+
+    def reusable(self, plan: CascadePlan) -> tuple[CacheHit, ...]:
+        """Return the leading stages of a plan that would not run again."""
+        return self._finished.reusable(plan)
+
+    def compare(self, one: tuple[str, int], other: tuple[str, int]) -> PairFigures:
+        """Return the figures of two stages, each told by a run's id and a stage's index."""
+        figures = self._pairs.figures(self._stage(*one), self._stage(*other))
+        # It is kept with the first one's files.
+        self._archive.weigh(one[0])
+        self._room.make(one[0])
+        return figures
+
+    def _stage(self, job_id: str, index: int) -> StageView:
+        stages = self.view(job_id).stages
+        if not 0 <= index < len(stages):
+            raise GspnError(f"This run has {len(stages)} stages, there is no stage {index + 1}.")
+        return stages[index]
+
+    def stage_seconds(self, plan: CascadePlan, stage: StagePlan, calls: int) -> float | None:
+        """Return what a stage with so many UNet calls takes, as measured here; None before that."""
+        if not stage.steps:
+            return 0.0
+        key = (plan.model, stage.settings.mixer, stage.size.height, stage.size.width)
+        rate = self._rates.get(key)
+        if rate is None:
+            return None
+        return rate.head_seconds + calls * rate.call_seconds + rate.tail_seconds
+
+    def view(self, job_id: str) -> RunView:
+        """Return a run as it stands; raise GspnError where there is no such run."""
+        with self._lock:
+            job = self._jobs.get(job_id)
+            if job is not None:
+                return job.view
+        return self._store.read_job(job_id)
+
+    def follow(self, job_id: str) -> Generator[RunView, None, None]:
+        """Return a generator of a run's views: the present one, then the newest after each change.
+
+        It ends when the run has ended and its pictures are written. Leaving it leaves the run going. Raises
+        GspnError at once where there is no such run.
+        """
+        with self._lock:
+            job = self._jobs.get(job_id)
+        if job is None:
+            ended = self._store.read_job(job_id)
+            return (view for view in (ended,))
+        return job.views(self._view_seconds, is_closed=lambda: self._closed)
+
+    def stop(self, job_id: str, *, visitor: str = "", after_stage: bool = False) -> None:
+        """Stop a run: one that waits at once, one that runs within a step, an ended one stays as it is.
+
+        Args:
+            visitor: who asks; a run that was made without a token is stopped by whoever has its id.
+            after_stage: let the stage that runs be finished first.
+
+        Raises:
+            NotOwner: the run goes on and belongs to another visitor.
+            GspnError: there is no such run.
+        """
+        with self._lock:
+            job = self._jobs.get(job_id)
+            if job is not None and job.owner not in ("", owner_of(visitor)) and not job.view.is_final:
+                raise NotOwner("Only the browser that started this run can stop it.")
+            left_queue = job is not None and self._stop(job, after_stage=after_stage)
+        if job is None:
+            # What is only on disk has ended; an unknown id is refused all the same.
+            self._store.read_job(job_id)
+        if left_queue:
+            self._recorder.when_written(job, self._close_job)
+
+    def history(
+        self, visitor: str, *, limit: int = 100, before: float | None = None
+    ) -> tuple[RunSummary, ...]:
+        """Return a visitor's own runs, the newest first; before: only those created before that time."""
+        return self._archive.history(owner_of(visitor), limit=limit, before=before)
+
+    def annotate(
+        self, job_id: str, visitor: str, *, favourite: bool | None = None, note: str | None = None
+    ) -> None:
+        """Favour a visitor's own run or note something on it; raise GspnError for another's."""
+        self._archive.annotate(job_id, owner_of(visitor), favourite=favourite, note=note)
+
+    def delete(self, job_id: str, visitor: str) -> None:
+        """Remove a visitor's own run with its files; raise GspnError for another's or a live one."""
+        with self._lock:
+            job = self._jobs.get(job_id)
+            if job is not None and not job.settled:
+                raise GspnError("This run is still going; stop it first, then remove it.")
+        # What has settled stays so, and a run that is only on disk does not begin again.
+        self._room.forget([self._archive.delete(job_id, owner_of(visitor))])
+
+    def usage(self, visitor: str) -> tuple[int, int, int]:
+        """Return the bytes of a visitor's own runs, of the whole folder, and how many there may be."""
+        return self._room.usage(owner_of(visitor))
+
+    def close(self, timeout_seconds: float = 10.0) -> None:
+        """Stop everything and wait for the device and the last files; no run is taken afterwards."""
+        with self._lock:
+            self._closed = True
+            left_queue = [job for job in self._jobs.values() if self._stop(job)]
+            for job in self._jobs.values():
+                self._wake(job)
+            thread = self._thread
+            self._queued.notify()
+        for job in left_queue:
+            self._recorder.when_written(job, self._close_job)
+        if thread is not None:
+            thread.join(timeout_seconds)
+        self._recorder.close(wait=thread is None or not thread.is_alive())
+        self._claim.release()
+
+    def _stop(self, job: LiveRun, *, after_stage: bool = False) -> bool:
+        """Stop a run; tell whether it left the queue and is to be closed, outside of the lock."""
+        if job.view.is_final:
+            return False
+        if job in self._queue:
+            self._queue.remove(job)
+            job.stop.set()
+            self._change(job, Ended(state="stopped"))
+            self._move_queue()
+            return True
+        if after_stage and job.view.stopping is None:
+            job.stop_after_stage = True
+            self._change(job, StopAsked(after_stage=True))
+        elif not after_stage:
+            job.stop.set()
+            if job.view.stopping != "now":
+                self._change(job, StopAsked())
+        return False
+
+    def _change(self, job: LiveRun, *events: Event | JobEvent) -> None:
+        """Fold events into a job's view as one change and wake its followers."""
+        with self._lock:
+            for event in events:
+                job.view = apply_event(job.view, event, elapsed_seconds=job.elapsed(), rates=self._rates)
+            self._wake(job)
+
+    def _wake(self, job: LiveRun) -> None:
+        job.changed.notify_all()
+        if job.settled or self._closed or job.view.is_final:
+            job.ended.notify_all()
+
+    def _move_queue(self) -> None:
+        for place, job in enumerate(self._queue, start=1):
+            if job.view.queue_position != place:
+                self._change(job, QueueMoved(position=place))
+
+    def _work(self) -> None:
+        while True:
+            with self._lock:
+                self._queued.wait_for(lambda: self._queue or self._closed)
+                if self._closed:
+                    return
+            with self._device:
+                with self._lock:
+                    if not self._queue:
+                        # The run that was waited for was stopped in the meantime.
+                        continue
+                    job = self._queue.popleft()
+                    job.began = time.monotonic()
+                    self._change(job, QueueMoved(position=0))
+                    self._move_queue()
+                end = job.context.run(self._attempts.run, job)
+            if end is not None:
+                self._change(job, end)
+            self._recorder.when_written(job, self._close_job)
+
+    def _learn(self, job: LiveRun, index: int) -> None:
+        stage = job.view.stages[index]
+        rate = measured_rate(stage)
+        if rate is not None:
+            key = (job.plan.model, job.plan.stages[index].settings.mixer, stage.height, stage.width)
+            with self._lock:
+                self._rates[key] = rate
+            self._learned(job.plan.stages[index], stage, rate)
+
+    def _close_job(self, job: LiveRun) -> None:
+        """Write the last of a run that has ended, and let the oldest runs go."""
+        if job.write_error is not None and job.view.state != "failed":
+            self._change(job, Ended(state="failed", error=job.write_error))
+        try:
+            self._recorder.save(job)
+        except GspnError as error:
+            # What is on disk says less than what was done, and a restart would show that.
+            self._change(job, Ended(state="failed", error=str(error)))
+        except Exception:
+            _log.exception("The record of run %s could not be written", job.id)
+        try:
+            self._archive.update(job.view, weigh=True)
+        finally:
+            # Whatever went wrong, nobody is left waiting for it.
+            with self._lock:
+                job.settled = True
+                self._wake(job)
+        try:
+            self._room.make(job.id)
+        except Exception:
+            _log.exception("No room could be made after run %s", job.id)
+        with self._lock:
+            self._drop([other.id for other in self._jobs.values() if other.settled][:-_KEPT_IN_MEMORY])
+
+    def _is_needed(self, job_id: str) -> bool:
+        with self._lock:
+            job = self._jobs.get(job_id)
+            return job is not None and not job.settled
+
+    def _drop(self, job_ids: Iterable[str]) -> None:
+        with self._lock:
+            for job_id in job_ids:
+                self._jobs.pop(job_id, None)

@@ -1,0 +1,135 @@
+"""What a run leaves on disk while it goes: its record, and each stage's thumb, proxy, tiles and PNG.
+
+Small files are written at once, tiles and PNG by one thread aside, in the order in which stages end. The
+first file that cannot be written ends the run.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from PIL.Image import Image
+
+from gspn_core.errors import GspnError
+from gspn_core.events import StageDone
+from gspn_core.files import write_failure
+from gspn_core.images.load import digest
+from gspn_core.planning.types import StagePlan
+from gspn_core.runs.archive import Archive
+from gspn_core.runs.run import FileWritten, StageReused
+from gspn_core.runs.run_state import LiveRun
+from gspn_core.runs.stage_cache import StageCache
+from gspn_core.runs.store import Store
+from gspn_core.runs.threads import show_thread_name
+
+# What its threads are called, by number.
+WRITER = "gspn-writer"
+
+_log = logging.getLogger(__name__)
+
+
+class Recorder:
+    """Writes what runs leave. change: folds events into a job's view."""
+
+    def __init__(
+        self, store: Store, archive: Archive, finished: StageCache, change: Callable[..., None]
+    ) -> None:
+        self._store, self._archive, self._finished, self._change = store, archive, finished, change
+        self._writer = ThreadPoolExecutor(
+            max_workers=1, thread_name_prefix=WRITER, initializer=show_thread_name
+        )
+
+    def open(self, job: LiveRun) -> None:
+        """Make a run's folder and write what is known of it; raise GspnError where that cannot be."""
+        with self._store.writing(job.id):
+            try:
+                self._archive.open(job.view, job.owner)
+            except OSError as error:
+                raise GspnError(write_failure("The record of this run", error)) from error
+            self.save(job)
+
+    def save(self, job: LiveRun) -> None:
+        """Write a run's record as it stands; raise GspnError where that cannot be."""
+        try:
+            with self._store.writing(job.id):
+                self._store.write_job(job.view)
+                self._archive.update(job.view)
+        except OSError as error:
+            raise GspnError(write_failure("The record of this run", error)) from error
+
+    def stage_done(self, job: LiveRun, event: StageDone) -> None:
+        """Show a finished stage and write it; raise GspnError where its small files cannot be."""
+        memory = event.memory
+        measured = {
+            "seconds": event.seconds,
+            "peak_bytes": memory.peak_bytes,
+            "memory_kind": memory.kind,
+            "created": time.time(),
+        }
+        self._keep(job, event, event.stage, event.image, measured)
+
+    def reuse(self, job: LiveRun) -> list[Image]:
+        """Return the pictures of the run's first stages that earlier runs made, and show them as done."""
+        pictures: list[Image] = []
+        for reuse in self._finished.reusable(job.plan):
+            stage = job.plan.stages[reuse.stage]
+            image = self._finished.picture(stage.key, stage.size)
+            if image is None:
+                break
+            pictures.append(image)
+            measured = {"reused_from": reuse.job_id, "created": time.time()}
+            event = StageReused(stage=stage.index, saved_seconds=reuse.saved_seconds)
+            self._keep(job, event, stage, image, measured)
+        return pictures
+
+    def when_written(self, job: LiveRun, then: Callable[[LiveRun], None]) -> None:
+        """Call `then` once everything of the run so far is written."""
+        # The writer takes its tasks in order, so this one comes after every picture of the run.
+        try:
+            self._writer.submit(then, job)
+        except RuntimeError:
+            then(job)
+
+    def close(self, *, wait: bool) -> None:
+        """Take no more; wait: until everything taken is written."""
+        self._writer.shutdown(wait=wait)
+
+    def _keep(
+        self, job: LiveRun, event: StageDone | StageReused, stage: StagePlan, image: Image, measured: dict
+    ) -> None:
+        try:
+            path = self._store.write_proxy(job.id, stage, image)
+            self._store.write_thumb(job.id, image)
+        except OSError as error:
+            self._change(job, event)
+            raise GspnError(write_failure(f"The picture of {stage.size}", error)) from error
+        self._change(job, event, FileWritten(stage=stage.index, kind="proxy", path=str(path)))
+        self.save(job)
+        self._writer.submit(self._write_picture, job, stage, image, measured)
+
+    def _write_picture(self, job: LiveRun, stage: StagePlan, image: Image, measured: dict) -> None:
+        try:
+            tiles = self._store.write_tiles(job.id, stage, image)
+            self._change(job, FileWritten(stage=stage.index, kind="tiles", path=str(tiles)))
+            path = self._store.write_picture(job.id, job.plan, stage, image, **measured)
+            seal = digest(image)
+        except OSError as error:
+            job.write_error = write_failure(f"The picture of {stage.size}", error)
+            job.stop.set()
+            return
+        except Exception:
+            _log.exception("The picture of run %s, stage %d could not be written", job.id, stage.index)
+            job.write_error = f"The picture of {stage.size} could not be written; see the server's log."
+            job.stop.set()
+            return
+        self._change(job, FileWritten(stage=stage.index, kind="png", path=str(path), digest=seal))
+        self._finished.add(job.view)
+        # So that a server that is killed now still finds the picture at its next start.
+        try:
+            self.save(job)
+        except GspnError as error:
+            job.write_error = str(error)
+            job.stop.set()

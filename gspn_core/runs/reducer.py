@@ -1,0 +1,255 @@
+"""The pure fold that makes the next view of a run from an event; knows nothing of threads or files."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from gspn_core.events import (
+    CascadeDone,
+    Event,
+    MemorySample,
+    PlanReady,
+    Retried,
+    StageDone,
+    StageStarted,
+    StepDone,
+    TileDone,
+)
+from gspn_core.images.png import preview_uri
+from gspn_core.planning.plan import pair_calls
+from gspn_core.planning.types import CascadePlan
+from gspn_core.runs.curve import thinned
+from gspn_core.runs.estimate import Rate, left_seconds
+from gspn_core.runs.run import (
+    Ended,
+    FileWritten,
+    JobEvent,
+    QueueMoved,
+    RateKey,
+    RunView,
+    StageReused,
+    StageView,
+    StopAsked,
+)
+
+
+def apply_event(
+    view: RunView,
+    event: Event | JobEvent,
+    *,
+    elapsed_seconds: float | None = None,
+    rates: Mapping[RateKey, Rate] | None = None,
+) -> RunView:
+    """Return the view after an event; raise TypeError for one that is unknown.
+
+    elapsed_seconds: since the run began, None leaves it as it was. rates: what earlier runs measured, by
+    (model, mixer, height, width).
+    """
+    handler = _HANDLERS.get(type(event))
+    if handler is None:
+        raise TypeError(f"{type(event).__name__} is no event of a run.")
+    if elapsed_seconds is not None:
+        view = dataclasses.replace(view, elapsed_seconds=elapsed_seconds)
+    view = handler(view, event)
+    left = _left(view, rates or {}) if view.state == "running" else None
+    return dataclasses.replace(view, left_seconds=left, version=view.version + 1)
+
+
+def _left(view: RunView, rates: Mapping[RateKey, Rate]) -> float | None:
+    if not view.stages:
+        return None
+    mixer = view.settings.get("mixer")
+    known = {key[2:]: rate for key, rate in rates.items() if key[:2] == (view.model, mixer)}
+    return left_seconds(view.stages, known, linear=mixer != "attention")
+
+
+def planned(view: RunView, plan: CascadePlan) -> RunView:
+    """Return the view with the plan's resolved settings, notices and waiting stages."""
+    stages = tuple(
+        StageView(
+            index=s.index,
+            height=s.size.height,
+            width=s.size.width,
+            steps=s.steps,
+            key=s.key,
+            predicted_bytes=s.peak_bytes,
+            predicted_seconds=s.seconds,
+        )
+        for s in plan.stages
+    )
+    settings = plan.settings.to_dict()
+    return dataclasses.replace(view, model=plan.model, settings=settings, notices=plan.notices, stages=stages)
+
+
+def _on_plan(view: RunView, event: PlanReady) -> RunView:
+    reused = [stage for stage in view.stages if stage.reused]
+    view = planned(dataclasses.replace(view, state="running", queue_position=0), event.plan)
+    told = zip(view.stages, event.model_calls, strict=True)
+    stages = [dataclasses.replace(stage, model_calls=calls) for stage, calls in told]
+    return dataclasses.replace(view, stages=(*reused, *stages[len(reused) :]))
+
+
+def _on_stage_started(view: RunView, event: StageStarted) -> RunView:
+    plan = event.stage
+    stage = StageView(
+        index=plan.index,
+        height=plan.size.height,
+        width=plan.size.width,
+        state="running",
+        steps=plan.steps,
+        key=plan.key,
+        guided_steps=plan.guided_steps,
+        model_calls=view.stages[plan.index].model_calls,
+        retries=view.stages[plan.index].retries,
+        predicted_bytes=plan.peak_bytes,
+        predicted_seconds=plan.seconds,
+        phase="steps" if plan.is_base or plan.is_kept else "encode",
+    )
+    view = dataclasses.replace(view, stage=plan.index, weights=event.weights or view.weights)
+    return _with_stage(view, stage)
+
+
+def _on_step(view: RunView, event: StepDone) -> RunView:
+    stage = view.stages[event.stage]
+    dilated = [weights.dilated for weights in view.weights] if event.stage else []
+    calls = pair_calls(event.step, stage.guided_steps, dilated)
+    first = stage.calls_done == 0
+    stage = dataclasses.replace(
+        _measured(stage, event.memory),
+        step=event.step,
+        steps=event.steps,
+        phase="decode" if event.step == event.steps else "steps",
+        tile=0,
+        tiles=0,
+        calls_done=calls,
+        first_calls=calls if first else stage.first_calls,
+        first_step_seconds=event.seconds if first else stage.first_step_seconds,
+        last_step_seconds=event.seconds,
+    )
+    preview = view.preview if event.preview is None else preview_uri(event.preview)
+    return _with_stage(_remember(dataclasses.replace(view, preview=preview), event.memory), stage)
+
+
+def _on_tile(view: RunView, event: TileDone) -> RunView:
+    stage = dataclasses.replace(
+        _measured(view.stages[event.stage], event.memory),
+        phase=event.phase,
+        tile=event.tile,
+        tiles=event.tiles,
+        tile_seconds=event.seconds,
+    )
+    return _with_stage(_remember(view, event.memory), stage)
+
+
+def _on_stage_done(view: RunView, event: StageDone) -> RunView:
+    stage = dataclasses.replace(
+        _measured(view.stages[event.stage.index], event.memory),
+        state="done",
+        step=event.stage.steps,
+        seconds=event.seconds,
+        phase=None,
+        tile=0,
+        tiles=0,
+    )
+    view = dataclasses.replace(view, stage=None, preview=None)
+    return _with_stage(_remember(view, event.memory), stage)
+
+
+def _on_retried(view: RunView, event: Retried) -> RunView:
+    """The stage begins again, later ones are computed as sparingly; keys follow the plan's."""
+    stages = tuple(
+        dataclasses.replace(
+            stage, key=plan.key, predicted_bytes=plan.peak_bytes, predicted_seconds=plan.seconds
+        )
+        for stage, plan in zip(view.stages, event.plan.stages, strict=True)
+    )
+    again = dataclasses.replace(
+        stages[event.stage],
+        state="running",
+        step=0,
+        phase=event.phase,
+        tile=0,
+        tiles=0,
+        calls_done=0,
+        retries=(*stages[event.stage].retries, event.choice),
+    )
+    return _with_stage(dataclasses.replace(view, stages=stages, preview=None), again)
+
+
+def _on_cascade_done(view: RunView, _event: CascadeDone) -> RunView:
+    return dataclasses.replace(view, state="done", stage=None, preview=None, stopping=None)
+
+
+def _on_queue_moved(view: RunView, event: QueueMoved) -> RunView:
+    state = "queued" if event.position else "running"
+    return dataclasses.replace(view, state=state, queue_position=event.position)
+
+
+def _on_stop_asked(view: RunView, event: StopAsked) -> RunView:
+    return dataclasses.replace(view, stopping="after_stage" if event.after_stage else "now")
+
+
+def _on_reused(view: RunView, event: StageReused) -> RunView:
+    stage = view.stages[event.stage]
+    done = dataclasses.replace(
+        stage, state="done", step=stage.steps, reused=True, saved_seconds=event.saved_seconds
+    )
+    return _with_stage(view, done)
+
+
+def _on_file(view: RunView, event: FileWritten) -> RunView:
+    change = {f"{event.kind}_path": event.path}
+    if event.digest is not None:
+        change["digest"] = event.digest
+    return _with_stage(view, dataclasses.replace(view.stages[event.stage], **change))
+
+
+def _on_ended(view: RunView, event: Ended) -> RunView:
+    done = sum(stage.state == "done" for stage in view.stages)
+    first = "failed" if event.state == "failed" else "stopped"
+    stages = tuple(
+        stage if i < done else dataclasses.replace(stage, state=first if i == done else "stopped", phase=None)
+        for i, stage in enumerate(view.stages)
+    )
+    return dataclasses.replace(
+        view,
+        state=event.state,
+        error=event.error,
+        stages=stages,
+        stage=None,
+        preview=None,
+        queue_position=0,
+        stopping=None,
+    )
+
+
+_HANDLERS: Mapping[type, Any] = {
+    PlanReady: _on_plan,
+    StageStarted: _on_stage_started,
+    StepDone: _on_step,
+    TileDone: _on_tile,
+    StageDone: _on_stage_done,
+    Retried: _on_retried,
+    CascadeDone: _on_cascade_done,
+    QueueMoved: _on_queue_moved,
+    StopAsked: _on_stop_asked,
+    StageReused: _on_reused,
+    FileWritten: _on_file,
+    Ended: _on_ended,
+}
+
+
+def _with_stage(view: RunView, stage: StageView) -> RunView:
+    stages = (*view.stages[: stage.index], stage, *view.stages[stage.index + 1 :])
+    return dataclasses.replace(view, stages=stages)
+
+
+def _measured(stage: StageView, memory: MemorySample) -> StageView:
+    return dataclasses.replace(stage, peak_bytes=memory.peak_bytes, memory_kind=memory.kind)
+
+
+def _remember(view: RunView, memory: MemorySample) -> RunView:
+    history = thinned((*view.history, (view.elapsed_seconds, memory.now_bytes)))
+    return dataclasses.replace(view, memory=memory, history=history)

@@ -1,0 +1,86 @@
+"""A run that waits or goes: its present view and what its threads share."""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+import time
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+
+from gspn_core.planning.types import CascadePlan
+from gspn_core.runs.run import RunView
+
+# So many followers of a run are told as often as each could be; more share what those would be told in all.
+_FULL_PACE_FOLLOWERS = 5
+
+
+@dataclass(kw_only=True, eq=False)
+class LiveRun:
+    """A run of this server. `settled` means that nothing of it will change any more.
+
+    owner: see `gspn_core.runs.archive`. stop_after_stage: `stop` is to be set once the present stage is done.
+    write_error: the sentence for a file that could not be written, which ends the run. changed, ended: told
+    when the view changes and when the end is there. followers: how many are told of the run now.
+    """
+
+    plan: CascadePlan
+    context: contextvars.Context
+    view: RunView
+    changed: threading.Condition
+    ended: threading.Condition
+    owner: str = ""
+    stop: threading.Event = field(default_factory=threading.Event)
+    stop_after_stage: bool = False
+    began: float | None = None
+    write_error: str | None = None
+    settled: bool = False
+    followers: int = 0
+
+    @property
+    def id(self) -> str:
+        """Return the run's id."""
+        return self.view.id
+
+    def elapsed(self) -> float | None:
+        """Return the seconds since the run began; None before that and after its end."""
+        return None if self.began is None or self.view.is_final else time.monotonic() - self.began
+
+    def pause(self, view_seconds: float) -> float:
+        """Return the seconds between two views of a follower, given those of an only one."""
+        return view_seconds * max(1.0, self.followers / _FULL_PACE_FOLLOWERS)
+
+    def views(self, view_seconds: float, *, is_closed: Callable[[], bool]) -> Generator[RunView, None, None]:
+        """Yield the present view, then the newest after each change, until the run has settled.
+
+        Args:
+            view_seconds: the least time between two views of an only follower.
+            is_closed: whether the server is closing; asked under the lock, and the last thing to wait for.
+        """
+        with self.changed:
+            self.followers += 1
+        try:
+            yield from self._newest(view_seconds, is_closed)
+        finally:
+            with self.changed:
+                self.followers -= 1
+
+    def _newest(self, view_seconds: float, is_closed: Callable[[], bool]) -> Generator[RunView, None, None]:
+        seen = -1
+        while True:
+            with self.changed:
+                self.changed.wait_for(lambda v=seen: self.view.version != v or self._over(is_closed))
+                view, last = self.view, self._over(is_closed)
+            if view.version != seen:
+                seen = view.version
+                yield view
+            if last:
+                return
+            with self.ended:
+                # A page cannot draw every step of a small stage; the newest view is worth waiting for.
+                self.ended.wait_for(
+                    lambda: self._over(is_closed) or self.view.is_final, self.pause(view_seconds)
+                )
+
+    def _over(self, is_closed: Callable[[], bool]) -> bool:
+        return self.settled or is_closed()

@@ -1,0 +1,78 @@
+"""Which pictures are there already, by the key of their stage; and the proof that they are those pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL.Image import Image
+
+from gspn_core.images.load import digest
+from gspn_core.images.png import read_picture
+from gspn_core.planning.types import CascadePlan, Size
+from gspn_core.runs.locks import OrderedLock
+from gspn_core.runs.run import RunView
+
+
+@dataclass(frozen=True, kw_only=True)
+class CacheHit:
+    """A stage that need not run: the job that made its picture, and the seconds that took if known."""
+
+    stage: int
+    job_id: str
+    saved_seconds: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Made:
+    job_id: str
+    path: Path
+    digest: str
+    seconds: float | None
+
+
+class StageCache:
+    """StageCache pictures of all jobs by key; a later one with the same key takes the place of an earlier."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, _Made] = {}
+        self._lock = OrderedLock("cache")
+
+    def add(self, view: RunView) -> None:
+        """Take in every finished stage of a run."""
+        with self._lock:
+            for stage in view.stages:
+                if stage.key and stage.png_path and stage.digest:
+                    seconds = stage.saved_seconds if stage.reused else stage.seconds
+                    self._made[stage.key] = _Made(
+                        job_id=view.id, path=Path(stage.png_path), digest=stage.digest, seconds=seconds
+                    )
+
+    def forget(self, job_ids: Collection[str]) -> None:
+        """Leave out the pictures of jobs that are gone."""
+        with self._lock:
+            self._made = {key: made for key, made in self._made.items() if made.job_id not in job_ids}
+
+    def reusable(self, plan: CascadePlan) -> tuple[CacheHit, ...]:
+        """Return the leading stages of a plan whose pictures are there; they are not read for that."""
+        found = []
+        for stage in plan.stages:
+            made = self._made.get(stage.key)
+            if made is None or not made.path.is_file():
+                break
+            found.append(CacheHit(stage=stage.index, job_id=made.job_id, saved_seconds=made.seconds))
+        return tuple(found)
+
+    def picture(self, key: str, size: Size) -> Image | None:
+        """Return the picture of a stage; None where there is none or it is not what was once written."""
+        made = self._made.get(key)
+        if made is None:
+            return None
+        image = read_picture(made.path)
+        if image is None or image.size != (size.width, size.height) or digest(image) != made.digest:
+            with self._lock:
+                if self._made.get(key) is made:
+                    del self._made[key]
+            return None
+        return image

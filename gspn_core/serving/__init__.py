@@ -1,0 +1,1 @@
+"""What stands between the page and the engine: the engine host, ZeroGPU, the model picker."""

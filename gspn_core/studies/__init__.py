@@ -1,0 +1,1 @@
+"""Parameter studies: axes, cells, the runner, the export."""

@@ -1,0 +1,72 @@
+"""What a cell of a study takes over from its run, while it goes and once it has ended."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from PIL.Image import Image
+
+from gspn_core.errors import GspnError
+from gspn_core.images.png import read_picture
+from gspn_core.runs.run import RunView, StageView
+
+_log = logging.getLogger(__name__)
+
+# How much of a prompt a picture shows, None where that cannot be told.
+Adherence = Callable[[str, Image], float | None]
+
+
+def going(view: RunView) -> dict[str, Any]:
+    """Return what a cell shows of its run while it goes."""
+    steps = sum(stage.steps for stage in view.stages) or 1
+    done = sum(stage.steps if stage.state == "done" else stage.step for stage in view.stages)
+    finished = [stage.index for stage in view.stages if stage.proxy_path]
+    return {"progress": done / steps, "stage": finished[-1] if finished else None}
+
+
+def ended(view: RunView, *, stopped: bool, adherence: Adherence | None = None) -> dict[str, Any]:
+    """Return what a cell is once its run has ended; one that was stopped with its study waits again."""
+    shown = going(view)
+    if view.state == "done":
+        saved = [stage.saved_seconds or 0.0 for stage in view.stages if stage.reused]
+        made = [stage.seconds or 0.0 for stage in view.stages if not stage.reused]
+        return {
+            **shown,
+            **_measured(view, adherence),
+            "state": "done",
+            "progress": 1.0,
+            "seconds": sum(made) + sum(saved),
+            "saved_seconds": sum(saved),
+            "peak_bytes": max((stage.peak_bytes or 0 for stage in view.stages), default=0) or None,
+        }
+    if view.state == "stopped" or (stopped and not view.is_final):
+        return {**shown, "state": "waiting" if stopped else "skipped", "progress": 0.0}
+    return {**shown, "state": "failed", "error": view.error or "The run did not reach its end."}
+
+
+def _measured(view: RunView, adherence: Adherence | None) -> dict[str, Any]:
+    """Return the figures of a finished run's last picture, against its first one where that is another."""
+    last = _picture(view.stages[-1])
+    if last is None:
+        return {}
+    told = {}
+    if adherence is not None:
+        try:
+            told["adherence"] = adherence(str(view.settings.get("prompt", "")), last)
+        except GspnError as error:
+            # The picture is there; it lacks a figure.
+            _log.warning("%s", error)
+    base = _picture(view.stages[0]) if len(view.stages) > 1 else None
+    if base is None:
+        return told
+    from gspn_core.metrics.structure import consistency, detail
+
+    decibels = consistency(last, base)
+    return {**told, "consistency": min(decibels, 99.0), "detail": detail(last, base.width)}
+
+
+def _picture(stage: StageView) -> Image | None:
+    return read_picture(Path(stage.png_path)) if stage.png_path else None

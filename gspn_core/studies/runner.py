@@ -1,0 +1,424 @@
+"""Studies while they run: a cell at a time as an ordinary job, kept on disk, stopped and taken up again.
+
+A study lies in a folder of its own under `studies` in the jobs' folder. Its cells are jobs like any other:
+they wait in the queue, reuse what is there, and stay when the study is removed.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import secrets
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from gspn_core.errors import Busy, GspnError, NotOwner
+from gspn_core.files import make_folder, remove_folder, remove_leftovers, replacing, write_failure
+from gspn_core.planning.types import StagePlan
+from gspn_core.runs.archive import owner_of
+from gspn_core.runs.locks import OrderedLock
+from gspn_core.runs.queue import RunQueue
+from gspn_core.runs.records import DAMAGED, MAX_INTEGER, read_json
+from gspn_core.settings import Settings
+from gspn_core.studies.axis import Axis
+from gspn_core.studies.cell import Adherence, ended, going
+from gspn_core.studies.study import Cost, Draft, StudyView, cost, draft
+
+FORMAT = 1
+MAX_RUNNING = 8
+MAX_RUNNING_EACH = 3
+MAX_KEPT, MAX_KEPT_EACH = 500, 100
+_ID = re.compile(r"[A-Za-z0-9_-]{16,64}")
+_BUSY_SECONDS = 2.0
+_VIEW_SECONDS = 0.25
+_log = logging.getLogger(__name__)
+
+
+@dataclass(kw_only=True, eq=False)
+class _Live:
+    """A study of this server; `visitor` is the token of whoever runs it, known only while it runs.
+
+    order: grows from study to study, whatever the clock does; -1 where a record has none.
+    """
+
+    view: StudyView
+    owner: str
+    order: int = -1
+    visitor: str = ""
+    job_id: str | None = None
+    # Of the thread that runs it now; an earlier one, still at its last step, knows itself by it.
+    stop: threading.Event = field(default_factory=threading.Event)
+    thread: threading.Thread | None = None
+
+
+class Studies:
+    """The studies of one jobs folder. calls_of: a stage's evaluations of the UNet, None if unknown yet.
+
+    adherence: tells how much of its prompt a picture shows; None where no cell has that figure.
+    """
+
+    def __init__(
+        self,
+        jobs: RunQueue,
+        *,
+        calls_of: Callable[[StagePlan], float | None] = lambda _stage: None,
+        adherence: Adherence | None = None,
+    ) -> None:
+        self._jobs = jobs
+        self._adherence = adherence
+        self._calls_of = calls_of
+        self.folder = jobs.folder / "studies"
+        remove_leftovers(self.folder)
+        self._changed = threading.Condition(OrderedLock("studies"))
+        self._live: dict[str, _Live] = {}
+        # Those that the log has named already.
+        self._damaged: set[str] = set()
+
+    @property
+    def tells_adherence(self) -> bool:
+        """Return whether cells are told how much of their prompt they show."""
+        return self._adherence is not None
+
+    def draft(self, base: Settings, axes: Sequence[Axis]) -> Draft:
+        """Return a study that is planned and not begun; raise BadSetting for what cannot be."""
+        return draft(base, axes, self._jobs.plan)
+
+    def cost(self, planned: Draft) -> Cost:
+        """Return what a study will take."""
+        there = {
+            plan.stages[reuse.stage].key for plan in planned.plans for reuse in self._jobs.reusable(plan)
+        }
+        return cost(
+            planned.plans,
+            is_there=lambda stage: stage.key in there,
+            calls_of=self._calls_of,
+            seconds_of=self._jobs.stage_seconds,
+        )
+
+    def start(self, planned: Draft, *, visitor: str = "") -> str:
+        """Begin a study and return its id; raise Busy where too many run, GspnError for a full disk."""
+        view = StudyView(
+            id=secrets.token_urlsafe(16),
+            created=time.time(),
+            base=planned.base.to_dict(),
+            axes=planned.axes,
+            cells=planned.cells,
+            order=planned.order,
+        )
+        live = _Live(view=view, owner=owner_of(visitor))
+        with self._changed:
+            self._refuse_too_many(live.owner)
+            self._read_all()
+            live.order = max((other.order for other in self._live.values()), default=-1) + 1
+            self._save(live)
+            self._live[view.id] = live
+            self._run(live, visitor)
+            self._prune()
+        return view.id
+
+    def resume(self, study_id: str, *, visitor: str = "") -> None:
+        """Go on with a study that was stopped or cut off; its unfinished cells wait again."""
+        with self._changed:
+            live = self._own(study_id, visitor)
+            if live.view.state == "running" and not live.stop.is_set():
+                return
+            if live.view.state != "running":
+                self._refuse_too_many(live.owner)
+            cells = tuple(
+                replace(cell, state="waiting", progress=0.0) if cell.state == "running" else cell
+                for cell in live.view.cells
+            )
+            self._change(live, live.view.changed(cells=cells, state="running", notice=""))
+            self._run(live, visitor)
+
+    def stop(self, study_id: str, *, visitor: str = "") -> None:
+        """Stop a study and the run that it has going; finished cells stay.
+
+        A study that was made without a token is stopped by whoever has its id.
+        """
+        with self._changed:
+            live = self._own(study_id, visitor, or_ownerless=True)
+            live.stop.set()
+            job_id, token = live.job_id, live.visitor
+            self._changed.notify_all()
+        if job_id is not None:
+            self._jobs.stop(job_id, visitor=token)
+
+    def skip(self, study_id: str, number: int, *, visitor: str = "") -> None:
+        """Leave out a cell that waits, or stop the one that runs; the others go on."""
+        with self._changed:
+            live = self._own(study_id, visitor)
+            cell = self._cell(live, number)
+            if cell.state not in ("waiting", "running"):
+                return
+            running, token = live.job_id if cell.state == "running" else None, live.visitor
+            self._change(live, live.view.with_cell(number, state="skipped"))
+        if running is not None:
+            self._jobs.stop(running, visitor=token)
+
+    def retry(self, study_id: str, number: int, *, visitor: str = "") -> None:
+        """Let a cell that failed or was skipped wait again, and the study go on."""
+        with self._changed:
+            live = self._own(study_id, visitor)
+            if self._cell(live, number).state not in ("failed", "skipped"):
+                return
+            self._change(live, live.view.with_cell(number, state="waiting", error=None, progress=0.0))
+        self.resume(study_id, visitor=visitor)
+
+    def delete(self, study_id: str, *, visitor: str = "") -> None:
+        """Remove a study that does not run; the runs of its cells stay in the history."""
+        with self._changed:
+            live = self._own(study_id, visitor)
+            if live.view.state == "running":
+                raise GspnError("This study is still going; stop it first, then remove it.")
+            self._live.pop(study_id, None)
+        remove_folder(self.folder_of(study_id))
+
+    def list(self, visitor: str) -> tuple[StudyView, ...]:
+        """Return a visitor's own studies, the newest first."""
+        owner = owner_of(visitor)
+        if not owner:
+            return ()
+        with self._changed:
+            self._read_all()
+            found = [live for live in self._live.values() if live.owner == owner]
+        found.sort(key=_place, reverse=True)
+        return tuple(live.view for live in found)
+
+    def is_own(self, study_id: str, visitor: str) -> bool:
+        """Tell whether a visitor may change a study; raise GspnError where there is no such study."""
+        owner = owner_of(visitor)
+        with self._changed:
+            return bool(owner) and self._find(study_id).owner == owner
+
+    def view(self, study_id: str) -> StudyView:
+        """Return a study as it stands; raise GspnError where there is no such study."""
+        with self._changed:
+            return self._find(study_id).view
+
+    def follow(self, study_id: str) -> Iterator[StudyView]:
+        """Yield a study's views, the present one first, until it no longer runs; raise GspnError for none."""
+        seen = -1
+        while True:
+            with self._changed:
+                self._changed.wait_for(partial(self._has_news, study_id, seen))
+                view, last = self._find(study_id).view, not self._is_running(study_id)
+            if view.version != seen:
+                seen = view.version
+                yield view
+            if last:
+                return
+            with self._changed:
+                self._changed.wait_for(lambda: not self._is_running(study_id), _VIEW_SECONDS)
+
+    def folder_of(self, study_id: str) -> Path:
+        """Return the folder of a study; raise GspnError for an id that could lead elsewhere."""
+        if not isinstance(study_id, str) or not _ID.fullmatch(study_id):
+            raise _unknown(study_id)
+        return self.folder / study_id
+
+    def close(self, timeout_seconds: float = 10.0) -> None:
+        """Stop every study; call it before the jobs are closed."""
+        with self._changed:
+            threads = [live.thread for live in self._live.values() if live.thread is not None]
+            running = [live for live in self._live.values() if live.view.state == "running"]
+            for live in running:
+                live.stop.set()
+            self._changed.notify_all()
+        for live in running:
+            if live.job_id is not None:
+                self._jobs.stop(live.job_id, visitor=live.visitor)
+        for thread in threads:
+            thread.join(timeout_seconds)
+
+    def _run(self, live: _Live, visitor: str) -> None:
+        live.visitor, live.stop = visitor, threading.Event()
+        live.thread = threading.Thread(
+            target=self._work, args=(live, live.stop, live.thread), name="gspn-study", daemon=True
+        )
+        live.thread.start()
+
+    def _work(self, live: _Live, stop: threading.Event, before: threading.Thread | None) -> None:
+        if before is not None:
+            # It was told to stop, and a cell of a study has one run at a time.
+            before.join()
+        while True:
+            with self._changed:
+                if live.stop is not stop:
+                    return
+                number = None if stop.is_set() else live.view.next_cell()
+                if number is None:
+                    # In one breath with the look for a next cell, so that none that comes to wait is left.
+                    live.visitor, live.job_id = "", None
+                    state = "stopped" if live.view.next_cell() is not None else "done"
+                    self._change(live, live.view.changed(state=state, notice=""))
+                    return
+            self._attempt_cell(live, number, stop)
+
+    def _attempt_cell(self, live: _Live, number: int, stop: threading.Event) -> None:
+        """Run a cell; whatever goes wrong with it is said in it, and the others go on."""
+        try:
+            self._run_cell(live, number, stop)
+            return
+        except GspnError as refusal:
+            error = str(refusal)
+        except Exception as failure:
+            _log.exception("Cell %d of study %s failed", number, live.view.id)
+            error = f"The cell failed inside ({type(failure).__name__}); the server's log has the details."
+        with self._changed:
+            live.job_id = None
+            if live.view.cells[number].state in ("waiting", "running"):
+                self._change(live, live.view.with_cell(number, state="failed", error=error))
+
+    def _run_cell(self, live: _Live, number: int, stop: threading.Event) -> None:
+        token = live.visitor
+        try:
+            job_id = self._jobs.submit(Settings.from_dict(live.view.cells[number].settings), visitor=token)
+        except Busy as full:
+            with self._changed:
+                self._change(live, live.view.changed(notice=str(full)))
+                self._changed.wait_for(stop.is_set, _BUSY_SECONDS)
+            return
+        with self._changed:
+            live.job_id = job_id
+            view = live.view.with_cell(number, state="running", job_id=job_id, progress=0.0, stage=None)
+            self._change(live, replace(view, notice=""))
+        if stop.is_set():
+            self._jobs.stop(job_id, visitor=token)
+        last = None
+        with closing(self._jobs.follow(job_id)) as views:
+            for last in views:
+                with self._changed:
+                    if live.view.cells[number].state == "running":
+                        self._change(live, live.view.with_cell(number, **going(last)), keep=False)
+        with self._changed:
+            live.job_id = None
+        if last is None:
+            return
+        # Pictures are measured, so not while others wait for the lock.
+        end = ended(last, stopped=stop.is_set(), adherence=self._adherence)
+        with self._changed:
+            # A cell that was skipped while it ran stays skipped, whatever became of its run.
+            if live.view.cells[number].state == "running":
+                self._change(live, live.view.with_cell(number, **end))
+
+    def _change(self, live: _Live, view: StudyView, *, keep: bool = True) -> None:
+        live.view = view
+        if keep:
+            try:
+                self._save(live)
+            except GspnError as error:
+                _log.warning("%s", error)
+                live.view = view.changed(notice=str(error))
+        self._changed.notify_all()
+
+    def _save(self, live: _Live) -> None:
+        record = {
+            "format": FORMAT,
+            "order": live.order,
+            "owner": live.owner,
+            "view": live.view.to_dict(),
+        }
+        folder = self.folder_of(live.view.id)
+        try:
+            make_folder(self.folder)
+            folder.mkdir(exist_ok=True)
+            with replacing(folder / "study.json") as stream:
+                stream.write(json.dumps(record).encode())
+        except OSError as error:
+            raise GspnError(write_failure("The record of this study", error)) from error
+
+    def _find(self, study_id: str) -> _Live:
+        live = self._live.get(study_id)
+        if live is not None:
+            return live
+        path = self.folder_of(study_id) / "study.json"
+        try:
+            record = read_json(path)
+            # The folder's name says which study this is: a copy under another name is another study.
+            view = replace(StudyView.from_dict(record["view"]), id=study_id)
+            owner, order = str(record["owner"]), record.get("order")
+        except OSError:
+            raise _unknown(study_id) from None
+        except DAMAGED as error:
+            if study_id not in self._damaged:
+                self._damaged.add(study_id)
+                _log.warning("The record of study %s is damaged (%r); it is left as it is.", study_id, error)
+            raise GspnError(f"The record of study {study_id} is damaged; start it again.") from None
+        if view.state == "running":
+            # The server ended while it ran.
+            cells = tuple(
+                replace(cell, state="waiting", progress=0.0) if cell.state == "running" else cell
+                for cell in view.cells
+            )
+            view = view.changed(state="stopped", cells=cells)
+        known = type(order) is int and 0 <= order < MAX_INTEGER
+        self._live[study_id] = _Live(view=view, owner=owner, order=order if known else -1)
+        return self._live[study_id]
+
+    def _own(self, study_id: str, visitor: str, *, or_ownerless: bool = False) -> _Live:
+        live = self._find(study_id)
+        if or_ownerless and not live.owner:
+            return live
+        owner = owner_of(visitor)
+        if not owner or live.owner != owner:
+            raise NotOwner("Only the browser that started this study can change it.")
+        return live
+
+    def _cell(self, live: _Live, number: Any) -> Any:
+        if not isinstance(number, int) or not 0 <= number < len(live.view.cells):
+            raise GspnError(f"This study has {len(live.view.cells)} cells, there is no cell {number}.")
+        return live.view.cells[number]
+
+    def _has_news(self, study_id: str, seen: int) -> bool:
+        return self._find(study_id).view.version != seen or not self._is_running(study_id)
+
+    def _is_running(self, study_id: str) -> bool:
+        live = self._live.get(study_id)
+        return live is not None and live.view.state == "running"
+
+    def _refuse_too_many(self, owner: str) -> None:
+        running = [live for live in self._live.values() if live.view.state == "running"]
+        own = sum(live.owner == owner for live in running)
+        if own >= MAX_RUNNING_EACH:
+            raise Busy(f"{own} of your studies run already, the most there may be; stop one or wait for it.")
+        if len(running) >= MAX_RUNNING:
+            raise Busy(f"{len(running)} studies run already, the most there may be; try again later.")
+
+    def _read_all(self) -> None:
+        """Take in every study on disk; one whose record is damaged is left out, and the log says so."""
+        for record in self.folder.glob("*/study.json"):
+            with suppress(GspnError):
+                self._find(record.parent.name)
+
+    def _prune(self) -> None:
+        """Remove the oldest studies beyond as many as are kept of a visitor and of all; their runs stay."""
+        by_age = sorted(self._live.values(), key=_place)
+        own = Counter(live.owner for live in by_age if live.owner)
+        excess = len(by_age) - MAX_KEPT
+        for live in by_age:
+            too_many = own[live.owner] > MAX_KEPT_EACH
+            if (excess > 0 or too_many) and live.view.state != "running":
+                del self._live[live.view.id]
+                remove_folder(self.folder_of(live.view.id))
+                excess -= 1
+                own[live.owner] -= 1
+
+
+def _place(live: _Live) -> tuple[int, float]:
+    """Return what studies are sorted by."""
+    return live.order, live.view.created
+
+
+def _unknown(study_id: Any) -> GspnError:
+    return GspnError(
+        f"There is no study {str(study_id)[:64]!r} here; it was removed, or the link is incomplete."
+    )

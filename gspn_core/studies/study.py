@@ -1,0 +1,203 @@
+"""A parameter study as plain records: its cells, what they cost, and the view that a page draws. Pure."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from gspn_core.errors import BadSetting
+from gspn_core.planning.types import CascadePlan, StagePlan
+from gspn_core.runs.records import check_record
+from gspn_core.settings import Settings
+from gspn_core.studies.axis import Axis, cells_of
+
+CellState = Literal["waiting", "running", "done", "failed", "skipped"]
+StudyState = Literal["running", "stopped", "done"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One run of a study. values: its place on each axis. job_id: of the run that made it or is making it.
+
+    progress: share of the run's steps that are done. seconds: of computing, with what reused stages once
+    took; saved_seconds: the part that was reused. consistency: in dB, detail: a share (see
+    `gspn_core.metrics`), adherence: the share of what the prompt names that is seen in the picture; None
+    until the cell is done or where they mean nothing.
+    """
+
+    values: tuple[Any, ...]
+    settings: dict[str, Any]
+    state: CellState = "waiting"
+    job_id: str | None = None
+    stage: int | None = None
+    progress: float = 0.0
+    seconds: float | None = None
+    saved_seconds: float | None = None
+    peak_bytes: int | None = None
+    consistency: float | None = None
+    detail: float | None = None
+    adherence: float | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyView:
+    """A study as it stands; `version` grows with every change. order: cell numbers in which they run.
+
+    created: seconds since 1970. notice: one sentence about why it waits, if it does.
+    """
+
+    id: str
+    created: float
+    base: dict[str, Any]
+    axes: tuple[Axis, ...]
+    cells: tuple[Cell, ...]
+    order: tuple[int, ...]
+    state: StudyState = "running"
+    notice: str = ""
+    version: int = 0
+
+    def next_cell(self) -> int | None:
+        """Return the number of the cell to run next, None where none waits."""
+        return next((number for number in self.order if self.cells[number].state == "waiting"), None)
+
+    def with_cell(self, number: int, **changes: Any) -> StudyView:
+        """Return the view with one cell changed."""
+        cell = dataclasses.replace(self.cells[number], **changes)
+        cells = (*self.cells[:number], cell, *self.cells[number + 1 :])
+        return dataclasses.replace(self, cells=cells, version=self.version + 1)
+
+    def changed(self, **changes: Any) -> StudyView:
+        """Return the view with other values and the next version."""
+        return dataclasses.replace(self, **changes, version=self.version + 1)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the view as JSON-ready names and values."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> StudyView:
+        """Return the view that `to_dict` wrote; raise TypeError, KeyError or ValueError if it is none."""
+        view = cls(
+            **{
+                **values,
+                "axes": tuple(Axis(**{**a, "values": tuple(a["values"])}) for a in values["axes"]),
+                "cells": tuple(Cell(**{**c, "values": tuple(c["values"])}) for c in values["cells"]),
+                "order": tuple(values["order"]),
+            }
+        )
+        check_record(view)
+        count = math.prod(len(axis.values) for axis in view.axes)
+        if view.version < 0 or len(view.cells) != count or not set(view.order) <= set(range(count)):
+            raise ValueError("version, cells or order")
+        return view
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What a study will take: stages that run, once each, and those that are there already or shared.
+
+    pictures: how many differ; cells that ask for the same draw it once. calls: evaluations of the UNet, None
+    while the model is read. seconds: None until stages of these sizes have been measured on this machine.
+    """
+
+    cells: int
+    pictures: int
+    stages_to_run: int
+    stages_shared: int
+    calls: float | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draft:
+    """A study that is planned and not yet begun."""
+
+    base: Settings
+    axes: tuple[Axis, ...]
+    cells: tuple[Cell, ...]
+    plans: tuple[CascadePlan, ...]
+    order: tuple[int, ...] = field(default=())
+
+
+def draft(base: Settings, axes: Sequence[Axis], plan: Callable[[Settings], CascadePlan]) -> Draft:
+    """Return the cells of a study with their plans; raise BadSetting for the first that cannot be.
+
+    A seed that is left open is drawn once for all cells, unless it is an axis. Cells run in an order in which
+    those with the same first stages follow one another, so that what they share is made once and soon seen.
+    """
+    seed = plan(base).settings.seed if base.seed is None else base.seed
+    fixed = dataclasses.replace(base, seed=seed)
+    told = cells_of(fixed, axes)
+    plans = tuple(_planned(plan, values, settings) for values, settings in told)
+    cells = tuple(
+        Cell(values=values, settings=made.settings.to_dict())
+        for (values, _), made in zip(told, plans, strict=True)
+    )
+    return Draft(base=fixed, axes=tuple(axes), cells=cells, plans=plans, order=run_order(plans))
+
+
+def _planned(
+    plan: Callable[[Settings], CascadePlan], values: Sequence[Any], settings: Settings
+) -> CascadePlan:
+    try:
+        return plan(settings)
+    except BadSetting as refusal:
+        # Of many values, the one that is meant.
+        shown = ", ".join(text if len(text) <= 40 else f"{text[:39]}…" for text in map(str, values))
+        raise BadSetting(refusal.field, f"At {shown}: {refusal}") from None
+
+
+def run_order(plans: Sequence[CascadePlan]) -> tuple[int, ...]:
+    """Return the numbers of plans so that those which share stages follow one another, else as they came."""
+    first: dict[str, int] = {}
+    for number, plan in enumerate(plans):
+        for stage in plan.stages:
+            first.setdefault(stage.key, number)
+
+    def place(number: int) -> tuple[int, ...]:
+        return tuple(first[stage.key] for stage in plans[number].stages)
+
+    return tuple(sorted(range(len(plans)), key=place))
+
+
+def cost(
+    plans: Sequence[CascadePlan],
+    *,
+    is_there: Callable[[StagePlan], bool],
+    calls_of: Callable[[StagePlan], float | None],
+    seconds_of: Callable[[CascadePlan, StagePlan, int], float | None],
+) -> Cost:
+    """Return what the cells of a study take, each stage counted once by its key.
+
+    is_there: whether a stage's picture is kept. calls_of: its evaluations of the UNet, None if unknown yet.
+    seconds_of: what that many evaluations take with all around them, None if never measured.
+    """
+    seen: set[str] = set()
+    shared = calls = 0
+    seconds: float | None = 0.0
+    known = True
+    for plan in plans:
+        there = True
+        for stage in plan.stages:
+            there = there and is_there(stage)
+            if there or stage.key in seen:
+                shared += 1
+                continue
+            seen.add(stage.key)
+            count = calls_of(stage)
+            known = known and count is not None
+            part = None if count is None else seconds_of(plan, stage, count)
+            seconds = None if seconds is None or part is None else seconds + part
+            calls += count or 0
+    return Cost(
+        cells=len(plans),
+        pictures=len({plan.stages[-1].key for plan in plans}),
+        stages_to_run=len(seen),
+        stages_shared=shared,
+        calls=calls if known else None,
+        seconds=seconds,
+    )

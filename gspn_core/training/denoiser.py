@@ -1,0 +1,218 @@
+"""Train the denoiser: the UNet and both text encoders together, on the latents of the render cache.
+
+Knows the noise, the loss and the batches; does not know how pictures become latents.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL, StableDiffusionXLPipeline
+from diffusers.models.attention_processor import AttnProcessor
+from torch import nn
+from transformers import CLIPTokenizer
+
+from gspn_core.training import nets as _nets
+from gspn_core.training.data import RenderCache, caption_of, held_out, no_renders, view_of
+from gspn_core.training.initial_weights import start_model
+from gspn_core.training.log import Log, save_sheet
+from gspn_core.training.loop import Loop, digest_of, save_atomically
+from gspn_core.training.recipe import Recipe
+from gspn_core.training.vae import latents_of, to_pictures
+from gspn_core.world.captions import EXAMPLES, corpus
+
+CAPTION_DROPOUT = 0.1
+OFFSET_NOISE = 0.05
+SNR_LIMIT = 5.0
+# An object takes few of a picture's cells and much of its caption: without more weight it is learnt last.
+THING_WEIGHT = 5.0
+CORPUS_SIZE = 20000
+HELD_OUT_BATCHES = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatentSet:
+    """Every cached picture as latents (N, 4, h, w), with the number each stands for."""
+
+    latents: torch.Tensor
+    numbers: np.ndarray
+
+
+def encode_cache(recipe: Recipe, vae: AutoencoderKL, cache: RenderCache) -> LatentSet:
+    """Encode the cache, or read the encoding of an earlier call from work/latents.pt.
+
+    Pictures that were drawn since, or another encoder, make it anew.
+
+    Raises:
+        GspnError: nothing is drawn yet.
+    """
+    path, numbers = recipe.work / "latents.pt", cache.ready()
+    if not len(numbers):
+        raise no_renders(recipe.data)
+    made_by = encoder_digest(vae)
+    if path.exists():
+        state = torch.load(path, weights_only=True)
+        if state.get("encoder") == made_by and np.array_equal(state["numbers"].numpy(), numbers):
+            return LatentSet(latents=state["latents"], numbers=numbers)
+    vae = vae.to(memory_format=torch.channels_last)
+    latents = torch.cat([*latents_of(vae, cache, numbers)])
+    state = {"latents": latents, "numbers": torch.from_numpy(numbers), "encoder": made_by}
+    save_atomically(state, path)
+    return LatentSet(latents=latents, numbers=numbers)
+
+
+def encoder_digest(vae: AutoencoderKL) -> str:
+    """Return a name for the weights that latents depend on; the decoder's are no part of it."""
+    return digest_of(vae.encoder, vae.quant_conv)
+
+
+class Batch(NamedTuple):
+    """Latents (B, 4, h, w), their captions and add_time_ids (B, 6); where objects stand, (B, 1, h, w)."""
+
+    latents: torch.Tensor
+    told: list[str]
+    time_ids: torch.Tensor
+    things: torch.Tensor | None = None
+
+
+class Batches:
+    """Draws training batches: latents, encoded captions and micro-conditioning of random pictures."""
+
+    def __init__(self, cache: RenderCache, data: LatentSet, places: np.ndarray, rng: np.random.Generator):
+        self.cache, self.data, self.places, self.rng = cache, data, places, rng
+
+    def draw(self, size: int) -> Batch:
+        """Return the latents of random pictures with fresh captions, some of them empty."""
+        places = self.rng.choice(self.places, size=size)
+        seed, base_px = self.cache.seed, self.cache.base_px
+        latents = self.data.latents[torch.from_numpy(places)]
+        told, ids, masks = [], [], []
+        for number in self.data.numbers[places]:
+            silent = self.rng.random() < CAPTION_DROPOUT
+            told.append("" if silent else caption_of(int(number), seed=seed, rng=self.rng))
+            view = view_of(int(number), seed=seed, base_px=base_px)
+            ids.append(view.time_ids(self.rng))
+            masks.append(view.thing_mask(latents.shape[-1]))
+        things = torch.from_numpy(np.stack(masks))[:, None]
+        return Batch(latents, told, torch.tensor(ids, dtype=torch.float32), things)
+
+
+def add_noise(latents: torch.Tensor, alphas: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Noise latents (B, 4, h, w) at timesteps spread evenly over the batch.
+
+    The noise carries a little common offset per channel, so that the mean brightness is learned too.
+    Returns: noisy latents, noise (B, 4, h, w), timesteps (B,).
+    """
+    size = len(latents)
+    spread = (torch.randperm(size) + torch.rand(size)) / size
+    timesteps = (spread * len(alphas)).long().clamp(max=len(alphas) - 1)
+    noise = torch.randn_like(latents) + OFFSET_NOISE * torch.randn(size, latents.shape[1], 1, 1)
+    alpha = alphas[timesteps][:, None, None, None]
+    return alpha.sqrt() * latents + (1 - alpha).sqrt() * noise, noise, timesteps
+
+
+def min_snr_weights(alphas: torch.Tensor) -> torch.Tensor:
+    """Return the loss weight per timestep, min(SNR, 5) / SNR for predicted noise (arXiv 2303.09556)."""
+    snr = alphas / (1 - alphas)
+    return snr.clamp(max=SNR_LIMIT) / snr
+
+
+def build_model(recipe: Recipe) -> tuple[CLIPTokenizer, dict[str, nn.Module]]:
+    """Build the tokenizer and the parts that train together, by their names in the pipeline."""
+    tokenizer = _tokenizer(recipe.seed)
+    first, second = _nets.build_text_encoders(recipe.nets, tokenizer)
+    unet = _nets.build_unet(recipe.nets).to(memory_format=torch.channels_last)
+    # At 256 tokens plain matrix products in bfloat16 are faster on a CPU than the fused attention.
+    unet.set_attn_processor(AttnProcessor())
+    return tokenizer, {"unet": unet, "text_encoder": first, "text_encoder_2": second}
+
+
+@cache
+def _tokenizer(seed: int) -> CLIPTokenizer:
+    """Return the tokenizer of a corpus's seed: learning its pairs takes seconds, and it never changes."""
+    return _nets.build_tokenizer(corpus(CORPUS_SIZE, np.random.default_rng(seed)))
+
+
+def predict_noise(
+    modules: Mapping[str, nn.Module],
+    tokenizer: CLIPTokenizer,
+    noisy: torch.Tensor,
+    timesteps: torch.Tensor,
+    told: list[str],
+    time_ids: torch.Tensor,
+) -> torch.Tensor:
+    """Run the UNet on noisy latents (B, 4, h, w), in bfloat16 where that is safe: noise_pred, float32."""
+    with torch.autocast("cpu", torch.bfloat16):
+        encoders = (modules["text_encoder"], modules["text_encoder_2"])
+        embeds, pooled = _nets.encode_prompts(tokenizer, encoders, told)
+        added = {"text_embeds": pooled, "time_ids": time_ids}
+        noisy = noisy.to(memory_format=torch.channels_last)
+        return modules["unet"](noisy, timesteps, embeds, added_cond_kwargs=added).sample.float()
+
+
+def train_model(recipe: Recipe) -> None:
+    """Train the UNet and both text encoders; the checkpoint is work/model.pt."""
+    torch.manual_seed(recipe.seed)
+    cache, log = RenderCache(recipe.data), Log(recipe.work / "model.jsonl")
+    tokenizer, modules = build_model(recipe)
+    if recipe.start:
+        log(taken_over_tokens=start_model(modules, tokenizer, recipe.start), of=len(tokenizer))
+    vae = AutoencoderKL.from_pretrained(recipe.work / "vae")
+    data = encode_cache(recipe, vae, cache)
+    loop = Loop(modules, recipe.model_loop, recipe.work / "model.pt")
+    alphas = _nets.build_scheduler().alphas_cumprod
+    weights, first = min_snr_weights(alphas), held_out(cache.count)
+    rng = np.random.default_rng((recipe.seed, loop.step))
+    batches = Batches(cache, data, np.flatnonzero(data.numbers >= first), rng)
+    kept = np.random.default_rng(recipe.seed)
+    measure = [
+        Batches(cache, data, np.flatnonzero(data.numbers < first), kept).draw(recipe.model_batch)
+        for _ in range(HELD_OUT_BATCHES)
+    ]
+
+    def distance(parts: Mapping[str, nn.Module], batch: Batch, thing_weight: float = 1.0) -> torch.Tensor:
+        noisy, noise, timesteps = add_noise(batch.latents, alphas)
+        predicted = predict_noise(parts, tokenizer, noisy, timesteps, batch.told, batch.time_ids)
+        squares = (predicted - noise).square() * torch.where(batch.things, thing_weight, 1.0)
+        return (squares.mean(dim=(1, 2, 3)) * weights[timesteps]).mean()
+
+    def look() -> None:
+        with torch.random.fork_rng(), torch.no_grad():
+            torch.manual_seed(recipe.seed)
+            log(
+                step=loop.step,
+                held_out_loss=float(np.mean([float(distance(loop.averages, b)) for b in measure])),
+            )
+        pipeline = pipeline_of(loop.averages, vae, tokenizer)
+        save_sheet(recipe.work / "sheets" / f"model-{loop.step:06d}.png", sample_rows(pipeline, recipe))
+
+    loop.run(lambda _: (distance(modules, batches.draw(recipe.model_batch), THING_WEIGHT), {}), log, look)
+
+
+def pipeline_of(
+    modules: Mapping[str, nn.Module], vae: AutoencoderKL, tokenizer: CLIPTokenizer
+) -> StableDiffusionXLPipeline:
+    """Join trained parts by name into a pipeline."""
+    encoders = (modules["text_encoder"], modules["text_encoder_2"])
+    return _nets.build_pipeline(vae, modules["unet"], encoders, tokenizer)
+
+
+@torch.no_grad()
+def sample_rows(pipeline: StableDiffusionXLPipeline, recipe: Recipe) -> list[np.ndarray]:
+    """Draw the example prompts with fixed noise, two rows of pictures."""
+    side = recipe.nets.base_px
+    pipeline.set_progress_bar_config(disable=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        latents = pipeline(
+            list(EXAMPLES), height=side, width=side, num_inference_steps=recipe.sheet_steps,
+            guidance_scale=recipe.sheet_guidance, generator=torch.Generator().manual_seed(recipe.seed),
+            original_size=(side, side), target_size=(side, side), output_type="latent",
+        ).images  # fmt: skip
+    pictures = np.concatenate(
+        [to_pictures(pipeline.vae.decode(part.float()).sample) for part in latents.split(2)]
+    )
+    half = len(pictures) // 2
+    return [pictures[:half], pictures[half : 2 * half]]

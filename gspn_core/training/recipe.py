@@ -1,0 +1,58 @@
+"""How the embedded model is trained: every number that a training run needs besides its pictures."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from gspn_core.errors import BadSetting
+from gspn_core.training.loop import LoopConfig
+from gspn_core.training.nets import NetConfig
+from gspn_core.training.trajectories import Sampler
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Sizes, rates and minutes of all parts. vae_crop_px is the side of a crop that the autoencoder sees.
+
+    start: the folder of an earlier model whose weights the training starts from; None starts from nothing.
+    align_share and drawn_share: of the distillation's minutes, in which mixers learn alone, and on pictures
+    that they draw in drawn_steps; the rest is for all of them together on noised views.
+    """
+
+    work: Path
+    start: Path | None = None
+    nets: NetConfig = NetConfig()
+    seed: int = 0
+    pictures: int = 10000
+    processes: int = 2
+    vae_loop: LoopConfig = LoopConfig(minutes=25, average_decay=0.998)
+    decoder_loop: LoopConfig = LoopConfig(
+        minutes=45, learning_rate=5e-4, decay_share=0.4, average_decay=0.998
+    )
+    vae_batch: int = 4
+    vae_crop_px: int = 128
+    model_loop: LoopConfig = LoopConfig(minutes=50)
+    model_batch: int = 24
+    distill_loop: LoopConfig = LoopConfig(minutes=18, average_decay=0.995)
+    distill_batch: int = 16
+    align_share: float = 0.4
+    drawn_share: float = 0.3
+    drawn_steps: int = 24
+    scheduler: Sampler = "dpm++2m-karras"
+    large_views: int = 48
+    sheet_steps: int = 20
+    sheet_guidance: float = 3.0
+
+    def __post_init__(self) -> None:
+        for name in ("align_share", "drawn_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise BadSetting(name, f"{name} must lie between 0 and 1, got {getattr(self, name):g}.")
+        if self.align_share + self.drawn_share > 1 + 1e-9:
+            both = f"{self.align_share:g} and {self.drawn_share:g}"
+            raise BadSetting(
+                "drawn_share", f"align_share and drawn_share must not exceed 1 together, got {both}."
+            )
+
+    @property
+    def data(self) -> Path:
+        """The folder of the render cache."""
+        return self.work / "data"

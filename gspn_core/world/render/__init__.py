@@ -1,0 +1,1 @@
+"""Draw a scene, or a part of it, at any resolution."""

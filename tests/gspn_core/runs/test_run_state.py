@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import contextvars
+import threading
+
+import pytest
+
+from gspn_core.runs.run import RunView
+from gspn_core.runs.run_state import LiveRun
+
+
+@pytest.fixture
+def job(plan):
+    return LiveRun(
+        plan=plan,
+        context=contextvars.copy_context(),
+        view=RunView(id="a" * 22, created=5.0),
+        changed=threading.Condition(),
+        ended=threading.Condition(),
+    )
+
+
+@pytest.mark.parametrize("followers", [0, 1, 5])
+def test_a_few_followers_are_told_at_full_pace(job, followers):
+    job.followers = followers
+    assert job.pause(0.1) == pytest.approx(0.1)
+
+
+def test_many_followers_together_are_told_no_more_than_a_few(job):
+    told = []
+    for followers in (5, 20, 90):
+        job.followers = followers
+        told.append(followers / job.pause(0.1))
+    assert told == pytest.approx([50.0, 50.0, 50.0])

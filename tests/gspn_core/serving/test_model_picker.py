@@ -1,0 +1,81 @@
+import pytest
+
+from gspn_core.errors import Busy, ModelUnavailable
+from gspn_core.models.layout import LAYOUTS, write_configs
+from gspn_core.serving.model_picker import Choice, ModelPicker
+
+
+@pytest.fixture
+def models(tmp_path, monkeypatch):
+    monkeypatch.setattr("gspn_core.serving.model_picker.cached_folder", lambda _snapshot: None)
+    write_configs(tmp_path / "mine", LAYOUTS["small"])
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "model_index.json").write_text("{")
+    (tmp_path / "notes.txt").write_text("not a model")
+    return tmp_path
+
+
+def shelf(models, **changes):
+    return ModelPicker(
+        **{"current": "world", "asked": "world", "folder": models, "is_busy": lambda: False, **changes}
+    )
+
+
+def test_the_models_that_are_whole_may_be_chosen_the_embedded_one_first(models):
+    assert shelf(models).choices() == (
+        Choice(name="world", title="The embedded model", current=True),
+        Choice(name=str(models / "mine"), title="mine", current=False),
+    )
+
+
+def test_a_model_that_was_asked_for_and_is_missing_is_no_choice(models):
+    choices = shelf(models, asked=str(models / "gone")).choices()
+    assert [choice.title for choice in choices] == ["The embedded model", "mine"]
+
+
+def test_sdxl_is_a_choice_where_it_is_here(models, monkeypatch):
+    monkeypatch.setattr("gspn_core.serving.model_picker.cached_folder", lambda _snapshot: models)
+    assert "sdxl" in [choice.name for choice in shelf(models).choices()]
+
+
+def test_a_folder_that_is_not_there_offers_nothing_more(tmp_path):
+    assert [choice.name for choice in shelf(tmp_path / "none").choices()][:1] == ["world"]
+
+
+def test_a_choice_wakes_the_server(models):
+    made = shelf(models)
+    assert not made.wait(0)
+    made.choose(str(models / "mine"))
+    assert made.wait(0) and made.chosen == str(models / "mine")
+
+
+def test_the_model_that_is_served_may_be_chosen_and_stays(models):
+    made = shelf(models)
+    made.choose("world")
+    assert made.chosen is None and not made.wait(0)
+
+
+def test_runs_keep_their_model(models):
+    made = shelf(models, is_busy=lambda: True)
+    with pytest.raises(Busy, match="change it when they have ended"):
+        made.choose(str(models / "mine"))
+    assert made.chosen is None
+
+
+@pytest.mark.parametrize("name", ["/etc", "", "x" * 10_000])
+def test_only_what_is_offered_may_be_chosen(models, name):
+    with pytest.raises(ModelUnavailable, match="is not among the models here") as caught:
+        shelf(models).choose(name)
+    assert len(str(caught.value)) < 200
+
+
+def test_a_model_that_broke_since_is_refused(models):
+    made = shelf(models)
+    (models / "mine" / "model_index.json").unlink()
+    with pytest.raises(ModelUnavailable, match="no model_index.json"):
+        made.choose(str(models / "mine"))
+    assert made.chosen is None
+
+
+def test_a_fixed_shelf_has_one_model(models):
+    assert [choice.name for choice in shelf(models, is_fixed=True).choices()] == ["world"]
