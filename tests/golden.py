@@ -266,7 +266,7 @@ def record_case(model: Model, case: Case, dtype: str) -> list[dict[str, Any]]:
     """Return what is to be kept of a case: of each stage its size, key, picture and ways of computing."""
     asked = {"prompt": PROMPTS[case.model], "target": TARGETS[case.model], **COMMON, **case.settings}
     if case.starts:
-        from gspn_core.pictures import reference_of
+        from gspn_core.images.load import reference_of
 
         asked["start"] = reference_of(start_picture())
     told, images = run_case(model, case, dtype, asked)
