@@ -9,7 +9,8 @@ from typing import Any
 
 from gspn_core.errors import GspnError, ModelUnavailable, Stopped
 from gspn_core.events import Calibrated, Event, ModelProgress, StepWeights
-from gspn_core.planning.plan import CascadePlan, ModelCard, StagePlan, make_plan
+from gspn_core.planning.plan import make_plan
+from gspn_core.planning.types import CascadePlan, ModelCard, StagePlan
 from gspn_core.runs.calibration import Calibration, Measurable
 from gspn_core.serving.zerogpu import Decorator, run_on_zerogpu
 from gspn_core.settings import Settings

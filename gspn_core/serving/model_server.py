@@ -9,7 +9,7 @@ from typing import Any
 
 from gspn_core.metrics.adherence import PromptAdherence
 from gspn_core.models.catalog import WORLD
-from gspn_core.planning.plan import ModelCard
+from gspn_core.planning.types import ModelCard
 from gspn_core.runs.measured import Measured
 from gspn_core.runs.measuring import Measuring
 from gspn_core.runs.queue import RunQueue

@@ -6,7 +6,8 @@ import socket
 
 import pytest
 
-from gspn_core.planning.plan import ModelCard, make_plan
+from gspn_core.planning.plan import make_plan
+from gspn_core.planning.types import ModelCard
 
 
 class ToyEngine:
