@@ -39,7 +39,8 @@ from gspn_core.cascade.schedule import (
     step_options,
 )
 from gspn_core.events import StepWeights
-from gspn_core.planning.plan import StagePlan, pair_calls
+from gspn_core.planning.plan import pair_calls
+from gspn_core.planning.types import StagePlan
 
 # A pull by less than this is not to be seen, and costs a blur.
 _LEAST_PULL = 1e-3
@@ -211,7 +212,7 @@ def _schedule(
 ) -> tuple[SchedulerMixin, torch.Tensor]:
     """Return a stage's scheduler and its timesteps: from a noise level where it starts from an image."""
     own, whole, steps = stage.settings, stage.num_inference_steps, stage.steps - stage.refiner_steps
-    if stage.is_base or stage.is_kept:
+    if not (stage.kind.encodes and stage.kind.denoises):
         scheduler = make_scheduler(own.scheduler, config)
         return scheduler, set_last_timesteps(scheduler, whole, steps, device)
     strength = own.upscale_strength if stage.index else own.start_strength

@@ -23,8 +23,7 @@ from gspn_core.cascade.sample import StageSampler, Step
 from gspn_core.errors import NotFinite, Stopped
 from gspn_core.events import CascadeDone, Event, PlanReady, StageDone, StageStarted, StepDone, TileDone
 from gspn_core.images.load import cropped
-from gspn_core.planning.fitting import Machine, Phase
-from gspn_core.planning.plan import CascadePlan, Size, StagePlan
+from gspn_core.planning.types import CascadePlan, Machine, Phase, Size, StagePlan
 from gspn_core.runtime.machine import collect, give_back
 from gspn_core.runtime.meter import Meter
 from gspn_core.settings import Settings
@@ -55,10 +54,10 @@ def run_cascade(
     while index < len(samplers):
         _leave_if(should_stop())
         sampler = samplers[index]
-        if sampler.stage.is_kept:
+        if not sampler.stage.kind.denoises:
             image, index = (yield from _keep(model, sampler.stage, start)), index + 1
             continue
-        if index and plan.stages[index - 1].is_kept:
+        if index and not plan.stages[index - 1].kind.denoises:
             # What the picture shows beyond its stage's size is worth more than that stage's own picture.
             image = start
         if sampler.stage != plan.stages[index]:
@@ -99,7 +98,7 @@ def _samplers(model: Model, plan: CascadePlan) -> list[StageSampler]:
     samplers = []
     for stage in plan.stages:
         own, refined = stage.settings, None
-        if stage.index == 0 and own.refiner != "none" and not stage.is_kept:
+        if stage.kind.refines(own):
             # The refiner was trained with the empty text encoded, never with noughts in its place.
             channels = model.refiner.config.cross_attention_dim
             refined = encoded(own, False).for_refiner(stage.size, own, channels)

@@ -6,209 +6,31 @@ A plan has no open questions: every `None` of the settings is resolved here from
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
+import itertools
 import math
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 
 from gspn_core.errors import BadSetting, OverBudget, UnsupportedSize
-from gspn_core.planning.fitting import (
-    Machine,
-    MemoryOptions,
-    Prediction,
-    Work,
-    fit,
-    least,
-    merged,
-    predict,
-    tile_px,
-)
+from gspn_core.kinds.kind import StageKind
+from gspn_core.kinds.registry import DEFAULT, FOLLOWING_ONLY, find_kind, first_kind, following_kinds
+from gspn_core.planning.costs import Prediction, Work, predict, tile_px
+from gspn_core.planning.fitting import fit, least, merged
 from gspn_core.planning.init_image import climbed_aspect, first_target
-from gspn_core.planning.memory import Shapes
+from gspn_core.planning.keys import first_key, stage_key
+from gspn_core.planning.types import CascadePlan, Machine, MemoryOptions, ModelCard, Shapes, Size, StagePlan
 from gspn_core.settings import (
     MAX_SEED,
     OVERRIDABLE,
     STARTING,
-    Mixer,
     Override,
-    SchedulerName,
     Settings,
     aspect_ratio,
-    ladder_px,
+    ladder_rungs,
 )
-
-# To be raised by whoever changes what the same settings draw: the sampling loop, a mixer, the scan, a blur.
-MATHS_VERSION = 3
-# The same for what first stages do not have: the start at a noise level, the holds, the dilated branch.
-LATER_MATHS_VERSION = 4
-
-# Settings that a stage's own record says already or that say nothing of one stage, and those of later stages.
-_IN_THE_STAGE = frozenset({"start_px", "target", "aspect", "ladder", "num_inference_steps", "overrides"})
-LATER_STAGES_ONLY = frozenset(
-    {
-        "upscale_strength",
-        "gaussian_sigma",
-        "cosine_scale_1",
-        "cosine_scale_2",
-        "cosine_scale_3",
-        "keep_base",
-        "dilated_min_weight",
-        "dilation_scope",
-        "dilation_use",
-        "dilation_until",
-    }
-)
-
-FIRST_STAGE_ONLY = frozenset({"refiner", "refiner_start", "aesthetic_score", "negative_aesthetic_score"})
-
-# What a stage's record says of how it is computed and what that takes; `choices` that change the picture's
-# bytes are told apart in its key all the same.
-_NOT_IN_THE_PICTURE = frozenset({"choices", "calls", "peak_bytes", "seconds", "fits"})
-_IN_THE_LAST_BITS = ("serial_guidance", "small_blocks", "chunked_feed_forward", "float8_storage")
 
 Value = TypeVar("Value")
-
-
-@dataclass(frozen=True, order=True)
-class Size:
-    """A picture's height and width in px, height first."""
-
-    height: int
-    width: int
-
-    def __str__(self) -> str:
-        return f"{self.width}×{self.height}"
-
-    @property
-    def pixels(self) -> int:
-        """Return height · width."""
-        return self.height * self.width
-
-    def scaled(self, factor: int) -> Size:
-        """Return the size with both sides `factor` times as long."""
-        return Size(self.height * factor, self.width * factor)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelCard:
-    """What a plan and a page need to know of a model, without loading it.
-
-    base_px: side of the square that the model was trained at; size_multiple: what both sides of its base
-    size must be a multiple of; max_target_px: the largest target offered; mixers: the first is the default.
-    scheduler, ladder: what settings without one get. upscale_strengths: of single stages, by their px, where
-    they differ from upscale_strength. read_words: returns a prompt's words that the model knows and those
-    that it cannot know; None where it takes any words. has_refiner: SDXL's second UNet is there.
-    fingerprint: changes with the model's files and with what computes with them. shapes: the model in
-    numbers, None where they are not known and nothing can be predicted.
-    """
-
-    name: str
-    title: str
-    description: str
-    base_px: int
-    size_multiple: int
-    max_target_px: int
-    default_target_px: int
-    num_inference_steps: int
-    guidance_scale: float
-    upscale_strength: float
-    mixers: tuple[Mixer, ...]
-    scheduler: SchedulerName = "euler"
-    upscale_strengths: tuple[tuple[int, float], ...] = ()
-    ladder: str = ""
-    vae_tile_px: int = 1024
-    vocabulary_hint: str = ""
-    examples: tuple[str, ...] = ()
-    read_words: Callable[[str], tuple[tuple[str, ...], tuple[str, ...]]] | None = None
-    has_refiner: bool = False
-    fingerprint: str = ""
-    shapes: Shapes | None = None
-
-    @property
-    def targets(self) -> tuple[int, ...]:
-        """Return the targets in px that the model reaches: its base and every doubling up to the largest."""
-        count = int(math.log2(self.max_target_px / self.base_px)) + 1
-        return tuple(self.base_px * 2**i for i in range(count))
-
-
-@dataclass(frozen=True, kw_only=True)
-class StagePlan:
-    """One stage: `steps` of the `num_inference_steps` timesteps at `size`; none where a picture is kept.
-
-    refiner_steps: the last of the steps that run again with the refiner, after the picture is whole.
-    scale: how many times the base's side; vae_tile_px: None where the picture is decoded whole.
-    settings: the run's settings as this stage reads them, with its own overrides in place.
-    key: signature of everything that this stage's picture depends on, the stages before it included: equal
-    keys on one machine mean equal bytes.
-    choices: how it is computed; calls: how often the UNet is evaluated on the guidance pair. peak_bytes,
-    seconds: what it will take, None where that cannot be told; fits: whether that is within the budget.
-    """
-
-    index: int
-    size: Size
-    scale: int
-    num_inference_steps: int
-    steps: int
-    vae_tile_px: int | None
-    settings: Settings
-    refiner_steps: int = 0
-    key: str = ""
-    choices: MemoryOptions = MemoryOptions()
-    calls: int | None = None
-    peak_bytes: int | None = None
-    seconds: float | None = None
-    fits: bool = True
-
-    @property
-    def is_base(self) -> bool:
-        """Tell whether the stage starts from noise rather than from a picture."""
-        return self.index == 0 and not self.settings.start
-
-    @property
-    def is_kept(self) -> bool:
-        """Tell whether the stage is the picture that the run starts from, as it is."""
-        return self.index == 0 and bool(self.settings.start) and not self.steps
-
-    @property
-    def is_redrawn(self) -> bool:
-        """Tell whether the stage draws the last steps of the picture that the run starts from again."""
-        return self.index == 0 and bool(self.settings.start) and self.steps > 0
-
-    @property
-    def guided_steps(self) -> int:
-        """Return how many steps, the first ones, run both halves of the guidance pair."""
-        if self.settings.guidance_scale == 1.0:
-            return 0
-        return math.ceil(round(self.steps * self.settings.guidance_stop, 6))
-
-
-@dataclass(frozen=True, kw_only=True)
-class CascadePlan:
-    """Everything that a run will do; `settings` has no None left in it.
-
-    budget_bytes: the memory that it was planned for, None where nothing was predicted.
-    """
-
-    model: str
-    settings: Settings
-    stages: tuple[StagePlan, ...]
-    notices: tuple[str, ...] = ()
-    budget_bytes: int | None = None
-
-    @property
-    def size(self) -> Size:
-        """Return the last stage's size."""
-        return self.stages[-1].size
-
-    @property
-    def too_large(self) -> StagePlan | None:
-        """Return the first stage that does not fit into the budget, None where all do."""
-        return next((stage for stage in self.stages if not stage.fits), None)
-
-
 Calls = Callable[["StagePlan"], float]
 
 
@@ -257,15 +79,19 @@ def make_plan(
     )
     if settings.upscale_strength is None:
         resolved = dataclasses.replace(resolved, overrides=_with_strengths(resolved, card, first_px))
-    _check_overrides(resolved, card, first_px)
+    ladder = rungs(resolved, card, first_px, target)
+    _check_overrides(resolved, card, ladder)
     stages: list[StagePlan] = []
-    for index, stage_px in enumerate(rungs(resolved.ladder, card, first_px, target)):
+    for index, (kind, stage_px) in enumerate(ladder):
         size = base.scaled(stage_px // first_px)
         own = resolved.at_stage(stage_px)
-        steps, refining = _steps(own, index)
+        steps, refining = kind.steps(own)
         stage = StagePlan(
             index=index,
+            kind=kind,
             size=size,
+            px=stage_px,
+            ratio=stage_px // stages[-1].px if stages else 1,
             scale=stage_px // card.base_px,
             num_inference_steps=own.num_inference_steps,
             steps=steps,
@@ -273,12 +99,12 @@ def make_plan(
             vae_tile_px=card.vae_tile_px if max(size.height, size.width) > card.vae_tile_px else None,
             settings=own,
         )
-        if stage.is_kept:
+        if not kind.denoises:
             stage = dataclasses.replace(stage, seconds=0.0)
         elif machine is not None and card.shapes is not None:
             stage = _fitted(stage, card.shapes, machine, calls)
-        before = stages[-1].key if stages else f"{MATHS_VERSION} {card.name} {card.fingerprint}"
-        stages.append(dataclasses.replace(stage, key=_stage_key(before, stage)))
+        before = stages[-1].key if stages else first_key(card)
+        stages.append(dataclasses.replace(stage, key=stage_key(before, stage)))
     return CascadePlan(
         model=card.name,
         settings=resolved,
@@ -299,19 +125,37 @@ def _with_strengths(settings: Settings, card: ModelCard, first_px: int) -> tuple
     return (*settings.overrides, *own)
 
 
-def rungs(ladder: str, card: ModelCard, first_px: int, target: int) -> tuple[int, ...]:
-    """Return the sizes in px of a run's stages, from first_px to target; raise BadSetting.
+def rungs(
+    settings: Settings, card: ModelCard, first_px: int, target: int
+) -> tuple[tuple[StageKind, int], ...]:
+    """Return the kind and the size in px of a run's stages, from first_px to target; raise BadSetting.
 
-    ladder: what `Settings.ladder` holds; sizes that are not between first_px and target are left out.
+    Sizes of `settings.ladder` that are not between first_px and target are left out.
     """
-    between = ladder_px(ladder) if ladder else card.targets
-    unknown = [px for px in between if px not in card.targets]
-    if unknown:
-        offered = ", ".join(map(str, card.targets))
-        raise BadSetting(
-            "ladder", f"ladder: {card.title} has stages of {offered} px, got {unknown[0]}; name these."
-        )
-    return (first_px, *(px for px in between if first_px < px < target), *([target] * (target > first_px)))
+    asked = ladder_rungs(settings.ladder) if settings.ladder else tuple(("", px) for px in card.targets)
+    for name, px in asked:
+        if px not in card.targets:
+            offered = ", ".join(map(str, card.targets))
+            raise BadSetting(
+                "ladder", f"ladder: {card.title} has stages of {offered} px, got {px}; name these."
+            )
+        if name and name not in following_kinds():
+            offered = ", ".join(following_kinds())
+            raise BadSetting(
+                "ladder", f"ladder: {name} is not a valid kind of stage here; there are: {offered}."
+            )
+    kinds = {px: find_kind(name) if name else DEFAULT for name, px in asked}
+    above = {*(px for px in kinds if first_px < px < target), *({target} if target > first_px else ())}
+    stages = [(first_kind(settings), first_px), *((kinds.get(px, DEFAULT), px) for px in sorted(above))]
+    for (_, before_px), (kind, px) in itertools.pairwise(stages):
+        if kind.ratios is not None and px // before_px not in kind.ratios:
+            ratios = " or ".join(map(str, sorted(kind.ratios)))
+            raise BadSetting(
+                "ladder",
+                f"ladder: a stage of kind {kind.name} is {ratios} times as large as the one before, got "
+                f"{px} px after {before_px}; put {px // min(kind.ratios)} before it.",
+            )
+    return tuple(stages)
 
 
 def check_fits(plan: CascadePlan) -> None:
@@ -321,8 +165,8 @@ def check_fits(plan: CascadePlan) -> None:
         return
     remedy = "free memory or choose a smaller model"
     last = plan.stages[max(0, stage.index - 1)]
-    if stage.index and not last.is_kept:
-        remedy = f"try a target of {plan.settings.target * last.scale // plan.stages[-1].scale}"
+    if stage.index and last.kind.denoises:
+        remedy = f"try a target of {last.px}"
     raise OverBudget(
         "target",
         f"{stage.size} px needs {stage.peak_bytes / 1e9:.2f} GB of memory at least and there are "
@@ -340,8 +184,8 @@ def work_of(stage: StagePlan, calls: Calls | None = None) -> Work:
         mixer=stage.settings.mixer,
         calls=pairs * 2 / rows,
         rows=rows,
-        has_reference=not stage.is_base,
-        refines=stage.is_base and stage.settings.refiner != "none",
+        has_reference=stage.kind.encodes,
+        refines=stage.kind.refines(stage.settings),
         tile_px=stage.vae_tile_px,
     )
 
@@ -377,8 +221,8 @@ def replanned(
         if machine is not None and card.shapes is not None:
             way = predict(work, wanted, card.shapes, machine)
             changed = dataclasses.replace(changed, peak_bytes=way.peak_bytes, seconds=way.seconds)
-        before = stages[at - 1].key if at else f"{MATHS_VERSION} {card.name} {card.fingerprint}"
-        stages[at] = dataclasses.replace(changed, key=_stage_key(before, changed))
+        before = stages[at - 1].key if at else first_key(card)
+        stages[at] = dataclasses.replace(changed, key=stage_key(before, changed))
     return dataclasses.replace(plan, stages=tuple(stages))
 
 
@@ -401,7 +245,7 @@ def redo(
     """
     if not 0 <= first < len(made.stages):
         raise BadSetting("stage", f"the run has the stages 1 to {len(made.stages)}, got {first + 1}.")
-    stage_px = [made.settings.target * stage.scale // made.stages[-1].scale for stage in made.stages]
+    stage_px = [stage.px for stage in made.stages]
     wanted = plan(
         dataclasses.replace(
             settings,
@@ -416,9 +260,8 @@ def redo(
     for stage in made.stages[:first]:
         for name in OVERRIDABLE:
             value = getattr(stage.settings, name)
-            told = name not in unread(stage)
-            if told and value != getattr(wanted, name):
-                kept.append(Override(stage_px=stage_px[stage.index], name=name, value=value))
+            if stage.kind.takes(name) and value != getattr(wanted, name):
+                kept.append(Override(stage_px=stage.px, name=name, value=value))
     return dataclasses.replace(wanted, overrides=tuple(kept))
 
 
@@ -426,10 +269,13 @@ def _spliced(made: str, asked: str, stage_px: Sequence[int]) -> str:
     """Return a ladder with the stages `stage_px` of a run that was made, and above them those of `asked`."""
     if made == asked or not asked:
         return made
-    return " ".join(map(str, [*stage_px, *(px for px in ladder_px(asked) if px > stage_px[-1])]))
+    above = [rung for rung in asked.split() if int(rung.rpartition(":")[2]) > stage_px[-1]]
+    below = {int(rung.rpartition(":")[2]): rung for rung in made.split()}
+    return " ".join([*(below.get(px, str(px)) for px in stage_px), *above])
 
 
-def _check_overrides(settings: Settings, card: ModelCard, first_px: int) -> None:
+def _check_overrides(settings: Settings, card: ModelCard, stages: Sequence[tuple[StageKind, int]]) -> None:
+    kinds = {px: kind for kind, px in stages}
     for override in settings.overrides:
         if override.stage_px not in card.targets:
             offered = ", ".join(map(str, card.targets))
@@ -437,50 +283,25 @@ def _check_overrides(settings: Settings, card: ModelCard, first_px: int) -> None
                 "overrides",
                 f"overrides: {card.title} has stages of {offered} px, got {override.stage_px}; name one.",
             )
-        if override.stage_px == first_px and override.name in LATER_STAGES_ONLY:
-            raise BadSetting(
-                "overrides",
-                f"overrides: the first stage, {override.stage_px} px, has no {override.name}; name another.",
-            )
-        if override.stage_px != first_px and override.name in FIRST_STAGE_ONLY:
-            raise BadSetting(
-                "overrides",
-                f"overrides: only the first stage, {first_px} px, has {override.name}; name that one.",
-            )
         if override.name == "mixer" and override.value not in card.mixers:
             have = " and ".join(card.mixers)
             raise BadSetting(
                 "overrides", f"overrides: {card.title} has no {override.value} mixer here; it has {have}."
             )
+        kind = kinds.get(override.stage_px, DEFAULT)
+        # An image that is kept has no use for any; those of a drawn first stage may stay for a redraw.
+        if kind.takes(override.name) or not (kind.denoises or override.name in FOLLOWING_ONLY):
+            continue
+        having = [str(px) for other, px in stages if other.takes(override.name)]
+        remedy = f"name {' or '.join(having)} px" if having else "leave it out"
+        raise BadSetting(
+            "overrides",
+            f"overrides: the stage of {override.stage_px} px ({kind.name}) has no {override.name}; {remedy}.",
+        )
 
 
 def _or_default(value: Value | None, default: Value) -> Value:
     return default if value is None else value
-
-
-def unread(stage: StagePlan) -> frozenset[str]:
-    """Return the settings that say nothing of a stage's picture beside those of the whole run."""
-    if stage.is_kept:
-        return frozenset(OVERRIDABLE)
-    if stage.index == 0:
-        return LATER_STAGES_ONLY if stage.settings.start else LATER_STAGES_ONLY | {"start", "start_strength"}
-    return FIRST_STAGE_ONLY | {"start", "start_strength"}
-
-
-def _stage_key(before: str, stage: StagePlan) -> str:
-    """Return the signature of a stage after the stages with the signature `before`."""
-    left_out = _IN_THE_STAGE | unread(stage)
-    record = {
-        name: value for name, value in dataclasses.asdict(stage).items() if name not in _NOT_IN_THE_PICTURE
-    }
-    record |= {name: True for name in _IN_THE_LAST_BITS if getattr(stage.choices, name)}
-    told = {name: value for name, value in record.pop("settings").items() if name not in left_out}
-    if stage.is_kept:
-        record = {"size": record["size"]}
-    if not stage.is_base and not stage.is_kept:
-        record["maths"] = LATER_MATHS_VERSION
-    record = json.dumps([before, record, told], sort_keys=True)
-    return hashlib.sha256(record.encode()).hexdigest()
 
 
 def pair_calls(steps: int, guided_steps: int, dilated: Sequence[bool] = ()) -> float:
@@ -493,28 +314,12 @@ def pair_calls(steps: int, guided_steps: int, dilated: Sequence[bool] = ()) -> f
     return sum(count * (1.0 if i < guided_steps else 0.5) for i, count in enumerate(branches))
 
 
-def stage_steps(num_inference_steps: int, strength: float) -> int:
-    """Return ceil(N · strength): how many steps a stage takes that starts at that noise level."""
-    return min(num_inference_steps, max(1, math.ceil(round(num_inference_steps * strength, 6))))
-
-
 def nearest_size(aspect: str, side_px: int, unit: int) -> Size:
     """Return the size nearest to an aspect with about side_px² pixels, both sides multiples of unit."""
     ratio = aspect_ratio(aspect)
     height = max(unit, round(side_px / math.sqrt(ratio) / unit) * unit)
     width = max(unit, round(side_px * math.sqrt(ratio) / unit) * unit)
     return Size(height, width)
-
-
-def _steps(own: Settings, index: int) -> tuple[int, int]:
-    """Return how many steps a stage runs and how many of them, the last, run again with the refiner."""
-    count = own.num_inference_steps
-    if index:
-        return stage_steps(count, own.upscale_strength), 0
-    if own.start and not own.start_strength:
-        return 0, 0
-    refining = stage_steps(count, 1 - own.refiner_start) if own.refiner == "image" else 0
-    return (stage_steps(count, own.start_strength) if own.start else count) + refining, refining
 
 
 def _notices(settings: Settings, card: ModelCard) -> tuple[str, ...]:

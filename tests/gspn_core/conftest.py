@@ -21,7 +21,8 @@ from gspn_core.events import (
     StepWeights,
     TileDone,
 )
-from gspn_core.planning.plan import CascadePlan, ModelCard, StagePlan, make_plan
+from gspn_core.planning.plan import make_plan
+from gspn_core.planning.types import CascadePlan, ModelCard, StagePlan
 from gspn_core.settings import Settings
 
 CARD = ModelCard(
@@ -46,7 +47,7 @@ def memory(now: int = 1_000, peak: int = 2_000) -> MemorySample:
 
 def stage_weights(stage: StagePlan) -> tuple[StepWeights, ...]:
     """The first step of every later stage evaluates the dilated branch."""
-    if stage.is_base:
+    if stage.kind.name == "generate":
         return ()
     return tuple(
         StepWeights(timestep=float(500 - i), c1=0.1, c2=0.3, c3=0.2, dilated=i == 0)

@@ -17,7 +17,8 @@ from gspn_core.events import (
     StepDone,
     StepWeights,
 )
-from gspn_core.planning.plan import ModelCard, make_plan
+from gspn_core.planning.plan import make_plan
+from gspn_core.planning.types import ModelCard
 from gspn_core.runs.reducer import apply_event, planned
 from gspn_core.runs.run import RunView
 from gspn_core.settings import Settings
@@ -51,7 +52,7 @@ def run_events(settings: Settings, card: ModelCard) -> Iterator[Event]:
     for stage in plan.stages:
         weights = tuple(
             StepWeights(timestep=500.0 - i, c1=0.8 / (i + 1), c2=0.6, c3=0.5, dilated=False)
-            for i in range(0 if stage.is_base else stage.steps)
+            for i in range(0 if stage.kind.name == "generate" else stage.steps)
         )
         yield StageStarted(stage=stage, weights=weights)
         for step in range(1, stage.steps + 1):

@@ -10,7 +10,7 @@ from typing import Any
 
 import gradio as gr
 
-from gspn_core.planning.plan import ModelCard
+from gspn_core.planning.types import ModelCard
 from gspn_core.settings import RANGES
 from ui.form.form import is_offered
 from ui.guard.files import file_url

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from gspn_core.images.tiles import tiles_info
-from gspn_core.planning.plan import CascadePlan, StagePlan
 from gspn_core.planning.suggestions import Suggestion, find_fit_issue, is_long
+from gspn_core.planning.types import CascadePlan, StagePlan
 from gspn_core.runs.run import RESUMABLE_STATES, RunView, StageView
 from gspn_core.runs.stage_cache import CacheHit
 from gspn_core.settings import start_size
@@ -68,7 +68,7 @@ def planned_props(
     stages = plan.stages if plan else ()
     trouble = find_fit_issue(plan) if plan else None
     told = {found.stage: studio_strings.reusable(found.saved_seconds) for found in reuse}
-    told |= {stage.index: [studio_strings.YOUR_PICTURE] for stage in stages if stage.is_kept}
+    told |= {stage.index: [studio_strings.YOUR_PICTURE] for stage in stages if not stage.kind.denoises}
     # The viewer shows a picture at the size it is told, and this one has its own.
     own = start_size(plan.settings.start) if start else None
     cards = [
@@ -134,7 +134,7 @@ def trouble_props(plan: CascadePlan, remedies: Sequence[Suggestion]) -> dict[str
 
 def _foretold(stage: StagePlan, budget_bytes: int | None) -> list[str]:
     """Return what a stage is predicted to take, and how it is made to fit or why it does not."""
-    drawn = [studio_strings.REDRAWN] if stage.is_redrawn else []
+    drawn = [studio_strings.REDRAWN] if stage.kind.name == "redraw" else []
     if stage.peak_bytes is None:
         return drawn
     if not stage.fits:

@@ -1,9 +1,9 @@
 import dataclasses
 import json
 
-from gspn_core.planning.fitting import MemoryOptions
 from gspn_core.planning.plan import make_plan
 from gspn_core.planning.suggestions import LONG_SECONDS, Suggestion
+from gspn_core.planning.types import MemoryOptions
 from gspn_core.runs.reducer import apply_event
 from gspn_core.runs.run import Ended, FileWritten, QueueMoved, StageReused
 from gspn_core.settings import FIELD_NAMES, Settings
@@ -149,7 +149,7 @@ def test_a_stage_that_does_not_fit_says_what_it_needs_and_what_there_is(card) ->
 def test_the_first_stage_in_trouble_has_the_buttons_that_help_and_no_other_has(card) -> None:
     plan = make_plan(Settings(prompt="a toy", target=256), card)
     stages = tuple(
-        dataclasses.replace(stage, peak_bytes=2 * 10**9, fits=stage.is_base) for stage in plan.stages
+        dataclasses.replace(stage, peak_bytes=2 * 10**9, fits=not stage.index) for stage in plan.stages
     )
     plan = dataclasses.replace(plan, stages=stages, budget_bytes=10**9)
     help_ = Suggestion(name="mixer", value="attention", seconds=3.0, peak_bytes=9 * 10**8)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from gspn_core.events import ModelProgress
-from gspn_core.planning.plan import ModelCard
+from gspn_core.planning.types import ModelCard
 from ui.shared.strings import units
 
 TITLE = "GSPN Studio"

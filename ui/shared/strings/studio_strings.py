@@ -146,7 +146,7 @@ def stage_label(number: int, height: int, width: int, state: str, lines: Sequenc
     return f"Stage {number}, {shown}" + ("" if word in lines else f", {word}")
 
 
-# How a stage is computed where memory is short: fields of `gspn_core.planning.fitting.MemoryOptions`.
+# How a stage is computed where memory is short: fields of `gspn_core.planning.types.MemoryOptions`.
 SAVINGS: Mapping[str, str] = MappingProxyType(
     {
         "residency": "weights offloaded",
