@@ -44,7 +44,7 @@ def test_weights_told_before_a_run_are_those_of_the_run(tiny_model):
         asked = Settings(
             prompt="a hill", seed=1, target=256, scheduler=scheduler, overrides="256.cosine_scale_2=2"
         )
-        told = engine.weights(asked)
+        told = engine.weights(engine.plan(asked))
         events = engine.run(asked, previews=False)
         assert told == tuple(event.weights for event in events if isinstance(event, StageStarted))
         assert told[0] == () and told[1][0].c2 != told[2][0].c2
