@@ -224,6 +224,10 @@ class Runs:
         }
         return patch | buttons_of(view) | (self._fields(view) if with_form else {})
 
+    def look(self, job_id: str) -> Patch:
+        """Show a run that is on the screen as it stands now; one that goes on is then followed."""
+        return self.open(job_id, restored=False, with_form=False)
+
     def resume(self, job_id: str, visitor: str | None) -> Patch:
         """Take a run up again from its last finished stage and show it."""
         return self._again(lambda: self._jobs.resume(job_id, visitor=visitor or ""))

@@ -296,9 +296,9 @@ function choose(index) {
   paintWords();
 }
 
-/* Ask for the whole present state of a run that has been silent; events that come too close may be lost. */
-function reattach(silent_ms) {
-  if (state && isLive() && performance.now() - received > silent_ms) trigger("reattach", { job });
+/* Ask for the present state of a run that has been silent, by a plain request: the stream may have lost it. */
+function look(silent_ms) {
+  if (state && isLive() && performance.now() - received > silent_ms) trigger("look", { job });
 }
 
 props.examples.forEach((text, index) => {
@@ -353,11 +353,11 @@ window.addEventListener("studio:act", ({ detail }) => {
 });
 
 document.addEventListener("visibilitychange", () => {
-  if (!document.hidden) reattach(BACK_MS);
+  if (!document.hidden) look(BACK_MS);
 });
-window.addEventListener("online", () => reattach(BACK_MS));
+window.addEventListener("online", () => look(BACK_MS));
 setInterval(paintClock, 250);
-setInterval(() => reattach(SILENT_MS), LOOK_MS);
+setInterval(() => look(SILENT_MS), LOOK_MS);
 
 /* An outline that was asked for before there was a run comes too late. */
 window.addEventListener("studio:outline", ({ detail }) => {
