@@ -143,7 +143,7 @@ def test_no_name_of_a_setting_is_left_in_what_the_page_says(name: str) -> None:
 def test_a_model_in_fewer_bits_says_what_is_kept_so_and_the_bytes(card) -> None:
     plain = dataclasses.replace(card, shapes=SDXL_SHAPES)
     assert words.described(plain) == words.described(card) == card.description
-    kept = dataclasses.replace(SDXL_SHAPES.unet, quantized=SCHEMES["int8"].keeps(SDXL_LINEAR))
+    kept = dataclasses.replace(SDXL_SHAPES.unet, quantized=SCHEMES["int8"].quantized(SDXL_LINEAR))
     said = words.described(dataclasses.replace(card, shapes=dataclasses.replace(SDXL_SHAPES, unet=kept)))
     assert said.startswith(card.description)
     assert "722 linear layers of its UNet are kept in int8 with torchao" in said
