@@ -316,7 +316,7 @@ def read_json(path: Path, name: str) -> dict:
         )
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelUnavailable(f"model {name}: {path} cannot be read ({error}); copy it again.") from error
     if not isinstance(content, dict):
         raise ModelUnavailable(f"model {name}: {path} is not a valid configuration; copy it again.")

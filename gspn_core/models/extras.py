@@ -47,7 +47,7 @@ def with_extras(
             refiner=_refiner(refiner),
             preview_parameters=_parameters(preview),
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 

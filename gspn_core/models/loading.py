@@ -40,6 +40,7 @@ from gspn_core.models.catalog import (
 )
 from gspn_core.models.compatibility import check_latents, check_parts, check_refiner
 from gspn_core.models.hub import SDXL, SDXL_TOKENIZERS, Snapshot, commit_of, fetch
+from gspn_core.models.mapped_files import copy_mapped
 from gspn_core.models.quantize import Scheme, diffusers_config, find_scheme, linear_layers, scheme_dtype
 from gspn_core.models.single_file import config_folder, read_single_file
 from gspn_core.models.weights import PartWeights, count_of, part_weights, read_header
@@ -249,8 +250,10 @@ class _Loader:
     def _ready(self, module: nn.Module) -> nn.Module:
         """Return a part at home, without gradients."""
         module = module.to(self.home).eval().requires_grad_(False)
-        convolves = isinstance(module, (UNet2DConditionModel, AutoencoderKL))
-        return module.to(memory_format=torch.channels_last) if convolves else module
+        if isinstance(module, (UNet2DConditionModel, AutoencoderKL)):
+            module = module.to(memory_format=torch.channels_last)
+        copy_mapped(module)
+        return module
 
     def _joined(self, configs: Path, parts: dict[str, nn.Module]) -> StableDiffusionXLPipeline:
         """Return the pipeline of ready parts, with the tokenizers and the scheduler of a folder."""

@@ -52,7 +52,7 @@ def read_shapes(folder: Path, adapters: Mapping[Mixer, str]) -> Shapes | None:
                 (mixer, count_parameters(folder / name)) for mixer, name in adapters.items()
             ),
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 

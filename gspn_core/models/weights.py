@@ -59,7 +59,7 @@ def read_header(path: Path) -> Mapping[str, Mapping[str, Any]]:
         end = 8 + length + max((value["data_offsets"][1] for value in tensors.values()), default=0)
     except OSError as error:
         raise ModelUnavailable(f"{path} cannot be read ({error.strerror}); copy it again.") from error
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
         raise ModelUnavailable(f"{path} is not a valid safetensors file; copy it again.") from error
     if size != end:
         raise ModelUnavailable(f"{path} has {size:,} of its {end:,} bytes; copy it again.")
