@@ -72,7 +72,7 @@ class EngineHost:
         except GspnError as error:
             self.error = error
         except Exception as error:
-            self.error = ModelUnavailable(f"the model could not be read ({type(error).__name__}: {error}).")
+            self.error = ModelUnavailable(f"the model could not be loaded ({type(error).__name__}: {error}).")
         finally:
             self._settled.set()
             if self._dropped:
@@ -122,7 +122,7 @@ class EngineHost:
         """
         while not self.wait(STOP_POLL_SECONDS):
             if should_stop():
-                raise Stopped("The run was stopped while the model was being read.")
+                raise Stopped("The run was stopped while the model was being loaded.")
         if self.error is not None:
             raise self.error
         yield from self._run(settings, should_stop, **options)
@@ -134,7 +134,7 @@ class EngineHost:
             ModelUnavailable: The model is not loaded.
         """
         if self._engine is None:
-            raise self.error or ModelUnavailable("The model is still being read; measure when it is there.")
+            raise self.error or ModelUnavailable("The model is still being loaded; measure when it is ready.")
         timings = self._engine.measure_mixers(should_stop)
         calibration = self._calibration
         yield from timings if calibration is None else calibration.alone(timings)
