@@ -34,7 +34,8 @@ from gspn_core.errors import GspnError, ModelUnavailable, Stopped
 from gspn_core.events import Calibrated, Event, ModelProgress, StepWeights
 from gspn_core.models.catalog import WORLD, Extras, find_card
 from gspn_core.models.options import add_model_options, extras_of
-from gspn_core.planning.plan import CascadePlan, ModelCard, StagePlan, make_plan
+from gspn_core.planning.plan import make_plan
+from gspn_core.planning.types import CascadePlan, ModelCard, StagePlan
 from gspn_core.runs.calibration import Calibration, Measurable
 from gspn_core.runs.measured import Measured
 from gspn_core.runs.measuring import Measuring

@@ -14,7 +14,8 @@ import app
 from gspn_core.errors import ModelUnavailable, Stopped
 from gspn_core.events import ModelProgress, PlanReady
 from gspn_core.models.layout import LAYOUTS, write_configs
-from gspn_core.planning.plan import ModelCard, make_plan
+from gspn_core.planning.plan import make_plan
+from gspn_core.planning.types import ModelCard
 from gspn_core.settings import Settings
 
 CARD = ModelCard(

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import Protocol
 
 import numpy as np
 import torch
 from diffusers import SchedulerMixin
 from torch import Tensor, nn
 
-from gspn_core.planning.plan import StagePlan
+from gspn_core.planning.types import StagePlan
 
 Tiles = Iterator[tuple[int, int]]
 
@@ -78,11 +78,11 @@ class NoisePath(Protocol):
 class Rows(Protocol):
     """The guidance pair as a backbone reads it: row 0 unconditional, row 1 conditional."""
 
-    def positive_only(self) -> Self:
+    def positive_only(self) -> Rows:
         """Return the conditional row alone."""
         ...
 
-    def negative_only(self) -> Self:
+    def negative_only(self) -> Rows:
         """Return the unconditional row alone."""
         ...
 

@@ -28,7 +28,7 @@ class Autoencoder:
         self.scaling: float = vae.config.scaling_factor
 
     def encode(self, sample: Tensor) -> Tiles:
-        """Encode a sample (1, 3, H, W) to scaled latents, float32 (1, C, H/8, W/8): the mean, without noise."""
+        """Encode a sample (1, 3, H, W) to scaled latents, float32 (1, C, H/8, W/8): their mean."""
 
         def one(tile: Tensor) -> Tensor:
             latents = self.vae.encode(self._ready(tile)).latent_dist.mode()

@@ -7,7 +7,7 @@ from diffusers import UNet2DConditionModel
 from gspn_core.backbones.backbone import NoisePath
 from gspn_core.backbones.conditioning import Conditioning, encode_text
 from gspn_core.backbones.sdxl import SDXL
-from gspn_core.planning.plan import StagePlan
+from gspn_core.planning.types import StagePlan
 from gspn_core.settings import Settings
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from gspn_core.planning.plan import Size
+from gspn_core.planning.types import Size
 
 
 def to_sample(image: Image.Image, size: Size) -> torch.Tensor:

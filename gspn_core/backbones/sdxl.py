@@ -12,7 +12,7 @@ from gspn_core.backbones.conditioning import Conditioning, encode_text
 from gspn_core.backbones.guidance import guided
 from gspn_core.backbones.model import Model
 from gspn_core.backbones.noise_path import diffusion_path
-from gspn_core.planning.plan import StagePlan
+from gspn_core.planning.types import StagePlan
 
 
 class SDXL:

@@ -1,4 +1,4 @@
-"""What a stage does when memory runs out in spite of its plan: it begins again with options that need less."""
+"""What a stage does when memory runs out in spite of its plan: it begins again and needs less."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import torch
 
 from gspn_core.errors import OutOfMemory
 from gspn_core.events import Retried
-from gspn_core.planning.fitting import Machine, Phase, cheaper
-from gspn_core.planning.plan import CascadePlan, ModelCard, replanned, work_of
+from gspn_core.planning.fitting import cheaper
+from gspn_core.planning.plan import replanned, work_of
+from gspn_core.planning.types import CascadePlan, Machine, ModelCard, Phase
 
 # The messages of allocators other than torch's own; cuBLAS and cuDNN have theirs.
 _WORDS = ("DefaultCPUAllocator", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "can't allocate memory")

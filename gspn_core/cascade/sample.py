@@ -29,7 +29,7 @@ from gspn_core.backbones.registry import make_backbone
 from gspn_core.cascade.schedule import make_scheduler, set_last_timesteps, stage_schedule, step_options
 from gspn_core.cascade.weights import evaluations, step_weights
 from gspn_core.controls.control import Control, attached
-from gspn_core.planning.plan import StagePlan
+from gspn_core.planning.types import StagePlan
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,7 @@ from diffusers import (
 )
 
 from gspn_core.backbones.noise_path import training_sigmas
-from gspn_core.planning.plan import StagePlan
+from gspn_core.planning.types import StagePlan
 from gspn_core.settings import SchedulerName
 
 # Options of a model's own scheduler that would contradict the scheduler's name.

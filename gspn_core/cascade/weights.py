@@ -19,7 +19,8 @@ from gspn_core.cascade.schedule import stage_schedule
 from gspn_core.controls.dilated_branch import dilated_share
 from gspn_core.controls.registry import extra_evaluations
 from gspn_core.events import StepWeights
-from gspn_core.planning.plan import StagePlan, pair_calls
+from gspn_core.planning.plan import pair_calls
+from gspn_core.planning.types import StagePlan
 from gspn_core.settings import Settings
 
 

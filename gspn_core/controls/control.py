@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Self
 
 from PIL.Image import Image
 from torch import Tensor
 
 from gspn_core.backbones.backbone import NO_EXTRA, Backbone, Extra
 from gspn_core.events import StepWeights
-from gspn_core.planning.plan import Size, StagePlan
+from gspn_core.planning.types import Size, StagePlan
 
 # The guided prediction of the step at hand, (1, C, h, w), from latents in the scheduler's own scale.
 Predict = Callable[[Tensor], Tensor]
@@ -49,7 +48,7 @@ class Control:
     steers = False
 
     @classmethod
-    def for_stage(cls, setup: StageSetup) -> Self | None:
+    def for_stage(cls, setup: StageSetup) -> Control | None:
         """Return the control as a stage's settings ask for it, None where they do not."""
         raise NotImplementedError
 

@@ -20,7 +20,7 @@ from gspn_core.backbones.backbone import Backbone
 from gspn_core.controls.control import Control, Predict, StageSetup
 from gspn_core.controls.filters import gaussian_blur, match_statistics
 from gspn_core.events import StepWeights
-from gspn_core.planning.plan import StagePlan
+from gspn_core.planning.types import StagePlan
 from gspn_core.settings import DilationScope
 
 

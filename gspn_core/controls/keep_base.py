@@ -10,7 +10,7 @@ from gspn_core.backbones.samples import to_sample
 from gspn_core.controls.control import Control, StageSetup
 from gspn_core.controls.dilated_branch import dilated_share
 from gspn_core.controls.filters import gaussian_blur
-from gspn_core.planning.plan import Size
+from gspn_core.planning.types import Size
 
 # Enlarging and shrinking again is not quite the identity; the second pass restores what the first one missed.
 _PASSES = 2

@@ -11,7 +11,7 @@ from gspn_core.controls.keep_base import KeepBase
 from gspn_core.controls.match_statistics import MatchStatistics
 from gspn_core.controls.skip_residual import SkipResidual
 from gspn_core.events import StepWeights
-from gspn_core.planning.plan import StagePlan
+from gspn_core.planning.types import StagePlan
 
 CONTROLS: tuple[type[Control], ...] = (
     DilatedBranch,

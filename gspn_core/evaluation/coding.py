@@ -7,7 +7,7 @@ from gspn_core.backbones.codec import Autoencoder
 from gspn_core.backbones.model import Model
 from gspn_core.backbones.samples import to_image, to_sample
 from gspn_core.evaluation.gallery import result_of
-from gspn_core.planning.plan import Size
+from gspn_core.planning.types import Size
 
 
 @torch.inference_mode()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gspn_core.metrics.adherence import PromptAdherence
 from gspn_core.models.catalog import WORLD
-from gspn_core.planning.plan import ModelCard
+from gspn_core.planning.types import ModelCard
 
 
 def find_adherence(card: ModelCard) -> PromptAdherence | None:

@@ -9,7 +9,7 @@ from PIL import Image
 from gspn_core.backbones.codec import Autoencoder, tile_starts
 from gspn_core.backbones.samples import to_image, to_sample
 from gspn_core.models.catalog import WORLD_FOLDER
-from gspn_core.planning.plan import Size
+from gspn_core.planning.types import Size
 
 
 def _finish(work):

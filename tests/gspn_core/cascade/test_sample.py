@@ -11,7 +11,7 @@ from gspn_core.cascade.sample import StageSampler, stage_generator
 from gspn_core.controls.control import StageSetup
 from gspn_core.controls.keep_base import KeepBase
 from gspn_core.controls.registry import stage_controls
-from gspn_core.planning.plan import Size, StagePlan
+from gspn_core.planning.types import Size, StagePlan
 from gspn_core.settings import CHOICES, Settings
 
 SETTINGS = Settings(

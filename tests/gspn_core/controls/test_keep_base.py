@@ -5,7 +5,7 @@ from PIL import Image
 from gspn_core.backbones.samples import to_image, to_sample
 from gspn_core.controls.keep_base import restore_base
 from gspn_core.metrics.fidelity import psnr
-from gspn_core.planning.plan import Size
+from gspn_core.planning.types import Size
 
 
 def _noisy(side, seed):
