@@ -50,16 +50,8 @@ _TORCH |= {"training", "evaluation", "bench"}
 # The only places that may import what is heavy or belongs to one place.
 ONLY_IN = {
     "torch": _TORCH,
-    "diffusers": {
-        "attention",
-        "backbones",
-        "controls",
-        "cascade",
-        "models",
-        "training",
-        "evaluation",
-        "bench",
-    },
+    "diffusers": {"attention", "backbones", "controls", "cascade", "models"}
+    | {"training", "evaluation", "bench"},
     "transformers": {"models", "training", "evaluation", "bench"},
     "gradio": {"ui", "app"},
     "spaces": {"app"},

@@ -19,8 +19,8 @@ _PASSES = 2
 class KeepBase(Control):
     """Restore the low band of the stage before in the decoded sample; see `restore_base`."""
 
-    def __init__(self, image: Image, before: Size, *, weight: float, sigma_px: float) -> None:
-        self.image, self.before, self.weight, self.sigma_px = image, before, weight, sigma_px
+    def __init__(self, image: Image, size: Size, *, weight: float, sigma_px: float) -> None:
+        self.image, self.size, self.weight, self.sigma_px = image, size, weight, sigma_px
 
     @classmethod
     def for_stage(cls, setup: StageSetup) -> KeepBase | None:
@@ -37,7 +37,7 @@ class KeepBase(Control):
 
     def decoded(self, sample: torch.Tensor) -> torch.Tensor:
         """Return the sample (1, 3, H, W), changed in place."""
-        return restore_base(sample, self.image, self.before, weight=self.weight, sigma_px=self.sigma_px)
+        return restore_base(sample, self.image, self.size, weight=self.weight, sigma_px=self.sigma_px)
 
 
 def restore_base(
