@@ -91,14 +91,16 @@ class Rows(Protocol):
 class Extra:
     """What a network reads besides latents and text; one row each, for both halves of the guidance pair.
 
-    channels: (1, c, h, w), appended to the latents. class_labels: (1,). down_residuals, mid_residual: added
-    to the UNet's skip tensors and to its middle block's output (ControlNet, 2302.05543).
+    Attributes:
+        channels: (1, c, h, w), appended to the latents.
+        class_labels: (1,).
+        residuals: added to the UNet's skip tensors in their order, and the last one to its middle block's
+            output (ControlNet, 2302.05543).
     """
 
     channels: Tensor | None = None
     class_labels: Tensor | None = None
-    down_residuals: tuple[Tensor, ...] = ()
-    mid_residual: Tensor | None = None
+    residuals: tuple[Tensor, ...] = ()
 
 
 NO_EXTRA = Extra()
@@ -111,13 +113,11 @@ def joined(extras: Iterable[Extra]) -> Extra:
         return NO_EXTRA
     channels = [extra.channels for extra in given if extra.channels is not None]
     labels = [extra.class_labels for extra in given if extra.class_labels is not None]
-    down = [extra.down_residuals for extra in given if extra.down_residuals]
-    mid = [extra.mid_residual for extra in given if extra.mid_residual is not None]
+    residuals = [extra.residuals for extra in given if extra.residuals]
     return Extra(
         channels=torch.cat(channels, dim=1) if channels else None,
         class_labels=labels[-1] if labels else None,
-        down_residuals=tuple(sum(maps) for maps in zip(*down, strict=True)),
-        mid_residual=sum(mid) if mid else None,
+        residuals=tuple(sum(maps) for maps in zip(*residuals, strict=True)),
     )
 
 

@@ -61,11 +61,10 @@ def noise_pred(
         x = torch.cat([x, _for_rows(extra.channels, x)], dim=1)
     if extra.class_labels is not None:
         controlled["class_labels"] = extra.class_labels.expand(B)
-    if extra.down_residuals:
-        residuals = tuple(_for_rows(residual, x) for residual in extra.down_residuals)
-        controlled["down_block_additional_residuals"] = residuals
-    if extra.mid_residual is not None:
-        controlled["mid_block_additional_residual"] = _for_rows(extra.mid_residual, x)
+    if extra.residuals:
+        *down, mid = (_for_rows(residual, x) for residual in extra.residuals)
+        controlled["down_block_additional_residuals"] = tuple(down)
+        controlled["mid_block_additional_residual"] = mid
     return unet(
         x,
         t,
