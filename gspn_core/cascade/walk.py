@@ -65,10 +65,10 @@ def run_cascade(
     while index < len(samplers):
         _leave_if(should_stop())
         sampler = samplers[index]
-        if sampler.stage.is_kept:
+        if not sampler.stage.kind.denoises:
             image, index = (yield from _keep(model, sampler.stage, start)), index + 1
             continue
-        if index and plan.stages[index - 1].is_kept:
+        if index and not plan.stages[index - 1].kind.denoises:
             # The init image may have more detail than the resized picture of its stage.
             image = start
         if sampler.stage != plan.stages[index]:
@@ -108,7 +108,7 @@ def _samplers(model: Model, plan: CascadePlan) -> list[StageSampler]:
     base, samplers = make_backbone(model), []
     for stage in plan.stages:
         refiner_rows = None
-        if stage.index == 0 and stage.settings.refiner != "none" and not stage.is_kept:
+        if stage.kind.refines(stage.settings):
             refiner_rows = rows(make_backbone(model, "refiner"), stage)
         samplers.append(StageSampler(model, stage, rows(base, stage), refiner_rows))
     return samplers

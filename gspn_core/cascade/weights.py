@@ -25,16 +25,14 @@ from gspn_core.settings import Settings
 
 
 def stage_weights(config: Mapping[str, Any], stage: StagePlan) -> tuple[StepWeights, ...]:
-    """Return the weights of each step of a stage, none for the first. config: the model's scheduler's."""
-    if stage.index == 0:
-        return ()
+    """Return the weights of each step of a stage. config: the model's scheduler's."""
     scheduler, timesteps = stage_schedule(stage, config, torch.device("cpu"))
     return step_weights(stage, diffusion_path(scheduler), timesteps)
 
 
 def step_weights(stage: StagePlan, path: NoisePath, timesteps: torch.Tensor) -> tuple[StepWeights, ...]:
-    """Return the weights of a stage at its timesteps, none for the first stage."""
-    if stage.index == 0:
+    """Return the weights of a stage at its timesteps, none for a kind that does not read them."""
+    if "cosine_scale_1" not in stage.kind.reads:
         return ()
     T, count = path.num_train_timesteps, len(timesteps)
     sigmas = np.interp(timesteps.double().cpu().numpy(), np.arange(T), path.sigmas)

@@ -10,12 +10,15 @@ from gspn_core.backbones.refiner import Refiner, handover_level
 from gspn_core.backbones.registry import BACKBONES, make_backbone
 from gspn_core.backbones.sdxl import SDXL, guided_noise_pred, noise_pred
 from gspn_core.cascade.schedule import make_scheduler
+from gspn_core.kinds.registry import find_kind
 from gspn_core.planning.types import Size, StagePlan
 from gspn_core.settings import Settings
 
 T300 = torch.tensor(300.0)
 STAGE = StagePlan(
     index=0,
+    kind=find_kind("generate"),
+    px=64,
     size=Size(64, 96),
     scale=1,
     num_inference_steps=2,

@@ -6,12 +6,21 @@ import torch
 from gspn_core.backbones.backbone import Extra
 from gspn_core.cascade.sample import StageSampler
 from gspn_core.controls.control import Control
+from gspn_core.kinds.registry import find_kind
 from gspn_core.planning.types import Size, StagePlan
 from gspn_core.settings import Settings
 
 SETTINGS = Settings(prompt="a", seed=1, guidance_scale=3.0, num_inference_steps=2, scheduler="euler")
 STAGE = StagePlan(
-    index=0, size=Size(64, 64), scale=1, num_inference_steps=2, steps=2, vae_tile_px=None, settings=SETTINGS
+    index=0,
+    kind=find_kind("generate"),
+    px=64,
+    size=Size(64, 64),
+    scale=1,
+    num_inference_steps=2,
+    steps=2,
+    vae_tile_px=None,
+    settings=SETTINGS,
 )
 
 

@@ -14,6 +14,7 @@ def later_stage(tiny_model, tiny_conditioning) -> Callable:
 
     from gspn_core.cascade.sample import StageSampler
     from gspn_core.controls.control import StageSetup
+    from gspn_core.kinds.registry import find_kind
     from gspn_core.planning.types import Size, StagePlan
     from gspn_core.settings import Settings
 
@@ -25,6 +26,9 @@ def later_stage(tiny_model, tiny_conditioning) -> Callable:
         settings = Settings(**{"prompt": "a hill", "seed": 7, "dilated_min_weight": 0.0, **asked, **changes})
         stage = StagePlan(
             index=1,
+            kind=find_kind("upscale"),
+            px=128,
+            ratio=2,
             size=Size(128, 192),
             scale=2,
             num_inference_steps=4,

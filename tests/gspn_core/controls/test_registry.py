@@ -13,6 +13,7 @@ from gspn_core.controls.keep_base import KeepBase
 from gspn_core.controls.match_statistics import MatchStatistics
 from gspn_core.controls.registry import CONTROLS, extra_evaluations, stage_controls
 from gspn_core.controls.skip_residual import SkipResidual
+from gspn_core.kinds.registry import find_kind
 
 
 def run(sampler, setup, controls):
@@ -54,7 +55,9 @@ def test_a_later_stage_gets_all_controls_in_their_order_and_a_first_one_none(lat
     _, setup = later_stage()
     kinds = [type(control) for control in stage_controls(setup)]
     assert kinds == [DilatedBranch, SkipResidual, MatchStatistics, KeepBase] == list(CONTROLS)
-    first = StageSetup(stage=dataclasses.replace(setup.stage, index=0), backbone=setup.backbone)
+    first = StageSetup(
+        stage=dataclasses.replace(setup.stage, index=0, kind=find_kind("generate")), backbone=setup.backbone
+    )
     assert stage_controls(first) == ()
 
 
