@@ -10,15 +10,15 @@ from functools import cached_property
 import torch
 from PIL.Image import Image
 
+from gspn_core.backbones.conditioning import truncation_notice
+from gspn_core.backbones.model import Model
 from gspn_core.cascade.all_mixers import with_all_mixers
 from gspn_core.cascade.benchmark import calibrate
-from gspn_core.cascade.conditioning import truncation_notice
-from gspn_core.cascade.latents import DecodedPreview, Preview
-from gspn_core.cascade.model import Model
 from gspn_core.cascade.oom import is_out_of_memory
-from gspn_core.cascade.sample import evaluations, stage_weights
+from gspn_core.cascade.preview import DecodedPreview, Preview
 from gspn_core.cascade.stage_parts import PaceKeeper
 from gspn_core.cascade.walk import run_cascade
+from gspn_core.cascade.weights import evaluations, stage_weights
 from gspn_core.errors import BadSetting, OutOfMemory
 from gspn_core.events import Calibrated, Event, StepWeights
 from gspn_core.images.load import check_start

@@ -148,7 +148,7 @@ def tiny_model(tiny_pipeline, tiny_card, tiny_refiner):
 
     from gspn_core.attention.gspn_adapter import GSPNAdapter
     from gspn_core.attention.linear_adapter import LinearAdapter
-    from gspn_core.cascade.model import Model
+    from gspn_core.backbones.model import Model
 
     torch.manual_seed(1)
     adapters = {

@@ -12,11 +12,11 @@ from typing import Any
 import torch
 
 from gspn_core.attention.registry import use_mixer
-from gspn_core.cascade.conditioning import encode_text
+from gspn_core.backbones.codec import Autoencoder
+from gspn_core.backbones.conditioning import encode_text
+from gspn_core.backbones.model import Model
+from gspn_core.backbones.sdxl import guided_noise_pred
 from gspn_core.cascade.fused import fused_layers
-from gspn_core.cascade.guidance import guided_noise_pred
-from gspn_core.cascade.latents import Autoencoder
-from gspn_core.cascade.model import Model
 from gspn_core.events import Calibrated
 from gspn_core.planning.plan import make_plan
 from gspn_core.planning.types import Pace, Size, StagePlan

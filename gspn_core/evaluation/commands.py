@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from gspn_core.cascade.model import Model
+from gspn_core.backbones.model import Model
 from gspn_core.errors import GspnError
 from gspn_core.evaluation.climb import Climb, ClimbConfig
 from gspn_core.evaluation.climb_report import climb_json, climb_markdown, climb_notes

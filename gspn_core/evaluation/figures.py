@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from gspn_core.cascade.latents import tile_starts
+from gspn_core.backbones.codec import tile_starts
 from gspn_core.evaluation.frechet import Gaussian, extrapolated_distance, frechet_distance
 from gspn_core.evaluation.prompts import Prompt, adherence
 from gspn_core.metrics.classifier import Seen

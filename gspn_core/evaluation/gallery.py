@@ -12,10 +12,11 @@ import torch
 from PIL import Image
 
 from gspn_core.attention.registry import use_mixer
-from gspn_core.cascade.conditioning import Conditioning, encode_text
-from gspn_core.cascade.guidance import guided_noise_pred
-from gspn_core.cascade.latents import Autoencoder, to_image
-from gspn_core.cascade.model import Model
+from gspn_core.backbones.codec import Autoencoder
+from gspn_core.backbones.conditioning import Conditioning, encode_text
+from gspn_core.backbones.model import Model
+from gspn_core.backbones.samples import to_image
+from gspn_core.backbones.sdxl import guided_noise_pred
 from gspn_core.cascade.sample import stage_generator
 from gspn_core.cascade.schedule import make_scheduler, set_last_timesteps
 from gspn_core.engine import Engine

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from gspn_core.cascade.model import Model
+from gspn_core.backbones.model import Model
 from gspn_core.errors import BadSetting
 from gspn_core.evaluation.coding import reconstruct
 from gspn_core.evaluation.crops import ENLARGED, cut, enlarge

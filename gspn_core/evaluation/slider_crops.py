@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from gspn_core.cascade.model import Model
+from gspn_core.backbones.model import Model
 from gspn_core.engine import Engine
 from gspn_core.errors import GspnError
 from gspn_core.evaluation.progress import Progress, Tell

@@ -9,7 +9,7 @@ from statistics import fmean
 import numpy as np
 from PIL import Image
 
-from gspn_core.cascade.model import Model
+from gspn_core.backbones.model import Model
 from gspn_core.errors import BadSetting
 from gspn_core.evaluation.figures import Bar
 from gspn_core.evaluation.gallery import Gallery

@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from diffusers import EulerDiscreteScheduler
 
 import app
-from gspn_core.cascade.sample import stage_weights
+from gspn_core.cascade.weights import stage_weights
 from gspn_core.models.catalog import WORLD_FOLDER, find_card
 from gspn_core.planning.plan import make_plan
 from gspn_core.planning.types import Machine, Pace

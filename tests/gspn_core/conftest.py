@@ -181,3 +181,18 @@ def trained(tmp_path_factory, toy_nets):
     train_model(recipe)
     export(recipe, work / "out")
     return recipe, work / "out"
+
+
+@pytest.fixture(scope="session")
+def tiny_conditioning():
+    """Return two different prompts as a guidance pair with sizes in px."""
+    import torch
+
+    from gspn_core.backbones.conditioning import Conditioning
+
+    generator = torch.Generator().manual_seed(3)
+    return Conditioning(
+        prompt_embeds=torch.randn(2, 77, 32, generator=generator),
+        pooled_prompt_embeds=torch.randn(2, 16, generator=generator),
+        add_time_ids=torch.tensor([[64.0, 64, 0, 0, 64, 64]]).expand(2, -1),
+    )

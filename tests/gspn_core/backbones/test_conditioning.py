@@ -1,6 +1,6 @@
 import torch
 
-from gspn_core.cascade.conditioning import encode_text, truncation_notice
+from gspn_core.backbones.conditioning import encode_text, truncation_notice
 from gspn_core.planning.types import Size
 from gspn_core.settings import Settings
 
@@ -14,14 +14,14 @@ def test_the_pair_is_unconditional_first(tiny_pipeline):
     assert torch.equal(text.positive_only().prompt_embeds, text.prompt_embeds[1:])
 
 
-def test_a_stage_keeps_the_text_and_is_told_its_size_height_first(tiny_pipeline):
+def test_a_stage_keeps_the_text_and_gets_its_size_height_first(tiny_pipeline):
     text = encode_text(tiny_pipeline, "a hill", "")
     stage = text.at_size(Size(128, 64))
     assert stage.prompt_embeds is text.prompt_embeds
     assert stage.add_time_ids.tolist() == [[128, 64, 0, 0, 128, 64]] * 2
 
 
-def test_a_stage_is_told_the_sizes_and_the_crop_of_its_settings(tiny_pipeline):
+def test_a_stage_gets_the_sizes_and_the_crop_of_its_settings(tiny_pipeline):
     text = encode_text(tiny_pipeline, "a hill", "")
     own = Settings(prompt="a", original_scale=2.0, target_scale=0.5, crop_top=8, crop_left=16)
     assert text.at_size(Size(128, 64), own).add_time_ids.tolist() == [[256, 128, 8, 16, 64, 32]] * 2
@@ -31,7 +31,7 @@ def test_a_stage_is_told_the_sizes_and_the_crop_of_its_settings(tiny_pipeline):
     )
 
 
-def test_the_refiner_reads_the_second_encoder_alone_and_is_told_scores(tiny_pipeline):
+def test_the_refiner_reads_the_second_encoder_alone_and_scores(tiny_pipeline):
     text = encode_text(tiny_pipeline, "a hill", "")
     own = Settings(prompt="a", aesthetic_score=7.0, negative_aesthetic_score=2.0, crop_top=8)
     refined = text.for_refiner(Size(128, 64), own, 16)
@@ -40,12 +40,12 @@ def test_the_refiner_reads_the_second_encoder_alone_and_is_told_scores(tiny_pipe
     assert refined.pooled_prompt_embeds is text.pooled_prompt_embeds
 
 
-def test_an_empty_negative_prompt_is_noughts_only_where_the_model_was_trained_so(tiny_pipeline):
-    nought = encode_text(tiny_pipeline, "a hill", "")
-    encoded = encode_text(tiny_pipeline, "a hill", "", may_be_nought=False)
-    assert not nought.prompt_embeds[0].any()
+def test_an_empty_negative_prompt_is_zeros_only_where_the_model_was_trained_so(tiny_pipeline):
+    zeros = encode_text(tiny_pipeline, "a hill", "")
+    encoded = encode_text(tiny_pipeline, "a hill", "", zeros_for_empty=False)
+    assert not zeros.prompt_embeds[0].any()
     assert encoded.prompt_embeds[0].any()
-    assert torch.equal(nought.prompt_embeds[1], encoded.prompt_embeds[1])
+    assert torch.equal(zeros.prompt_embeds[1], encoded.prompt_embeds[1])
 
 
 def test_a_prompt_beyond_the_text_encoders_reach_is_named(tiny_pipeline):

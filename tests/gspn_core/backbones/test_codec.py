@@ -6,7 +6,8 @@ import torch
 from diffusers import AutoencoderKL
 from PIL import Image
 
-from gspn_core.cascade.latents import Autoencoder, DecodedPreview, Preview, tile_starts, to_image, to_sample
+from gspn_core.backbones.codec import Autoencoder, tile_starts
+from gspn_core.backbones.samples import to_image, to_sample
 from gspn_core.models.catalog import WORLD_FOLDER
 from gspn_core.planning.types import Size
 
@@ -26,7 +27,7 @@ def picture():
     return Image.fromarray(pixels)
 
 
-def test_a_picture_survives_the_way_to_a_sample_and_back(picture):
+def test_a_picture_is_the_same_after_a_sample_was_made_of_it(picture):
     assert to_image(to_sample(picture, Size(48, 80))).tobytes() == picture.tobytes()
 
 
@@ -78,32 +79,6 @@ def test_a_constant_tile_function_leaves_no_seam(tiny_pipeline):
     source = torch.randn(1, 3, 20, 28, generator=torch.Generator().manual_seed(0))
     result, _ = _finish(autoencoder._tiled(lambda tile: tile, source, tuple(source.shape), 8, (1, 1)))
     torch.testing.assert_close(result, source)
-
-
-def test_the_preview_is_fitted_to_the_vae_and_small(tiny_pipeline):
-    preview = Preview(tiny_pipeline.vae)
-    assert preview.weight.shape == (3, 5)
-    assert preview.image(torch.randn(1, 4, 8, 12)).size == (12, 8)
-    assert max(preview.image(torch.randn(1, 4, 300, 512)).size) == 256
-
-
-def test_a_small_decoder_shows_the_latents_at_eight_times_their_size_up_to_512_px():
-    from diffusers import AutoencoderTiny
-
-    decoder = AutoencoderTiny(
-        encoder_block_out_channels=(8,) * 4,
-        decoder_block_out_channels=(8,) * 4,
-        num_encoder_blocks=(1,) * 4,
-        num_decoder_blocks=(1,) * 4,
-    )
-    preview = DecodedPreview(decoder.eval())
-    generator = torch.Generator().manual_seed(0)
-    with torch.inference_mode():
-        small = preview.image(torch.randn(1, 4, 8, 16, generator=generator))
-        large = preview.image(torch.randn(1, 4, 100, 200, generator=generator))
-    assert small.size == (128, 64)
-    assert large.size == (512, 256)
-    assert len(small.getcolors()) > 5
 
 
 def test_the_embedded_autoencoder_in_bfloat16_is_within_50_db_of_float32_and_has_no_bands():

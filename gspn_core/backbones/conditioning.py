@@ -1,4 +1,4 @@
-"""What the UNet is told besides the latents: the text, encoded once per run, and SDXL's sizes per stage."""
+"""SDXL's conditioning: the text, encoded once per run, and the sizes of each stage."""
 
 from __future__ import annotations
 
@@ -40,21 +40,23 @@ class Conditioning:
         )
 
     def at_size(self, size: Size, settings: Settings | None = None) -> Conditioning:
-        """Return the same text, told which size, crop and original a stage's settings want it to have.
+        """Return the same text with the original size, crop and target size of a stage's settings.
 
-        Without settings it is told that a whole picture of the stage's size is wanted.
+        Without settings: a picture of the stage's size that was not cropped.
         """
         original = target = (size.height, size.width)
         crop = (0, 0)
         if settings is not None:
-            original, target = (_told_size(size, s) for s in (settings.original_scale, settings.target_scale))
+            original, target = (
+                _scaled_sides(size, s) for s in (settings.original_scale, settings.target_scale)
+            )
             crop = (settings.crop_top, settings.crop_left)
         row = self.add_time_ids.new_tensor((*original, *crop, *target))
         return replace(self, add_time_ids=row.expand(len(self.prompt_embeds), -1))
 
     def for_refiner(self, size: Size, settings: Settings, channels: int) -> Conditioning:
         """Return the text as the refiner reads it: the second encoder's `channels`, and scores."""
-        crop = (*_told_size(size, settings.original_scale), settings.crop_top, settings.crop_left)
+        crop = (*_scaled_sides(size, settings.original_scale), settings.crop_top, settings.crop_left)
         scores = (settings.negative_aesthetic_score, settings.aesthetic_score)
         rows = [self.add_time_ids.new_tensor((*crop, score)) for score in scores]
         return replace(
@@ -62,7 +64,7 @@ class Conditioning:
         )
 
 
-def _told_size(size: Size, scale: float) -> tuple[int, int]:
+def _scaled_sides(size: Size, scale: float) -> tuple[int, int]:
     return max(1, round(size.height * scale)), max(1, round(size.width * scale))
 
 
@@ -71,19 +73,23 @@ def encode_text(
     prompt: str,
     negative_prompt: str,
     *,
-    may_be_nought: bool = True,
+    zeros_for_empty: bool = True,
     device: torch.device | None = None,
 ) -> Conditioning:
-    """Return both prompts encoded by both text encoders, in the UNet's dtype; sizes are set per stage.
+    """Return both prompts encoded by both text encoders, in the UNet's dtype; sizes are zero.
 
-    may_be_nought: a model that was trained so gets noughts in place of an empty negative prompt. device:
-    where the encoders are, None for where the UNet is.
+    Args:
+        pipeline: its text encoders and tokenizers.
+        prompt: the conditional row.
+        negative_prompt: the unconditional row.
+        zeros_for_empty: a model that was trained so gets zeros for an empty negative prompt.
+        device: where the encoders are, None for where the UNet is.
     """
     dtype = pipeline.unet.dtype
     device = pipeline.unet.device if device is None else device
     embeds, negative, pooled, negative_pooled = pipeline.encode_prompt(
         prompt=prompt,
-        negative_prompt=(negative_prompt or None) if may_be_nought else negative_prompt,
+        negative_prompt=(negative_prompt or None) if zeros_for_empty else negative_prompt,
         device=device,
         num_images_per_prompt=1,
         do_classifier_free_guidance=True,

@@ -1,4 +1,4 @@
-"""What a cascade needs of a model: its card, its diffusers pipeline and, where it has one, its adapter."""
+"""What a backbone is made of: its card, its diffusers pipeline and, where it has one, its adapter."""
 
 from __future__ import annotations
 
@@ -16,16 +16,22 @@ from gspn_core.settings import Mixer
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """A loaded SDXL: the pipeline lends its parts and is itself never called.
+    """A loaded model: its pipeline holds the parts and is itself never called.
 
-    adapters: by the name of the mixer, what this UNet has beside its own attention; ejected. refiner: SDXL's
-    second UNet, which reads the second text encoder alone. preview: a small decoder of the same latents.
-    device: where it computes; parts may lie on the host and come when it is their turn. None for where the
-    UNet is. notes: sentences for whoever loads it.
+    Attributes:
+        card: what a plan needs to know of it.
+        pipeline: diffusers' pipeline.
+        family: its backbone's row in `registry.BACKBONES`.
+        adapters: ejected mixers that this UNet has besides its own attention, by mixer.
+        refiner: SDXL's second UNet, which reads the second text encoder alone.
+        preview: a small decoder of the same latents.
+        device: where it computes, None for where the UNet is; parts may wait on the host.
+        notes: sentences for whoever loads it.
     """
 
     card: ModelCard
     pipeline: StableDiffusionXLPipeline
+    family: str = "sdxl"
     adapters: Mapping[Mixer, MixerAdapter] = field(default_factory=dict)
     refiner: UNet2DConditionModel | None = None
     preview: AutoencoderTiny | None = None
@@ -43,7 +49,7 @@ class Model:
 
     @property
     def parts(self) -> tuple[nn.Module, ...]:
-        """Return every part that may change places: all but the small decoder."""
+        """Return every part that may move between host and device: all but the small decoder."""
         refiner = () if self.refiner is None else (self.refiner,)
         return (self.pipeline.unet, *refiner, self.pipeline.vae, *self.encoders)
 

@@ -3,8 +3,8 @@ import torch
 from torch import nn
 
 from gspn_core.attention.neighborhood import neighborhood_attention
-from gspn_core.cascade.dilation import dilated, dilated_layers
-from gspn_core.cascade.guidance import guided_noise_pred
+from gspn_core.backbones.sdxl import guided_noise_pred
+from gspn_core.controls.dilated_branch import dilated, dilated_layers
 
 
 def _convolutions(blocks):

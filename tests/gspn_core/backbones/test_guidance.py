@@ -1,6 +1,6 @@
 import torch
 
-from gspn_core.cascade.guidance import guided_noise_pred
+from gspn_core.backbones.sdxl import guided_noise_pred
 
 
 def test_guidance_extrapolates_from_the_unconditional_prediction(tiny_pipeline, tiny_conditioning):
