@@ -28,9 +28,9 @@ MAY_IMPORT = {
     "models": DATA | {"attention", "cascade", "runtime", "world"},
     "metrics": {"errors", "world", "models"},
     "engine": DATA | {"images", "attention", "cascade", "runtime", "models"},
-    "training": DATA | {"world", "metrics", "ops", "attention", "cascade", "runtime", "models"},
+    "training": DATA | {"files", "world", "metrics", "ops", "attention", "cascade", "runtime", "models"},
     "evaluation": DATA
-    | {"images", "world", "metrics", "training", "ops", "attention", "cascade", "runtime"}
+    | {"files", "images", "world", "metrics", "training", "ops", "attention", "cascade", "runtime"}
     | {"models", "engine"},
     "bench": DATA | {"ops", "attention", "cascade", "runtime", "models", "engine", "training"},
     "runs": DATA | {"files", "images", "metrics"},

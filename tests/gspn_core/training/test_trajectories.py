@@ -50,7 +50,7 @@ def _drawn(pipeline, picture):
         return tensors
 
     pipeline(
-        picture.told, height=64, width=64, num_inference_steps=6, guidance_scale=picture.guidance,
+        picture.caption, height=64, width=64, num_inference_steps=6, guidance_scale=picture.guidance,
         latents=picture.latents / picture.scheduler.init_noise_sigma, output_type="latent",
         callback_on_step_end=keep,
     )  # fmt: skip
