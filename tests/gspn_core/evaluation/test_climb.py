@@ -8,9 +8,9 @@ import torch
 from PIL import Image
 
 from gspn_core.errors import BadSetting, ModelUnavailable
-from gspn_core.evaluation import methods as _methods
 from gspn_core.evaluation.climb import Climb, ClimbConfig, Drawings
 from gspn_core.evaluation.climb_report import climb_json, climb_markdown, climb_notes
+from gspn_core.evaluation.coding import reconstruct
 from gspn_core.evaluation.commands import main
 from gspn_core.evaluation.methods import (
     Method,
@@ -111,7 +111,7 @@ def test_the_hires_fix_runs_the_model_again_over_the_enlargement(model, pair):
     little, much = (hires_fix(model, pair, 128, strength) for strength in (0.1, 0.8))
     assert little.size == much.size == (128, 128)
     assert np.array_equal(pixels(little), pixels(hires_fix(model, pair, 128, 0.1)))
-    soft = pixels(_methods.reconstruct(model, pair.base.resize((128, 128), Image.Resampling.LANCZOS)))
+    soft = pixels(reconstruct(model, pair.base.resize((128, 128), Image.Resampling.LANCZOS)))
     assert 0 < np.abs(pixels(little) - soft).mean() < np.abs(pixels(much) - soft).mean()
 
 

@@ -153,11 +153,12 @@ def test_latents_of_another_encoder_are_encoded_again(trained, tmp_path):
 
 def test_a_work_folder_without_a_model_or_renders_says_so(trained, tmp_path, capsys):
     recipe, _ = trained
-    for work, told in ((bare(recipe, tmp_path), "holds no trained model"), (tmp_path / "no", "no renders")):
+    folders = ((bare(recipe, tmp_path), "holds no trained model"), (tmp_path / "no", "no renders"))
+    for work, message in folders:
         with pytest.raises(SystemExit) as stopped:
             main(["--work", str(work), "--out", str(tmp_path / "out")])
         assert stopped.value.code == 1
-        assert told in capsys.readouterr().err
+        assert message in capsys.readouterr().err
 
 
 def bare(recipe, folder):

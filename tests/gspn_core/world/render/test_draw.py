@@ -99,9 +99,9 @@ def test_detail_goes_on_to_appear_at_4096_px(changes):
     scene = make(sky="clear", seed=41, **changes)
     rows, found = np.linspace(0.45, 0.9, 5), []
     for top, left in zip(rows, rows[::-1] - 0.4, strict=True):
-        region = (top, left, top + 1 / 64, left + 1 / 64)
-        coarse = render(scene, height=32, width=32, region=region).astype(np.float64)
-        fine = render(scene, height=64, width=64, region=region).astype(np.float64)
+        region = (top, left, top + 1 / 32, left + 1 / 32)
+        coarse = render(scene, height=64, width=64, region=region).astype(np.float64)
+        fine = render(scene, height=128, width=128, region=region).astype(np.float64)
         found.append((fine - np.repeat(np.repeat(shrink(fine, 2), 2, 0), 2, 1)).std())
         assert psnr(shrink(fine, 2), coarse) > 24
     # In levels of 255, where there is anything but sky.
