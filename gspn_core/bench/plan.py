@@ -1,7 +1,7 @@
 """Predicted against measured memory and seconds of every stage; with --budgets, full-size SDXL's plans.
 
 The machine's pace is measured first (`Engine.calibrate`), and every prediction rests on that alone, not on
-the runs after it. Each mixer runs once uncounted; what is told of the others is the median. The table of
+the runs after it. Each mixer runs once uncounted; of the others the median is given. The table of
 budgets is arithmetic alone: for a GPU with so much free memory and 64 GB of host memory, without a measured
 pace.
 """
@@ -42,7 +42,7 @@ _SAID = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what this benchmark can be told."""
+    """Add this benchmark's options."""
     parser.add_argument("--model", default="world")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--dtype", default="auto")

@@ -131,11 +131,11 @@ def draft(base: Settings, axes: Sequence[Axis], plan: Callable[[Settings], Casca
     """
     seed = plan(base).settings.seed if base.seed is None else base.seed
     fixed = dataclasses.replace(base, seed=seed)
-    told = cells_of(fixed, axes)
-    plans = tuple(_planned(plan, values, settings) for values, settings in told)
+    drafted = cells_of(fixed, axes)
+    plans = tuple(_planned(plan, values, settings) for values, settings in drafted)
     cells = tuple(
         Cell(values=values, settings=made.settings.to_dict())
-        for (values, _), made in zip(told, plans, strict=True)
+        for (values, _), made in zip(drafted, plans, strict=True)
     )
     return Draft(base=fixed, axes=tuple(axes), cells=cells, plans=plans, order=run_order(plans))
 

@@ -172,9 +172,9 @@ def trained(tmp_path_factory, toy_nets):
     work = tmp_path_factory.mktemp("work")
     loop = LoopConfig(minutes=10, max_steps=2, log_steps=1)
     recipe = Recipe(
-        work=work, nets=toy_nets, pictures=12, processes=1, vae_loop=loop, decoder_loop=loop, model_loop=loop,
-        distill_loop=loop, vae_batch=2, vae_crop_px=32, model_batch=2, distill_batch=2, sheet_steps=2,
-        large_views=1,
+        work=work, nets=toy_nets, pictures=12, corpus_captions=1000, processes=1, vae_loop=loop,
+        decoder_loop=loop, model_loop=loop, distill_loop=loop, vae_batch=2, vae_crop_px=32,
+        model_batch=2, distill_batch=2, sheet_steps=2, large_views=1, on_policy_steps=4,
     )  # fmt: skip
     render_cache(recipe)
     train_vae(recipe)

@@ -1,4 +1,4 @@
-"""A critic of patches: learns to tell drawn pictures from decoded ones, and so what a decoder leaves out.
+"""A discriminator of patches: learns to tell rendered from decoded pictures, so what a decoder leaves out.
 
 Knows pictures and its own training; does not know the autoencoder.
 """
@@ -12,11 +12,8 @@ MATCHING_WEIGHT = 1.0
 MOST_WEIGHT = 1e3
 
 
-class Critic:
-    """A patch discriminator (1611.07004) trained by the hinge loss.
-
-    `judge` trains it; `complaint` is what it holds against decoded pictures: (B, 3, H, W) in [-1, 1].
-    """
+class Discriminator:
+    """A patch discriminator (1611.07004) trained by the hinge loss, on pictures (B, 3, H, W) in [-1, 1]."""
 
     def __init__(self, *, channels: tuple[int, ...] = (32, 64, 128), learning_rate: float = 4e-4) -> None:
         layers, before = [], 3
@@ -28,28 +25,34 @@ class Critic:
         self.net = nn.Sequential(*layers).to(memory_format=torch.channels_last)
         self.optimizer = torch.optim.AdamW(self.net.parameters(), lr=learning_rate, betas=(0.5, 0.9))
 
-    def judge(self, drawn: torch.Tensor, decoded: torch.Tensor) -> float:
-        """Take one step towards telling them apart. Return how far apart it held them before it."""
+    def discriminator_step(self, real: torch.Tensor, decoded: torch.Tensor) -> float:
+        """Train it for one step.
+
+            mean relu(1 - D(real)) + mean relu(1 + D(decoded))
+
+        Returns:
+            mean D(real) - mean D(decoded) before the step.
+        """
         self.net.requires_grad_(True)
-        for_drawn, for_decoded = self.net(drawn), self.net(decoded.detach())
-        loss = nn.functional.relu(1 - for_drawn).mean() + nn.functional.relu(1 + for_decoded).mean()
+        of_real, of_decoded = self.net(real), self.net(decoded.detach())
+        loss = nn.functional.relu(1 - of_real).mean() + nn.functional.relu(1 + of_decoded).mean()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
-        return float((for_drawn.mean() - for_decoded.mean()).detach())
+        return float((of_real.mean() - of_decoded.mean()).detach())
 
-    def complaint(self, drawn: torch.Tensor, decoded: torch.Tensor) -> torch.Tensor:
-        """Return a loss that falls as decoded pictures pass for drawn ones; it does not train the critic.
+    def generator_loss(self, real: torch.Tensor, decoded: torch.Tensor) -> torch.Tensor:
+        """Return a loss that falls as decoded pictures pass for real ones; it trains the decoder alone.
 
-        What its layers see in the two counts as well as its verdict (feature matching, 1711.11585).
+        The distance between its layers' maps of the two counts as well (feature matching, 1711.11585).
         """
         self.net.requires_grad_(False)
         matching = decoded.new_zeros(())
         for layer in self.net[:-1]:
             with torch.no_grad():
-                drawn = layer(drawn)
+                real = layer(real)
             decoded = layer(decoded)
-            matching = matching + nn.functional.l1_loss(decoded, drawn) / drawn.abs().mean()
+            matching = matching + nn.functional.l1_loss(decoded, real) / real.abs().mean()
         return MATCHING_WEIGHT * matching - self.net[-1](decoded).mean()
 
     def state_dict(self) -> dict[str, Any]:
@@ -62,8 +65,8 @@ class Critic:
         self.optimizer.load_state_dict(state["optimizer"])
 
 
-def balance(loss: torch.Tensor, complaint: torch.Tensor, last: nn.Parameter) -> float:
-    """Return what makes a complaint's gradient on the last layer as long as the loss's (2012.09841)."""
+def adaptive_weight(loss: torch.Tensor, generator_loss: torch.Tensor, last: nn.Parameter) -> float:
+    """Return |∇ loss| / |∇ generator loss| at the last layer, at most MOST_WEIGHT (2012.09841, §3.1)."""
     (of_loss,) = torch.autograd.grad(loss, last, retain_graph=True)
-    (of_complaint,) = torch.autograd.grad(complaint, last, retain_graph=True)
-    return min(float(of_loss.norm() / (of_complaint.norm() + 1e-6)), MOST_WEIGHT)
+    (of_generator,) = torch.autograd.grad(generator_loss, last, retain_graph=True)
+    return min(float(of_loss.norm() / (of_generator.norm() + 1e-6)), MOST_WEIGHT)
