@@ -23,6 +23,7 @@ from gspn_core.events import (
 )
 from gspn_core.planning.plan import make_plan
 from gspn_core.planning.types import CascadePlan, ModelCard, StagePlan
+from gspn_core.runtime.other_work import OtherWork
 from gspn_core.settings import Settings
 
 CARD = ModelCard(
@@ -181,3 +182,9 @@ def trained(tmp_path_factory, toy_nets):
     train_model(recipe)
     export(recipe, work / "out")
     return recipe, work / "out"
+
+
+@pytest.fixture
+def quiet_machine(monkeypatch):
+    """Let measurements find that no other program runs, whatever else the tests' machine does."""
+    monkeypatch.setattr(OtherWork, "cores", 0.0)

@@ -46,7 +46,8 @@ def test_the_cascades_table_tells_every_stage_and_the_first_run(tiny_model, monk
     assert "First run of the process:" in out
 
 
-def test_predictions_stand_beside_the_median_of_runs_with_their_errors(tiny_model, monkeypatch, capsys):
+@pytest.mark.usefixtures("quiet_machine")
+def test_predictions_stand_next_to_the_median_of_runs_with_their_errors(tiny_model, monkeypatch, capsys):
     card = dataclasses.replace(tiny_model.card, shapes=tiny_shapes(tiny_model))
     model = dataclasses.replace(tiny_model, card=card)
     monkeypatch.setattr(plan, "load_model", lambda *_args, **_options: model)

@@ -4,11 +4,11 @@ import threading
 import time
 
 import pytest
+from gspn_core.runs.measured import Measured
 
 from gspn_core.errors import Busy, ModelUnavailable
 from gspn_core.events import Calibrated
 from gspn_core.planning.types import Size
-from gspn_core.runs.measured import Measured
 from gspn_core.runs.measuring import Measuring
 from gspn_core.runs.queue import RunQueue
 from gspn_core.settings import Settings
