@@ -619,6 +619,11 @@ def measured_where(machine: str, first: datetime.date, last: datetime.date) -> s
     return f"Measured on {machine}, {' to '.join(f'{day.day} {day:%b %Y}' for day in days)}."
 
 
+def measured_busy(side_px: int) -> str:
+    """Return why a measurement ended early."""
+    return f"Not measured at {side_px} px: the machine was busy; close other programs and measure again."
+
+
 def measured_progress(done: int, side_px: int | None) -> str:
     """Return how far a measurement is."""
     return "measuring …" if side_px is None else f"{done} measured, up to {side_px} px"

@@ -111,7 +111,7 @@ def measure_stages(
                     continue
                 if not wanted or _expected(around) > limit_seconds or should_stop():
                     return
-                figures = stopwatch.times(_pieces(model, stage, text.at_size(size), wanted))
+                figures = stopwatch.times(stage_pieces(model, stage, text.at_size(size), wanted))
                 if figures is None:
                     yield StageNotTimed(size=size)
                     return
@@ -234,7 +234,9 @@ class Stopwatch:
             torch.cuda.synchronize(self._device)
 
 
-def _pieces(model: Model, stage: StagePlan, conditioning: Any, mixers: Sequence[Mixer]) -> dict[str, Piece]:
+def stage_pieces(
+    model: Model, stage: StagePlan, conditioning: Any, mixers: Sequence[Mixer]
+) -> dict[str, Piece]:
     """Return the pieces of a stage: "encode", "decode", and one evaluation of the UNet for each mixer."""
     vae, unet, size = model.pipeline.vae, model.pipeline.unet, stage.size
     autoencoder = Autoencoder(vae, stage.vae_tile_px)
