@@ -10,14 +10,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-DATA = {"errors", "settings", "planning", "events"}
+DATA = {"errors", "settings", "kinds", "planning", "events"}
 
 # What each part of the project may import of the others.
 MAY_IMPORT = {
     "errors": set(),
     "settings": {"errors"},
-    "planning": {"errors", "settings"},
-    "events": {"errors", "settings", "planning"},
+    "kinds": {"settings"},
+    "planning": {"errors", "settings", "kinds"},
+    "events": {"errors", "settings", "kinds", "planning"},
     "files": {"errors"},
     "images": {"errors", "settings", "planning", "files"},
     "ops": {"errors"},

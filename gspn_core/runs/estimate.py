@@ -11,8 +11,8 @@ from gspn_core.runs.run import StageView
 from gspn_core.settings import Mixer
 
 
-def stage_timing(stage: StageView, mixer: Mixer) -> StageTiming | None:
-    """Return what a stage took so far; None before its first step.
+def stage_timing(stage: StageView, mixer: Mixer, *, encodes: bool) -> StageTiming | None:
+    """Return what a stage took so far; None before its first step. encodes: it began from an image.
 
     The first step also pays for whatever warms up, so it counts only while it is the only one.
     """
@@ -27,7 +27,7 @@ def stage_timing(stage: StageView, mixer: Mixer) -> StageTiming | None:
         mixer=mixer,
         height=stage.height,
         width=stage.width,
-        encode_seconds=max(0.0, stage.first_step_seconds - step * stage.first_calls) if stage.index else None,
+        encode_seconds=max(0.0, stage.first_step_seconds - step * stage.first_calls) if encodes else None,
         step_seconds=step,
         decode_seconds=_decode_seconds(stage),
         peak_bytes=stage.peak_bytes,
@@ -42,7 +42,7 @@ def finished_timing(plan: StagePlan, stage: StageView) -> StageTiming | None:
     its evaluations were too few to be told from its warm-up.
     """
     plain = plan.choices == MemoryOptions() and not stage.retries and not plan.refiner_steps
-    timing = stage_timing(stage, plan.settings.mixer)
+    timing = stage_timing(stage, plan.settings.mixer, encodes=plan.kind.encodes)
     if timing is None or not plain or stage.calls_done <= stage.first_calls or timing.step_seconds <= 0:
         return None
     # Half of a pair was counted as half an evaluation, and takes a little more than that.
@@ -59,7 +59,7 @@ def left_seconds(stages: Sequence[StageView], timings: Sequence[StageTiming], mi
         mixer: the run's mixer.
     """
     # What was timed before at a stage's own size comes before what this run's other stages tell of it.
-    own = [timing for stage in stages if (timing := stage_timing(stage, mixer)) is not None]
+    own = [timing for stage in stages if (timing := _so_far(stage, mixer)) is not None]
     total = 0.0
     for stage in stages:
         part = _stage_left(stage, (*own, *timings), mixer)
@@ -73,7 +73,7 @@ def _stage_left(stage: StageView, timings: Sequence[StageTiming], mixer: Mixer) 
     if stage.state == "done" or not stage.steps:
         # A stage without steps is a picture that is kept; it is there at once.
         return 0.0
-    running = stage_timing(stage, mixer)
+    running = _so_far(stage, mixer)
     if running is not None and stage.phase == "decode" and stage.tile:
         return _tile_seconds(stage) * (stage.tiles - stage.tile)
     known = timing_at(timings, mixer, stage.height, stage.width)
@@ -83,6 +83,10 @@ def _stage_left(stage: StageView, timings: Sequence[StageTiming], mixer: Mixer) 
     if known is None or not stage.model_calls:
         return stage.predicted_seconds
     return known.seconds(stage.model_calls, encodes=stage.index > 0)
+
+
+def _so_far(stage: StageView, mixer: Mixer) -> StageTiming | None:
+    return stage_timing(stage, mixer, encodes=stage.index > 0)
 
 
 def _decode_seconds(stage: StageView) -> float | None:

@@ -227,7 +227,7 @@ class RunQueue:
             return stage.seconds
         size = stage.size
         timing = timing_at(self._timings.all(), stage.settings.mixer, size.height, size.width)
-        return None if timing is None else timing.seconds(calls, encodes=not stage.is_base)
+        return None if timing is None else timing.seconds(calls, encodes=stage.kind.encodes)
 
     def view(self, job_id: str) -> RunView:
         """Return a run as it stands; raise GspnError where there is no such run."""
