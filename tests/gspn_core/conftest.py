@@ -23,6 +23,7 @@ from gspn_core.events import (
 )
 from gspn_core.planning.plan import make_plan
 from gspn_core.planning.types import CascadePlan, ModelCard, StagePlan
+from gspn_core.runtime.other_work import OtherWork
 from gspn_core.settings import Settings
 
 CARD = ModelCard(
@@ -196,3 +197,9 @@ def tiny_conditioning():
         pooled_prompt_embeds=torch.randn(2, 16, generator=generator),
         add_time_ids=torch.tensor([[64.0, 64, 0, 0, 64, 64]]).expand(2, -1),
     )
+
+
+@pytest.fixture
+def quiet_machine(monkeypatch):
+    """Let measurements find that no other program runs, whatever else the tests' machine does."""
+    monkeypatch.setattr(OtherWork, "cores", 0.0)
