@@ -16,10 +16,10 @@ from os import cpu_count
 
 import torch
 
+from gspn_core.backbones.conditioning import encode_text
+from gspn_core.backbones.model import Model
 from gspn_core.bench.table import Table
 from gspn_core.cascade.benchmark import Piece, Stopwatch, stage_pieces
-from gspn_core.cascade.conditioning import encode_text
-from gspn_core.cascade.model import Model
 from gspn_core.models.loading import load_model
 from gspn_core.planning.plan import make_plan
 from gspn_core.settings import Settings
