@@ -24,7 +24,6 @@ from gspn_core.evaluation.progress import OnProgress
 from gspn_core.evaluation.prompts import Prompt
 from gspn_core.evaluation.renders import save_image
 from gspn_core.events import StageDone
-from gspn_core.planning.keys import unread
 from gspn_core.planning.types import CascadePlan, StagePlan
 from gspn_core.settings import OVERRIDABLE, Mixer, Settings
 
@@ -126,7 +125,7 @@ def _fits_a_batch(stage: StagePlan) -> bool:
     It guides every step, adds no noise between them and reads no more settings than these.
     """
     own = stage.settings
-    others = set(OVERRIDABLE) - unread(stage) - _READ_BY_A_BATCH
+    others = (stage.kind.reads & set(OVERRIDABLE)) - _READ_BY_A_BATCH
     plain = all(getattr(own, name) == getattr(Settings, name) for name in others)
     return plain and own.guidance_scale > 1.0 and "sde" not in own.scheduler
 
