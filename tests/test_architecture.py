@@ -36,7 +36,8 @@ MAY_IMPORT = {
     "evaluation": DATA
     | {"files", "images", "world", "metrics", "training", "ops", "attention", "backbones", "cascade"}
     | {"runtime", "models", "engine"},
-    "bench": DATA | {"ops", "attention", "cascade", "runtime", "models", "engine", "training"},
+    "bench": DATA
+    | {"ops", "attention", "backbones", "cascade", "runtime", "models", "engine", "training"},
     "runs": DATA | {"files", "images", "metrics"},
     "studies": DATA | {"files", "images", "metrics", "runs"},
     "serving": DATA | {"models", "metrics", "runs", "studies", "runtime", "engine", "ui"},

@@ -112,7 +112,7 @@ def test_a_loaded_engine_knows_what_was_timed_before_and_is_measured(toy_card, t
             timings=timings,
             on_measurable=lambda: measurable.append(True),
         )
-        with pytest.raises(ModelUnavailable, match="still being read"):
+        with pytest.raises(ModelUnavailable, match="still being loaded"):
             list(host.measure(lambda: False, every_mixer=True))
         host.load()
         return host, engine, timings, measurable
