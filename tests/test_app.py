@@ -37,8 +37,8 @@ class Engine:
     def plan(self, settings):
         return make_plan(settings, CARD)
 
-    def run(self, settings, should_stop):
-        yield from (settings, should_stop())
+    def run(self, plan, should_stop):
+        yield from (plan, should_stop())
 
 
 @pytest.fixture
@@ -205,8 +205,8 @@ def test_a_signal_that_ends_the_server_stops_the_run_and_keeps_its_record(
     before = signal.signal(number, own)
 
     class Waiting(Engine):
-        def run(self, settings, should_stop):
-            yield PlanReady(plan=self.plan(settings), model_calls=(1.0, 1.0))
+        def run(self, plan, should_stop):
+            yield PlanReady(plan=plan, model_calls=(1.0, 1.0))
             while not should_stop():
                 threading.Event().wait(0.005)
             raise Stopped("stopped.")
@@ -307,14 +307,14 @@ def test_a_run_waits_for_the_model() -> None:
     engine.start()
     assert engine.machine() is None
     threading.Timer(0.1, go.set).start()
-    assert list(engine.run("settings", lambda: False)) == ["settings", False]
+    assert list(engine.run("plan", lambda: False)) == ["plan", False]
     assert engine.machine() == "a machine"
 
 
 def test_a_run_can_be_stopped_while_the_model_is_being_read() -> None:
     engine = app.EngineHost(CARD, pytest.fail)
     with pytest.raises(Stopped):
-        list(engine.run("settings", lambda: True))
+        list(engine.run("plan", lambda: True))
 
 
 @pytest.mark.parametrize("error", [ModelUnavailable("no weights."), RuntimeError("bad magic")])
@@ -325,7 +325,7 @@ def test_a_run_on_a_model_that_could_not_be_read_says_so(error) -> None:
     engine = app.EngineHost(CARD, load)
     engine.start()
     with pytest.raises(ModelUnavailable, match=str(error)):
-        list(engine.run("settings", lambda: False))
+        list(engine.run("plan", lambda: False))
 
 
 def test_a_plan_needs_no_model() -> None:
