@@ -69,7 +69,7 @@ class Engine:
         """Return how many times a stage evaluates the UNet on the guidance pair; half of it counts half."""
         own = stage.settings
         key = (
-            stage.index == 0,
+            stage.kind.name,
             own.scheduler,
             stage.num_inference_steps,
             stage.steps,

@@ -94,7 +94,8 @@ class Settings:
     timesteps that the model redraws of it there, 0 keeps it as it is.
     target: side in px of the square with the last stage's area; aspect: "width:height".
     guidance_stop: share of a stage's steps after which guidance is off; 1 keeps it on to the end.
-    ladder: the sizes in px of the stages between the first and the target, such as "1024 4096"; "" doubles.
+    ladder: the sizes in px of the stages between the first and the target, such as "1024 4096"; "" takes the
+    model's own. A stage's kind may stand before its size, and then the target's too: "1024 upscale:4096".
     upscale_strength: noise level at which a later stage starts, as a share of the training timesteps, in
     (0, 1]; it also takes that share of num_inference_steps.
     gaussian_sigma: width of the low-pass that parts layout from detail, in px of the base. What is coarser
@@ -233,9 +234,10 @@ _OF_THE_WHOLE = (*STARTING, "target", "aspect", "ladder", "overrides")
 OVERRIDABLE: tuple[str, ...] = tuple(name for name in FIELD_NAMES if name not in _OF_THE_WHOLE)
 
 
-def ladder_px(ladder: str) -> tuple[int, ...]:
-    """Return the sizes in px that the text of a ladder names."""
-    return tuple(map(int, ladder.split()))
+def ladder_rungs(ladder: str) -> tuple[tuple[str, int], ...]:
+    """Return the rungs of a ladder's text as (kind, size in px), the kind "" where it names none."""
+    rungs = (rung.rpartition(":") for rung in ladder.split())
+    return tuple((kind, int(px)) for kind, _, px in rungs)
 
 
 def parse_overrides(text: str) -> tuple[Override, ...]:
@@ -381,18 +383,21 @@ def start_size(reference: Any) -> tuple[int, int]:
 
 
 def _ladder_text(ladder: Any) -> str:
-    """Return a ladder's sizes, ascending and one space apart; raise BadSetting for other text."""
+    """Return a ladder's rungs, ascending and one space apart; raise BadSetting for other text."""
     words = re.split(r"[\s,]+", ladder.strip()) if isinstance(ladder, str) else [str(ladder)]
     if words == [""]:
         return ""
     bounds = RANGES["target"]
-    sizes = [int(word) if re.fullmatch(r"[0-9]{1,5}", word) else 0 for word in words[:16]]
-    if len(words) > 16 or not all(bounds.minimum <= px <= bounds.maximum for px in sizes):
+    parsed = [re.fullmatch(r"(?:([a-z][a-z0-9_]{0,23}):)?([0-9]{1,5})", word) for word in words[:16]]
+    rungs = {int(rung[2]): rung[1] or "" for rung in parsed if rung}
+    readable = len(words) <= 16 and all(parsed) and len(rungs) == len({rung[0] for rung in parsed if rung})
+    if not readable or not all(bounds.minimum <= px <= bounds.maximum for px in rungs):
         raise BadSetting(
             "ladder",
-            f"ladder must list sizes in px such as 1024 4096, got {str(ladder)[:40]!r}; leave it empty.",
+            "ladder must list sizes in px, each once, such as 1024 4096 or 1024 upscale:4096, got "
+            f"{str(ladder)[:40]!r}; leave it empty.",
         )
-    return " ".join(map(str, sorted(set(sizes))))
+    return " ".join(f"{kind}:{px}" if kind else str(px) for px, kind in sorted(rungs.items()))
 
 
 def _check_text(name: str, value: Any, *, required: bool) -> None:

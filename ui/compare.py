@@ -10,12 +10,11 @@ from typing import Annotated, Any
 import gradio as gr
 
 from gspn_core.errors import BadSetting, GspnError
-from gspn_core.planning.keys import LATER_STAGES_ONLY
 from gspn_core.planning.types import ModelCard
 from gspn_core.runs.pairs import PairFigures
 from gspn_core.runs.queue import RunQueue
-from gspn_core.runs.run import RunView, StageView
-from gspn_core.settings import FIELD_NAMES, Settings
+from gspn_core.runs.run import RunView, StageView, kind_of
+from gspn_core.settings import FIELD_NAMES, OVERRIDABLE, Settings
 from ui import words
 from ui.guard.payload import Items, Name, Payload, read
 from ui.ladder import file_url, picture_props
@@ -183,9 +182,8 @@ def _settings_of(job: RunView, stage: StageView) -> dict[str, Any]:
         own = settings.at_stage((settings.target or 0) * stage.width // job.stages[-1].width).to_dict()
     except BadSetting:
         own = known
-    return {
-        name: value for name, value in own.items() if not (stage.index == 0 and name in LATER_STAGES_ONLY)
-    }
+    kind = kind_of(stage)
+    return {name: value for name, value in own.items() if kind.takes(name) or name not in OVERRIDABLE}
 
 
 def _shown(value: Any) -> str:

@@ -12,7 +12,7 @@ import gradio as gr
 
 from gspn_core.errors import BadSetting
 from gspn_core.events import StepWeights
-from gspn_core.planning.keys import LATER_STAGES_ONLY
+from gspn_core.kinds.registry import FOLLOWING_ONLY
 from gspn_core.planning.plan import make_plan
 from gspn_core.planning.types import CascadePlan, ModelCard, StagePlan
 from gspn_core.settings import FIELD_NAMES, Settings
@@ -131,7 +131,7 @@ def idle_settings(
     if not later:
         highest = plan.settings.target == card.targets[-1]
         reason = words.IDLE["one_stage_at_most" if highest else "one_stage"]
-        return dict.fromkeys(sorted(LATER_STAGES_ONLY), reason)
+        return dict.fromkeys(sorted(FOLLOWING_ONLY), reason)
     own = [_own_settings(plan, stage) for stage in later]
     idle = dict.fromkeys(sorted(frozenset.intersection(*own)), words.IDLE["overridden"])
     if weights is None:
@@ -145,10 +145,9 @@ def idle_settings(
 
 def _own_settings(plan: CascadePlan, stage: StagePlan) -> frozenset[str]:
     """Return the settings of later stages that a stage has values of its own for."""
-    last = plan.stages[-1]
-    px = plan.settings.target * stage.scale // last.scale
+    px = stage.px
     overrides = plan.settings.overrides
-    return LATER_STAGES_ONLY & {override.name for override in overrides if override.stage_px == px}
+    return FOLLOWING_ONLY & {override.name for override in overrides if override.stage_px == px}
 
 
 def _idle_at(own: Settings, steps: Sequence[StepWeights]) -> dict[str, str]:

@@ -74,7 +74,7 @@ def planned_props(
     stages = plan.stages if plan else ()
     trouble = find_fit_issue(plan) if plan else None
     told = {found.stage: words.reusable(found.saved_seconds) for found in reuse}
-    told |= {stage.index: [words.YOUR_PICTURE] for stage in stages if stage.is_kept}
+    told |= {stage.index: [words.YOUR_PICTURE] for stage in stages if not stage.kind.denoises}
     # The viewer shows a picture at the size it is told, and this one has its own.
     own = start_size(plan.settings.start) if start else None
     cards = [
@@ -140,7 +140,7 @@ def trouble_props(plan: CascadePlan, remedies: Sequence[Suggestion]) -> dict[str
 
 def _foretold(stage: StagePlan, budget_bytes: int | None) -> list[str]:
     """Return what a stage is predicted to take, and how it is made to fit or why it does not."""
-    drawn = [words.REDRAWN] if stage.is_redrawn else []
+    drawn = [words.REDRAWN] if stage.kind.name == "redraw" else []
     if stage.peak_bytes is None:
         return drawn
     if not stage.fits:

@@ -99,7 +99,7 @@ def calibrate(
                     yield Calibrated(
                         mixer=mixer,
                         size=stage.size,
-                        head_seconds=0.0 if stage.is_base else head,
+                        head_seconds=head if stage.kind.encodes else 0.0,
                         call_seconds=seconds,
                         tail_seconds=tail,
                         peak_bytes=max(around_peak, memory.peak_bytes),

@@ -212,7 +212,7 @@ def _schedule(
 ) -> tuple[SchedulerMixin, torch.Tensor]:
     """Return a stage's scheduler and its timesteps: from a noise level where it starts from an image."""
     own, whole, steps = stage.settings, stage.num_inference_steps, stage.steps - stage.refiner_steps
-    if stage.is_base or stage.is_kept:
+    if not (stage.kind.encodes and stage.kind.denoises):
         scheduler = make_scheduler(own.scheduler, config)
         return scheduler, set_last_timesteps(scheduler, whole, steps, device)
     strength = own.upscale_strength if stage.index else own.start_strength

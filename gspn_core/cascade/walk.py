@@ -54,10 +54,10 @@ def run_cascade(
     while index < len(samplers):
         _leave_if(should_stop())
         sampler = samplers[index]
-        if sampler.stage.is_kept:
+        if not sampler.stage.kind.denoises:
             image, index = (yield from _keep(model, sampler.stage, start)), index + 1
             continue
-        if index and plan.stages[index - 1].is_kept:
+        if index and not plan.stages[index - 1].kind.denoises:
             # What the picture shows beyond its stage's size is worth more than that stage's own picture.
             image = start
         if sampler.stage != plan.stages[index]:
@@ -98,7 +98,7 @@ def _samplers(model: Model, plan: CascadePlan) -> list[StageSampler]:
     samplers = []
     for stage in plan.stages:
         own, refined = stage.settings, None
-        if stage.index == 0 and own.refiner != "none" and not stage.is_kept:
+        if stage.kind.refines(own):
             # The refiner was trained with the empty text encoded, never with noughts in its place.
             channels = model.refiner.config.cross_attention_dim
             refined = encoded(own, False).for_refiner(stage.size, own, channels)

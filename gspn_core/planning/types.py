@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from gspn_core.kinds.kind import StageKind
 from gspn_core.settings import Mixer, SchedulerName, Settings
 
 Residency = Literal["device", "model", "group"]
@@ -216,8 +217,10 @@ class ModelCard:
 
 @dataclass(frozen=True, kw_only=True)
 class StagePlan:
-    """One stage: `steps` of the `num_inference_steps` timesteps at `size`; none where a picture is kept.
+    """One stage: `steps` of the `num_inference_steps` timesteps at `size`; none where an image is kept.
 
+    kind: what it is; px: the target of which it would be the last stage; ratio: its side against that of the
+    stage before, 1 for the first; backbone: the model family that denoises.
     refiner_steps: the last of the steps that run again with the refiner, after the picture is whole.
     scale: how many times the base's side; vae_tile_px: None where the picture is decoded whole.
     settings: the run's settings as this stage reads them, with its own overrides in place.
@@ -228,34 +231,23 @@ class StagePlan:
     """
 
     index: int
+    kind: StageKind
     size: Size
+    px: int
     scale: int
     num_inference_steps: int
     steps: int
     vae_tile_px: int | None
     settings: Settings
     refiner_steps: int = 0
+    ratio: int = 1
+    backbone: str = "sdxl"
     key: str = ""
     choices: MemoryOptions = MemoryOptions()
     calls: int | None = None
     peak_bytes: int | None = None
     seconds: float | None = None
     fits: bool = True
-
-    @property
-    def is_base(self) -> bool:
-        """Tell whether the stage starts from noise rather than from a picture."""
-        return self.index == 0 and not self.settings.start
-
-    @property
-    def is_kept(self) -> bool:
-        """Tell whether the stage is the picture that the run starts from, as it is."""
-        return self.index == 0 and bool(self.settings.start) and not self.steps
-
-    @property
-    def is_redrawn(self) -> bool:
-        """Tell whether the stage draws the last steps of the picture that the run starts from again."""
-        return self.index == 0 and bool(self.settings.start) and self.steps > 0
 
     @property
     def guided_steps(self) -> int:

@@ -73,6 +73,7 @@ def planned(view: RunView, plan: CascadePlan) -> RunView:
             index=s.index,
             height=s.size.height,
             width=s.size.width,
+            kind=s.kind.name,
             steps=s.steps,
             key=s.key,
             predicted_bytes=s.peak_bytes,
@@ -98,6 +99,7 @@ def _on_stage_started(view: RunView, event: StageStarted) -> RunView:
         index=plan.index,
         height=plan.size.height,
         width=plan.size.width,
+        kind=plan.kind.name,
         state="running",
         steps=plan.steps,
         key=plan.key,
@@ -106,7 +108,7 @@ def _on_stage_started(view: RunView, event: StageStarted) -> RunView:
         retries=view.stages[plan.index].retries,
         predicted_bytes=plan.peak_bytes,
         predicted_seconds=plan.seconds,
-        phase="steps" if plan.is_base or plan.is_kept else "encode",
+        phase="encode" if plan.kind.encodes and plan.kind.denoises else "steps",
     )
     view = dataclasses.replace(view, stage=plan.index, weights=event.weights or view.weights)
     return _with_stage(view, stage)

@@ -48,7 +48,7 @@ def memory(now: int = 1_000, peak: int = 2_000) -> MemorySample:
 
 def stage_weights(stage: StagePlan) -> tuple[StepWeights, ...]:
     """The first step of every later stage evaluates the dilated branch."""
-    if stage.is_base:
+    if stage.kind.name == "generate":
         return ()
     return tuple(
         StepWeights(timestep=float(500 - i), c1=0.1, c2=0.3, c3=0.2, dilated=i == 0)

@@ -6,7 +6,7 @@ import gradio as gr
 import pytest
 
 from gspn_core.events import StepWeights
-from gspn_core.planning.keys import LATER_STAGES_ONLY
+from gspn_core.kinds.registry import FOLLOWING_ONLY
 from gspn_core.planning.plan import make_plan
 from gspn_core.settings import FIELD_NAMES, Settings
 from ui import words
@@ -168,10 +168,10 @@ def test_curves_wait_for_the_model_and_stay_while_the_form_is_wrong(card, values
 
 def test_at_one_stage_every_setting_of_later_ones_says_so_and_what_helps(card, values, idle_for):
     assert idle_for((), target=64) == idle_for(None, target=64)
-    assert idle_for((), target=64) == dict.fromkeys(LATER_STAGES_ONLY, "one_stage")
+    assert idle_for((), target=64) == dict.fromkeys(FOLLOWING_ONLY, "one_stage")
     values[FIELD_NAMES.index("target")] = 64
     shown = asked_for(values, card, lambda _: ((),))
-    assert shown["curves"] == {} and set(shown["idle"]) == LATER_STAGES_ONLY
+    assert shown["curves"] == {} and set(shown["idle"]) == FOLLOWING_ONLY
 
 
 def test_no_larger_size_is_offered_where_there_is_none(card):

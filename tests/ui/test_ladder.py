@@ -148,7 +148,7 @@ def test_a_stage_that_does_not_fit_says_what_it_needs_and_what_there_is(card) ->
 def test_the_first_stage_in_trouble_has_the_buttons_that_help_and_no_other_has(card) -> None:
     plan = make_plan(Settings(prompt="a toy", target=256), card)
     stages = tuple(
-        dataclasses.replace(stage, peak_bytes=2 * 10**9, fits=stage.is_base) for stage in plan.stages
+        dataclasses.replace(stage, peak_bytes=2 * 10**9, fits=not stage.index) for stage in plan.stages
     )
     plan = dataclasses.replace(plan, stages=stages, budget_bytes=10**9)
     help_ = Suggestion(name="mixer", value="attention", seconds=3.0, peak_bytes=9 * 10**8)

@@ -9,6 +9,7 @@ import torch
 
 from gspn_core.cascade.sample import StageSampler, stage_generator
 from gspn_core.cascade.schedule import noise_levels
+from gspn_core.kinds.registry import find_kind
 from gspn_core.planning.types import Size, StagePlan
 from gspn_core.settings import CHOICES, Settings
 
@@ -26,10 +27,27 @@ SETTINGS = Settings(
     dilated_min_weight=0.0,
 )
 STAGE = StagePlan(
-    index=1, size=Size(128, 192), scale=2, num_inference_steps=6, steps=3, vae_tile_px=None, settings=SETTINGS
+    index=1,
+    kind=find_kind("upscale"),
+    size=Size(128, 192),
+    px=128,
+    ratio=2,
+    scale=2,
+    num_inference_steps=6,
+    steps=3,
+    vae_tile_px=None,
+    settings=SETTINGS,
 )
 BASE = StagePlan(
-    index=0, size=Size(64, 96), scale=1, num_inference_steps=6, steps=6, vae_tile_px=None, settings=SETTINGS
+    index=0,
+    kind=find_kind("generate"),
+    size=Size(64, 96),
+    px=64,
+    scale=1,
+    num_inference_steps=6,
+    steps=6,
+    vae_tile_px=None,
+    settings=SETTINGS,
 )
 
 

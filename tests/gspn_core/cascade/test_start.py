@@ -121,7 +121,10 @@ def test_another_picture_than_the_one_named_is_refused_before_the_first_event(en
     for given in (None, other):
         with pytest.raises(BadSetting, match="give that picture"):
             next(engine.run(engine.plan(asked(start)), start=given))
-    assert next(engine.run(engine.plan(Settings(prompt="a hill", target=64)))).plan.stages[0].is_base
+    assert (
+        next(engine.run(engine.plan(Settings(prompt="a hill", target=64)))).plan.stages[0].kind.name
+        == "generate"
+    )
 
 
 def test_the_refiner_ends_a_picture_that_is_drawn_again(engine):

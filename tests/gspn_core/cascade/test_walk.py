@@ -13,7 +13,7 @@ from gspn_core.attention.registry import NEEDS_ADAPTER
 from gspn_core.engine import Engine
 from gspn_core.errors import BadSetting, NotFinite, OutOfMemory, Stopped
 from gspn_core.events import CascadeDone, PlanReady, StageDone, StageStarted, StepDone, TileDone
-from gspn_core.planning.keys import FIRST_STAGE_ONLY
+from gspn_core.kinds.registry import BEGINNING_ONLY
 from gspn_core.settings import FIELD_NAMES, STARTING, Settings
 
 SETTINGS = Settings(prompt="a hill", target=256, seed=3, num_inference_steps=4, dilated_min_weight=0.0)
@@ -49,7 +49,7 @@ def test_events_come_in_the_order_of_the_plan(engine):
         assert [event.step for event in steps] == list(range(1, stage.steps + 1))
         tiles = [event for event in events if isinstance(event, TileDone) and event.stage == stage.index]
         phases = {event.phase for event in tiles}
-        assert phases == ({"decode"} if stage.is_base else {"encode", "decode"})
+        assert phases == ({"decode"} if stage.kind.name == "generate" else {"encode", "decode"})
 
 
 def test_pictures_double_and_previews_are_small(engine):
@@ -186,7 +186,7 @@ def test_every_field_of_the_settings_has_a_change_to_try():
 def test_every_setting_reaches_the_picture(engine, name):
     # With the dilated branch at work; it is off at the defaults.
     usual = {"upscale_strength": 0.7, "guidance_scale": 3.0, "cosine_scale_2": 1.0}
-    if name in FIRST_STAGE_ONLY - {"refiner"}:
+    if name in BEGINNING_ONLY - {"refiner"}:
         usual["refiner"] = "ensemble"
     before = _last(engine, **usual)
     after = _last(engine, **{**usual, name: CHANGES[name]})
