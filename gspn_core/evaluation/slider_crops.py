@@ -53,7 +53,7 @@ NEUTRAL: Mapping[str, float] = MappingProxyType(
         "guidance_scale": 1.0,
     }
 )
-FOLDER = Path(__file__).parents[2] / "ui" / "assets" / "crops"
+FOLDER = Path(__file__).parents[2] / "ui" / "form" / "crops"
 INDEX = "index.json"
 CROP_PX = 128
 MOST_BYTES = 150_000

@@ -21,10 +21,10 @@ from gspn_core.serving.server_options import ServerOptions
 from gspn_core.serving.zerogpu import Decorator
 from gspn_core.settings import CHOICES
 from gspn_core.studies.runner import Studies
-from ui import words
 from ui.guard.connections import guard_connections
 from ui.guard.hosts import allowed_hosts
 from ui.page import build_page, launch_arguments
+from ui.shared.strings import page_strings
 
 _LAST_ANSWER_SECONDS = 0.5
 
@@ -182,7 +182,7 @@ class ModelServer:
         except OSError as error:
             return refuse(f"The page cannot be served on port {options.port}: {error}.", ExitCode.USAGE)
         guard_connections(page.server)
-        print(f"{words.TITLE}: {local}" + (f" and {public}" if public else ""), flush=True)
+        print(f"{page_strings.TITLE}: {local}" + (f" and {public}" if public else ""), flush=True)
         engine.start()
         try:
             return self._wait_for_end(picker, wait)

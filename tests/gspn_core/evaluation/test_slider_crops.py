@@ -22,8 +22,8 @@ from gspn_core.evaluation.slider_crops import (
 )
 from gspn_core.models.catalog import WORLD_FOLDER
 from gspn_core.settings import RANGES, Settings
-from ui import words
-from ui.crops import crops_props
+from ui.form.crops import crops_props
+from ui.shared.strings import form_strings
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_a_slider_is_shown_at_both_ends_of_its_travel_and_at_its_default():
 
 
 def test_every_neutral_value_has_a_word_on_the_page():
-    assert set(words.NEUTRAL) == set(NEUTRAL)
+    assert set(form_strings.NEUTRAL) == set(NEUTRAL)
 
 
 @pytest.mark.parametrize("name", NEUTRAL)
