@@ -107,6 +107,7 @@ def make_plan(
         stages.append(dataclasses.replace(stage, key=stage_key(before, stage)))
     return CascadePlan(
         model=card.name,
+        fingerprint=card.fingerprint,
         settings=resolved,
         stages=tuple(stages),
         notices=_notices(settings, card),

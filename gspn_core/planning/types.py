@@ -250,10 +250,12 @@ class StagePlan:
 class CascadePlan:
     """Everything that a run will do; `settings` has no None left in it.
 
-    budget_bytes: the memory that it was planned for, None where nothing was predicted.
+    model, fingerprint: of the card that it was made from. budget_bytes: the memory that it was planned for,
+    None where nothing was predicted.
     """
 
     model: str
+    fingerprint: str = ""
     settings: Settings
     stages: tuple[StagePlan, ...]
     notices: tuple[str, ...] = ()

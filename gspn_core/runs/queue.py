@@ -20,7 +20,7 @@ from gspn_core.planning.plan import check_fits, redo
 from gspn_core.planning.timing import timing_at
 from gspn_core.planning.types import CascadePlan, StagePlan
 from gspn_core.runs.archive import Archive, RunSummary, owner_of
-from gspn_core.runs.attempts import Attempts, Run
+from gspn_core.runs.attempts import Attempts, FinalPlan, Run
 from gspn_core.runs.disk_space import DiskSpace
 from gspn_core.runs.estimate import finished_timing
 from gspn_core.runs.init_images import InitImages
@@ -42,8 +42,11 @@ _log = logging.getLogger(__name__)
 class RunQueue:
     """Runs in the order in which they were asked for, one at a time.
 
-    run: the engine's run; its second argument tells whether to stop, and it gets `finished`, the pictures of
-    the first stages, where an earlier run has made them. plan: what `submit` refuses bad settings with.
+    run: the engine's run: its first argument is the plan, its second tells whether to stop, and it gets
+    `finished`, the pictures of the first stages, where an earlier run has made them. plan: makes a run's plan
+    when it is submitted, which the run carries from there on. final_plan: called with that plan and
+    should_stop once the run's turn has come; it waits for the engine, and a plan that was made before the
+    engine was there it makes again. What is reused and what is run are decided by the plan that it returns.
     folder: where pictures go. keep_bytes: what all that is there may hold; the oldest jobs beyond it are
     removed, never a waiting one nor a favourite. view_seconds: a follower gets views no closer to each other
     than this, and the more of them there are, the further apart. max_queued: runs that may wait, half of them
@@ -58,6 +61,7 @@ class RunQueue:
         folder: str | Path,
         *,
         plan: Callable[[Settings], CascadePlan],
+        final_plan: FinalPlan = lambda plan, _should_stop: plan,
         max_queued: int = 20,
         keep_bytes: int = 20 * 2**30,
         view_seconds: float = 0.25,
@@ -74,7 +78,14 @@ class RunQueue:
         self._starts = InitImages(self._store.folder / "starts", self._archive.starts)
         self._starts.sweep()
         self._recorder = Recorder(self._store, self._archive, self._finished, self._change)
-        self._attempts = Attempts(run, self._recorder, self._starts, change=self._change, learn=self._learn)
+        self._attempts = Attempts(
+            run,
+            self._recorder,
+            self._starts,
+            final_plan=final_plan,
+            change=self._change,
+            learn=self._learn,
+        )
         self._pairs = Pairs()
         self._room = DiskSpace(
             self._store,
@@ -127,13 +138,21 @@ class RunQueue:
         """Keep other servers off the folder until `close`; raise GspnError where one has it already."""
         self._claim.take()
 
-    def submit(self, settings: Settings, *, visitor: str = "") -> str:
-        """Queue a run and return its id; raise BadSetting for what cannot be, Busy when the queue is full."""
-        plan = self.plan(settings)
+    def submit(self, asked: Settings | CascadePlan, *, visitor: str = "") -> str:
+        """Queue a run and return its id.
+
+        Args:
+            asked: the plan to run, or settings, which are planned now. A plan's seed counts as asked for.
+
+        Raises:
+            BadSetting: for what cannot be. Busy: when the queue is full.
+        """
+        plan = asked if isinstance(asked, CascadePlan) else self.plan(asked)
         check_fits(plan)
         if plan.settings.start:
             self._starts.check(plan.settings.start)
-        blank = RunView(id=secrets.token_urlsafe(16), created=time.time(), seed_drawn=settings.seed is None)
+        seed_drawn = isinstance(asked, Settings) and asked.seed is None
+        blank = RunView(id=secrets.token_urlsafe(16), created=time.time(), seed_drawn=seed_drawn)
         job = LiveRun(
             plan=plan,
             context=contextvars.copy_context(),

@@ -40,8 +40,8 @@ class Planner:
     def model_calls(self, stage):
         return stage.steps
 
-    def run(self, settings, _should_stop, **_options):
-        raise AssertionError(f"a run was begun that does not fit: {settings}")
+    def run(self, plan, _should_stop, **_options):
+        raise AssertionError(f"a run was begun that does not fit: {plan}")
 
 
 if __name__ == "__main__":
