@@ -61,10 +61,10 @@ class Engine:
         notice = truncation_notice(self.model.pipeline, settings.prompt)
         return plan if notice is None else dataclasses.replace(plan, notices=(*plan.notices, notice))
 
-    def weights(self, settings: Settings) -> tuple[tuple[StepWeights, ...], ...]:
-        """Return what each step of each stage would mix, none for the first stage; raise BadSetting."""
+    def weights(self, plan: CascadePlan) -> tuple[tuple[StepWeights, ...], ...]:
+        """Return what each step of each stage of a plan would mix, none for the first stage."""
         config = self.model.pipeline.scheduler.config
-        return tuple(stage_weights(config, stage) for stage in self.plan(settings).stages)
+        return tuple(stage_weights(config, stage) for stage in plan.stages)
 
     def model_calls(self, stage: StagePlan) -> float:
         """Return how many times a stage evaluates the UNet on the guidance pair; half of it counts half."""

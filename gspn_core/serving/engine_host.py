@@ -113,9 +113,9 @@ class EngineHost:
         engine = self._engine
         return make_plan(settings, self._card) if engine is None else engine.plan(settings)
 
-    def weights(self, settings: Settings) -> tuple[tuple[StepWeights, ...], ...] | None:
-        """Return what each step of each stage would mix; None while the model is being loaded."""
-        return self._engine.weights(settings) if self._engine is not None else None
+    def weights(self, plan: CascadePlan) -> tuple[tuple[StepWeights, ...], ...] | None:
+        """Return what each step of each stage of a plan would mix; None while the model is being loaded."""
+        return self._engine.weights(plan) if self._engine is not None else None
 
     def model_calls(self, stage: StagePlan) -> int | None:
         """Return how many times a stage evaluates the UNet; None while the model is being loaded."""

@@ -33,9 +33,9 @@ class Planner:
     def plan(self, settings):
         return make_plan(settings, self.card, MACHINE)
 
-    def weights(self, settings):
+    def weights(self, plan):
         config = EulerDiscreteScheduler.from_config(self.config).config
-        return tuple(stage_weights(config, stage) for stage in self.plan(settings).stages)
+        return tuple(stage_weights(config, stage) for stage in plan.stages)
 
     def model_calls(self, stage):
         return stage.steps

@@ -32,7 +32,7 @@ def test_a_model_that_is_dropped_stops_loading(toy_card) -> None:
     go.set()
     assert host.wait(30) and ended == [True]
     assert isinstance(host.error, Stopped)
-    assert host.weights(Settings(prompt="a toy")) is None
+    assert host.weights(host.plan(Settings(prompt="a toy"))) is None
 
 
 def test_a_run_waits_for_the_model(toy_card, toy_engine) -> None:
