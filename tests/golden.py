@@ -29,9 +29,9 @@ from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 if TYPE_CHECKING:
-    from gspn_core.backbones.model import Model
     from PIL.Image import Image
 
+    from gspn_core.backbones.model import Model
     from gspn_core.events import Event
 
 ROOT = Path(__file__).parents[1]
