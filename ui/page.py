@@ -15,25 +15,25 @@ from gspn_core.runs.measuring import Measuring
 from gspn_core.runs.queue import RunQueue
 from gspn_core.settings import FIELD_NAMES
 from gspn_core.studies.runner import Studies
-from ui import words
 from ui.api import wire_api
-from ui.compare import build_compare, wire_compare
-from ui.crops import build_crops
-from ui.curves import Weights, build_curves, wire_curves
-from ui.drop import build_drop, wire_drop
-from ui.form import Form, build_form, initial_values, next_example
+from ui.compare.compare import build_compare, wire_compare
+from ui.form.crops import build_crops
+from ui.form.curves import Weights, build_curves, wire_curves
+from ui.form.drop import build_drop, wire_drop
+from ui.form.form import Form, build_form, initial_values, next_example
+from ui.form.start import wire_start
 from ui.guard.blocks import GuardedBlocks
 from ui.guard.payload import Name, Payload, Whole, job_of, read, visitor_of
 from ui.guard.stack import guards
-from ui.history import build_history, wire_history
-from ui.lab import build_lab, wire_lab
-from ui.measured import build_measured, wire_measured
-from ui.models import ModelPicker, model_choices, wire_models
-from ui.part import html_part, style_sheets
-from ui.runs import Patch, Runs, notice
-from ui.start import wire_start
-from ui.theme import ASSETS, studio_theme
-from ui.travel import build_travel
+from ui.history.history import build_history, wire_history
+from ui.lab.lab import build_lab, wire_lab
+from ui.shared.models import ModelPicker, model_choices, wire_models
+from ui.shared.part import PAGE, html_part, served_files, style_sheets
+from ui.shared.strings import page_strings, studio_strings
+from ui.shared.theme import studio_theme
+from ui.shared.travel import build_travel
+from ui.studio.handlers import Patch, Runs, notice
+from ui.studio.measured import build_measured, wire_measured
 
 # Each follower waits in a thread of its own; the rest is kept for everything else, Stop first of all.
 MAX_THREADS = 120
@@ -111,7 +111,7 @@ def build_page(
     """
     runs = Runs(jobs, card, machine=machine, reading=reading, trouble=trouble)
     with GuardedBlocks(
-        title=words.TITLE, analytics_enabled=False, fill_width=True, delete_cache=UNUSED_UPLOADS
+        title=page_strings.TITLE, analytics_enabled=False, fill_width=True, delete_cache=UNUSED_UPLOADS
     ) as page:
         parts: dict[str, Any] = {
             "job": gr.BrowserState(None, storage_key=_STORAGE_KEY, secret=_STORAGE_SECRET),
@@ -119,15 +119,16 @@ def build_page(
         }
         with gr.Row(elem_id="studio"):
             parts["masthead"] = html_part(
+                "shared",
                 "masthead",
                 runs.masthead(),
                 card=_card_words(card),
                 places=[
                     [name, label]
-                    for name, label in words.PLACES.items()
+                    for name, label in page_strings.PLACES.items()
                     if name in {"studio", "lab", *PLACES}
                 ],
-                keys=[list(row) for row in words.KEYS],
+                keys=[list(row) for row in page_strings.KEYS],
                 models=model_choices(shelf),
             )
             with gr.Column(elem_id="settings"):
@@ -139,19 +140,20 @@ def build_page(
                     parts["crops"] = build_crops(card)
                     parts["measured"] = build_measured()
                 with gr.Column(elem_id="actions"):
-                    parts["notice"] = html_part("notice", notice())
-                    parts["ahead"] = html_part("ahead", {"text": "", "over": False, "remedies": []})
+                    parts["notice"] = html_part("shared", "notice", notice())
+                    parts["ahead"] = html_part("studio", "ahead", {"text": "", "over": False, "remedies": []})
                     parts["stop_after_stage"] = gr.Button(
-                        words.STOP_AFTER_STAGE, visible=False, size="sm", elem_id="stop-after-stage"
+                        studio_strings.STOP_AFTER_STAGE, visible=False, size="sm", elem_id="stop-after-stage"
                     )
                     with gr.Row(elem_id="run-bar"):
-                        parts["run"] = gr.Button(words.RUN, variant="primary", elem_id="run")
-                        parts["stop"] = gr.Button(words.STOP, interactive=False, elem_id="stop")
+                        parts["run"] = gr.Button(studio_strings.RUN, variant="primary", elem_id="run")
+                        parts["stop"] = gr.Button(studio_strings.STOP, interactive=False, elem_id="stop")
                     if in_space:
                         with gr.Column(elem_id="space"):
-                            gr.Markdown(words.SPACE_HARDWARE)
-                            gr.DuplicateButton(words.DUPLICATE, size="sm")
+                            gr.Markdown(page_strings.SPACE_HARDWARE)
+                            gr.DuplicateButton(page_strings.DUPLICATE, size="sm")
             parts["screen"] = html_part(
+                "studio",
                 "screen",
                 runs.outline_of(initial_values(card)),
                 examples=list(card.examples),
@@ -196,8 +198,8 @@ def launch_arguments(
     return {
         "theme": studio_theme(),
         "css_paths": style_sheets(),
-        "favicon_path": ASSETS / "favicon.svg",
-        "allowed_paths": [str(folder), str(ASSETS)],
+        "favicon_path": PAGE / "shared" / "favicon.svg",
+        "allowed_paths": [str(folder), *map(str, served_files())],
         "app_kwargs": {"middleware": guards(folder, hosts, has_login=has_login, has_mcp=has_mcp)},
         "footer_links": [],
         "ssr_mode": False,
@@ -210,9 +212,9 @@ def launch_arguments(
 
 def _card_words(card: ModelCard) -> dict[str, str]:
     return {
-        "app": words.TITLE,
+        "app": page_strings.TITLE,
         "title": card.title,
-        "description": words.described(card),
+        "description": page_strings.described(card),
         "hint": card.vocabulary_hint,
     }
 

@@ -7,7 +7,7 @@ import json
 import pytest
 from PIL import Image
 
-from ui import words
+from ui.shared.strings import studio_strings
 
 pytestmark = pytest.mark.browser
 
@@ -104,7 +104,7 @@ def test_a_slider_changes_the_picture_and_the_same_settings_give_the_same(page) 
         digests.append(hashlib.sha256(picture_of(page, 1)).hexdigest())
     assert digests[0] == digests[1]
     assert digests[0] != digests[2]
-    assert page.inner_text(".ladder li:first-child .lines").startswith(words.REUSED)
+    assert page.inner_text(".ladder li:first-child .lines").startswith(studio_strings.REUSED)
 
 
 def test_a_stop_keeps_what_was_done_and_the_next_run_works(page) -> None:
