@@ -104,8 +104,8 @@ def build_page(
     """Return the page of a model's runs.
 
     weights: returns what each step of each stage would mix; machine: in a few words what the model runs on;
-    both return None while it is still being read, and reading tells how far that is. measured: how much is
-    known of the machine's pace, None once no more will be before a run. trouble: what is wrong with the
+    both return None while it is still being read, and reading tells how far that is. measured: how many
+    timings are known, None once no more will be before a run. trouble: what is wrong with the
     model; shelf: the models that may take its place; measuring: what stages cost here. in_space: on a
     Hugging Face Space, which visitors may duplicate on hardware of their own.
     """
