@@ -9,7 +9,7 @@ import string
 # Workers of pytest-xdist share the processors; whoever starts a server or a thread pool inherits this.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-# A toy training tokenises hundreds of short batches; each would wait for the tokenizer's pool on a busy machine.
+# A toy training tokenises hundreds of short batches, each of which would wait for the tokenizer's pool.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import pytest
