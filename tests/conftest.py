@@ -18,6 +18,7 @@ import pytest
 _TOGETHER = {"browser": "browser", "training": "trained", "evaluation": "trained", "guard": "served"}
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Send the tests of a folder that shares a costly fixture to one worker (`--dist loadgroup`)."""
     for item in items:
