@@ -9,6 +9,8 @@ import string
 # Workers of pytest-xdist share the processors; whoever starts a server or a thread pool inherits this.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A toy training tokenises hundreds of short batches; on a busy machine each would wait for a pool of threads.
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import pytest
 
