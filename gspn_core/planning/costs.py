@@ -10,7 +10,7 @@ from gspn_core.planning.types import Machine, MemoryOptions, Pace, Shapes
 from gspn_core.settings import Mixer
 
 SMALLEST_TILE_PX = 256
-# How much longer an evaluation of the UNet takes with each choice, where transfers are not told apart.
+# How much longer an evaluation of the UNet takes with each choice, where transfers are not counted apart.
 SERIAL_FACTOR, CHUNKED_FACTOR, SMALL_BLOCKS_FACTOR, FLOAT8_FACTOR = 1.02, 1.03, 1.03, 1.1
 # Smaller tiles overlap more of each other's rims.
 SMALL_TILES_FACTOR = 1.1
@@ -128,7 +128,7 @@ def _preview_elements(work: Work) -> int:
 
 
 def autoencoder_peak(work: Work, choices: MemoryOptions, shapes: Shapes, machine: Machine) -> int:
-    """Return the bytes that encoding and decoding take at most, beside weights."""
+    """Return the bytes that encoding and decoding take at most, without weights."""
     side = tile_px(work, choices)
     height, width = (
         (work.height, work.width) if side is None else (min(side, work.height), min(side, work.width))
@@ -184,7 +184,7 @@ def _times(
     around_factor = SMALL_TILES_FACTOR**choices.small_tiles
     rate = pace_at(work, shapes, machine)
     if rate is None:
-        # A GPU of 50·10¹² operations a second, so that transfers and slower ways can still be told apart.
+        # A GPU of 50·10¹² operations a second, so that transfers and slower ways can still be compared.
         calls = work.calls * operations(work, work.height, work.width, shapes) / 50e12
         return None, calls * factor + transfer_seconds + choices.small_tiles
     head = rate.head_seconds if work.has_reference else 0.0

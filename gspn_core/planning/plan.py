@@ -20,15 +20,8 @@ from gspn_core.planning.fitting import fit, least, merged
 from gspn_core.planning.init_image import climbed_aspect, first_target
 from gspn_core.planning.keys import first_key, stage_key
 from gspn_core.planning.types import CascadePlan, Machine, MemoryOptions, ModelCard, Shapes, Size, StagePlan
-from gspn_core.settings import (
-    MAX_SEED,
-    OVERRIDABLE,
-    STARTING,
-    Override,
-    Settings,
-    aspect_ratio,
-    ladder_rungs,
-)
+from gspn_core.setting_values import aspect_ratio, ladder_rungs
+from gspn_core.settings import MAX_SEED, OVERRIDABLE, STARTING, Override, Settings
 
 Value = TypeVar("Value")
 Calls = Callable[["StagePlan"], float]
@@ -39,7 +32,7 @@ def make_plan(
 ) -> CascadePlan:
     """Return the plan of a run, or raise BadSetting with the reason why there is none.
 
-    A seed of None is drawn here, so the plan (and what is written beside the picture) can repeat the run.
+    A seed of None is drawn here, so the plan (and what is written with the picture) can repeat the run.
     machine: where it will run; with it every stage's bytes and seconds are predicted, and it is computed in
     the fastest way that fits. A stage that fits in no way says so: see `CascadePlan.too_large`. calls: tells
     how often a stage evaluates the UNet; None takes one evaluation a step.
