@@ -31,7 +31,7 @@ from unittest import mock
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from gspn_core.cascade.model import Model
+    from gspn_core.backbones.model import Model
     from gspn_core.events import Event
 
 ROOT = Path(__file__).parents[1]

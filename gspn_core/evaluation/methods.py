@@ -12,7 +12,7 @@ from diffusers import StableDiffusionXLImg2ImgPipeline
 from PIL import Image
 
 from gspn_core.attention.registry import use_mixer
-from gspn_core.cascade.model import Model
+from gspn_core.backbones.model import Model
 from gspn_core.engine import Engine
 from gspn_core.errors import BadSetting
 from gspn_core.evaluation.coding import decode, encode, reconstruct

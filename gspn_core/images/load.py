@@ -103,7 +103,7 @@ def cropped(image: Image.Image, height: int, width: int) -> Image.Image:
 
 
 def _check_claims(image: Image.Image, name: str) -> None:
-    """Raise BadSetting for a size that will not do, as the file's head tells it."""
+    """Raise BadSetting for a size that will not do, as it is in the file's head."""
     width, height = image.size
     if width * height > MAX_FILE_PIXELS:
         raise _too_many_pixels(name, f"{width}×{height}")
@@ -125,7 +125,7 @@ def _too_many_pixels(name: str, size: str) -> BadSetting:
 
 
 def _in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """Return the picture with its own profile's colours as sRGB tells them; a phone's are often wider."""
+    """Return the picture with its own profile's colours converted to sRGB; a phone's are often wider."""
     mode = {"RGB": "RGB", "RGBA": "RGBA", "CMYK": "RGB"}.get(image.mode)
     if not profile or mode is None:
         return image

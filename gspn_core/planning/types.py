@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gspn_core.kinds.kind import StageKind
+from gspn_core.planning.timing import StageTiming
 from gspn_core.settings import Mixer, SchedulerName, Settings
 
 Residency = Literal["device", "model", "group"]
@@ -142,25 +143,13 @@ class MemoryOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pace:
-    """What a stage of height × width px took here: before, per UNet call on the pair, and after its steps."""
-
-    mixer: Mixer
-    height: int
-    width: int
-    head_seconds: float
-    call_seconds: float
-    tail_seconds: float
-
-
-@dataclass(frozen=True, kw_only=True)
 class Machine:
     """What a plan must know of where it will run.
 
-    budget_bytes: the most that a stage may take; base_bytes: what is taken apart from weights and a stage's own
-    (on a CPU the process itself). host_bytes: memory for weights and maps that leave the device, 0 where the
-    device is the host. element_bytes: of the UNet's and the text encoders' numbers, vae_bytes: of the VAE's.
-    transfer: bytes per second between host and device. paces: what was measured here.
+    budget_bytes: the most that a stage may take; base_bytes: what is taken by others than weights and
+    the stage (on a CPU the process itself). host_bytes: memory for weights and maps that leave the device, 0
+    where the device is the host. element_bytes: of the UNet's and the text encoders' numbers, vae_bytes: of the VAE's.
+    transfer: bytes per second between host and device. timings: what stages took here.
     """
 
     device: Literal["cpu", "cuda"]
@@ -170,7 +159,7 @@ class Machine:
     element_bytes: int = 2
     vae_bytes: int = 4
     transfer: float = 12e9
-    paces: tuple[Pace, ...] = ()
+    timings: tuple[StageTiming, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

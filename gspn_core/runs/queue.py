@@ -14,25 +14,24 @@ from gspn_core.events import Event
 from gspn_core.files import FolderClaim
 from gspn_core.images.png import read_picture
 from gspn_core.planning.plan import check_fits, redo
+from gspn_core.planning.timing import timing_at
 from gspn_core.planning.types import CascadePlan, StagePlan
 from gspn_core.runs.archive import Archive, RunSummary, owner_of
 from gspn_core.runs.attempts import Attempts, FinalPlan, Run
 from gspn_core.runs.disk_space import DiskSpace
-from gspn_core.runs.estimate import Rate, measured_rate
+from gspn_core.runs.estimate import finished_timing
 from gspn_core.runs.init_images import InitImages
 from gspn_core.runs.locks import OrderedLock
 from gspn_core.runs.pairs import PairFigures, Pairs
 from gspn_core.runs.recorder import Recorder
 from gspn_core.runs.reducer import apply_event
-from gspn_core.runs.run import Ended, JobEvent, QueueMoved, RateKey, RunView, StageView, StopAsked
+from gspn_core.runs.run import Ended, JobEvent, QueueMoved, RunView, StageView, StopAsked
 from gspn_core.runs.run_state import LiveRun
 from gspn_core.runs.stage_cache import CacheHit, StageCache
 from gspn_core.runs.store import Store
+from gspn_core.runs.timings import Timings
 from gspn_core.runs.waiting import WaitingLine
 from gspn_core.settings import Settings
-
-# Told of each finished stage that was measured: what was planned, what it took, and its pace.
-Learned = Callable[[StagePlan, StageView, Rate], None]
 
 _KEPT_IN_MEMORY = 100
 _log = logging.getLogger(__name__)
@@ -49,7 +48,7 @@ class RunQueue:
     folder: where pictures go. keep_bytes: what all that is there may hold; the oldest jobs beyond it are
     removed, never a waiting one nor a favourite. view_seconds: a follower gets views no closer to each other
     than this, and the more of them there are, the further apart. max_queued: runs that may wait, half of them
-    of one visitor. learned: called with every stage that taught something of the machine's pace.
+    of one visitor. timings: where what finished stages took is kept, and what estimates rest on.
 
     A visitor's token (see `gspn_core.runs.archive`) is called `visitor`; "" is no one in particular.
     """
@@ -64,7 +63,7 @@ class RunQueue:
         max_queued: int = 20,
         keep_bytes: int = 20 * 2**30,
         view_seconds: float = 0.25,
-        learned: Learned = lambda *_: None,
+        timings: Timings | None = None,
     ) -> None:
         self.plan = plan
         self._store = Store(Path(folder))
@@ -97,10 +96,9 @@ class RunQueue:
             on_removed=self._drop,
         )
         self._view_seconds = view_seconds
-        self._learned = learned
+        self._timings = timings or Timings(self._store.folder)
         self._jobs: dict[str, LiveRun] = {}
         self._waiting = WaitingLine(max_queued, self._change)
-        self._rates: dict[RateKey, Rate] = {}
         # One lock for all and a condition for each thing to wait for, so that a step of one run wakes no
         # other's followers, and the queue's thread wakes for the queue alone.
         self._lock = OrderedLock("queue")
@@ -125,7 +123,7 @@ class RunQueue:
     def device(self) -> Iterator[None]:
         """Have the device for the length of a `with` block, in which no run begins; raise Busy during one."""
         if not self._device.acquire(blocking=False):
-            raise Busy("A run has the device; try again when it is over.")
+            raise Busy("Another run is using the device. Try again when it finishes.")
         try:
             yield
         finally:
@@ -218,15 +216,15 @@ class RunQueue:
             raise GspnError(f"This run has {len(stages)} stages, there is no stage {index + 1}.")
         return stages[index]
 
-    def stage_seconds(self, plan: CascadePlan, stage: StagePlan, calls: int) -> float | None:
-        """Return what a stage with so many UNet calls takes, as measured here; None before that."""
+    def stage_seconds(self, stage: StagePlan, calls: float) -> float | None:
+        """Return what a stage with so many UNet evaluations takes here; None where nothing tells."""
         if not stage.steps:
             return 0.0
-        key = (plan.model, stage.settings.mixer, stage.size.height, stage.size.width)
-        rate = self._rates.get(key)
-        if rate is None:
-            return None
-        return rate.head_seconds + calls * rate.call_seconds + rate.tail_seconds
+        if stage.seconds is not None:
+            return stage.seconds
+        size = stage.size
+        timing = timing_at(self._timings.all(), stage.settings.mixer, size.height, size.width)
+        return None if timing is None else timing.seconds(calls, encodes=stage.kind.encodes)
 
     def view(self, job_id: str) -> RunView:
         """Return a run as it stands; raise GspnError where there is no such run."""
@@ -333,9 +331,10 @@ class RunQueue:
 
     def _change(self, job: LiveRun, *events: Event | JobEvent) -> None:
         """Fold events into a job's view as one change and wake its followers."""
+        timings = self._timings.all()
         with self._lock:
             for event in events:
-                job.view = apply_event(job.view, event, elapsed_seconds=job.elapsed(), rates=self._rates)
+                job.view = apply_event(job.view, event, elapsed_seconds=job.elapsed(), timings=timings)
             self._wake(job)
 
     def _wake(self, job: LiveRun) -> None:
@@ -364,13 +363,9 @@ class RunQueue:
             self._recorder.when_written(job, self._close_job)
 
     def _learn(self, job: LiveRun, index: int) -> None:
-        stage = job.view.stages[index]
-        rate = measured_rate(stage)
-        if rate is not None:
-            key = (job.plan.model, job.plan.stages[index].settings.mixer, stage.height, stage.width)
-            with self._lock:
-                self._rates[key] = rate
-            self._learned(job.plan.stages[index], stage, rate)
+        timing = finished_timing(job.plan.stages[index], job.view.stages[index])
+        if timing is not None:
+            self._timings.add(timing)
 
     def _close_job(self, job: LiveRun) -> None:
         """Write the last of a run that has ended, and let the oldest runs go."""

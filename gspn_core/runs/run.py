@@ -18,7 +18,6 @@ from gspn_core.planning.types import CascadePlan, MemoryOptions, Phase
 JobState = Literal["queued", "running", "done", "stopped", "failed", "interrupted"]
 StageState = Literal["waiting", "running", "done", "stopped", "failed"]
 Stopping = Literal["now", "after_stage"]
-RateKey = tuple[str, str, int, int]
 
 FINAL_STATES: tuple[JobState, ...] = ("done", "stopped", "failed", "interrupted")
 # A run that ended in one of these may be taken up again from its last finished stage.

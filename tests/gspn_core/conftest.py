@@ -24,6 +24,7 @@ from gspn_core.events import (
 )
 from gspn_core.planning.plan import make_plan
 from gspn_core.planning.types import CascadePlan, ModelCard, StagePlan
+from gspn_core.runtime.other_work import OtherWork
 from gspn_core.settings import Settings
 
 CARD = ModelCard(
@@ -190,12 +191,33 @@ def trained(tmp_path_factory, toy_nets):
     work = tmp_path_factory.mktemp("work")
     loop = LoopConfig(minutes=10, max_steps=2, log_steps=1)
     recipe = Recipe(
-        work=work, nets=toy_nets, pictures=12, processes=1, vae_loop=loop, decoder_loop=loop, model_loop=loop,
-        distill_loop=loop, vae_batch=2, vae_crop_px=32, model_batch=2, distill_batch=2, sheet_steps=2,
-        large_views=1,
+        work=work, nets=toy_nets, pictures=12, corpus_captions=1000, processes=1, vae_loop=loop,
+        decoder_loop=loop, model_loop=loop, distill_loop=loop, vae_batch=2, vae_crop_px=32,
+        model_batch=2, distill_batch=2, sheet_steps=2, large_views=1, on_policy_steps=4,
     )  # fmt: skip
     render_cache(recipe)
     train_vae(recipe)
     train_model(recipe)
     export(recipe, work / "out")
     return recipe, work / "out"
+
+
+@pytest.fixture(scope="session")
+def tiny_conditioning():
+    """Return two different prompts as a guidance pair with sizes in px."""
+    import torch
+
+    from gspn_core.backbones.conditioning import Conditioning
+
+    generator = torch.Generator().manual_seed(3)
+    return Conditioning(
+        prompt_embeds=torch.randn(2, 77, 32, generator=generator),
+        pooled_prompt_embeds=torch.randn(2, 16, generator=generator),
+        add_time_ids=torch.tensor([[64.0, 64, 0, 0, 64, 64]]).expand(2, -1),
+    )
+
+
+@pytest.fixture
+def quiet_machine(monkeypatch):
+    """Let measurements find that no other program runs, whatever else the tests' machine does."""
+    monkeypatch.setattr(OtherWork, "cores", 0.0)

@@ -64,9 +64,9 @@ def test_the_next_stage_starts_from_all_that_the_picture_shows(engine, monkeypat
     start, seen = photograph(150, 150), []
     original = StageSampler.sample
 
-    def sample(self, z_ref):
+    def sample(self, z_ref, controls):
         seen.append(z_ref.clone())
-        return original(self, z_ref)
+        return original(self, z_ref, controls)
 
     monkeypatch.setattr(StageSampler, "sample", sample)
     run(engine, asked(start, start_px=64, target=128), start)
@@ -95,7 +95,7 @@ def test_a_picture_drawn_again_follows_it_the_closer_the_fewer_steps_are(engine)
 
 
 @pytest.mark.parametrize("strength", [0.0, 0.5])
-def test_stages_that_are_lent_give_the_same_bytes(engine, strength):
+def test_stages_after_finished_ones_give_the_same_bytes(engine, strength):
     start = photograph()
     settings = asked(start, start_strength=strength, start_px=64)
     whole = pictures(run(engine, settings, start))

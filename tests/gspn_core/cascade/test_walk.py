@@ -195,11 +195,11 @@ def test_every_setting_reaches_the_picture(engine, name):
 
 @pytest.fixture
 def seen_by_the_refiner(engine):
-    """Return the timesteps that the refiner is asked at, and the scores that it is told."""
+    """Return the timesteps that of the refiner's calls, and the scores that it reads."""
     seen = []
     hook = engine.model.refiner.register_forward_pre_hook(
-        lambda _module, args, told: seen.append(
-            (float(args[1]), told["added_cond_kwargs"]["time_ids"][:, -1].tolist())
+        lambda _module, args, kwargs: seen.append(
+            (float(args[1]), kwargs["added_cond_kwargs"]["time_ids"][:, -1].tolist())
         ),
         with_kwargs=True,
     )
@@ -272,7 +272,7 @@ def test_bad_settings_are_refused_before_anything_runs(engine):
     ],
     ids=["gpu", "python", "cpu"],
 )
-def test_memory_that_runs_out_is_told_in_a_sentence_and_the_engine_goes_on(engine, monkeypatch, error):
+def test_lack_of_memory_is_reported_in_a_sentence_and_the_engine_goes_on(engine, monkeypatch, error):
     vae, decode = engine.model.pipeline.vae, engine.model.pipeline.vae.decode
 
     def fail_at_the_second_stage(latents, **kwargs):

@@ -123,14 +123,14 @@ def test_the_bytes_under_a_key_are_those_that_its_plan_draws(engine, open_queue)
 
 
 def test_a_stage_that_began_again_is_kept_under_the_key_of_its_new_plan(engine, open_queue, monkeypatch):
-    predict, left = StageSampler._predict, [1]
+    predict, left = StageSampler._predictor, [1]
 
     def failing(self, *arguments):
         if self.stage.index == 1 and left and left.pop():
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return predict(self, *arguments)
 
-    monkeypatch.setattr(StageSampler, "_predict", failing)
+    monkeypatch.setattr(StageSampler, "_predictor", failing)
     queue = open_queue(engine)
     planned = queue.plan(LARGE)
     view = end_of(queue, queue.submit(planned))
