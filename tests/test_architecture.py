@@ -10,17 +10,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-DATA = {"errors", "settings", "kinds", "planning", "events"}
+DATA = {"errors", "setting_values", "settings", "kinds", "planning", "events"}
 
 # What each part of the project may import of the others.
 MAY_IMPORT = {
     "errors": set(),
-    "settings": {"errors"},
+    "setting_values": {"errors"},
+    "settings": {"errors", "setting_values"},
     "kinds": {"settings"},
-    "planning": {"errors", "settings", "kinds"},
+    "planning": {"errors", "setting_values", "settings", "kinds"},
     "events": {"errors", "settings", "kinds", "planning"},
     "files": {"errors"},
-    "images": {"errors", "settings", "planning", "files"},
+    "images": {"errors", "setting_values", "settings", "planning", "files"},
     "ops": {"errors"},
     "attention": {"errors", "settings", "ops"},
     "runtime": DATA,
@@ -31,13 +32,13 @@ MAY_IMPORT = {
     "models": DATA | {"attention", "backbones", "runtime", "world"},
     "metrics": {"errors", "world", "models"},
     "engine": DATA | {"images", "attention", "backbones", "cascade", "runtime", "models"},
-    "training": DATA | {"files", "world", "metrics", "ops", "attention", "backbones", "cascade"}
+    "training": DATA
+    | {"files", "world", "metrics", "ops", "attention", "backbones", "cascade"}
     | {"runtime", "models"},
     "evaluation": DATA
     | {"files", "images", "world", "metrics", "training", "ops", "attention", "backbones", "cascade"}
     | {"runtime", "models", "engine"},
-    "bench": DATA
-    | {"ops", "attention", "backbones", "cascade", "runtime", "models", "engine", "training"},
+    "bench": DATA | {"ops", "attention", "backbones", "cascade", "runtime", "models", "engine", "training"},
     "runs": DATA | {"files", "images", "metrics"},
     "studies": DATA | {"files", "images", "metrics", "runs"},
     "serving": DATA | {"models", "metrics", "runs", "studies", "runtime", "engine", "ui"},
