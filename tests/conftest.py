@@ -9,6 +9,8 @@ import string
 # Workers of pytest-xdist share the processors; whoever starts a server or a thread pool inherits this.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A toy training tokenises hundreds of short batches, each of which would wait for the tokenizer's pool.
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import pytest
 
@@ -16,6 +18,7 @@ import pytest
 _TOGETHER = {"browser": "browser", "training": "trained", "evaluation": "trained", "guard": "served"}
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Send the tests of a folder that shares a costly fixture to one worker (`--dist loadgroup`)."""
     for item in items:
@@ -148,7 +151,7 @@ def tiny_model(tiny_pipeline, tiny_card, tiny_refiner):
 
     from gspn_core.attention.gspn_adapter import GSPNAdapter
     from gspn_core.attention.linear_adapter import LinearAdapter
-    from gspn_core.cascade.model import Model
+    from gspn_core.backbones.model import Model
 
     torch.manual_seed(1)
     adapters = {

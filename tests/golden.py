@@ -31,7 +31,7 @@ from unittest import mock
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from gspn_core.cascade.model import Model
+    from gspn_core.backbones.model import Model
     from gspn_core.events import Event
 
 ROOT = Path(__file__).parents[1]
@@ -234,8 +234,9 @@ def _events(
     memory = PLENTY_BYTES
     if dtype in case.room_mib:
         memory = Engine(model).machine.base_bytes + case.room_mib[dtype] * 2**20
-    return Engine(model, memory_bytes=memory).run(
-        Settings(**settings),
+    engine = Engine(model, memory_bytes=memory)
+    return engine.run(
+        engine.plan(Settings(**settings)),
         driven.should_stop,
         previews=False,
         finished=finished,

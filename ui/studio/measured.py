@@ -1,21 +1,22 @@
 """What a call of the UNet takes against the picture's size, as measured on this machine, drawn as two plots.
 
-Pure but for the wiring; drawn by measured.js into the panel.
+Between two sizes the lines are what `gspn_core.planning.timing.timing_at` returns there. Pure but for the
+wiring; drawn by measured.js into the panel.
 """
 
 from __future__ import annotations
 
 import datetime
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
 from gspn_core.errors import GspnError
+from gspn_core.planning.timing import StageTiming, preferred
 from gspn_core.planning.types import ModelCard
-from gspn_core.runs.measured import Point
 from gspn_core.runs.measuring import Measuring, Progress
 from gspn_core.settings import CHOICES, Mixer
 from ui.shared.part import html_part
@@ -27,7 +28,7 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 48.0, 18.0, 8.0, 20.0
 _LEAST_TICK_PX = 15.0
 _MANTISSAS = (1, 2, 5)
 
-Cells = Mapping[tuple[Mixer, int], Point]
+Cells = Mapping[tuple[Mixer, int], StageTiming]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +73,7 @@ def wire_measured(parts: dict[str, Any], measuring: Measuring | None, card: Mode
 
 
 def begun(measuring: Measuring | None, card: ModelCard) -> dict[str, Any]:
-    """Begin a measurement and return the part; a refusal is said in its sentence."""
+    """Begin a measurement and return the part, with the sentence of a refusal."""
     if measuring is None:
         return shown(measuring, card)
     try:
@@ -86,25 +87,30 @@ def shown(measuring: Measuring | None, card: ModelCard) -> dict[str, Any]:
     """Return the part as it stands; it stays out of sight where there is nothing to measure with."""
     if measuring is None:
         return {"ready": False}
+    timings = measuring.timings
     return measured_props(
-        measuring.measured.points(), card, measuring.progress, possible=measuring.is_possible
+        timings.all(),
+        card,
+        measuring.progress,
+        machine=timings.machine,
+        possible=measuring.is_possible,
     )
 
 
 def measured_props(
-    points: Sequence[Point], card: ModelCard, progress: Progress, *, possible: bool
+    timings: Sequence[StageTiming], card: ModelCard, progress: Progress, *, machine: str, possible: bool
 ) -> dict[str, Any]:
     """Return the plots, their tables and what is said of them, ready for JSON.
 
-    Sizes of other aspects count as the card's target with about as many pixels. possible: a visitor may
-    measure.
+    Sizes of other aspects count as the card's target with about as many pixels. machine: what the model runs
+    on; possible: a visitor may measure.
     """
-    cells = _cells(points, card.targets)
+    cells = _cells(preferred(timings, "measurement"), card.targets)
     return {
         "ready": possible or bool(cells),
         "possible": possible,
         "progress": _progress(progress),
-        "said": progress.error,
+        "said": progress.error or _busy(progress),
         "mixers": [[name, labels.CHOICES[name]] for name in _mixers(cells)],
         "plots": {
             "seconds": _plot(cells, "seconds", units.call_seconds),
@@ -113,18 +119,18 @@ def measured_props(
         if cells
         else None,
         "box": [_LEFT, WIDTH - _RIGHT],
-        "summary": _summary(cells),
-        "where": _where(cells),
+        "summary": _summary(timings, card.targets),
+        "where": _where(cells, machine),
         "note": measured_strings.RANDOM if set(_mixers(cells)) - set(card.mixers) else "",
     }
 
 
-def _cells(points: Sequence[Point], targets: Sequence[int]) -> dict[tuple[Mixer, int], Point]:
-    """Return the newest point of each mixer and target, sizes told by the target nearest in area."""
-    cells: dict[tuple[Mixer, int], Point] = {}
-    for point in sorted(points, key=lambda point: point.when):
-        side = point.side_px
-        cells[point.mixer, min(targets, key=lambda px: abs(math.log(px / side)))] = point
+def _cells(timings: Iterable[StageTiming], targets: Sequence[int]) -> dict[tuple[Mixer, int], StageTiming]:
+    """Return the newest timing of each mixer and target; a size counts as the target nearest in area."""
+    cells: dict[tuple[Mixer, int], StageTiming] = {}
+    for timing in sorted(timings, key=lambda timing: timing.when):
+        side = timing.side_px
+        cells[timing.mixer, min(targets, key=lambda px: abs(math.log(px / side)))] = timing
     return cells
 
 
@@ -137,21 +143,26 @@ def _sides(cells: Cells) -> list[int]:
     return sorted({side for _, side in cells})
 
 
-def _figure(point: Point, kind: str) -> float:
-    return point.call_seconds if kind == "seconds" else float(point.peak_bytes)
+def _figures(cells: Cells, kind: str) -> dict[tuple[Mixer, int], float]:
+    """Return the seconds or the bytes of the cells; memory is not known of all of them."""
+    if kind == "seconds":
+        return {place: timing.step_seconds for place, timing in cells.items()}
+    return {place: float(timing.peak_bytes) for place, timing in cells.items() if timing.peak_bytes}
 
 
 def _plot(cells: Cells, kind: str, said: Callable[[float], str]) -> dict[str, Any]:
     """Return a plot's lines, dots, ticks and table; the first of the table's columns names their unit."""
     sides = _sides(cells)
-    values = [_figure(point, kind) for point in cells.values()]
+    figures = _figures(cells, kind)
+    # Without any figure the axis still needs a range.
+    values = list(figures.values()) or [1e9]
     across = _Axis(low=sides[0], high=max(sides[-1], 2 * sides[0]), start=_LEFT, end=WIDTH - _RIGHT)
     low, high = _range(values)
     up = _Axis(low=low, high=high, start=HEIGHT - _BOTTOM, end=_TOP)
     unit, cell = (units.call_unit if kind == "seconds" else units.memory_unit)(max(values))
     lines = {}
     for mixer in _mixers(cells):
-        own = [(side, _figure(cells[mixer, side], kind)) for side in sides if (mixer, side) in cells]
+        own = [(side, figures[mixer, side]) for side in sides if (mixer, side) in figures]
         dots = [[round(across.at(side), 1), round(up.at(value), 1)] for side, value in own]
         path = "M" + "L".join(f"{x:g} {y:g}" for x, y in dots) if len(dots) > 1 else ""
         lines[mixer] = {"path": path, "dots": dots}
@@ -163,10 +174,7 @@ def _plot(cells: Cells, kind: str, said: Callable[[float], str]) -> dict[str, An
         "rows": [
             [
                 labels.CHOICES[mixer],
-                *(
-                    cell(_figure(cells[mixer, side], kind)) if (mixer, side) in cells else ""
-                    for side in sides
-                ),
+                *(cell(figures[mixer, side]) if (mixer, side) in figures else "" for side in sides),
             ]
             for mixer in _mixers(cells)
         ],
@@ -201,22 +209,31 @@ def _apart(sides: Sequence[int], axis: _Axis) -> list[int]:
     return kept[::-1]
 
 
-def _summary(cells: Cells) -> str:
-    """Return attention's time over GSPN's at the largest size where both are known, "" for none."""
-    both = [side for side in _sides(cells) if ("attention", side) in cells and ("gspn", side) in cells]
-    if not both:
-        return ""
-    ratio = cells["attention", both[-1]].call_seconds / cells["gspn", both[-1]].call_seconds
-    return measured_strings.ratio(both[-1], ratio)
+def _summary(timings: Sequence[StageTiming], targets: Sequence[int]) -> str:
+    """Return attention's time over GSPN's at the largest size where both are known, "" for none.
+
+    Both are measurements, or both are runs: a run's steps do more than the UNet's evaluation.
+    """
+    for source in ("measurement", "run"):
+        cells = _cells((timing for timing in timings if timing.source == source), targets)
+        both = [side for side in _sides(cells) if ("attention", side) in cells and ("gspn", side) in cells]
+        if both:
+            ratio = cells["attention", both[-1]].step_seconds / cells["gspn", both[-1]].step_seconds
+            return measured_strings.ratio(both[-1], ratio)
+    return ""
 
 
-def _where(cells: Cells) -> str:
+def _where(cells: Cells, machine: str) -> str:
     """Return the machine and the days of the measurements."""
     if not cells:
         return ""
-    points = cells.values()
-    days = [datetime.date.fromtimestamp(when(p.when for p in points)) for when in (min, max)]
-    return measured_strings.where(next(iter(points)).machine, *days)
+    moments = [timing.when for timing in cells.values()]
+    days = [datetime.date.fromtimestamp(when(moments)) for when in (min, max)]
+    return measured_strings.where(machine, *days)
+
+
+def _busy(progress: Progress) -> str:
+    return "" if progress.busy_px is None else measured_strings.busy(progress.busy_px)
 
 
 def _progress(progress: Progress) -> dict[str, Any] | None:

@@ -88,7 +88,7 @@ def test_what_the_form_holds_may_be_wrong_when_another_tools_picture_comes(held,
 @pytest.mark.parametrize(
     ("head", "said"),
     [
-        (base64.b64encode(b"\xff\xd8\xff\xe0").decode(), "is no PNG"),
+        (base64.b64encode(b"\xff\xd8\xff\xe0").decode(), "is not a PNG"),
         ("not base64!", "did not arrive whole"),
         (None, "before its pixels"),
         ("A" * (MOST_HEAD_BYTES * 2), "before its pixels"),

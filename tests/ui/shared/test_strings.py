@@ -151,7 +151,7 @@ def test_no_name_of_a_setting_is_left_in_what_the_page_says(name: str) -> None:
 def test_a_model_in_fewer_bits_says_what_is_kept_so_and_the_bytes(card) -> None:
     plain = dataclasses.replace(card, shapes=SDXL_SHAPES)
     assert page_strings.described(plain) == page_strings.described(card) == card.description
-    kept = dataclasses.replace(SDXL_SHAPES.unet, quantized=SCHEMES["int8"].keeps(SDXL_LINEAR))
+    kept = dataclasses.replace(SDXL_SHAPES.unet, quantized=SCHEMES["int8"].quantized(SDXL_LINEAR))
     said = page_strings.described(
         dataclasses.replace(card, shapes=dataclasses.replace(SDXL_SHAPES, unet=kept))
     )

@@ -37,8 +37,8 @@ def engine(events_of):
         go = threading.Event()
         end: Exception | None = None
 
-        def run(self, settings, should_stop, *, finished=()) -> Iterator:
-            for count, event in enumerate(events_of(settings)):
+        def run(self, plan, should_stop, *, finished=()) -> Iterator:
+            for count, event in enumerate(events_of(plan.settings)):
                 stage = getattr(event, "stage", len(finished))
                 if getattr(stage, "index", stage) < len(finished):
                     continue

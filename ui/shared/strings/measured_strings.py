@@ -35,6 +35,11 @@ def where(machine: str, first: datetime.date, last: datetime.date) -> str:
     return f"Measured on {machine}, {' to '.join(f'{day.day} {day:%b %Y}' for day in days)}."
 
 
+def busy(side_px: int) -> str:
+    """Return why a measurement ended early."""
+    return f"Not measured at {side_px} px: the machine was busy; close other programs and measure again."
+
+
 def progress(done: int, side_px: int | None) -> str:
     """Return how far a measurement is."""
     return "measuring …" if side_px is None else f"{done} measured, up to {side_px} px"
