@@ -161,11 +161,11 @@ def wire_form(parts: dict[str, Any], form: Form, runs: Runs, card: ModelCard, ch
     parts["screen"].settled(**answer)
     # Until the model is there, the curves ask.
     parts["curves"].ask(**answer)
-    _wire_remedies(parts, form, runs)
+    _wire_suggestions(parts, form, runs)
     parts["screen"].example(example, None, parts["prompt"], **quiet)
 
 
-def _wire_remedies(parts: dict[str, Any], form: Form, runs: Runs) -> None:
+def _wire_suggestions(parts: dict[str, Any], form: Form, runs: Runs) -> None:
     """Let a button beside a stage that does not fit change the form as a hand would, and be undone."""
     outputs = [parts["notice"], *form.inputs]
     quiet = {
@@ -175,14 +175,14 @@ def _wire_remedies(parts: dict[str, Any], form: Form, runs: Runs) -> None:
         "preprocess": False,
     }
 
-    def remedy(event: gr.EventData, *values: Any) -> Patch:
-        return _named_once(parts, runs.remedy(sent_with(event), values))
+    def suggestion(event: gr.EventData, *values: Any) -> Patch:
+        return _named_once(parts, runs.suggestion(sent_with(event), values))
 
     def undo(event: gr.EventData) -> Patch:
         return _named_once(parts, runs.undo(sent_with(event)))
 
-    parts["screen"].remedy(remedy, form.inputs, outputs, **quiet)
-    parts["ahead"].remedy(remedy, form.inputs, outputs, **quiet)
+    parts["screen"].suggestion(suggestion, form.inputs, outputs, **quiet)
+    parts["ahead"].suggestion(suggestion, form.inputs, outputs, **quiet)
     parts["notice"].undo(undo, None, outputs, **quiet)
 
 

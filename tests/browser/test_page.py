@@ -137,7 +137,7 @@ def test_another_visitor_waits_in_the_queue_and_sees_the_place(visit) -> None:
     wait_for_state(first, "running")
     small_run(second, "a meadow at dawn", target="256")
     wait_for_state(second, "queued")
-    assert second.inner_text(".headline span") == "1 run before yours"
+    assert second.inner_text(".headline span") == "1 run ahead of yours"
     first.click("#stop")
     wait_for_state(first, "stopped")
     wait_for_state(second, "done")
