@@ -105,7 +105,7 @@ def test_it_gives_up_in_the_middle_of_a_piece(engine):
     assert not any(part._forward_pre_hooks for whole in (vae, unet) for part in whole.modules())
 
 
-def test_a_piece_that_takes_far_too_long_is_given_up_and_never_told(engine):
+def test_a_piece_that_takes_far_too_long_is_given_up_without_a_figure(engine):
     assert measured(engine, limit_seconds=1e-9) == []
 
 
