@@ -17,6 +17,8 @@ import pytest
 from gspn_core.bench.visitor import Visitor
 
 ROOT = Path(__file__).parents[1]
+# The model is loaded before the page answers, on a machine that may be busy.
+START_SECONDS = 300
 
 
 @pytest.fixture
@@ -64,7 +66,8 @@ def _hear_interrupts() -> None:
 
 
 def _wait_for(address: str, server: subprocess.Popen, log: Path) -> None:
-    for _ in range(600):
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
         assert server.poll() is None, log.read_text()
         try:
             with urllib.request.urlopen(address, timeout=10):

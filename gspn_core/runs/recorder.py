@@ -19,7 +19,7 @@ from gspn_core.files import write_failure
 from gspn_core.images.load import digest
 from gspn_core.planning.types import CascadePlan, StagePlan
 from gspn_core.runs.archive import Archive
-from gspn_core.runs.run import FileWritten, StageReused
+from gspn_core.runs.run import Ended, FileWritten, StageReused
 from gspn_core.runs.run_state import LiveRun
 from gspn_core.runs.stage_cache import StageCache
 from gspn_core.runs.store import Store
@@ -88,6 +88,19 @@ class Recorder:
             event = StageReused(stage=stage.index, saved_seconds=reuse.saved_seconds)
             self._keep(job, event, stage, image, measured)
         return pictures
+
+    def finish(self, job: LiveRun) -> None:
+        """Write the last of a run that has ended; one that cannot be written in full has failed."""
+        if job.write_error is not None and job.view.state != "failed":
+            self._change(job, Ended(state="failed", error=job.write_error))
+        try:
+            self.save(job)
+        except GspnError as error:
+            # What is on disk says less than what was done, and a restart would show that.
+            self._change(job, Ended(state="failed", error=str(error)))
+        except Exception:
+            _log.exception("The record of run %s could not be written", job.id)
+        self._archive.update(job.view, weigh=True)
 
     def when_written(self, job: LiveRun, then: Callable[[LiveRun], None]) -> None:
         """Call `then` once everything of the run so far is written."""

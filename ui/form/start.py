@@ -17,7 +17,7 @@ from gspn_core.errors import BadSetting, GspnError
 from gspn_core.images.load import MAX_FILE_BYTES
 from gspn_core.planning.types import ModelCard
 from gspn_core.runs.queue import RunQueue
-from gspn_core.settings import start_size
+from gspn_core.setting_values import start_size
 from ui.guard.files import file_url
 from ui.guard.payload import Name, Payload, Whole, read, visitor_of
 from ui.shared.gradio_private import sent_with
