@@ -18,12 +18,20 @@ import pytest
 _TOGETHER = {"browser": "browser", "training": "trained", "evaluation": "trained", "guard": "served"}
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Send the tests of a folder that shares a costly fixture to one worker (`--dist loadgroup`)."""
-    for item in items:
-        group = next((_TOGETHER[part] for part in item.path.parts if part in _TOGETHER), None)
-        if group is not None:
-            item.add_marker(pytest.mark.xdist_group(group))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Return a schedule that gives a folder which shares a costly fixture to one worker, the rest singly.
+
+    pytest-xdist 3.8's own groups (`--dist loadgroup`) do nothing with pytest 9.2, whose node ids are fixed.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByCostlyFixture(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            folders = nodeid.partition("::")[0].split("/")
+            return next((_TOGETHER[folder] for folder in folders if folder in _TOGETHER), nodeid)
+
+    return ByCostlyFixture(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -148,7 +148,7 @@ class Machine:
 
     budget_bytes: the most that a stage may take; base_bytes: what is taken by others than weights and
     the stage (on a CPU the process itself). host_bytes: memory for weights and maps that leave the device, 0
-    where the device is the host. element_bytes: of the UNet's and the text encoders' numbers, vae_bytes: of
+    where the device is the host. element_bytes: of the UNet's and the text encoders' numbers; vae_bytes: of
     the VAE's. transfer: bytes per second between host and device. timings: what stages took here.
     """
 
