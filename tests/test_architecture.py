@@ -31,13 +31,13 @@ MAY_IMPORT = {
     "models": DATA | {"attention", "backbones", "runtime", "world"},
     "metrics": {"errors", "world", "models"},
     "engine": DATA | {"images", "attention", "backbones", "cascade", "runtime", "models"},
-    "training": DATA | {"files", "world", "metrics", "ops", "attention", "backbones", "cascade"}
+    "training": DATA
+    | {"files", "world", "metrics", "ops", "attention", "backbones", "cascade"}
     | {"runtime", "models"},
     "evaluation": DATA
     | {"files", "images", "world", "metrics", "training", "ops", "attention", "backbones", "cascade"}
     | {"runtime", "models", "engine"},
-    "bench": DATA
-    | {"ops", "attention", "backbones", "cascade", "runtime", "models", "engine", "training"},
+    "bench": DATA | {"ops", "attention", "backbones", "cascade", "runtime", "models", "engine", "training"},
     "runs": DATA | {"files", "images", "metrics"},
     "studies": DATA | {"files", "images", "metrics", "runs"},
     "serving": DATA | {"models", "metrics", "runs", "studies", "runtime", "engine", "ui"},
