@@ -24,7 +24,7 @@ from gspn_core.images.load import check_start
 from gspn_core.planning.costs import predict
 from gspn_core.planning.plan import check_fits, make_plan, work_of
 from gspn_core.planning.timing import StageTiming
-from gspn_core.planning.types import CascadePlan, Machine, MemoryOptions, StagePlan
+from gspn_core.planning.types import CascadePlan, Machine, MemoryOptions, ModelCard, StagePlan
 from gspn_core.runtime.device import machine_signature
 from gspn_core.runtime.machine import give_back, read_machine
 from gspn_core.runtime.placement import bytes_on_host
@@ -33,7 +33,7 @@ from gspn_core.settings import Mixer, Settings
 
 
 class Engine:
-    """Run settings on one loaded model; one run at a time, the caller sees to that."""
+    """Plan and run on one loaded model; one run at a time, the caller sees to that."""
 
     def __init__(self, model: Model, *, memory_bytes: int | None = None) -> None:
         """Take a loaded model. memory_bytes: the most that a stage may take; None for what there is."""
@@ -61,10 +61,10 @@ class Engine:
         notice = truncation_notice(self.model.pipeline, settings.prompt)
         return plan if notice is None else dataclasses.replace(plan, notices=(*plan.notices, notice))
 
-    def weights(self, settings: Settings) -> tuple[tuple[StepWeights, ...], ...]:
-        """Return what each step of each stage would mix, none for the first stage; raise BadSetting."""
+    def weights(self, plan: CascadePlan) -> tuple[tuple[StepWeights, ...], ...]:
+        """Return what each step of each stage of a plan would mix, none for the first stage."""
         config = self.model.pipeline.scheduler.config
-        return tuple(stage_weights(config, stage) for stage in self.plan(settings).stages)
+        return tuple(stage_weights(config, stage) for stage in plan.stages)
 
     def model_calls(self, stage: StagePlan) -> float:
         """Return how many times a stage evaluates the UNet on the guidance pair; half of it counts half."""
@@ -89,7 +89,7 @@ class Engine:
     @torch.inference_mode()
     def run(
         self,
-        settings: Settings,
+        plan: CascadePlan,
         should_stop: Callable[[], bool] = lambda: False,
         *,
         previews: bool = True,
@@ -98,30 +98,33 @@ class Engine:
     ) -> Iterator[Event]:
         """Yield the run's events, PlanReady first, CascadeDone last.
 
+        The plan is what runs, whatever memory has become free or taken since it was made. Where memory runs
+        out, a stage begins again in a way that needs less, and a Retried brings the plan that holds from
+        there on, with the keys of the pictures that it leads to.
+
         Args:
-            settings: what to draw.
+            plan: what to do, as `plan` makes it from settings.
             should_stop: asked at every step and every tile.
             previews: whether steps bring a small picture of the estimate.
             finished: RGB pictures of the first stages, each at its stage's size, from a run whose plan gave
                 them the same keys; the run goes on after them, to the same bytes as if it had made them.
-            start: the picture that settings.start names, as `gspn_core.images.load` reads it.
+            start: the picture that plan.settings.start names, as `gspn_core.images.load` reads it.
 
         Raises:
             BadSetting: before the first event, for arguments that cannot be.
             Stopped: should_stop said so. OutOfMemory: a stage does not fit. The pictures of finished stages
                 have been yielded by then.
         """
-        if not isinstance(settings, Settings):
-            kind = type(settings).__name__
-            raise BadSetting("settings", f"settings must be Settings, got {kind}; give Settings(prompt=…).")
-        plan = self.plan(settings)
+        _check_plan(plan, self.model.card)
         check_fits(plan)
         _check_images(plan, finished, start)
         check_start(plan.settings, start)
+        # Read now: at work a stage's own memory would be taken for the process's.
+        machine = self.machine
         self._works = True
         try:
             preview = self._preview if previews else None
-            yield from run_cascade(self.model, plan, should_stop, preview, finished, start, self.machine)
+            yield from run_cascade(self.model, plan, should_stop, preview, finished, start, machine)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -211,6 +214,19 @@ class Engine:
         if self.model.preview is not None:
             return DecodedPreview(self.model.preview)
         return Preview(self.model.pipeline.vae)
+
+
+def _check_plan(plan: CascadePlan, card: ModelCard) -> None:
+    """Raise BadSetting for what is not a plan, and for the plan of another model."""
+    remedy = "call engine.run(engine.plan(Settings(prompt=…)))"
+    if not isinstance(plan, CascadePlan):
+        raise BadSetting("plan", f"plan must be a CascadePlan, got {type(plan).__name__}; {remedy}.")
+    if plan.model != card.name:
+        raise BadSetting("plan", f"plan was made for the model {plan.model}, this is {card.name}; {remedy}.")
+    if plan.fingerprint != card.fingerprint:
+        raise BadSetting(
+            "plan", f"plan was made for other files or options of the model {card.name}; {remedy}."
+        )
 
 
 def _check_images(plan: CascadePlan, finished: Sequence[Image], start: Image | None) -> None:

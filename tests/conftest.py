@@ -9,7 +9,7 @@ import string
 # Workers of pytest-xdist share the processors; whoever starts a server or a thread pool inherits this.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-# A toy training tokenises hundreds of short batches; on a busy machine each would wait for a pool of threads.
+# A toy training tokenises hundreds of short batches, each of which would wait for the tokenizer's pool.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import pytest
@@ -18,6 +18,7 @@ import pytest
 _TOGETHER = {"browser": "browser", "training": "trained", "evaluation": "trained", "guard": "served"}
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Send the tests of a folder that shares a costly fixture to one worker (`--dist loadgroup`)."""
     for item in items:

@@ -234,8 +234,9 @@ def _events(
     memory = PLENTY_BYTES
     if dtype in case.room_mib:
         memory = Engine(model).machine.base_bytes + case.room_mib[dtype] * 2**20
-    return Engine(model, memory_bytes=memory).run(
-        Settings(**settings),
+    engine = Engine(model, memory_bytes=memory)
+    return engine.run(
+        engine.plan(Settings(**settings)),
         driven.should_stop,
         previews=False,
         finished=finished,

@@ -10,17 +10,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-DATA = {"errors", "settings", "kinds", "planning", "events"}
+DATA = {"errors", "setting_values", "settings", "kinds", "planning", "events"}
 
 # What each part of the project may import of the others.
 MAY_IMPORT = {
     "errors": set(),
-    "settings": {"errors"},
+    "setting_values": {"errors"},
+    "settings": {"errors", "setting_values"},
     "kinds": {"settings"},
-    "planning": {"errors", "settings", "kinds"},
+    "planning": {"errors", "setting_values", "settings", "kinds"},
     "events": {"errors", "settings", "kinds", "planning"},
     "files": {"errors"},
-    "images": {"errors", "settings", "planning", "files"},
+    "images": {"errors", "setting_values", "settings", "planning", "files"},
     "ops": {"errors"},
     "attention": {"errors", "settings", "ops"},
     "runtime": DATA,

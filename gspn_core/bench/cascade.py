@@ -53,7 +53,7 @@ def measure(arguments: argparse.Namespace) -> list[Table]:
 def _run(engine: Engine, settings: Settings) -> dict[str, dict]:
     rows: dict[str, dict] = defaultdict(dict)
     began = time.perf_counter()
-    for event in engine.run(settings):
+    for event in engine.run(engine.plan(settings)):
         if isinstance(event, PlanReady):
             for stage, calls in zip(event.plan.stages, event.model_calls, strict=True):
                 rows[str(stage.size)] = {"steps": stage.steps, "calls": f"{calls:g}"}

@@ -235,7 +235,7 @@ def _shares(
 
 def _drain(engine: Engine, settings: Settings) -> float:
     began = time.perf_counter()
-    for _ in engine.run(settings):
+    for _ in engine.run(engine.plan(settings)):
         pass
     return time.perf_counter() - began
 

@@ -138,7 +138,7 @@ def _compare(engine: Engine, settings: Settings, timings: tuple[StageTiming, ...
 
 def _measured(engine: Engine, plan: CascadePlan) -> list[StageDone]:
     """Return the ends of a run's stages, without their pictures."""
-    events = engine.run(plan.settings, previews=False)
+    events = engine.run(plan, previews=False)
     return [
         dataclasses.replace(event, image=Image.new("L", (1, 1)))
         for event in events

@@ -8,7 +8,8 @@ every core: without a pause, or for two seconds out of four.
 from __future__ import annotations
 
 import argparse
-import multiprocessing
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,6 +28,15 @@ from gspn_core.settings import Settings
 MIXERS = ("attention", "gspn")
 _BURST_SECONDS = 2.0
 _LIMIT_SECONDS = 30.0
+_NEIGHBOUR = """
+import sys, time
+burst, pause = map(float, sys.argv[1:])
+while True:
+    ends = time.perf_counter() + burst
+    while time.perf_counter() < ends:
+        sum(range(10_000))
+    time.sleep(pause)
+"""
 Ratio = Callable[[Model, dict[str, Piece]], float | None]
 
 
@@ -98,24 +108,11 @@ def alternately(model: Model, pieces: dict[str, Piece]) -> float | None:
 def neighbour(pause_seconds: float | None) -> Iterator[None]:
     """Compute on every core in other processes for the length of a `with` block; None: do not."""
     count = 0 if pause_seconds is None else cpu_count() or 1
-    context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=compute, args=(pause_seconds,), daemon=True) for _ in range(count)]
-    for process in processes:
-        process.start()
-    # An interpreter starts within that time.
-    time.sleep(1.0 if processes else 0.0)
+    command = [sys.executable, "-c", _NEIGHBOUR, str(_BURST_SECONDS), str(pause_seconds)]
+    processes = [subprocess.Popen(command) for _ in range(count)]
     try:
         yield
     finally:
         for process in processes:
             process.kill()
-            process.join()
-
-
-def compute(pause_seconds: float) -> None:
-    """Keep a core busy without end, with a pause after every burst."""
-    while True:
-        ends = time.perf_counter() + _BURST_SECONDS
-        while time.perf_counter() < ends:
-            sum(range(10_000))
-        time.sleep(pause_seconds)
+            process.wait()

@@ -43,8 +43,11 @@ DONE, FAILED, USAGE, NO_MODEL, NO_MEMORY, NOT_WRITTEN, INTERRUPTED = 0, 1, 2, 3,
 class Runner(Protocol):
     """What the command needs of an engine."""
 
+    def plan(self, settings: Settings) -> CascadePlan:
+        """Return what a run of these settings does; raise BadSetting."""
+
     def run(
-        self, settings: Settings, should_stop: Callable[[], bool], *, previews: bool, start: Image = ...
+        self, plan: CascadePlan, should_stop: Callable[[], bool], *, previews: bool, start: Image = ...
     ) -> Generator[Event, None, None]:
         """Yield a run's events."""
 
@@ -289,7 +292,7 @@ def _run(engine: Runner, settings: Settings, output: Output, start: Image | None
     try:
         with (
             _interruptible() as stop,
-            closing(engine.run(settings, stop.is_set, **options)) as events,
+            closing(engine.run(engine.plan(settings), stop.is_set, **options)) as events,
         ):
             for event in events:
                 output.take(event, time.monotonic() - began)

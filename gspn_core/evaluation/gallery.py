@@ -80,7 +80,7 @@ class Gallery:
                     finished.append(image.convert("RGB"))
             if len(finished) == len(plan.stages):
                 continue
-            for event in self.engine.run(plan.settings, previews=False, finished=finished):
+            for event in self.engine.run(plan, previews=False, finished=finished):
                 if isinstance(event, StageDone):
                     save_image(event.image, self._path(event.stage))
         self.on_progress(name, len(prompts), len(prompts))

@@ -101,17 +101,17 @@ def draw_slider_crops(
 
 def _last_picture(engine: Engine, settings: Settings, drawn: dict[str, Image.Image]) -> Image.Image:
     """Return the last stage's picture; drawn: pictures by their stage's key, what is run is added."""
-    stages = engine.plan(settings).stages
+    plan = engine.plan(settings)
     finished = []
-    for stage in stages:
+    for stage in plan.stages:
         if stage.key not in drawn:
             break
         finished.append(drawn[stage.key])
-    if len(finished) < len(stages):
-        for event in engine.run(settings, previews=False, finished=finished):
+    if len(finished) < len(plan.stages):
+        for event in engine.run(plan, previews=False, finished=finished):
             if isinstance(event, StageDone):
                 drawn[event.stage.key] = event.image
-    return drawn[stages[-1].key]
+    return drawn[plan.stages[-1].key]
 
 
 def _cut(name: str, pictures: Mapping[float, Image.Image], crop_px: int) -> SliderCrops:

@@ -14,7 +14,8 @@ from pathlib import Path
 from PIL import Image, ImageCms, ImageOps
 
 from gspn_core.errors import BadSetting
-from gspn_core.settings import MAX_ASPECT, MAX_START_PX, MIN_START_PX, Settings
+from gspn_core.setting_values import MAX_ASPECT, MAX_START_PX, MIN_START_PX
+from gspn_core.settings import Settings
 
 MAX_FILE_BYTES = 32 * 1024 * 1024
 MAX_FILE_PIXELS = 64_000_000

@@ -11,7 +11,7 @@ from gspn_core.planning.types import Machine, MemoryOptions, Shapes
 from gspn_core.settings import Mixer
 
 SMALLEST_TILE_PX = 256
-# How much longer an evaluation of the UNet takes with each choice, where transfers are not told apart.
+# How much longer an evaluation of the UNet takes with each choice, where transfers are not counted apart.
 SERIAL_FACTOR, CHUNKED_FACTOR, SMALL_BLOCKS_FACTOR, FLOAT8_FACTOR = 1.02, 1.03, 1.03, 1.1
 # Smaller tiles overlap more of each other's rims.
 SMALL_TILES_FACTOR = 1.1
@@ -129,7 +129,7 @@ def _preview_elements(work: Work) -> int:
 
 
 def autoencoder_peak(work: Work, choices: MemoryOptions, shapes: Shapes, machine: Machine) -> int:
-    """Return the bytes that encoding and decoding take at most, beside weights."""
+    """Return the bytes that encoding and decoding take at most, without weights."""
     side = tile_px(work, choices)
     height, width = (
         (work.height, work.width) if side is None else (min(side, work.height), min(side, work.width))
@@ -189,7 +189,7 @@ def _times(
 
     timing = timing_at(machine.timings, work.mixer, work.height, work.width, operations=evaluation)
     if timing is None:
-        # A GPU of 50·10¹² operations a second, so that transfers and slower ways can still be told apart.
+        # A GPU of 50·10¹² operations a second, so that transfers and slower ways can still be compared.
         calls = work.calls * evaluation(work.mixer, work.height, work.width) / 50e12
         return None, calls * factor + transfer_seconds + choices.small_tiles
     steps = timing.step_seconds * work.calls * (1.0 if work.rows == 2 else HALF_PAIR)

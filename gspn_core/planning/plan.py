@@ -20,15 +20,8 @@ from gspn_core.planning.fitting import fit, least, merged
 from gspn_core.planning.init_image import climbed_aspect, first_target
 from gspn_core.planning.keys import first_key, stage_key
 from gspn_core.planning.types import CascadePlan, Machine, MemoryOptions, ModelCard, Shapes, Size, StagePlan
-from gspn_core.settings import (
-    MAX_SEED,
-    OVERRIDABLE,
-    STARTING,
-    Override,
-    Settings,
-    aspect_ratio,
-    ladder_rungs,
-)
+from gspn_core.setting_values import aspect_ratio, ladder_rungs
+from gspn_core.settings import MAX_SEED, OVERRIDABLE, STARTING, Override, Settings
 
 Value = TypeVar("Value")
 Calls = Callable[["StagePlan"], float]
@@ -39,11 +32,35 @@ def make_plan(
 ) -> CascadePlan:
     """Return the plan of a run, or raise BadSetting with the reason why there is none.
 
-    A seed of None is drawn here, so the plan (and what is written beside the picture) can repeat the run.
+    A seed of None is drawn here, so the plan (and what is written with the picture) can repeat the run.
     machine: where it will run; with it every stage's bytes and seconds are predicted, and it is computed in
     the fastest way that fits. A stage that fits in no way says so: see `CascadePlan.too_large`. calls: tells
     how often a stage evaluates the UNet; None takes one evaluation a step.
     """
+    resolved, first_px = _resolved(settings, card)
+    ladder = rungs(resolved, card, first_px, resolved.target)
+    _check_overrides(resolved, card, ladder)
+    stages: list[StagePlan] = []
+    for kind, stage_px in ladder:
+        stage = _sized(resolved, card, stages, kind, stage_px, first_px)
+        if not kind.denoises:
+            stage = dataclasses.replace(stage, seconds=0.0)
+        elif machine is not None and card.shapes is not None:
+            stage = _fitted(stage, card.shapes, machine, calls)
+        before = stages[-1].key if stages else first_key(card)
+        stages.append(dataclasses.replace(stage, key=stage_key(before, stage)))
+    return CascadePlan(
+        model=card.name,
+        fingerprint=card.fingerprint,
+        settings=resolved,
+        stages=tuple(stages),
+        notices=_notices(settings, card),
+        budget_bytes=None if machine is None or card.shapes is None else machine.budget_bytes,
+    )
+
+
+def _resolved(settings: Settings, card: ModelCard) -> tuple[Settings, int]:
+    """Return the settings with no None left in them, and the size in px of the first stage."""
     mixer = _or_default(settings.mixer, card.mixers[0])
     if mixer not in card.mixers:
         have = " and ".join(card.mixers)
@@ -61,7 +78,6 @@ def make_plan(
             "target", f"{card.title} reaches a target of {offered} px, got {target}; try {nearest}."
         )
     first_px, aspect = first_target(settings, card.targets, target), climbed_aspect(settings)
-    base = nearest_size(aspect, first_px, card.size_multiple)
     steps = _or_default(settings.num_inference_steps, card.num_inference_steps)
     strength = _or_default(settings.upscale_strength, card.upscale_strength)
     resolved = dataclasses.replace(
@@ -79,39 +95,39 @@ def make_plan(
     )
     if settings.upscale_strength is None:
         resolved = dataclasses.replace(resolved, overrides=_with_strengths(resolved, card, first_px))
-    ladder = rungs(resolved, card, first_px, target)
-    _check_overrides(resolved, card, ladder)
-    stages: list[StagePlan] = []
-    for index, (kind, stage_px) in enumerate(ladder):
-        size = base.scaled(stage_px // first_px)
-        own = resolved.at_stage(stage_px)
-        steps, refining = kind.steps(own)
-        stage = StagePlan(
-            index=index,
-            kind=kind,
-            size=size,
-            px=stage_px,
-            ratio=stage_px // stages[-1].px if stages else 1,
-            scale=stage_px // card.base_px,
-            num_inference_steps=own.num_inference_steps,
-            steps=steps,
-            refiner_steps=refining,
-            vae_tile_px=card.vae_tile_px if max(size.height, size.width) > card.vae_tile_px else None,
-            settings=own,
-        )
-        if not kind.denoises:
-            stage = dataclasses.replace(stage, seconds=0.0)
-        elif machine is not None and card.shapes is not None:
-            stage = _fitted(stage, card.shapes, machine, calls)
-        before = stages[-1].key if stages else first_key(card)
-        stages.append(dataclasses.replace(stage, key=stage_key(before, stage)))
-    return CascadePlan(
-        model=card.name,
-        settings=resolved,
-        stages=tuple(stages),
-        notices=_notices(settings, card),
-        budget_bytes=None if machine is None or card.shapes is None else machine.budget_bytes,
+    return resolved, first_px
+
+
+def _sized(
+    resolved: Settings,
+    card: ModelCard,
+    before: Sequence[StagePlan],
+    kind: StageKind,
+    stage_px: int,
+    first_px: int,
+) -> StagePlan:
+    """Return the stage of some kind and size that follows the stages before it."""
+    base = nearest_size(resolved.aspect, first_px, card.size_multiple)
+    size, own = base.scaled(stage_px // first_px), resolved.at_stage(stage_px)
+    steps, refining = kind.steps(own)
+    return StagePlan(
+        index=len(before),
+        kind=kind,
+        size=size,
+        px=stage_px,
+        ratio=stage_px // before[-1].px if before else 1,
+        scale=stage_px // card.base_px,
+        num_inference_steps=own.num_inference_steps,
+        steps=steps,
+        refiner_steps=refining,
+        vae_tile_px=_card_tile_px(card, size),
+        settings=own,
     )
+
+
+def _card_tile_px(card: ModelCard, size: Size) -> int | None:
+    """Return the side in px of the autoencoder's own tiles at a size, None where none are needed."""
+    return card.vae_tile_px if max(size.height, size.width) > card.vae_tile_px else None
 
 
 def _with_strengths(settings: Settings, card: ModelCard, first_px: int) -> tuple[Override, ...]:
@@ -213,8 +229,7 @@ def replanned(
     stages = list(plan.stages)
     for at in range(index, len(stages)):
         stage = stages[at]
-        size = stage.size
-        own = card.vae_tile_px if max(size.height, size.width) > card.vae_tile_px else None
+        own = _card_tile_px(card, stage.size)
         work = dataclasses.replace(work_of(stage), calls=stage.calls or stage.steps, tile_px=own)
         wanted = choices if at == index else merged(stage.choices, choices)
         changed = dataclasses.replace(stage, choices=wanted, vae_tile_px=tile_px(work, wanted), key="")

@@ -101,7 +101,7 @@ class VAEShapes:
 class Shapes:
     """A whole model in numbers; text_parameters: of both text encoders; adapters: of each mixer's weights.
 
-    refiner: the UNet beside it, None where there is none; preview_parameters: of the small decoder that
+    refiner: the UNet next to it, None where there is none; preview_parameters: of the small decoder that
     previews are made with, 0 where there is none.
     """
 
@@ -146,9 +146,9 @@ class MemoryOptions:
 class Machine:
     """What a plan must know of where it will run.
 
-    budget_bytes: the most that a stage may take; base_bytes: what is taken beside weights and a stage's own
-    (on a CPU the process itself). host_bytes: memory for weights and maps that leave the device, 0 where the
-    device is the host. element_bytes: of the UNet's and the text encoders' numbers, vae_bytes: of the VAE's.
+    budget_bytes: the most that a stage may take; base_bytes: what is taken by others than weights and
+    the stage (on a CPU the process itself). host_bytes: memory for weights and maps that leave the device, 0
+    where the device is the host. element_bytes: of the UNet's and the text encoders' numbers, vae_bytes: of the VAE's.
     transfer: bytes per second between host and device. timings: what stages took here.
     """
 
@@ -216,7 +216,7 @@ class StagePlan:
     key: signature of everything that this stage's picture depends on, the stages before it included: equal
     keys on one machine mean equal bytes.
     choices: how it is computed; calls: how often the UNet is evaluated on the guidance pair. peak_bytes,
-    seconds: what it will take, None where that cannot be told; fits: whether that is within the budget.
+    seconds: what it will take, None where that is not known; fits: whether that is within the budget.
     """
 
     index: int
@@ -250,10 +250,12 @@ class StagePlan:
 class CascadePlan:
     """Everything that a run will do; `settings` has no None left in it.
 
-    budget_bytes: the memory that it was planned for, None where nothing was predicted.
+    model, fingerprint: of the card that it was made from. budget_bytes: the memory that it was planned for,
+    None where nothing was predicted.
     """
 
     model: str
+    fingerprint: str = ""
     settings: Settings
     stages: tuple[StagePlan, ...]
     notices: tuple[str, ...] = ()

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from gspn_core.events import MemoryKind, MemorySample, StepWeights
 from gspn_core.kinds.kind import StageKind
 from gspn_core.kinds.registry import KINDS, find_kind
-from gspn_core.planning.types import MemoryOptions, Phase
+from gspn_core.planning.types import CascadePlan, MemoryOptions, Phase
 
 JobState = Literal["queued", "running", "done", "stopped", "failed", "interrupted"]
 StageState = Literal["waiting", "running", "done", "stopped", "failed"]
@@ -143,6 +143,13 @@ class QueueMoved:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Replanned:
+    """A run that was planned before the model was there has its plan; nothing of it has begun."""
+
+    plan: CascadePlan
+
+
+@dataclass(frozen=True, kw_only=True)
 class StopAsked:
     """Somebody asked the run to stop; it will at its next step, or once its present stage is finished."""
 
@@ -181,7 +188,7 @@ class Ended:
     error: str | None = None
 
 
-JobEvent = QueueMoved | StopAsked | StageReused | FileWritten | Ended
+JobEvent = QueueMoved | Replanned | StopAsked | StageReused | FileWritten | Ended
 
 
 def kind_of(stage: StageView) -> StageKind:

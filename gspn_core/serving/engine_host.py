@@ -44,7 +44,7 @@ class EngineHost:
         card: The model that is loaded.
         load: Returns the engine and a few words for the machine it runs on; calls back with its progress
             and raises GspnError.
-        planned_seconds: Returns what a run takes, None if unknown; asked on ZeroGPU.
+        planned_seconds: Returns what a plan's run takes, None if unknown; asked on ZeroGPU.
         zerogpu: ZeroGPU's decorator, on a Space whose GPU is there for one call only; None elsewhere.
         timings: What stages took before; opened for the engine once it is loaded.
         on_measurable: Called once an engine is loaded that can be measured.
@@ -55,7 +55,7 @@ class EngineHost:
         card: ModelCard,
         load: Load,
         *,
-        planned_seconds: Callable[[Settings], float | None] = lambda _: None,
+        planned_seconds: Callable[[CascadePlan], float | None] = lambda _: None,
         zerogpu: Decorator | None = None,
         timings: Timings | None = None,
         on_measurable: Callable[[], None] = lambda: None,
@@ -113,27 +113,41 @@ class EngineHost:
         engine = self._engine
         return make_plan(settings, self._card) if engine is None else engine.plan(settings)
 
-    def weights(self, settings: Settings) -> tuple[tuple[StepWeights, ...], ...] | None:
-        """Return what each step of each stage would mix; None while the model is being loaded."""
-        return self._engine.weights(settings) if self._engine is not None else None
+    def weights(self, plan: CascadePlan) -> tuple[tuple[StepWeights, ...], ...] | None:
+        """Return what each step of each stage of a plan would mix; None while the model is being loaded."""
+        return self._engine.weights(plan) if self._engine is not None else None
 
     def model_calls(self, stage: StagePlan) -> int | None:
         """Return how many times a stage evaluates the UNet; None while the model is being loaded."""
         return self._engine.model_calls(stage) if self._engine is not None else None
 
-    def run(self, settings: Settings, should_stop: Callable[[], bool], **options: Any) -> Iterator[Event]:
+    def final_plan(self, plan: CascadePlan, should_stop: Callable[[], bool]) -> CascadePlan:
+        """Wait for the model and return the plan to run: one that was made without it is made again.
+
+        Raises:
+            Stopped: should_stop returned true while the model was being loaded.
+            ModelUnavailable: The model could not be loaded.
+        """
+        self._wait_for_model(should_stop)
+        # With a budget it was made by the engine, which knows the memory that there is.
+        return plan if plan.budget_bytes is not None else self.plan(plan.settings)
+
+    def run(self, plan: CascadePlan, should_stop: Callable[[], bool], **options: Any) -> Iterator[Event]:
         """Wait for the model, then yield a run's events.
 
         Raises:
             Stopped: should_stop returned true while the model was being loaded.
             ModelUnavailable: The model could not be loaded.
         """
+        self._wait_for_model(should_stop)
+        yield from self._run(plan, should_stop, **options)
+
+    def _wait_for_model(self, should_stop: Callable[[], bool]) -> None:
         while not self.wait(STOP_POLL_SECONDS):
             if should_stop():
                 raise Stopped("The run was stopped while the model was being loaded.")
         if self.error is not None:
             raise self.error
-        yield from self._run(settings, should_stop, **options)
 
     def measure(
         self, should_stop: Callable[[], bool], *, every_mixer: bool

@@ -9,7 +9,7 @@ from typing import Any
 
 from gspn_core.metrics.adherence import PromptAdherence
 from gspn_core.models.catalog import WORLD
-from gspn_core.planning.types import ModelCard
+from gspn_core.planning.types import CascadePlan, ModelCard
 from gspn_core.runs.measuring import Measuring
 from gspn_core.runs.queue import RunQueue
 from gspn_core.runs.timings import Timings
@@ -19,7 +19,7 @@ from gspn_core.serving.exit_codes import ExitCode, refuse
 from gspn_core.serving.model_picker import ModelPicker
 from gspn_core.serving.server_options import ServerOptions
 from gspn_core.serving.zerogpu import Decorator
-from gspn_core.settings import CHOICES, Settings
+from gspn_core.settings import CHOICES
 from gspn_core.studies.runner import Studies
 from ui.guard.connections import guard_connections
 from ui.guard.hosts import allowed_hosts
@@ -66,6 +66,7 @@ class ModelServer:
             self._engine.run,
             options.runs_folder,
             plan=self._engine.plan,
+            final_plan=self._engine.final_plan,
             max_queued=options.max_queued,
             keep_bytes=options.quota_bytes,
             timings=timings,
@@ -119,9 +120,8 @@ class ModelServer:
             self._engine.drop()
             gc.collect()
 
-    def planned_seconds(self, settings: Settings) -> float | None:
+    def planned_seconds(self, plan: CascadePlan) -> float | None:
         """Return what a run takes as measured here before; None if one of its stages was not measured."""
-        plan = self._engine.plan(settings)
         calls = self._engine.model_calls
         seconds = [self._queue.stage_seconds(stage, calls(stage) or 0) for stage in plan.stages]
         return None if None in seconds else sum(seconds)

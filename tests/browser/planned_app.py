@@ -33,15 +33,15 @@ class Planner:
     def plan(self, settings):
         return make_plan(settings, self.card, MACHINE)
 
-    def weights(self, settings):
+    def weights(self, plan):
         config = EulerDiscreteScheduler.from_config(self.config).config
-        return tuple(stage_weights(config, stage) for stage in self.plan(settings).stages)
+        return tuple(stage_weights(config, stage) for stage in plan.stages)
 
     def model_calls(self, stage):
         return stage.steps
 
-    def run(self, settings, _should_stop, **_options):
-        raise AssertionError(f"a run was begun that does not fit: {settings}")
+    def run(self, plan, _should_stop, **_options):
+        raise AssertionError(f"a run was begun that does not fit: {plan}")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
@@ -96,32 +97,49 @@ class Engine:
     """
 
     before_event: Callable[[Settings, int], None] = lambda _settings, _number: None
+    planned: list[Settings] = field(default_factory=list)
     ran: list[Settings] = field(default_factory=list)
     finished: list[tuple[Image.Image, ...]] = field(default_factory=list)
     starts: list[Image.Image | None] = field(default_factory=list)
     stopped_after: list[int] = field(default_factory=list)
 
     def plan(self, settings: Settings) -> CascadePlan:
+        self.planned.append(settings)
         return make_plan(settings, CARD)
 
     def run(
         self,
-        settings: Settings,
+        plan: CascadePlan,
         should_stop: Callable[[], bool],
         previews: bool = True,  # noqa: ARG002 - the engine's signature
         finished: Sequence[Image.Image] = (),
         start: Image.Image | None = None,
     ) -> Generator[Event, None, None]:
-        self.ran.append(settings)
+        self.ran.append(plan.settings)
         self.finished.append(tuple(finished))
         self.starts.append(start)
-        events = cascade_events(self.plan(settings), len(finished))
+        events = cascade_events(plan, len(finished))
         for number, event in zip(itertools.count(), events, strict=False):
-            self.before_event(settings, number)
+            self.before_event(plan.settings, number)
             if should_stop():
                 self.stopped_after.append(number)
                 raise Stopped("The run was stopped.")
             yield event
+
+
+@pytest.fixture
+def sized_model(tiny_model):
+    """A tiny model whose numbers are known, so that plans predict its memory."""
+    from gspn_core.models.shapes import unet_shapes, vae_shapes
+    from gspn_core.planning.types import Shapes
+
+    pipeline = tiny_model.pipeline
+    shapes = Shapes(
+        unet=unet_shapes(pipeline.unet.config, parameters=10**5),
+        vae=vae_shapes(pipeline.vae.config, parameters=10**5),
+        text_parameters=10**4,
+    )
+    return dataclasses.replace(tiny_model, card=dataclasses.replace(tiny_model.card, shapes=shapes))
 
 
 @pytest.fixture

@@ -10,10 +10,11 @@ from gspn_core.settings import FIELD_NAMES
 from gspn_core.studies.runner import Studies
 from ui.api import NAMES
 from ui.guard.files import PAGE
-from ui.page import MAX_FOLLOWERS, PLACES, QUEUE_SLEEP_SECONDS, build_page, launch_arguments
+from ui.page import PLACES, QUEUE_SLEEP_SECONDS, build_page, launch_arguments
 from ui.shared.part import SCRIPTS, files_of_the_page, shared_scripts
 from ui.shared.strings import page_strings
 from ui.shared.theme import studio_theme
+from ui.wiring import MAX_FOLLOWERS
 
 ELSEWHERE = re.compile(r"""(?:https?:)?//[a-z0-9.-]+\.[a-z]{2,}""", re.IGNORECASE)
 
@@ -67,6 +68,45 @@ def test_run_sends_every_setting(page) -> None:
     assert [ids[i] for i in event["inputs"]][1:] == [f"field-{name}" for name in FIELD_NAMES]
     assert event["trigger_mode"] == "once"
     assert event["show_progress"] == "hidden"
+
+
+def dependencies_of(page, name: str, event: str) -> list[dict]:
+    config = page.get_config_file()
+    ids = {part["id"] for part in config["components"] if part["props"].get("elem_id") == name}
+    return [
+        made for made in config["dependencies"] if any(i in ids and e == event for i, e in made["targets"])
+    ]
+
+
+def outputs_of(page, dependency: dict) -> set[str | None]:
+    ids = {part["id"]: part["props"].get("elem_id") for part in page.get_config_file()["components"]}
+    return {ids[i] for i in dependency["outputs"]}
+
+
+def test_a_change_of_the_form_asks_once_for_all_that_shows_it_and_never_touches_the_screen(page) -> None:
+    asked = {
+        made["id"]: made
+        for name in FIELD_NAMES
+        for made in dependencies_of(page, f"field-{name}", "change")
+        if outputs_of(page, made) & {"ahead", "curves", "screen"}
+    }
+    assert len(asked) == 1
+    (made,) = asked.values()
+    assert len(made["targets"]) == len(FIELD_NAMES)
+    assert outputs_of(page, made) == {"ahead", "curves"}
+    assert made["trigger_mode"] == "always_last"
+
+
+def test_only_what_follows_or_shows_a_run_writes_to_the_screen(page) -> None:
+    # Of values of one part that come close together a browser applies the last alone.
+    config = page.get_config_file()
+    events = {
+        event
+        for made in config["dependencies"]
+        if "screen" in outputs_of(page, made)
+        for _, event in made["targets"]
+    }
+    assert events == {"click", "load", "open", "reattach", "resume", "extend", "redo"}
 
 
 def test_nothing_is_public_but_the_functions_for_programs(page) -> None:

@@ -17,6 +17,7 @@ from gspn_core.runs.run import RunView, StageView, kind_of
 from gspn_core.settings import FIELD_NAMES, OVERRIDABLE, Settings
 from ui.guard.files import file_url
 from ui.guard.payload import Items, Name, Payload, read
+from ui.shared.gradio_private import sent_with
 from ui.shared.part import html_part
 from ui.shared.strings import compare_strings, labels, studio_strings, units
 from ui.studio.ladder import picture_props
@@ -52,10 +53,10 @@ def wire_compare(_page: gr.Blocks, parts: dict[str, Any], jobs: RunQueue, _card:
     quiet = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
     def bring(event: gr.EventData) -> dict[str, Any]:
-        return loaded(jobs, asked_for(event._data))
+        return loaded(jobs, asked_for(sent_with(event)))
 
     def measure(event: gr.EventData) -> dict[str, Any]:
-        references = asked_for(event._data)
+        references = asked_for(sent_with(event))
         return loaded(jobs, references) | {"pair": measured(jobs, references)}
 
     part = parts["compare"]

@@ -1,6 +1,5 @@
 /* Draws into each slider's own block what it decides, or why it decides nothing; asks again as the form changes. */
 const { svg: make } = window.dom;
-const ASK_MS = 80;
 const WAIT_MS = 1500;
 let timer = 0;
 
@@ -82,13 +81,11 @@ function paintCurves(value) {
   }
 }
 
-function ask(after = ASK_MS) {
+/* The server sends curves with every change of the form; they are asked for until the model is there. */
+function ask(after) {
   clearTimeout(timer);
   timer = setTimeout(() => trigger("ask"), after);
 }
-
-/* Whatever changed the form, a hand, a dropped picture or a run, gradio tells of each field. */
-window.addEventListener("studio:form", () => ask());
 
 watch("value", paint);
 ask(0);

@@ -10,25 +10,18 @@ from typing import Any
 
 import gradio as gr
 
-from gspn_core.errors import BadSetting
 from gspn_core.events import StepWeights
 from gspn_core.kinds.registry import FOLLOWING_ONLY
-from gspn_core.planning.plan import make_plan
 from gspn_core.planning.types import CascadePlan, ModelCard, StagePlan
-from gspn_core.settings import FIELD_NAMES, Settings
-from ui.form.form import Form, settings_from
+from gspn_core.settings import Settings
 from ui.shared.part import html_part
-from ui.shared.strings import form_strings, labels
+from ui.shared.strings import form_strings
 
 WIDTH, HEIGHT = 72.0, 22.0
 _EDGE = 2.0
 # The layout is not seen to be held by less than this.
 LEAST_HELD = 1e-3
-# The stages' weights do not depend on these.
-_WITHOUT_A_SAY = ("prompt", "negative_prompt", "seed")
-# A change by hand and one by the server are alike to the part, which asks once for all that come together.
-_SAY_SO = "() => { window.dispatchEvent(new Event('studio:form')); return []; }"
-Weights = Callable[[Settings], tuple[tuple[StepWeights, ...], ...] | None]
+Weights = Callable[[CascadePlan], tuple[tuple[StepWeights, ...], ...] | None]
 
 
 def build_curves() -> gr.HTML:
@@ -36,37 +29,17 @@ def build_curves() -> gr.HTML:
     return html_part("form", "curves", {"curves": {}, "idle": {}, "wait": True})
 
 
-def wire_curves(parts: dict[str, Any], form: Form, card: ModelCard, weights: Weights) -> None:
-    """Let the part ask for the curves of the form as it stands, whoever changed it."""
+def curves_props(plan: CascadePlan | None, card: ModelCard, weights: Weights) -> Any:
+    """Return the curves of a run to come; skip where there is none, so that the last ones stay.
 
-    def ask(*values: Any) -> Any:
-        return asked_for(values, card, weights)
-
-    parts["curves"].ask(
-        ask,
-        form.inputs,
-        parts["curves"],
-        preprocess=False,
-        queue=False,
-        show_progress="hidden",
-        api_visibility="private",
-        trigger_mode="always_last",
-    )
-    changes = [form.controls[name].change for name in FIELD_NAMES if name not in _WITHOUT_A_SAY]
-    gr.on(changes, None, None, None, js=_SAY_SO)
-
-
-def asked_for(values: Sequence[Any], card: ModelCard, weights: Weights) -> Any:
-    """Return the curves of what the form holds; skip where it holds what cannot be run."""
-    given = list(values)
-    # The prompt plays no part in the weights, and an empty one is no reason to show none.
-    given[FIELD_NAMES.index("prompt")] = card.examples[0] if card.examples else labels.PLACEHOLDERS["prompt"]
-    try:
-        settings = settings_from(given)
-        plan = make_plan(settings, card)
-        steps = weights(settings)
-    except BadSetting:
+    Args:
+        plan: The run's, None where the form holds what cannot be run.
+        card: The model's.
+        weights: Returns what each step of each stage of a plan would mix, None while the model is loaded.
+    """
+    if plan is None:
         return gr.skip()
+    steps = weights(plan)
     idle = idle_settings(plan, card, steps)
     if steps is None:
         return {"curves": {}, "idle": idle, "wait": True}

@@ -21,6 +21,7 @@ from gspn_core.runs.queue import RunQueue
 from gspn_core.settings import FIELD_NAMES
 from ui.form.form import Form, initial_values, values_of
 from ui.guard.payload import Items, Name, Payload, Whole, read
+from ui.shared.gradio_private import sent_with
 from ui.shared.part import html_part
 from ui.shared.strings import form_strings, labels
 
@@ -79,13 +80,13 @@ def wire_drop(parts: dict[str, Any], form: Form, jobs: RunQueue, card: ModelCard
     part = parts["drop"]
 
     def read(event: gr.EventData, *held: Any) -> list[Any]:
-        return read_picture(event._data, held, card)
+        return read_picture(sent_with(event), held, card)
 
     def undo(event: gr.EventData) -> list[Any]:
-        return [drop_props(said=form_strings.DROP_UNDONE), *restored(event._data, card)]
+        return [drop_props(said=form_strings.DROP_UNDONE), *restored(sent_with(event), card)]
 
     def check(event: gr.EventData) -> dict[str, Any]:
-        return checked(jobs, event._data)
+        return checked(jobs, sent_with(event))
 
     part.read(read, form.inputs, [part, *form.inputs], preprocess=False, **quiet)
     part.undo(undo, None, [part, *form.inputs], **quiet)

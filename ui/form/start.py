@@ -17,9 +17,10 @@ from gspn_core.errors import BadSetting, GspnError
 from gspn_core.images.load import MAX_FILE_BYTES
 from gspn_core.planning.types import ModelCard
 from gspn_core.runs.queue import RunQueue
-from gspn_core.settings import start_size
+from gspn_core.setting_values import start_size
 from ui.guard.files import file_url
 from ui.guard.payload import Name, Payload, Whole, read, visitor_of
+from ui.shared.gradio_private import sent_with
 from ui.shared.part import html_part
 from ui.shared.strings import form_strings, units
 
@@ -40,10 +41,10 @@ def wire_start(parts: dict[str, Any], jobs: RunQueue, card: ModelCard) -> None:
     with_picture = [parts[name] for name in SHOWN_WITH_PICTURE]
 
     def take(event: gr.EventData, held: Any, at: Any, visitor: Any) -> list[Any]:
-        return taken(jobs, card, event._data, _text(held), at, visitor_of(visitor))
+        return taken(jobs, card, sent_with(event), _text(held), at, visitor_of(visitor))
 
     def climb(event: gr.EventData, held: Any, at: Any, visitor: Any) -> list[Any]:
-        return climbed(jobs, card, event._data, _text(held), at, visitor_of(visitor))
+        return climbed(jobs, card, sent_with(event), _text(held), at, visitor_of(visitor))
 
     def show_held(held: Any) -> list[Any]:
         shown = _text(held)

@@ -15,6 +15,7 @@ from gspn_core.runs.queue import RunQueue
 from gspn_core.runs.run import RESUMABLE_STATES
 from ui.guard.files import file_url
 from ui.guard.payload import Name, Payload, Whole, read, visitor_of
+from ui.shared.gradio_private import sent_with
 from ui.shared.part import html_part
 from ui.shared.strings import history_strings, labels, units
 
@@ -48,13 +49,13 @@ def wire_history(_page: gr.Blocks, parts: dict[str, Any], jobs: RunQueue, _card:
     quiet |= {"trigger_mode": "multiple"}
 
     def refresh(visitor: str | None, event: gr.EventData) -> dict[str, Any]:
-        return history.shown(visitor, event._data)
+        return history.shown(visitor, sent_with(event))
 
     def annotate(visitor: str | None, event: gr.EventData) -> dict[str, Any]:
-        return history.annotate(visitor, event._data)
+        return history.annotate(visitor, sent_with(event))
 
     def remove(visitor: str | None, event: gr.EventData) -> dict[str, Any]:
-        return history.remove(visitor, event._data)
+        return history.remove(visitor, sent_with(event))
 
     part = parts["history"]
     part.refresh(refresh, parts["visitor"], part, **quiet)

@@ -27,6 +27,7 @@ from ui.compare.compare import find_item
 from ui.form.form import Form, is_offered, settings_from
 from ui.guard.files import file_url
 from ui.guard.payload import Items, Name, Payload, Whole, as_mapping, as_text, read, visitor_of
+from ui.shared.gradio_private import sent_with
 from ui.shared.part import html_part
 from ui.shared.strings import lab_strings, labels, studio_strings, units
 from ui.studio.ladder import picture_props
@@ -97,25 +98,25 @@ def wire_lab(
     part, visitor = parts["lab"], parts["visitor"]
 
     def price(event: gr.EventData, *values: Any) -> dict[str, Any]:
-        return lab.price(event._data, values)
+        return lab.price(sent_with(event), values)
 
     def begin(event: gr.EventData, token: str | None, *values: Any) -> dict[str, Any]:
-        return lab.begin(event._data, values, visitor_of(token))
+        return lab.begin(sent_with(event), values, visitor_of(token))
 
     def change(token: str | None, event: gr.EventData) -> dict[str, Any]:
-        return lab.change(event._data, visitor_of(token))
+        return lab.change(sent_with(event), visitor_of(token))
 
     def archive(event: gr.EventData) -> dict[str, Any]:
-        return lab.archive(event._data)
+        return lab.archive(sent_with(event))
 
     def enlarge(event: gr.EventData) -> dict[str, Any]:
-        return lab.card(event._data)
+        return lab.card(sent_with(event))
 
     def studies_of(token: str | None) -> dict[str, Any]:
         return lab.listed(visitor_of(token))
 
     def watch(token: str | None, event: gr.EventData) -> Iterator[dict[str, Any]]:
-        yield from lab.watch(event._data, visitor_of(token))
+        yield from lab.watch(sent_with(event), visitor_of(token))
 
     part.price(price, form.inputs, part, **quiet)
     part.begin(begin, [visitor, *form.inputs], part, **quiet)

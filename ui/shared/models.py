@@ -10,6 +10,7 @@ import gradio as gr
 from gspn_core.errors import GspnError
 from gspn_core.events import ModelProgress
 from ui.guard.payload import Name, Payload, read
+from ui.shared.gradio_private import sent_with
 from ui.shared.strings import page_strings
 
 
@@ -64,7 +65,7 @@ def wire_models(
     """Let the menu at the top ask for another model. masthead: returns what stands there otherwise."""
 
     def choose(event: gr.EventData) -> dict[str, Any]:
-        return chosen(shelf, event._data, masthead())
+        return chosen(shelf, sent_with(event), masthead())
 
     parts["masthead"].choose(
         choose, None, parts["masthead"], queue=False, show_progress="hidden", api_visibility="private"

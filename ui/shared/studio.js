@@ -114,6 +114,10 @@ window.studio = (() => {
     get run() {
       return run;
     },
+    /* The stages of the run to come; the screen shows them until there is a run. */
+    setOutline(next) {
+      tell("outline", next);
+    },
     setRun(next) {
       run = next;
       tell("run", run);

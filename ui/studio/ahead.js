@@ -2,11 +2,12 @@
 const line = element.querySelector(".ahead");
 
 function show() {
-  const { text, over, remedies } = props.value || {};
+  const { text, over, remedies, outline } = props.value || {};
   line.hidden = !text;
   line.classList.toggle("over", Boolean(over));
   line.querySelector("span").textContent = text || "";
   window.studio.remedies(line, remedies || [], props.words.remedies, (detail) => trigger("remedy", detail));
+  if (outline) window.studio.setOutline(outline);
 }
 
 watch("value", show);

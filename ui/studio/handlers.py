@@ -14,7 +14,7 @@ import gradio as gr
 
 from gspn_core.errors import BadSetting, GspnError, NotOwner
 from gspn_core.events import ModelProgress
-from gspn_core.planning.suggestions import Suggestion, find_suggestions
+from gspn_core.planning.suggestions import Suggestion
 from gspn_core.planning.types import CascadePlan, ModelCard
 from gspn_core.runs.queue import RunQueue
 from gspn_core.runs.run import RunView, Stopping
@@ -25,6 +25,7 @@ from ui.guard.payload import Name, Payload, read
 from ui.shared.models import masthead_props
 from ui.shared.strings import labels, studio_strings
 from ui.studio.actions import action_props
+from ui.studio.forecast import Forecast, forecast
 from ui.studio.ladder import ladder_props, planned_props, trouble_props
 from ui.studio.panel import idle_props, panel_props
 
@@ -58,16 +59,11 @@ def empty_screen(
     start: str | None = None,
     *,
     remedies: Sequence[Suggestion] = (),
-    outline: bool = False,
 ) -> dict[str, Any]:
-    """Return the screen before a run: the stages that it would have, as empty cards; see `planned_props`.
-
-    outline: it only redraws an empty screen. One that shows a run by now keeps it: this was asked for before.
-    """
+    """Return the screen before a run: the stages that it would have, as empty cards; see `planned_props`."""
     return {
         "job": None,
         "state": "empty",
-        "outline": outline,
         "stopping": False,
         "created": None,
         "restored": False,
@@ -275,20 +271,30 @@ class Runs:
         except GspnError:
             return {"seed": "", "notice": notice(studio_strings.NO_SEED_YET)}
 
-    def outline(self, job_id: str | None, values: Sequence[Any]) -> Patch:
-        """Tell what the next run would reuse; redraw the empty stages unless the screen shows a run."""
-        held = dict(zip(FIELD_NAMES, values, strict=True))
-        plan, reuse, remedies = self._ahead_of(held)
+    def forecast(self, values: Sequence[Any]) -> Forecast:
+        """Return what a run of form values would be."""
+        return forecast(values, self._card, self._jobs)
+
+    def outline(self, job_id: str | None, ahead: Forecast) -> Patch:
+        """Say what the next run would reuse; redraw the empty stages unless the screen shows a run.
+
+        The stages go to the screen through another part. Of values of one part that come close together a
+        browser applies the last alone, so that here they would swallow the last word on a run.
+        """
         if job_id:
             # The cards are the run's on the screen; what is wrong with the next one is said beside Run.
-            return {"screen": gr.skip(), "ahead": ahead_props(plan, reuse, remedies)}
-        screen = empty_screen(plan, reuse, self._start_of(plan), remedies=remedies, outline=True)
-        return {"screen": screen, "ahead": ahead_props(plan, reuse)}
+            return {"ahead": ahead_props(ahead, with_issue=True)}
+        return {"ahead": {**ahead_props(ahead), "outline": self._empty_screen(ahead)}}
 
-    def outline_of(self, values: dict[str, Any]) -> dict[str, Any]:
-        """Return the empty screen for form values."""
-        plan, reuse, remedies = self._ahead_of(values)
-        return empty_screen(plan, reuse, self._start_of(plan), remedies=remedies)
+    def outline_of(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the empty screen for form values by name."""
+        return self._empty_screen(self.forecast([values[name] for name in FIELD_NAMES]))
+
+    def _empty_screen(self, ahead: Forecast) -> dict[str, Any]:
+        plan = ahead.plan
+        path = self._jobs.start_proxy(plan.settings.start) if plan and plan.settings.start else None
+        start = None if path is None else str(path)
+        return empty_screen(plan, ahead.hits, start, remedies=ahead.suggestions)
 
     def remedy(self, sent: Any, values: Sequence[Any]) -> Patch:
         """Change one setting in the form as a remedy's button says, and tell how it is undone."""
@@ -313,38 +319,6 @@ class Runs:
             return {"notice": notice(studio_strings.NO_REMEDY, tone="error")}
         return {asked.name: asked.value, "notice": notice()}
 
-    def _ahead_of(
-        self, values: Mapping[str, Any]
-    ) -> tuple[CascadePlan | None, tuple[CacheHit, ...], tuple[Suggestion, ...]]:
-        """Return the plan of form values, what it would reuse, and what would help where it is in trouble."""
-        plan, reuse = self._outline_plan(values), self._reusable(values)
-        if plan is None:
-            return None, reuse, ()
-        return plan, reuse, find_suggestions(plan.settings, plan, self._card, self._jobs.plan)
-
-    def _start_of(self, plan: CascadePlan | None) -> str | None:
-        """Return the path of the small JPEG of a plan's starting picture, None where there is none."""
-        path = self._jobs.start_proxy(plan.settings.start) if plan and plan.settings.start else None
-        return None if path is None else str(path)
-
-    def _outline_plan(self, values: Mapping[str, Any]) -> CascadePlan | None:
-        """Return the plan of form values, None where there is none; no prompt changes the stages."""
-        prompt = self._card.examples[0] if self._card.examples else labels.PLACEHOLDERS["prompt"]
-        outlined = {**values, "prompt": prompt, "negative_prompt": "", "seed": None}
-        outlined["start"] = values["start"] or ""
-        try:
-            return self._jobs.plan(Settings.from_dict(outlined))
-        except BadSetting:
-            return None
-
-    def _reusable(self, values: Mapping[str, Any]) -> tuple[CacheHit, ...]:
-        """Return the stages that a run of form values would reuse; with an open seed there is none."""
-        try:
-            settings = settings_from([values[name] for name in FIELD_NAMES])
-            return () if settings.seed is None else self._jobs.reusable(self._jobs.plan(settings))
-        except BadSetting:
-            return ()
-
     def masthead(self) -> dict[str, Any]:
         """Return what changes at the top: what the model runs on, or how far its reading is."""
         return masthead_props(self._machine(), self._reading(), self._trouble())
@@ -355,21 +329,22 @@ def new_visitor() -> str:
     return secrets.token_urlsafe(24)
 
 
-def ahead_props(
-    plan: CascadePlan | None, reuse: Sequence[CacheHit], remedies: Sequence[Suggestion] | None = None
-) -> dict[str, Any]:
-    """Return what stands beside Run of the run to come: which stages it would reuse, or what is wrong.
+def ahead_props(ahead: Forecast, *, with_issue: bool = False) -> dict[str, Any]:
+    """Return what stands next to Run of the run to come: which stages it would reuse, or what is wrong.
 
-    remedies: None where the cards say what is wrong.
+    Args:
+        ahead: The run to come.
+        with_issue: Whether to say what is wrong; not where the cards say it.
     """
+    plan, silent = ahead.plan, {"text": "", "over": False, "remedies": [], "outline": None}
     if plan is None:
-        return {"text": "", "over": False, "remedies": []}
-    if remedies is not None and (trouble := trouble_props(plan, remedies))["text"]:
-        return {"over": True, **trouble}
-    sizes = [(plan.stages[found.stage].size.height, plan.stages[found.stage].size.width) for found in reuse]
-    known = [found.saved_seconds for found in reuse if found.saved_seconds is not None]
-    text = studio_strings.ahead(sizes, sum(known) if known else None, len(plan.stages))
-    return {"text": text, "over": False, "remedies": []}
+        return silent
+    if with_issue and (trouble := trouble_props(plan, ahead.suggestions))["text"]:
+        return {**silent, "over": True, **trouble}
+    sizes = [plan.stages[hit.stage].size for hit in ahead.hits]
+    known = [hit.saved_seconds for hit in ahead.hits if hit.saved_seconds is not None]
+    pairs = [(size.height, size.width) for size in sizes]
+    return {**silent, "text": studio_strings.ahead(pairs, sum(known) if known else None, len(plan.stages))}
 
 
 def _notice_of(view: RunView) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from gspn_core.planning.suggestions import Suggestion, find_fit_issue, is_long
 from gspn_core.planning.types import CascadePlan, StagePlan
 from gspn_core.runs.run import RESUMABLE_STATES, RunView, StageView
 from gspn_core.runs.stage_cache import CacheHit
-from gspn_core.settings import start_size
+from gspn_core.setting_values import start_size
 from ui.guard.files import file_url
 from ui.shared.strings import studio_strings, units
 

@@ -5,6 +5,11 @@ const viewer = find(".viewer");
 const ladder = find(".ladder");
 const picture = window.studio.picture(viewer, words);
 
+/* How long a live run may be silent, at any time and when the page is looked at again. */
+const SILENT_MS = 15000;
+const BACK_MS = 8000;
+const LOOK_MS = 5000;
+
 let state = null;
 let received = 0;
 let job = null;
@@ -260,10 +265,11 @@ function publish() {
 }
 
 function paint() {
-  if (!props.value || !props.value.panel) return;
-  // Answers overtake one another: an outline that was asked for before there was a run comes too late.
-  if (props.value.outline && state?.job) return;
-  state = props.value;
+  if (props.value?.panel) show(props.value);
+}
+
+function show(value) {
+  state = value;
   received = performance.now();
   remember();
   element.closest("#studio")?.setAttribute("data-state", state.state);
@@ -290,8 +296,9 @@ function choose(index) {
   paintWords();
 }
 
-function reattach() {
-  if (state && isLive() && performance.now() - received > 8000) trigger("reattach");
+/* Ask for the whole present state of a run that has been silent; events that come too close may be lost. */
+function reattach(silent_ms) {
+  if (state && isLive() && performance.now() - received > silent_ms) trigger("reattach", { job });
 }
 
 props.examples.forEach((text, index) => {
@@ -346,10 +353,16 @@ window.addEventListener("studio:act", ({ detail }) => {
 });
 
 document.addEventListener("visibilitychange", () => {
-  if (!document.hidden) reattach();
+  if (!document.hidden) reattach(BACK_MS);
 });
-window.addEventListener("online", reattach);
+window.addEventListener("online", () => reattach(BACK_MS));
 setInterval(paintClock, 250);
+setInterval(() => reattach(SILENT_MS), LOOK_MS);
+
+/* An outline that was asked for before there was a run comes too late. */
+window.addEventListener("studio:outline", ({ detail }) => {
+  if (!state?.job) show(detail);
+});
 
 watch("value", paint);
 paint();

@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import itertools
 import json
-import multiprocessing
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -199,9 +198,17 @@ def test_a_quick_look_at_the_mixers_is_two_sides_and_one_run(monkeypatch, capsys
 
 def test_ratios_of_mixers_are_measured_both_ways_next_to_a_neighbour(tiny_model, monkeypatch, capsys):
     monkeypatch.setattr(timing, "load_model", lambda *_args, **_options: tiny_model)
-    monkeypatch.setattr(
-        OtherWork, "is_in_the_way", property(lambda _: bool(multiprocessing.active_children()))
-    )
+    neighbours_there = []
+    neighbour = timing.neighbour
+
+    @contextlib.contextmanager
+    def noted(pause_seconds):
+        with neighbour(pause_seconds):
+            neighbours_there[:] = [pause_seconds is not None]
+            yield
+
+    monkeypatch.setattr(timing, "neighbour", noted)
+    monkeypatch.setattr(OtherWork, "is_in_the_way", property(lambda _: neighbours_there == [True]))
     assert command.main(["timing", "--repeats", "2", "--side", "64"]) == 0
     ways, neighbours = ("one after the other", "alternately"), ("none", "in bursts", "always")
     rows = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines() if " | " in line]
@@ -210,4 +217,3 @@ def test_ratios_of_mixers_are_measured_both_ways_next_to_a_neighbour(tiny_model,
     for (way, neighbour), said in ratios.items():
         busy = way == "alternately" and neighbour != "none"
         assert said == ["busy"] * 2 if busy else all(float(one) > 0 for one in said)
-    assert not multiprocessing.active_children()

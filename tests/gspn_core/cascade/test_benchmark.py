@@ -137,6 +137,24 @@ def test_pieces_are_timed_alternately_and_each_counts_with_its_least(tiny_model,
     }
 
 
+def test_what_is_slow_only_while_it_warms_up_is_timed_and_what_stays_slow_is_timed_once(
+    tiny_model, monkeypatch
+):
+    monkeypatch.setattr(module, "_TURN_SECONDS", 0.0)
+    clock, took = [0.0], {"a": [5.0, 1.0, 1.0, 1.0], "b": [5.0, 4.0]}
+
+    def work(name):
+        def run():
+            clock[0] += took[name].pop(0)
+
+        return Piece(run)
+
+    monkeypatch.setattr(module.time, "perf_counter", lambda: clock[0])
+    found = stopwatch(tiny_model, limit_seconds=3.0).times({"a": work("a"), "b": work("b")})
+    assert {name: figures.seconds for name, figures in found.items()} == {"a": 1.0, "b": 4.0}
+    assert took == {"a": [], "b": []}
+
+
 def test_a_round_during_which_the_machine_was_busy_is_discarded(tiny_model, monkeypatch):
     busy = iter([False, True, True, False, False])
     rounds = []

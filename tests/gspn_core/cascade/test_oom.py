@@ -81,7 +81,7 @@ def test_a_stage_that_runs_out_of_memory_begins_again_and_the_run_reaches_its_ta
     engine, monkeypatch, phase, index, error
 ):
     break_at(monkeypatch, phase, index, 1, error)
-    events = list(engine.run(ASK))
+    events = list(engine.run(engine.plan(ASK)))
     retried = [event for event in events if isinstance(event, Retried)]
     assert [(event.stage, event.phase) for event in retried] == [(index, phase)]
     assert [event.stage.index for event in events if isinstance(event, StageDone)] == [0, 1]
@@ -92,7 +92,7 @@ def test_each_option_is_reported_and_after_the_last_one_the_finished_stages_are_
     break_at(monkeypatch, "steps", 1, 99, ERRORS[0])
     events = []
     with pytest.raises(OutOfMemory, match="128×128 px however"):
-        for event in engine.run(ASK):
+        for event in engine.run(engine.plan(ASK)):
             events.append(event)
     assert [event.choice for event in events if isinstance(event, Retried)] == [
         "serial_guidance",
@@ -103,13 +103,13 @@ def test_each_option_is_reported_and_after_the_last_one_the_finished_stages_are_
 
 
 def test_after_the_last_option_failed_the_next_run_draws_the_same_bytes(engine, monkeypatch):
-    before = [event.image.tobytes() for event in engine.run(ASK) if isinstance(event, StageDone)]
+    before = [event.image.tobytes() for event in engine.run(engine.plan(ASK)) if isinstance(event, StageDone)]
     weights = {name: tensor.clone() for name, tensor in engine.model.pipeline.unet.state_dict().items()}
     with monkeypatch.context() as broken:
         break_at(broken, "steps", 1, 99, ERRORS[2])
         with pytest.raises(OutOfMemory):
-            list(engine.run(ASK))
-    after = [event.image.tobytes() for event in engine.run(ASK) if isinstance(event, StageDone)]
+            list(engine.run(engine.plan(ASK)))
+    after = [event.image.tobytes() for event in engine.run(engine.plan(ASK)) if isinstance(event, StageDone)]
     assert before == after
     for name, tensor in engine.model.pipeline.unet.state_dict().items():
         assert torch.equal(tensor, weights[name])
@@ -118,12 +118,12 @@ def test_after_the_last_option_failed_the_next_run_draws_the_same_bytes(engine, 
 def test_another_error_ends_the_run_as_it_is(engine, monkeypatch):
     break_at(monkeypatch, "steps", 0, 1, RuntimeError("shapes do not match"))
     with pytest.raises(RuntimeError, match="shapes do not match"):
-        list(engine.run(ASK))
+        list(engine.run(engine.plan(ASK)))
 
 
 def test_keys_follow_a_retry_that_changes_bytes(engine, monkeypatch):
     break_at(monkeypatch, "steps", 1, 2, ERRORS[0])
-    events = list(engine.run(ASK))
+    events = list(engine.run(engine.plan(ASK)))
     plan = next(event for event in events if isinstance(event, PlanReady)).plan
     serial, chunked = (event.plan for event in events if isinstance(event, Retried))
     keys = [[stage.key for stage in made.stages] for made in (plan, serial, chunked)]

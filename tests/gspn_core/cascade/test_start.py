@@ -30,7 +30,7 @@ def asked(start: Image.Image, **values) -> Settings:
 
 
 def run(engine, settings, start, **options):
-    return list(engine.run(settings, previews=False, start=start, **options))
+    return list(engine.run(engine.plan(settings), previews=False, start=start, **options))
 
 
 def pictures(events):
@@ -120,8 +120,11 @@ def test_another_picture_than_the_one_named_is_refused_before_the_first_event(en
     start, other = photograph(), photograph(seed=1)
     for given in (None, other):
         with pytest.raises(BadSetting, match="give that picture"):
-            next(engine.run(asked(start), start=given))
-    assert next(engine.run(Settings(prompt="a hill", target=64))).plan.stages[0].kind.name == "generate"
+            next(engine.run(engine.plan(asked(start)), start=given))
+    assert (
+        next(engine.run(engine.plan(Settings(prompt="a hill", target=64)))).plan.stages[0].kind.name
+        == "generate"
+    )
 
 
 def test_the_refiner_ends_a_picture_that_is_drawn_again(engine):

@@ -55,7 +55,7 @@ def test_every_setting_is_a_flag_that_reaches_the_engine(make_engine, tmp_path, 
     value = other_value(name)
     assert run(engine, "a lake", "--" + name.replace("_", "-"), value, out=tmp_path) == command.DONE
     expected = Settings.from_dict({"prompt": "a lake", name: type_of(name)(value)})
-    assert engine.ran == [expected]
+    assert engine.planned == [expected]
     assert expected != Settings(prompt="a lake")
 
 
@@ -77,7 +77,7 @@ def test_a_picture_to_start_from_reaches_the_engine_with_its_settings(make_engin
     engine = make_engine()
     flags = ["--start", str(photograph), "--start-px", "64", "--start-strength", "0.5"]
     assert run(engine, *ASKED, *flags, out=tmp_path / "out") == command.DONE
-    (start,), (settings,) = engine.starts, engine.ran
+    (start,), (settings,) = engine.starts, engine.planned
     assert settings.start == reference_of(start) and start.size == (150, 100)
     assert (settings.start_px, settings.start_strength) == (64, 0.5)
 

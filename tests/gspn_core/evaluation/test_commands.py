@@ -34,7 +34,7 @@ def test_a_batch_of_base_pictures_is_what_each_prompt_gives_alone(model):
     ]
     batch = draw_base_batch(model, [engine.plan(each).stages[0] for each in settings])
     for each, image in zip(settings, batch, strict=True):
-        (alone,) = (event.image for event in engine.run(each) if isinstance(event, StageDone))
+        (alone,) = (event.image for event in engine.run(engine.plan(each)) if isinstance(event, StageDone))
         apart = np.abs(np.asarray(alone, int) - np.asarray(image, int))
         assert apart.max() <= 2
 
@@ -78,7 +78,9 @@ def test_bases_are_drawn_as_their_settings_ask_alone_or_in_a_batch(model, tmp_pa
     gallery.draw_bases(prompts, "attention")
     for prompt in prompts:
         settings = Settings(prompt=prompt.text, mixer="attention", target=64, seed=prompt.number, **asked)
-        (alone,) = (event.image for event in Engine(model).run(settings) if isinstance(event, StageDone))
+        engine = Engine(model)
+        events = engine.run(engine.plan(settings))
+        (alone,) = (event.image for event in events if isinstance(event, StageDone))
         kept = gallery.picture(prompt, "attention", 64)
         assert np.abs(np.asarray(alone, int) - np.asarray(kept, int)).max() <= 2
 

@@ -9,7 +9,8 @@ from PIL import Image, ImageCms
 from gspn_core.errors import BadSetting
 from gspn_core.images import load as pictures
 from gspn_core.images.load import check_start, cropped, read_bytes, read_file, reference_of
-from gspn_core.settings import MAX_START_PX, Settings, start_size
+from gspn_core.setting_values import MAX_START_PX, start_size
+from gspn_core.settings import Settings
 
 
 def pixels(height: int = 80, width: int = 120) -> Image.Image:

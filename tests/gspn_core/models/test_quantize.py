@@ -79,10 +79,11 @@ def folder(tmp_path_factory):
 
 
 def pictures(model, mixer):
+    engine = Engine(model)
     ask = Settings(prompt="a lake", target=128, seed=3, num_inference_steps=2, mixer=mixer)
     return [
         np.asarray(event.image).astype(int)
-        for event in Engine(model).run(ask, previews=False)
+        for event in engine.run(engine.plan(ask), previews=False)
         if isinstance(event, StageDone)
     ]
 

@@ -23,6 +23,7 @@ from gspn_core.runs.run import (
     FileWritten,
     JobEvent,
     QueueMoved,
+    Replanned,
     RunView,
     StageReused,
     StopAsked,
@@ -151,6 +152,7 @@ def test_every_kind_of_event_is_folded(plan, events):
     extra = [
         QueueMoved(position=1),
         StopAsked(),
+        Replanned(plan=plan),
         StageReused(stage=0),
         FileWritten(stage=0, kind="proxy", path="p"),
         Ended(state="stopped"),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import threading
 
 import pytest
@@ -31,7 +32,7 @@ def test_a_model_that_is_dropped_stops_loading(toy_card) -> None:
     go.set()
     assert host.wait(30) and ended == [True]
     assert isinstance(host.error, Stopped)
-    assert host.weights(Settings(prompt="a toy")) is None
+    assert host.weights(host.plan(Settings(prompt="a toy"))) is None
 
 
 def test_a_run_waits_for_the_model(toy_card, toy_engine) -> None:
@@ -45,14 +46,14 @@ def test_a_run_waits_for_the_model(toy_card, toy_engine) -> None:
     host.start()
     assert host.machine() is None
     threading.Timer(0.1, go.set).start()
-    assert list(host.run("settings", lambda: False)) == ["settings", False]
+    assert list(host.run("plan", lambda: False)) == ["plan", False]
     assert host.machine() == "a machine"
 
 
 def test_a_run_can_be_stopped_while_the_model_is_loaded(toy_card) -> None:
     host = EngineHost(toy_card, pytest.fail)
     with pytest.raises(Stopped):
-        list(host.run("settings", lambda: True))
+        list(host.run("plan", lambda: True))
 
 
 @pytest.mark.parametrize("error", [ModelUnavailable("no weights."), RuntimeError("bad magic")])
@@ -63,13 +64,28 @@ def test_a_run_on_a_model_that_failed_to_load_says_so(error, toy_card) -> None:
     host = EngineHost(toy_card, load)
     host.start()
     with pytest.raises(ModelUnavailable, match=str(error)):
-        list(host.run("settings", lambda: False))
+        list(host.run("plan", lambda: False))
 
 
 def test_a_plan_needs_no_model(toy_card) -> None:
     host = EngineHost(toy_card, pytest.fail)
     settings = Settings(prompt="a toy", mixer="gspn", seed=1)
     assert host.plan(settings) == make_plan(settings, toy_card)
+
+
+def test_a_plan_made_before_the_model_was_there_is_made_again_with_it(toy_card, toy_engine) -> None:
+    settings = Settings(prompt="a toy", seed=1)
+    measured = dataclasses.replace(toy_engine.plan(settings), budget_bytes=10**9)
+    host = EngineHost(toy_card, lambda _on_progress: (toy_engine, "a machine"))
+    early = host.plan(settings)
+    assert early.budget_bytes is None
+    with pytest.raises(Stopped):
+        host.final_plan(early, lambda: True)
+    toy_engine.plan = lambda _settings: measured
+    host.start()
+    assert host.final_plan(early, lambda: False) is measured
+    other = dataclasses.replace(measured, budget_bytes=10**8)
+    assert host.final_plan(other, lambda: False) is other
 
 
 def test_on_zerogpu_a_gpu_is_requested_for_the_planned_seconds(toy_card, toy_engine) -> None:
@@ -89,7 +105,7 @@ def test_on_zerogpu_a_gpu_is_requested_for_the_planned_seconds(toy_card, toy_eng
         toy_card, lambda _: (toy_engine, "a GPU"), planned_seconds=lambda _: 40.0, zerogpu=decorator
     )
     host.load()
-    assert list(host.run("settings", lambda: False)) == ["settings", False]
+    assert list(host.run("plan", lambda: False)) == ["plan", False]
     assert requested == [80]
 
 

@@ -8,9 +8,8 @@ import pytest
 from gspn_core.events import StepWeights
 from gspn_core.kinds.registry import FOLLOWING_ONLY
 from gspn_core.planning.plan import make_plan
-from gspn_core.settings import FIELD_NAMES, Settings
-from ui.form.curves import HEIGHT, WIDTH, asked_for, build_curves, curves_of, idle_settings, wire_curves
-from ui.form.form import build_form, initial_values
+from gspn_core.settings import Settings
+from ui.form.curves import HEIGHT, WIDTH, curves_of, curves_props, idle_settings
 from ui.shared.strings import form_strings
 
 
@@ -37,11 +36,6 @@ def steps(*weights: float, least: float = 0.1, **changes) -> tuple[StepWeights, 
 def plan(card):
     asked = Settings(prompt="a toy", target=128, gaussian_sigma=2.0, dilated_min_weight=0.1, seed=1)
     return make_plan(asked, card)
-
-
-@pytest.fixture
-def values(card) -> list:
-    return [initial_values(card)[name] for name in FIELD_NAMES]
 
 
 @pytest.fixture
@@ -146,31 +140,28 @@ def test_one_step_is_a_level_line_and_one_stage_has_no_curves(plan):
     assert curves_of(plan, ()) == {}
 
 
-def test_the_form_is_asked_as_it_stands_and_an_empty_prompt_is_no_matter(card, values):
+def test_the_plan_of_the_form_decides_the_curves(plan, card):
     seen = []
 
-    def weights(settings: Settings):
-        seen.append(settings)
+    def weights(given):
+        seen.append(given)
         return ((), steps(0.4, 0.2))
 
-    values[FIELD_NAMES.index("prompt")] = ""
-    values[FIELD_NAMES.index("gaussian_sigma")] = 1.5
-    shown = asked_for(values, card, weights)
-    assert seen[0].gaussian_sigma == 1.5 and not shown["wait"]
+    shown = curves_props(plan, card, weights)
+    assert seen == [plan] and not shown["wait"]
     assert len(shown["curves"]) == 6 and shown["idle"] == {}
 
 
-def test_curves_wait_for_the_model_and_stay_while_the_form_is_wrong(card, values):
-    assert asked_for(values, card, lambda _: None) == {"curves": {}, "idle": {}, "wait": True}
-    values[FIELD_NAMES.index("gaussian_sigma")] = "lots"
-    assert asked_for(values, card, lambda _: None) == gr.skip()
+def test_curves_wait_for_the_model_and_stay_while_the_form_is_wrong(plan, card):
+    assert curves_props(plan, card, lambda _: None) == {"curves": {}, "idle": {}, "wait": True}
+    assert curves_props(None, card, lambda _: None) == gr.skip()
 
 
-def test_at_one_stage_every_setting_of_later_ones_says_so_and_what_helps(card, values, idle_for):
+def test_at_one_stage_every_setting_of_later_ones_says_so_and_what_helps(card, idle_for):
     assert idle_for((), target=64) == idle_for(None, target=64)
     assert idle_for((), target=64) == dict.fromkeys(FOLLOWING_ONLY, "one_stage")
-    values[FIELD_NAMES.index("target")] = 64
-    shown = asked_for(values, card, lambda _: ((),))
+    small = make_plan(Settings(prompt="a toy", target=64, seed=1), card)
+    shown = curves_props(small, card, lambda _: ((),))
     assert shown["curves"] == {} and set(shown["idle"]) == FOLLOWING_ONLY
 
 
@@ -235,17 +226,7 @@ def test_a_setting_that_every_later_stage_has_of_its_own_does_nothing(idle_for):
     assert idle_for(None, target=256, overrides=own) == {"keep_base": "overridden"}
 
 
-def test_what_does_nothing_shows_its_reason_in_place_of_a_curve(card, values):
-    values[FIELD_NAMES.index("gaussian_sigma")] = 0.0
-    shown = asked_for(values, card, lambda _: ((), steps(0.4, layout_px=0.0)))
+def test_what_does_nothing_shows_its_reason_in_place_of_a_curve(card):
+    unblurred = make_plan(Settings(prompt="a toy", target=128, gaussian_sigma=0.0, seed=1), card)
+    shown = curves_props(unblurred, card, lambda _: ((), steps(0.4, layout_px=0.0)))
     assert "cosine_scale_3" in shown["idle"] and "cosine_scale_3" not in shown["curves"]
-
-
-def test_a_change_of_any_setting_but_the_texts_and_the_seed_is_heard(card):
-    with gr.Blocks() as page:
-        form, part = build_form(card), build_curves()
-        wire_curves({"curves": part}, form, card, lambda _: None)
-    (heard,) = (made for made in page.fns.values() if made.fn is None)
-    named = {control._id: name for name, control in form.controls.items()}
-    changed = {named[component] for component, event in heard.targets if event == "change"}
-    assert changed == set(FIELD_NAMES) - {"prompt", "negative_prompt", "seed"}

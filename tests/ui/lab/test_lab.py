@@ -19,9 +19,9 @@ ANNA = "anna's token"
 
 @pytest.fixture
 def jobs(events_of, card, tmp_path):
-    def run(settings, should_stop, finished=()):
+    def run(plan, should_stop, finished=()):
         assert not should_stop()
-        yield from (event for event in events_of(settings) if not finished or event is not None)
+        yield from (event for event in events_of(plan.settings) if not finished or event is not None)
 
     jobs = RunQueue(run, tmp_path / "jobs", plan=lambda settings: make_plan(settings, card), view_seconds=0.0)
     yield jobs

@@ -13,6 +13,16 @@ from ui.shared.strings import page_strings, studio_strings
 from ui.studio.handlers import Runs, buttons, buttons_of, notice
 
 
+def outline(runs: Runs, job: str | None, form: list) -> dict:
+    """Return what stands next to Run of a form, with the empty screen where there is no run."""
+    return runs.outline(job, runs.forecast(form))["ahead"]
+
+
+def empty_stages(runs: Runs, form: list) -> list[dict]:
+    """Return the empty cards of a form."""
+    return outline(runs, None, form)["outline"]["stages"]
+
+
 @pytest.fixture
 def values(card) -> dict:
     return {**initial_values(card), "seed": "7"}
@@ -27,8 +37,8 @@ def engine(events_of):
         go = threading.Event()
         end: Exception | None = None
 
-        def run(self, settings, should_stop, *, finished=()) -> Iterator:
-            for count, event in enumerate(events_of(settings)):
+        def run(self, plan, should_stop, *, finished=()) -> Iterator:
+            for count, event in enumerate(events_of(plan.settings)):
                 stage = getattr(event, "stage", len(finished))
                 if getattr(stage, "index", stage) < len(finished):
                     continue
@@ -322,7 +332,7 @@ def test_a_stop_after_the_stage_keeps_that_stage(runs, values, engine) -> None:
 
 def test_what_the_next_run_would_reuse_is_told_for_a_fixed_seed_only(runs, values) -> None:
     def ahead(**changes) -> str:
-        return runs.outline(None, [{**values, **changes}[name] for name in FIELD_NAMES])["ahead"]["text"]
+        return outline(runs, None, [{**values, **changes}[name] for name in FIELD_NAMES])["text"]
 
     assert ahead() == ""
     list(start(runs, values))
@@ -334,9 +344,7 @@ def test_what_the_next_run_would_reuse_is_told_for_a_fixed_seed_only(runs, value
 
 def test_an_empty_card_says_that_its_stage_is_there_already(runs, values) -> None:
     list(start(runs, values))
-    cards = runs.outline(None, [{**values, "gaussian_sigma": 2.0}[name] for name in FIELD_NAMES])["screen"][
-        "stages"
-    ]
+    cards = empty_stages(runs, [{**values, "gaussian_sigma": 2.0}[name] for name in FIELD_NAMES])
     assert [card["lines"] for card in cards] == [["reused", "saves 2.0 s"], []]
 
 
@@ -350,15 +358,27 @@ def test_the_last_seed_can_be_used_again(runs, values) -> None:
 
 def test_the_outline_follows_the_form_until_there_is_a_run(runs, values) -> None:
     form = [{**values, "target": 256, "aspect": "2:1"}[name] for name in FIELD_NAMES]
-    screen = runs.outline(None, form)["screen"]
-    assert len(screen["stages"]) == 3
-    assert screen["outline"] and not runs.lost()["screen"]["outline"]
-    assert runs.outline("some-job", form)["screen"] == {"__type__": "update"}
+    assert len(outline(runs, None, form)["outline"]["stages"]) == 3
+    assert outline(runs, "some-job", form)["outline"] is None
+
+
+def test_a_form_is_planned_once_for_all_that_is_shown_of_it(runs, jobs, values, monkeypatch) -> None:
+    made = []
+
+    def plan(settings):
+        made.append(settings)
+        return make_plan(settings, runs._card)
+
+    monkeypatch.setattr(jobs, "plan", plan)
+    ahead = runs.forecast([values[name] for name in FIELD_NAMES])
+    patch = runs.outline(None, ahead)
+    assert patch["ahead"]["outline"]["stages"] and ahead.plan is not None
+    assert len(made) == 1 and made[0].prompt == values["prompt"]
 
 
 def test_the_outline_of_what_cannot_be_is_empty(runs, values) -> None:
     form = [{**values, "aspect": "nonsense"}[name] for name in FIELD_NAMES]
-    assert runs.outline(None, form)["screen"]["stages"] == []
+    assert empty_stages(runs, form) == []
 
 
 def test_the_top_says_that_the_model_is_being_read(jobs, card) -> None:
@@ -387,14 +407,14 @@ def short_of_memory(jobs, card, monkeypatch) -> None:
 @pytest.mark.usefixtures("short_of_memory")
 def test_what_does_not_fit_is_helped_on_its_card_or_beside_run(runs, values) -> None:
     form = [values[name] for name in FIELD_NAMES]
-    patch = runs.outline(None, form)
-    cards = patch["screen"]["stages"]
+    patch = outline(runs, None, form)
+    cards = patch["outline"]["stages"]
     assert [[remedy["label"] for remedy in card["remedies"]] for card in cards] == [
         [],
         ["Use the mixer Attention", "Climb to 64 instead"],
     ]
-    assert patch["ahead"] == {"text": "", "over": False, "remedies": []}
-    beside = runs.outline("some-job", form)["ahead"]
+    assert (patch["text"], patch["over"], patch["remedies"]) == ("", False, [])
+    beside = outline(runs, "some-job", form)
     assert beside["over"] and beside["remedies"] == cards[1]["remedies"]
     assert beside["text"] == "128 × 128 px does not fit: needs 1.3 GB, of 1.0 GB."
 
@@ -402,12 +422,12 @@ def test_what_does_not_fit_is_helped_on_its_card_or_beside_run(runs, values) -> 
 @pytest.mark.usefixtures("short_of_memory")
 def test_a_remedy_changes_one_field_says_so_and_is_undone(runs, values) -> None:
     form = [values[name] for name in FIELD_NAMES]
-    detail = runs.outline(None, form)["screen"]["stages"][1]["remedies"][0]["detail"]
+    detail = empty_stages(runs, form)[1]["remedies"][0]["detail"]
     patch = runs.remedy(detail, form)
     assert set(patch) == {"mixer", "notice"} and patch["mixer"] == "attention"
     assert patch["notice"]["text"] == "Mixer is Attention now, it was GSPN."
     changed = [{**values, "mixer": "attention"}[name] for name in FIELD_NAMES]
-    assert not any(card["over"] for card in runs.outline(None, changed)["screen"]["stages"])
+    assert not any(card["over"] for card in empty_stages(runs, changed))
     assert runs.undo(patch["notice"]["undo"]) == {"mixer": "gspn", "notice": notice()}
 
 
