@@ -46,7 +46,7 @@ def test_a_study_is_stopped_resumed_compared_and_exported(visit, tmp_path) -> No
     page.locator(".lab-pick select").select_option("adherence")
     page.wait_for_function(
         "[...document.querySelectorAll('.lab-figure')]"
-        ".filter(told => /^(0|33|67|100) %$/.test(told.innerText)).length === 9"
+        ".filter(answer => /^(0|33|67|100) %$/.test(answer.innerText)).length === 9"
     )
 
     with page.expect_download() as download:

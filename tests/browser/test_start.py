@@ -72,6 +72,6 @@ def test_a_file_that_is_no_picture_is_refused_where_it_was_asked_for(visit, tmp_
     hostile = tmp_path / "<img src=x onerror=alert(1)>.png"
     hostile.write_bytes(b"\x89PNG\r\n\x1a\n" + b"\0" * 100)
     page.set_input_files(".start-file", str(hostile))
-    page.wait_for_selector(".start-told:visible")
-    assert "is no picture that can be read; give a PNG or a JPEG." in page.inner_text(".start-told")
-    assert page.locator(".start-open").is_visible() and page.locator(".start-told img").count() == 0
+    page.wait_for_selector(".start-message:visible")
+    assert "is not an image that can be read; give a PNG or a JPEG." in page.inner_text(".start-message")
+    assert page.locator(".start-open").is_visible() and page.locator(".start-message img").count() == 0

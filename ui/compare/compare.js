@@ -20,7 +20,7 @@ const MOST_RETRIES = 20;
 
 let refs = [];
 let items = [];
-let told = null;
+let answer = null;
 let awaited = "";
 let mode = "slider";
 let part = 50;
@@ -255,7 +255,7 @@ function row(label, values) {
 }
 
 function paintTables() {
-  const { differ, facts, same } = told;
+  const { differ, facts, same } = answer;
   const table = find(".cmp-table");
   table.hidden = items.length < 2;
   const head = document.createElement("tr");
@@ -337,7 +337,7 @@ function paint() {
   if (!value || !value.items) return;
   if (value.pair) wanted = null;
   if (awaited !== value.asked.join(",")) return;
-  told = value;
+  answer = value;
   items = value.items;
   refs = items.map((item) => item.ref);
   awaited = refs.join(",");

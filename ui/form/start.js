@@ -18,10 +18,10 @@ function paint() {
   thumb.hidden = !value.thumb;
   if (value.thumb && thumb.getAttribute("src") !== value.thumb) thumb.src = value.thumb;
   set(find(".start-size"), value.size || "");
-  const told = find(".start-told");
-  told.hidden = !value.error;
-  set(told, value.error || "");
-  if (value.error) told.scrollIntoView({ block: "nearest" });
+  const message = find(".start-message");
+  message.hidden = !value.error;
+  set(message, value.error || "");
+  if (value.error) message.scrollIntoView({ block: "nearest" });
 }
 
 /* What the part says by itself; what it shows of a picture stays. */

@@ -117,7 +117,7 @@ def let_go() -> list[Any]:
 def kept_start(jobs: RunQueue, sent: Any, name: str, visitor: str = "") -> str:
     """Return the reference of a picture that was sent to gradio's upload folder; the file itself goes.
 
-    sent: its `path` there. Raises GspnError for what is no such file or no picture.
+    sent: its `path` there. Raises GspnError for what is not such a file or not an image.
     """
     name, path = Path(name).name[:80], Path(read(_Sent, sent).path)
     # A path that somebody made up could name any file of this machine.

@@ -64,7 +64,7 @@ def wire_history(_page: gr.Blocks, parts: dict[str, Any], jobs: RunQueue, _card:
 
 
 class History:
-    """What the list asks for, told as plain values: `query`, `starred` and `limit` say what it shows."""
+    """What the list asks for, as plain values: `query`, `starred` and `limit` say what it shows."""
 
     def __init__(self, jobs: RunQueue) -> None:
         self._jobs = jobs

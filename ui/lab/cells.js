@@ -88,7 +88,7 @@
       this.stop(0);
     }
 
-    /* A head holds as much of a long prompt as a cell is wide; the rest is told when it is pointed at. */
+    /* A head holds as much of a long prompt as a cell is wide; the rest is shown when it is pointed at. */
     head(scope, text) {
       const made = document.createElement(scope === "td" ? "td" : "th");
       if (scope === "td") made.className = "lab-corner";

@@ -86,7 +86,7 @@ def chosen(shelf: ModelPicker | None, sent: Any, shown: dict[str, Any]) -> dict[
     try:
         shelf.choose(name)
     except GspnError as error:
-        # What is told of the model itself may come at any time and must not take this from the page.
+        # News of the model itself may come at any time and must not take this from the page.
         return {**shown, "refused": str(error)}
     title = next((choice.title for choice in shelf.choices() if choice.name == name), name)
     return {

@@ -48,8 +48,8 @@ window.studio = (() => {
   /* Keep a row of buttons at the end of an element: what would help, by label; a press gives its detail. */
   function remedies(place, offered, label, act) {
     let row = place.querySelector(".remedies");
-    const told = JSON.stringify(offered);
-    if (row?.dataset.told === told || (!row && !offered.length)) return;
+    const shown = JSON.stringify(offered);
+    if (row?.dataset.shown === shown || (!row && !offered.length)) return;
     const focused = row?.contains(document.activeElement);
     row?.remove();
     if (!offered.length) {
@@ -59,7 +59,7 @@ window.studio = (() => {
     }
     row = document.createElement("div");
     row.className = "remedies";
-    row.dataset.told = told;
+    row.dataset.shown = shown;
     row.setAttribute("role", "group");
     row.setAttribute("aria-label", label);
     for (const remedy of offered) {

@@ -67,9 +67,9 @@ def planned_props(
     """
     stages = plan.stages if plan else ()
     trouble = find_fit_issue(plan) if plan else None
-    told = {found.stage: studio_strings.reusable(found.saved_seconds) for found in reuse}
-    told |= {stage.index: [studio_strings.YOUR_PICTURE] for stage in stages if not stage.kind.denoises}
-    # The viewer shows a picture at the size it is told, and this one has its own.
+    known = {found.stage: studio_strings.reusable(found.saved_seconds) for found in reuse}
+    known |= {stage.index: [studio_strings.YOUR_PICTURE] for stage in stages if not stage.kind.denoises}
+    # The viewer shows a picture at the size it is given, and this one has its own.
     own = start_size(plan.settings.start) if start else None
     cards = [
         {
@@ -81,12 +81,12 @@ def planned_props(
             "label": " ".join(
                 (
                     units.size(stage.size.height, stage.size.width),
-                    *(told.get(stage.index) or _foretold(stage, plan.budget_bytes)),
+                    *(known.get(stage.index) or _foretold(stage, plan.budget_bytes)),
                 )
             ),
-            "lines": told.get(stage.index) or _foretold(stage, plan.budget_bytes),
-            "over": not stage.fits and stage.index not in told,
-            "long": is_long(stage) and stage.index not in told,
+            "lines": known.get(stage.index) or _foretold(stage, plan.budget_bytes),
+            "over": not stage.fits and stage.index not in known,
+            "long": is_long(stage) and stage.index not in known,
             "remedies": remedy_props(remedies) if trouble and stage is trouble.stage else [],
             **(
                 {"proxy": file_url(start), "height": own[0], "width": own[1]}

@@ -15,7 +15,7 @@ let received = 0;
 let job = null;
 let chosen = null;
 let fresh = true;
-let told = "";
+let announced = "";
 let inView = -1;
 let followed = null;
 let settled = "";
@@ -112,9 +112,9 @@ function paintActions() {
   const offered = offers(state.actions.run);
   const group = find(".actions");
   group.hidden = !offered.length;
-  const told = JSON.stringify(offered);
-  if (group.dataset.told === told) return;
-  group.dataset.told = told;
+  const shown = JSON.stringify(offered);
+  if (group.dataset.shown === shown) return;
+  group.dataset.shown = shown;
   group.replaceChildren(
     ...offered.map((action) => {
       const button = document.createElement("button");
@@ -235,9 +235,9 @@ function paintWords() {
   const badge = find(".badge");
   badge.hidden = !(now && now.live);
   if (now && now.live) set(badge, [now.stage.title, ...now.stage.lines].join(" · "));
-  if (state.announce !== told) {
-    told = state.announce;
-    set(find(".announce"), told);
+  if (state.announce !== announced) {
+    announced = state.announce;
+    set(find(".announce"), announced);
   }
 }
 

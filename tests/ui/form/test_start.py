@@ -107,8 +107,8 @@ def test_climbing_from_a_run_brings_its_prompt_and_a_target_above_it(jobs, card)
     assert (target, prompt) == (256, "a toy of run")
     assert climbed(jobs, card, {"job": "run", "stage": 1}, "", 256)[2] == 256
     for stage in (7, None, "1"):
-        told = climbed(jobs, card, {"job": "run", "stage": stage}, "", 128)
-        assert told[0]["error"] == "This run has 2 stages." and all(map(is_skipped, told[1:]))
+        answer = climbed(jobs, card, {"job": "run", "stage": stage}, "", 128)
+        assert answer[0]["error"] == "This run has 2 stages." and all(map(is_skipped, answer[1:]))
 
 
 def test_a_reference_whose_picture_is_gone_says_so(jobs):
@@ -138,7 +138,7 @@ def test_before_a_run_the_first_card_is_the_picture_itself(card):
     first, second = props["stages"]
     assert (first["title"], first["lines"]) == ("128 × 128", [studio_strings.YOUR_PICTURE])
     assert first["proxy"] == "gradio_api/file=/jobs/starts/a.jpg" and props["show"] == 0
-    # The viewer would cut a picture that is larger than it is told.
+    # The viewer would cut a picture that is larger than it is given.
     assert (first["height"], first["width"]) == (150, 140) and "proxy" not in second
     redrawn = make_plan(Settings(prompt="a toy", start=REFERENCE, target=256, start_strength=0.5), card)
     assert planned_props(redrawn, (), "/a.jpg")["stages"][0]["lines"] == [studio_strings.REDRAWN]

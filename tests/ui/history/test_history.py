@@ -43,8 +43,8 @@ class Kept:
     def annotate(self, job_id: str, visitor: str, *, favourite=None, note=None) -> None:
         self._own(job_id, visitor)
         changes = {"favourite": favourite, "note": note}
-        told = {name: value for name, value in changes.items() if value is not None}
-        self.runs[job_id] = replace(self.runs[job_id], **told)
+        answer = {name: value for name, value in changes.items() if value is not None}
+        self.runs[job_id] = replace(self.runs[job_id], **answer)
 
     def delete(self, job_id: str, visitor: str) -> None:
         self._own(job_id, visitor)

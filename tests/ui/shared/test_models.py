@@ -59,7 +59,7 @@ def test_a_choice_is_passed_on_and_the_page_waits_for_it():
 def test_a_choice_that_is_refused_says_why_and_nothing_changes():
     props = chosen(ModelPicker("World", "Mine", refusal=Busy("Runs are going on.")), {"name": "mine"}, SHOWN)
     assert props == {**SHOWN, "refused": "Runs are going on."}
-    # What the page is told of the model meanwhile leaves the sentence alone.
+    # What the page hears of the model meanwhile leaves the sentence alone.
     assert "refused" not in masthead_props("CPU", None, "")
 
 

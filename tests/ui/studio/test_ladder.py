@@ -134,16 +134,16 @@ def foretold_cards(card, **changes):
 
 
 def test_a_planned_stage_tells_what_it_is_predicted_to_take(card) -> None:
-    told = foretold_cards(card, choices=MemoryOptions(serial_guidance=True))[1]
-    assert told["lines"] == ["about 12 s", "about 2.0 GB", "guidance in turn"]
-    assert not told["over"]
-    assert told["label"].endswith("about 12 s about 2.0 GB guidance in turn")
+    answer = foretold_cards(card, choices=MemoryOptions(serial_guidance=True))[1]
+    assert answer["lines"] == ["about 12 s", "about 2.0 GB", "guidance in turn"]
+    assert not answer["over"]
+    assert answer["label"].endswith("about 12 s about 2.0 GB guidance in turn")
 
 
 def test_a_stage_that_does_not_fit_says_what_it_needs_and_what_there_is(card) -> None:
-    told = foretold_cards(card, fits=False)[0]
-    assert told["lines"] == ["needs 2.0 GB", "of 1.0 GB"]
-    assert told["over"]
+    answer = foretold_cards(card, fits=False)[0]
+    assert answer["lines"] == ["needs 2.0 GB", "of 1.0 GB"]
+    assert answer["over"]
 
 
 def test_the_first_stage_in_trouble_has_the_buttons_that_help_and_no_other_has(card) -> None:
@@ -154,8 +154,8 @@ def test_the_first_stage_in_trouble_has_the_buttons_that_help_and_no_other_has(c
     plan = dataclasses.replace(plan, stages=stages, budget_bytes=10**9)
     help_ = Suggestion(name="mixer", value="attention", seconds=3.0, peak_bytes=9 * 10**8)
     cards = planned_props(plan, remedies=[help_])["stages"]
-    assert [bool(told["remedies"]) for told in cards] == [False, True, False]
-    assert [told["over"] for told in cards] == [False, True, True]
+    assert [bool(answer["remedies"]) for answer in cards] == [False, True, False]
+    assert [answer["over"] for answer in cards] == [False, True, True]
     assert cards[1]["remedies"] == [
         {
             "label": "Use the mixer Attention",
@@ -163,9 +163,9 @@ def test_the_first_stage_in_trouble_has_the_buttons_that_help_and_no_other_has(c
             "detail": {"name": "mixer", "value": "attention"},
         }
     ]
-    told = trouble_props(plan, [help_])
-    assert told["text"] == "128 × 128 px does not fit: needs 2.0 GB, of 1.0 GB."
-    assert told["remedies"] == cards[1]["remedies"]
+    answer = trouble_props(plan, [help_])
+    assert answer["text"] == "128 × 128 px does not fit: needs 2.0 GB, of 1.0 GB."
+    assert answer["remedies"] == cards[1]["remedies"]
 
 
 def test_a_stage_that_takes_very_long_says_so(card) -> None:
@@ -173,9 +173,9 @@ def test_a_stage_that_takes_very_long_says_so(card) -> None:
     stages = tuple(
         dataclasses.replace(stage, peak_bytes=10**9, seconds=LONG_SECONDS * 2) for stage in plan.stages
     )
-    told = planned_props(dataclasses.replace(plan, stages=stages, budget_bytes=10**10))["stages"][0]
-    assert told["long"] and not told["over"]
-    assert told["lines"][0] == f"about 1 h 00 min, {studio_strings.VERY_LONG}"
+    answer = planned_props(dataclasses.replace(plan, stages=stages, budget_bytes=10**10))["stages"][0]
+    assert answer["long"] and not answer["over"]
+    assert answer["lines"][0] == f"about 1 h 00 min, {studio_strings.VERY_LONG}"
 
 
 def test_every_remedy_changes_a_setting_and_has_words_for_it() -> None:

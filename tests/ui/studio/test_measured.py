@@ -57,64 +57,64 @@ def dots(props, kind, mixer):
 
 
 def test_doubled_sides_and_tenfold_times_are_equal_steps_on_the_axes(props):
-    told = props(
+    answer = props(
         timing(seconds=0.01), timing(height=128, width=128, seconds=0.1), timing("gspn", 256, 256, 1.0)
     )
-    (x1, y1), (x2, y2), (x3, y3) = dots(told, "seconds", "gspn")
+    (x1, y1), (x2, y2), (x3, y3) = dots(answer, "seconds", "gspn")
     assert x2 - x1 == pytest.approx(x3 - x2, abs=0.2) and y1 - y2 == pytest.approx(y2 - y3, abs=0.2)
     assert 0 < x1 < x3 <= WIDTH and 0 < y3 < y1 < HEIGHT
-    assert [text for _, text in told["plots"]["seconds"]["across"]] == ["64", "128", "256"]
+    assert [text for _, text in answer["plots"]["seconds"]["across"]] == ["64", "128", "256"]
 
 
 def test_every_dot_lies_within_the_plot_and_ticks_do_not_touch(props):
     for factor in (1.0, 1.01, 3.0, 40.0, 1e4):
-        told = props(timing(), timing("attention", 256, 256, 0.1 * factor, gigabytes=factor))
-        for plot in told["plots"].values():
+        answer = props(timing(), timing("attention", 256, 256, 0.1 * factor, gigabytes=factor))
+        for plot in answer["plots"].values():
             for line in plot["lines"].values():
                 assert all(0 <= x <= WIDTH and 0 <= y <= HEIGHT for x, y in line["dots"])
             places = [y for y, _ in plot["up"]]
             assert len(places) >= 1
             assert all(a - b >= 14.5 for a, b in zip(places, places[1:], strict=False)), plot["up"]
-    assert json.loads(json.dumps(told)) == told
+    assert json.loads(json.dumps(answer)) == answer
 
 
 def test_the_table_tells_what_the_lines_draw_in_the_order_of_the_form(props):
-    told = props(
+    answer = props(
         timing("attention", 64, 64, 0.05), timing("gspn", 64, 64, 0.1), timing("gspn", 128, 128, 1.3, 2.0)
     )
-    table = told["plots"]["seconds"]
+    table = answer["plots"]["seconds"]
     assert table["columns"] == ["ms", "64", "128"]
     assert table["rows"] == [["GSPN", "100", "1300"], ["Attention", "50", ""]]
-    assert told["plots"]["memory"]["columns"][0] == "GB"
-    assert told["plots"]["memory"]["rows"] == [["GSPN", "1.00", "2.00"], ["Attention", "1.00", ""]]
-    assert told["mixers"] == [["gspn", "GSPN"], ["attention", "Attention"]]
-    assert told["plots"]["seconds"]["lines"]["attention"]["path"] == "", "one point is no line"
+    assert answer["plots"]["memory"]["columns"][0] == "GB"
+    assert answer["plots"]["memory"]["rows"] == [["GSPN", "1.00", "2.00"], ["Attention", "1.00", ""]]
+    assert answer["mixers"] == [["gspn", "GSPN"], ["attention", "Attention"]]
+    assert answer["plots"]["seconds"]["lines"]["attention"]["path"] == "", "one point is no line"
 
 
 def test_another_aspect_counts_as_its_target_and_the_newest_wins(props):
-    told = props(timing(seconds=0.2, when=NOON), timing(height=48, width=88, seconds=0.4, when=NOON + 9))
-    assert told["plots"]["seconds"]["columns"] == ["ms", "64"]
-    assert told["plots"]["seconds"]["rows"] == [["GSPN", "400"]]
+    answer = props(timing(seconds=0.2, when=NOON), timing(height=48, width=88, seconds=0.4, when=NOON + 9))
+    assert answer["plots"]["seconds"]["columns"] == ["ms", "64"]
+    assert answer["plots"]["seconds"]["rows"] == [["GSPN", "400"]]
 
 
 def test_attention_is_held_against_gspn_at_the_largest_size_of_both(props):
-    told = props(
+    answer = props(
         timing("gspn", 64, 64, 0.1),
         timing("attention", 64, 64, 0.1),
         timing("gspn", 128, 128, 0.4),
         timing("attention", 128, 128, 1.0),
         timing("gspn", 256, 256, 1.6),
     )
-    assert told["summary"] == measured_strings.ratio(128, 2.5)
-    assert "2.5 times" in told["summary"] and "128 px" in told["summary"]
+    assert answer["summary"] == measured_strings.ratio(128, 2.5)
+    assert "2.5 times" in answer["summary"] and "128 px" in answer["summary"]
     assert props(timing("gspn"), timing("attention", 128, 128))["summary"] == ""
 
 
 def test_machine_and_days_are_said(props):
     day = 24 * 3600
     assert props(timing())["where"] == "Measured on CPU, 2 cores, 21 Nov 2026."
-    told = props(timing(), timing("attention", when=NOON + 3 * day))
-    assert told["where"] == "Measured on CPU, 2 cores, 21 Nov 2026 to 24 Nov 2026."
+    answer = props(timing(), timing("attention", when=NOON + 3 * day))
+    assert answer["where"] == "Measured on CPU, 2 cores, 21 Nov 2026 to 24 Nov 2026."
 
 
 def test_a_mixer_that_the_model_has_no_weights_for_is_told(props):
@@ -123,9 +123,9 @@ def test_a_mixer_that_the_model_has_no_weights_for_is_told(props):
 
 
 def test_nothing_measured_is_no_plot_and_the_button_stays(props):
-    told = props()
-    assert told["plots"] is None and told["possible"] and told["where"] == told["summary"] == ""
-    assert told["ready"] and not props(possible=False)["ready"]
+    answer = props()
+    assert answer["plots"] is None and answer["possible"] and answer["where"] == answer["summary"] == ""
+    assert answer["ready"] and not props(possible=False)["ready"]
     assert props(timing(), possible=False)["ready"], "runs still tell what they took"
 
 

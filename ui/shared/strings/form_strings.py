@@ -102,8 +102,8 @@ def not_taken(names: Sequence[str]) -> str:
 
 def made_with(differing: Mapping[str, tuple[str, str]]) -> str:
     """Return what a picture was made with that is different here."""
-    told = ", ".join(f"{name} {there} (here {here})" for name, (there, here) in differing.items())
-    return f"Made with {told}; the bytes may differ."
+    changes = ", ".join(f"{name} {there} (here {here})" for name, (there, here) in differing.items())
+    return f"Made with {changes}; the bytes may differ."
 
 
 def head_too_large(name: str, most_kib: int) -> str:
@@ -199,5 +199,5 @@ def crop_set(label: str, value: float) -> str:
 
 def crops_drawn(prompt: str, target: int, seed: int, other: str = "") -> str:
     """Return what the crops are cut from; other: the title of the model that runs, where it is another."""
-    told = f"“{prompt}”, {target} px, seed {seed}; the other settings at default."
-    return f"{told} Drawn by the embedded model, not by {other}." if other else told
+    settings = f"“{prompt}”, {target} px, seed {seed}; the other settings at default."
+    return f"{settings} Drawn by the embedded model, not by {other}." if other else settings
