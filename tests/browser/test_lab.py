@@ -46,7 +46,7 @@ def test_a_study_is_stopped_resumed_compared_and_exported(visit, tmp_path) -> No
     page.locator(".lab-pick select").select_option("adherence")
     page.wait_for_function(
         "[...document.querySelectorAll('.lab-figure')]"
-        ".filter(answer => /^(0|33|67|100) %$/.test(answer.innerText)).length === 9"
+        ".filter(cell => /^(0|33|67|100) %$/.test(cell.innerText)).length === 9"
     )
 
     with page.expect_download() as download:
@@ -81,7 +81,7 @@ def test_a_study_is_stopped_resumed_compared_and_exported(visit, tmp_path) -> No
         page.locator(".lab-cell").nth(number).click()
     page.click(".lab-compare")
     page.wait_for_function("document.querySelectorAll('.cmp-items li').length === 2")
-    assert "Guidance" in page.locator(".cmp-table").inner_text()
+    assert "CFG scale" in page.locator(".cmp-table").inner_text()
 
 
 def test_settings_are_chosen_by_key_and_a_study_that_is_not_there_is_said(visit) -> None:

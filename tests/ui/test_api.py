@@ -91,8 +91,8 @@ def test_a_stage_without_a_picture_is_refused(jobs):
         fetch_function(jobs)(run_id, 2)
 
 
-def test_the_state_of_a_run_tells_where_it_is(folded):
-    view = folded(4)
+def test_the_state_of_a_run_tells_where_it_is(view_after):
+    view = view_after(4)
     answer = state_of(view)
     assert (answer["state"], answer["stage"], answer["step"]) == ("running", 1, 2)
     assert answer["stages"][0]["can_be_fetched"] is False

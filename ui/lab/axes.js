@@ -104,7 +104,7 @@
       return button;
     }
 
-    /* The last axis lies across, the one before it goes down. */
+    /* The last axis goes across, the one before it goes down. */
     arrange() {
       const { words, changed } = this.options;
       this.axes.forEach((axis, index) => {

@@ -1,4 +1,4 @@
-/* The lab: axes on the left, the grid of cells beside them. The server reads the values, prices and runs. */
+/* The lab: axes on the left, the grid of cells next to them. The server reads the values, prices and runs. */
 const words = props.words;
 const studio = window.studio;
 const { made, set, svg, when } = window.dom;

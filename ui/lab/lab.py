@@ -1,7 +1,8 @@
 """The parameter lab: one or two settings over many values, a grid of runs. What lab.js shows and asks.
 
-Each answer has a `kind`: "setup" (what the axes would make), "study" (one as it stands), "list" (the
-visitor's studies), "begun" (its id), "card" (a cell's picture), "archive" (its address), "said" (a sentence).
+Each answer is known by its `kind`: "setup" (what the axes would make), "study" (one as it stands), "list"
+(the visitor's studies), "begun" (its id), "card" (a cell's picture), "archive" (its address), "said" (a
+sentence).
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from ui.studio.ladder import picture_props
 MOST_AXES = 2
 # The longest text of an axis that is read, in characters; the prompts of a study of 64 fit.
 _MOST_AXIS_CHARACTERS = 100_000
-# What a study's base tells of the form beside its axes.
+# What a study's base shows of the form, next to its axes.
 _BASE = ("prompt", "target", "mixer", "num_inference_steps", "seed")
 
 
@@ -136,7 +137,7 @@ class Lab:
     def price(self, sent: Any, values: Sequence[Any]) -> dict[str, Any]:
         """Return what the axes would make of the form: counts, cost, or what is wrong with which axis.
 
-        turn: comes back as it was asked with, so that an answer that comes late can be recognised.
+        turn: comes back as it was asked with, so that a late answer can be recognised.
         """
         asked = read(AxesAsked, sent)
         axes, answers = self._axes(asked)
@@ -163,7 +164,7 @@ class Lab:
         return {**shown, "cost": lab_strings.study_cost(self._studies.cost(planned)), "ready": True}
 
     def begin(self, sent: Any, values: Sequence[Any], visitor: str) -> dict[str, Any]:
-        """Begin the study of these axes and the form; what is wrong is reported as `price` reports it."""
+        """Begin the study of these axes and the form; what is wrong is said as `price` says it."""
         shown = self.price(sent, values)
         if not shown["ready"]:
             return shown

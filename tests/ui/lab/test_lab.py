@@ -92,7 +92,7 @@ def test_a_model_without_a_refiner_has_no_axes_of_one(card):
 
 def test_what_is_wrong_with_an_axis_is_said_in_the_pages_words(lab, form):
     shown = lab.price(asked(("guidance_scale", "lots")), form)
-    assert shown["axes"][0]["error"].startswith("'lots' is not a number for Guidance;")
+    assert shown["axes"][0]["error"].startswith("'lots' is not a number for CFG scale;")
     shown = lab.price(asked(("upscale_strength", "0.3, 7")), form)
     assert shown["error"].startswith("Upscale denoise must be a number from 0.02 to 1")
 
@@ -160,7 +160,7 @@ def test_a_study_is_followed_to_its_end_as_a_grid(lab, form, jobs):
 @pytest.mark.parametrize(
     ("adherence", "figure"), [(None, [None, "—"]), (lambda _prompt, _picture: 0.75, [0.75, "75 %"])]
 )
-def test_what_a_cell_shows_of_its_prompt_is_offered_where_it_can_be_told(jobs, card, form, adherence, figure):
+def test_what_a_cell_shows_of_its_prompt_is_offered_where_it_can_be_said(jobs, card, form, adherence, figure):
     studies = Studies(jobs, adherence=adherence)
     lab = Lab(studies, jobs, card)
     *_, last = lab.watch({"study": lab.begin(asked(("seed", "1")), form, ANNA)["id"]}, ANNA)

@@ -10,7 +10,7 @@ from ui.guard.files import PAGE
 VENDORED = {"openseadragon": ("openseadragon.min.js", "6.1.1")}
 
 
-def test_everything_vendored_is_told_here() -> None:
+def test_everything_vendored_is_said_here() -> None:
     assert {folder.name for folder in (PAGE / "shared" / "vendor").iterdir()} == set(VENDORED)
 
 

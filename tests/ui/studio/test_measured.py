@@ -84,10 +84,10 @@ def test_the_table_tells_what_the_lines_draw_in_the_order_of_the_form(props):
     )
     table = answer["plots"]["seconds"]
     assert table["columns"] == ["ms", "64", "128"]
-    assert table["rows"] == [["GSPN", "100", "1300"], ["Attention", "50", ""]]
+    assert table["rows"] == [["GSPN", "100", "1300"], ["Self-attention", "50", ""]]
     assert answer["plots"]["memory"]["columns"][0] == "GB"
-    assert answer["plots"]["memory"]["rows"] == [["GSPN", "1.00", "2.00"], ["Attention", "1.00", ""]]
-    assert answer["mixers"] == [["gspn", "GSPN"], ["attention", "Attention"]]
+    assert answer["plots"]["memory"]["rows"] == [["GSPN", "1.00", "2.00"], ["Self-attention", "1.00", ""]]
+    assert answer["mixers"] == [["gspn", "GSPN"], ["attention", "Self-attention"]]
     assert answer["plots"]["seconds"]["lines"]["attention"]["path"] == "", "one point is no line"
 
 
@@ -106,7 +106,7 @@ def test_attention_is_held_against_gspn_at_the_largest_size_of_both(props):
         timing("gspn", 256, 256, 1.6),
     )
     assert answer["summary"] == measured_strings.ratio(128, 2.5)
-    assert "2.5 times" in answer["summary"] and "128 px" in answer["summary"]
+    assert "2.5× slower" in answer["summary"] and "128 px" in answer["summary"]
     assert props(timing("gspn"), timing("attention", 128, 128))["summary"] == ""
 
 
@@ -117,7 +117,7 @@ def test_machine_and_days_are_said(props):
     assert answer["where"] == "Measured on CPU, 2 cores, 21 Nov 2026 to 24 Nov 2026."
 
 
-def test_a_mixer_that_the_model_has_no_weights_for_is_told(props):
+def test_a_mixer_that_the_model_has_no_weights_for_is_said(props):
     assert props(timing("gspn"), timing("attention"))["note"] == ""
     assert props(timing("gspn"), timing("linear"))["note"] == measured_strings.RANDOM
 
@@ -141,7 +141,7 @@ def test_a_measurement_that_goes_on_tells_how_far_it_is(props):
 
 def test_a_busy_machine_is_said_in_one_sentence(props):
     said = props(progress=Progress(done=4, busy_px=256))["said"]
-    assert said == ("Not measured at 256 px: the machine was busy; close other programs and measure again.")
+    assert said == ("Not measured at 256 px: the machine was busy. Close other programs and benchmark again.")
 
 
 def test_runs_and_measurements_are_not_held_against_each_other(props):
@@ -151,15 +151,18 @@ def test_runs_and_measurements_are_not_held_against_each_other(props):
         *measured, timing("gspn", 128, 128, 0.4), run, timing("gspn", seconds=3.0, source="run")
     )
     assert shown_props["summary"] == measured_strings.ratio(64, 2.0)
-    assert shown_props["plots"]["seconds"]["rows"] == [["GSPN", "100", "400"], ["Attention", "200", "9000"]]
+    assert shown_props["plots"]["seconds"]["rows"] == [
+        ["GSPN", "100", "400"],
+        ["Self-attention", "200", "9000"],
+    ]
     only_runs = props(run, timing("gspn", 128, 128, 3.0, source="run"))
     assert only_runs["summary"] == measured_strings.ratio(128, 3.0)
 
 
 def test_a_stage_whose_memory_is_not_known_has_its_time_alone(props):
     shown_props = props(timing(), timing("attention", gigabytes=0))
-    assert shown_props["plots"]["memory"]["rows"] == [["GSPN", "1.00"], ["Attention", ""]]
-    assert shown_props["plots"]["seconds"]["rows"] == [["GSPN", "100"], ["Attention", "100"]]
+    assert shown_props["plots"]["memory"]["rows"] == [["GSPN", "1.00"], ["Self-attention", ""]]
+    assert shown_props["plots"]["seconds"]["rows"] == [["GSPN", "100"], ["Self-attention", "100"]]
     assert props(timing(gigabytes=0))["plots"]["memory"]["rows"] == [["GSPN", ""]]
 
 
@@ -198,4 +201,4 @@ def test_the_seconds_of_a_call_are_short(value, said):
 def test_a_table_of_long_durations_is_in_seconds(props):
     table = props(timing(seconds=0.25), timing("attention", 256, 256, 120.0))["plots"]["seconds"]
     assert table["columns"] == ["s", "64", "256"]
-    assert table["rows"] == [["GSPN", "0.2", ""], ["Attention", "", "120.0"]]
+    assert table["rows"] == [["GSPN", "0.2", ""], ["Self-attention", "", "120.0"]]
