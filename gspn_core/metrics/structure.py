@@ -31,7 +31,7 @@ def detail(picture: Image.Image, base_width: int) -> float:
     if not 0 < base_width <= picture.width:
         raise BadSetting(
             "picture",
-            f"a base of {base_width} px does not divide {picture.width} px; give the stage's own base.",
+            f"a base must be 1 to {picture.width} px wide, got {base_width}; give the stage's own base.",
         )
     power, radius = _spectrum(luma(picture))
     total = power[radius > 0].sum()
