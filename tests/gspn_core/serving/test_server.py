@@ -65,7 +65,7 @@ def test_the_page_opens_with_the_embedded_model_if_the_requested_one_is_missing(
     def look() -> None:
         config = get(options.port, "config").json()
         values = [part["props"].get("value") for part in config["components"]]
-        shown.extend(value["trouble"] for value in values if isinstance(value, dict) and "trouble" in value)
+        shown.extend(value["issue"] for value in values if isinstance(value, dict) and "issue" in value)
 
     assert serve(options, load=load, wait=look) == ExitCode.DONE
     assert loaded == [("world", None)]
