@@ -15,7 +15,7 @@ Operations = Callable[[Mixer, int, int], float]
 
 # What an evaluation of the UNet on half of the guidance pair takes, against the whole pair.
 HALF_PAIR = 0.55
-# Its cost grows faster than the pixels, so pixels alone do not tell what other sizes take.
+# Its cost grows faster than the pixels, so pixels alone do not predict other sizes.
 _QUADRATIC: frozenset[Mixer] = frozenset({"attention"})
 
 
@@ -75,7 +75,7 @@ def timing_at(
     *,
     operations: Operations | None = None,
 ) -> StageTiming | None:
-    """Return what a stage of height × width px takes, told by what other stages took.
+    """Return what a stage of height × width px takes, from what other stages took.
 
     Seconds are a power of the work between two sizes that were timed, a straight line on logarithmic axes;
     beyond them they are proportional to the work. The work of a step is its operations, or the pixels where
@@ -83,11 +83,11 @@ def timing_at(
 
     Args:
         timings: of any mixers, sizes and sources; a run's stage is preferred to a measurement.
-        operations: of one evaluation; with it a mixer that was never timed is told by the others.
+        operations: of one evaluation; with it a mixer that was never timed follows from the others.
 
     Returns:
-        The timing, or None where nothing tells: no timing of the mixer, or attention beyond the sizes that
-        were timed, without operations.
+        The timing; None without one of the mixer, and for attention beyond the sizes that were timed, where
+        operations are not known.
     """
     known = preferred(timings, "run")
     same = [timing for timing in known if timing.mixer == mixer]

@@ -23,7 +23,7 @@ def test_a_study_is_stopped_resumed_compared_and_exported(visit, tmp_path) -> No
     page.locator("#field-target label", has_text="256").first.click()
     page.click("#more button")
     page.wait_for_selector("#field-num_inference_steps")
-    field(page, "num_inference_steps").fill("2")
+    field(page, "num_inference_steps").fill("12")
     field(page, "num_inference_steps").press("Tab")
 
     page.locator(".masthead .places button", has_text="Lab").click()
@@ -100,5 +100,5 @@ def test_settings_are_chosen_by_key_and_a_study_that_is_not_there_is_said(visit)
     setting.select_option("upscale_strength")
     assert page.locator(".lab-axis-text").input_value() == "0.2, 0.6"
     page.locator(".lab-axis-text").fill("0.2, lots")
-    page.wait_for_function("document.querySelector('.lab-axis-count').textContent.includes('no number')")
+    page.wait_for_function("document.querySelector('.lab-axis-count').textContent.includes('not a number')")
     assert page.locator(".lab-begin").is_disabled()

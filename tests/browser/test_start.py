@@ -73,5 +73,5 @@ def test_a_file_that_is_no_picture_is_refused_where_it_was_asked_for(visit, tmp_
     hostile.write_bytes(b"\x89PNG\r\n\x1a\n" + b"\0" * 100)
     page.set_input_files(".start-file", str(hostile))
     page.wait_for_selector(".start-error:visible")
-    assert "give a PNG or a JPEG." in page.inner_text(".start-error")
+    assert "is not an image that can be read; give a PNG or a JPEG." in page.inner_text(".start-error")
     assert page.locator(".start-open").is_visible() and page.locator(".start-error img").count() == 0

@@ -151,7 +151,7 @@ def carry(
     m = (program // tiles // spans // tl.cdiv(group, CHANNELS)).to(tl.int64)
     b, own_set = m // sets, m % sets
     plane = tl.cast(length, tl.int64) * lines
-    # Addresses of channels are told from a scalar on: only then the compiler sees whole sectors.
+    # Addresses of channels are offsets from a scalar: only then the compiler sees whole sectors.
     first_channel = channel_block * CHANNELS
     base = (own_set * group + first_channel) * plane
     c = tl.arange(0, CHANNELS)

@@ -34,9 +34,9 @@ def _transformer():
 
 def _copied(call):
     """Return how many numbers a call copies from one place of the memory to another."""
-    with profile(activities=[ProfilerActivity.CPU], record_shapes=True) as told:
+    with profile(activities=[ProfilerActivity.CPU], record_shapes=True) as answer:
         call()
-    copies = [event.input_shapes[0] for event in told.events() if event.name == "aten::copy_"]
+    copies = [event.input_shapes[0] for event in answer.events() if event.name == "aten::copy_"]
     return sum(math.prod(shape) for shape in copies)
 
 
@@ -79,15 +79,15 @@ def test_a_joined_layer_is_as_near_to_float32_as_the_plain_one(name):
 def test_a_whole_unet_predicts_the_same_dilated_too_and_is_left_as_it_was(tiny_pipeline, tiny_conditioning):
     unet = copy.deepcopy(tiny_pipeline.unet).to(torch.bfloat16, memory_format=torch.channels_last).eval()
     before = {name: set(vars(module)) for name, module in unet.named_modules()}
-    told = tiny_conditioning
+    answer = tiny_conditioning
 
     def predict(unet):
-        text, pooled = (x.to(unet.dtype) for x in (told.prompt_embeds, told.pooled_prompt_embeds))
+        text, pooled = (x.to(unet.dtype) for x in (answer.prompt_embeds, answer.pooled_prompt_embeds))
         return unet(
             torch.linspace(-1, 1, 4 * 16 * 16).view(1, 4, 16, 16).to(unet.dtype).expand(2, -1, -1, -1),
             torch.tensor(300.0),
             encoder_hidden_states=text,
-            added_cond_kwargs={"text_embeds": pooled, "time_ids": told.add_time_ids},
+            added_cond_kwargs={"text_embeds": pooled, "time_ids": answer.add_time_ids},
             return_dict=False,
         )[0].float()
 

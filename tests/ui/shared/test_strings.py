@@ -129,7 +129,7 @@ def test_a_cards_name_holds_all_that_stands_on_it_and_says_the_state_once() -> N
     [
         ("num_inference_steps must be a number; try 4.", "Steps must be a number; try 4."),
         ("target must be 64.", "Output size must be 64."),
-        ("'x' is wrong for gaussian_sigma; write 0.2.", "'x' is wrong for Blur σ; write 0.2."),
+        ("'x' is not a number for gaussian_sigma; write 0.2.", "'x' is not a number for Blur σ; write 0.2."),
         ("Another run has this seed and prompt.", "Another run has this seed and prompt."),
         (
             "overrides: at 512 px, gaussian_sigma must be 1; see 512.gaussian_sigma=1.",
