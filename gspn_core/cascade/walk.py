@@ -65,12 +65,12 @@ def run_cascade(
     while index < len(samplers):
         _leave_if(should_stop())
         sampler = samplers[index]
-        if not sampler.stage.kind.denoises:
-            image, index = (yield from _keep(model, sampler.stage, start)), index + 1
-            continue
-        if index and not plan.stages[index - 1].kind.denoises:
+        if index == 1 and start is not None and not plan.stages[0].kind.denoises:
             # The init image may have more detail than the resized picture of its stage.
             image = start
+        if not sampler.stage.kind.denoises:
+            image, index = (yield from _resized(model, sampler.stage, image)), index + 1
+            continue
         if sampler.stage != plan.stages[index]:
             sampler = StageSampler(model, plan.stages[index], sampler.rows, sampler.refiner_rows)
         try:
@@ -114,13 +114,13 @@ def _samplers(model: Model, plan: CascadePlan) -> list[StageSampler]:
     return samplers
 
 
-def _keep(model: Model, stage: StagePlan, start: Image.Image) -> Iterator[Event]:
-    """Yield the events of a stage that is the init image, and return that image at its size."""
+def _resized(model: Model, stage: StagePlan, source: Image.Image) -> Iterator[Event]:
+    """Yield the events of a stage in which nothing is denoised, and return its image."""
     meter = Meter(model.pipeline.unet.device)
     try:
         meter.start()
         yield StageStarted(stage=stage, weights=())
-        image = start.resize((stage.size.width, stage.size.height), Image.Resampling.LANCZOS)
+        image = stage.kind.picture(source, stage.size.height, stage.size.width)
         yield StageDone(stage=stage, image=image, seconds=meter.seconds, memory=meter.sample())
         return image
     finally:
