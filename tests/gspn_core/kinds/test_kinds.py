@@ -61,7 +61,9 @@ def test_a_stage_that_only_enlarges_has_a_key_of_its_own_and_takes_no_overrides(
     assert plan.stages[-1].steps == 0 and plan.stages[-1].key != upscaled.stages[-1].key
     assert [stage.key for stage in plan.stages[:-1]] == [stage.key for stage in upscaled.stages[:-1]]
     with pytest.raises(BadSetting, match=r"the stage of 256 px \(lanczos\) has no guidance_scale"):
-        make_plan(Settings(prompt="a", target=256, ladder="lanczos:256", overrides="256.guidance_scale=2"), card)
+        make_plan(
+            Settings(prompt="a", target=256, ladder="lanczos:256", overrides="256.guidance_scale=2"), card
+        )
 
 
 @pytest.mark.parametrize("ladder", ["up scale:64:", "256 upscale:256", "upscale:", ":256", "Up:256", "a:b"])

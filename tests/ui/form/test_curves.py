@@ -165,7 +165,7 @@ def test_at_one_stage_every_setting_of_later_ones_says_so_and_what_helps(card, i
     assert shown["curves"] == {} and set(shown["idle"]) == FOLLOWING_ONLY
 
 
-def test_where_no_later_stage_is_denoised_every_setting_of_theirs_says_so(card, idle_for):
+def test_where_no_later_stage_is_denoised_every_setting_of_theirs_says_so(idle_for):
     found = idle_for(((), ()), target=128, ladder="lanczos:128")
     assert found == dict.fromkeys(FOLLOWING_ONLY, "not_denoised")
 
