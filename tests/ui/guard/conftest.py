@@ -131,7 +131,7 @@ def toy_card():
 
 @pytest.fixture(scope="session")
 def served(toy_card, port, tmp_path_factory) -> Iterator[Served]:
-    """Serve the page and three secret files: in the working directory of a test, in the temp folder, in a run."""
+    """Serve the page and three secret files: in a test's working directory, the temp folder, and a run."""
     folder = tmp_path_factory.mktemp("guard") / "jobs"
     with serving(toy_card, folder, port) as (page, jobs, client):
         run = jobs.submit(Settings(prompt="a toy", seed=1, target=64), visitor=OWNER)
