@@ -24,6 +24,7 @@ SCRIPTS = (
     "compare/side.js",
     "lab/axes.js",
     "lab/cells.js",
+    "lab/plot.js",
     "lab/enlarged.js",
 )
 # Joined in this order: of two rules of equal weight the later one holds.
