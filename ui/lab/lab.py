@@ -155,8 +155,10 @@ class Lab:
         except BadSetting as refusal:
             return {**shown, "error": labels.said(str(refusal))}
         shown["base"] = _base_rows(base, axes)
-        if not axes or any(axis["error"] for axis in answers):
+        if any(axis["error"] for axis in answers):
             return shown
+        if not axes:
+            return {**shown, "cost": lab_strings.NO_VALUES}
         try:
             planned = self._studies.draft(base, axes)
         except BadSetting as refusal:

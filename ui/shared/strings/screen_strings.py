@@ -9,7 +9,7 @@ from ui.shared.strings import compare_strings, form_strings, history_strings, la
 
 SCREEN: Mapping[str, str] = MappingProxyType(
     {
-        "viewer": "Picture",
+        "viewer": "Image",
         "ladder": "Stages",
         "panel": "Run",
         "zoom": "Zoom",

@@ -66,7 +66,7 @@ ROWS: Mapping[str, str] = MappingProxyType(
         "peak": "Peak (this stage)",
         "highest": "{memory} (peak)",
         "queue": "Queue",
-        "picture": "Picture",
+        "picture": "Image",
         "stages": "Stages",
         "steps": "Steps",
     }
