@@ -73,6 +73,7 @@ def build_page(
     picker: ModelPicker | None = None,
     measuring: Measuring | None = None,
     in_space: bool = False,
+    examples: Sequence[str] = (),
 ) -> gr.Blocks:
     """Return the page of a model's runs.
 
@@ -88,8 +89,9 @@ def build_page(
         picker: The models that may take its place.
         measuring: What stages cost here.
         in_space: On a Hugging Face Space, which visitors may duplicate on hardware of their own.
+        examples: Ids of finished runs that come with the model; the page opens with the first.
     """
-    runs = Runs(jobs, card, machine=machine, reading=reading, issue=issue)
+    runs = Runs(jobs, card, machine=machine, reading=reading, issue=issue, examples=examples)
     with GuardedBlocks(
         title=page_strings.TITLE, analytics_enabled=False, fill_width=True, delete_cache=UNUSED_UPLOADS
     ) as page:
@@ -203,6 +205,7 @@ def _screen(runs: Runs, card: ModelCard) -> gr.HTML:
         "screen",
         runs.outline_of(initial_values(card)),
         examples=list(card.examples),
+        gallery=runs.gallery(),
         card=_card_words(card),
     )
 

@@ -21,6 +21,7 @@ from gspn_core.planning.types import ModelCard, Shapes
 from gspn_core.settings import Mixer
 from gspn_core.world import captions
 
+EXAMPLES_FOLDER = Path(__file__).parents[2] / "assets" / "examples"
 WORLD_FOLDER = Path(__file__).parents[2] / "assets" / "world"
 # Where a model's folder keeps its mixers other than its own attention.
 ADAPTER_FOLDERS: Mapping[Mixer, str] = MappingProxyType({"gspn": "gspn_adapter", "linear": "linfusion"})
@@ -294,7 +295,7 @@ def _with_adapter(card: ModelCard, extras: Extras) -> tuple[Mixer, ...]:
 
 
 def _stats(path: Path) -> list[tuple[str, int, int]]:
-    """Return the names, sizes and times of a model's files; its reports and other texts are not part of it."""
+    """Return the names, sizes and times of a model's files; reports beside its parts are none of them."""
     if path.is_file():
         configs = path.with_suffix("")
         stats = _stats(configs) if configs.is_dir() else []

@@ -234,6 +234,10 @@ class RunQueue:
                 return job.view
         return self._store.read_job(job_id)
 
+    def thumb_file(self, job_id: str) -> Path:
+        """Return where the small JPEG of a run is, by which it is known in a list."""
+        return self._store.thumb_file(job_id)
+
     def follow(self, job_id: str) -> Generator[RunView, None, None]:
         """Return a generator of a run's views: the present one, then the newest after each change.
 

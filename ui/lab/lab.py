@@ -274,7 +274,7 @@ class Lab:
 
     def _cell(self, number: int, cell: Cell) -> dict[str, Any]:
         there = cell.job_id is not None and cell.stage is not None
-        thumb = self._jobs.folder / str(cell.job_id) / "thumb.jpg"
+        thumb = self._jobs.thumb_file(str(cell.job_id))
         return {
             "number": number,
             "state": cell.state,

@@ -48,6 +48,7 @@ SHEETS = (
     "studio/hello.css",
     "studio/picture.css",
     "studio/ladder.css",
+    "studio/gallery.css",
     "studio/panel.css",
     "studio/measured.css",
     "compare/compare.css",

@@ -26,6 +26,8 @@ STOPPING_AFTER_STAGE = "Stopping after this stage"
 
 RESUME = "Resume"
 
+EXAMPLE = "An example, drawn by this model. Run draws one of your own."
+
 REDO = "Re-run from this stage"
 
 INIT_IMAGE = "Use as init image"
