@@ -60,7 +60,8 @@ def wire_runs(page: gr.Blocks, parts: dict[str, Any], form: Form, runs: Runs) ->
 
     def restore(job_id: str | None, visitor: str | None, request: gr.Request) -> Iterator[Patch]:
         asked = request.query_params.get("job")
-        yield from _named(parts, runs.restore(asked, job_of(job_id), visitor_of(visitor)))
+        token, query = visitor_of(visitor), dict(request.query_params)
+        yield from _named(parts, runs.restore(asked, job_of(job_id), token, query))
 
     outputs = [parts[name] for name in _SHOWN]
     # Raw values go straight to Settings, so that whatever is wrong with them is said in its words.

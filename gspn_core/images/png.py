@@ -11,6 +11,7 @@ import json
 import re
 import sys
 from collections.abc import Mapping
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,7 @@ def versions() -> dict[str, str | None]:
     return found | {name: _installed(name) for name in _PACKAGES}
 
 
+@cache
 def project_version() -> str | None:
     """Return this project's version, from the checkout or from the installed package."""
     project = Path(__file__).parents[2] / "pyproject.toml"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
+from types import MappingProxyType
 from typing import Any
 
 import gradio as gr
@@ -28,6 +29,7 @@ from ui.shared.strings import labels, studio_strings
 from ui.studio.actions import action_props
 from ui.studio.forecast import Forecast, forecast
 from ui.studio.ladder import issue_props, ladder_props, planned_props
+from ui.studio.link import settings_in
 from ui.studio.panel import idle_props, panel_props
 
 Patch = dict[str, Any]
@@ -195,10 +197,25 @@ class Runs:
         return {"screen": self.outline_of(initial_values(self._card)), "job": None} | buttons("done")
 
     def restore(
-        self, asked_for: str | None, remembered: str | None, visitor: str | None = None
+        self,
+        asked_for: str | None,
+        remembered: str | None,
+        visitor: str | None = None,
+        query: Mapping[str, str] = MappingProxyType({}),
     ) -> Iterator[Patch]:
-        """Bring back the run named in the address, else the one this browser had last, else an example."""
+        """Bring back the run that the address names, or the settings in it, or the last run, or an example.
+
+        Args:
+            asked_for: The run in the address.
+            remembered: The run that this browser had last.
+            visitor: The token of the visitor's browser; one that has none gets one here.
+            query: All parameters of the address.
+        """
         yield {"masthead": self.masthead()} | ({} if visitor else {"visitor": new_visitor()})
+        linked = None if asked_for else self._linked(query)
+        if linked is not None:
+            yield linked
+            return
         job_id = asked_for or remembered
         if not job_id or job_id in self._examples:
             yield from self._example(job_id if asked_for else None)
@@ -214,6 +231,17 @@ class Runs:
         for patch in self.follow(job_id, restored=True):
             yield known | patch
             known = {"job": job_id}
+
+    def _linked(self, query: Mapping[str, str]) -> Patch | None:
+        """Return the form filled with the settings in an address, None where there are none."""
+        try:
+            held = settings_in(query, self._card)
+        except BadSetting as refusal:
+            said = notice(labels.said(str(refusal)), tone="error", field=refusal.field)
+            return self.lost() | {"notice": said}
+        if held is None:
+            return None
+        return {**held, "job": None, "screen": self.outline_of(held), "notice": notice(studio_strings.LINKED)}
 
     def _example(self, job_id: str | None) -> Iterator[Patch]:
         """Show an example, the first that there is where none is named; nothing changes where none is."""

@@ -1,5 +1,5 @@
 const words = props.words;
-const { attribute, clock, set } = window.dom;
+const { attribute, clock, copy, set } = window.dom;
 const find = window.dom.within(element);
 const viewer = find(".viewer");
 const ladder = find(".ladder");
@@ -102,9 +102,16 @@ function offers(actions) {
   return (actions || []).filter(({ name }) => name !== "compare" || window.studio.has("compare"));
 }
 
-function act({ name, detail }) {
+async function act({ name, detail }, button) {
   if (name === "compare") window.studio.go("compare", detail);
-  else if (name === "init_image") window.studio.act(name, detail);
+  else if (name === "copy") {
+    const label = button.textContent;
+    const { text, address } = detail;
+    const link = new URL(window.location.pathname, window.location.href);
+    for (const [key, value] of Object.entries(address || {})) link.searchParams.set(key, value);
+    set(button, (await copy(text || link.href)) ? words.copied : words.not_copied);
+    setTimeout(() => set(button, label), 2000);
+  } else if (name === "init_image") window.studio.act(name, detail);
   else trigger(name, detail);
 }
 
@@ -120,7 +127,7 @@ function paintActions() {
       const button = document.createElement("button");
       button.type = "button";
       button.textContent = action.label;
-      button.addEventListener("click", () => act(action));
+      button.addEventListener("click", () => act(action, button));
       return button;
     })
   );

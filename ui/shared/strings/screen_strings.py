@@ -23,6 +23,8 @@ SCREEN: Mapping[str, str] = MappingProxyType(
         "download": "PNG",
         "download_wait": "Writing the PNG…",
         "examples": "Try an example",
+        "copied": "Copied",
+        "not_copied": "Could not copy",
         "gallery": "Examples",
         "gallery_open": "Example: {prompt}",
         "weights": "Blend weights per step",

@@ -26,6 +26,12 @@ STOPPING_AFTER_STAGE = "Stopping after this stage"
 
 RESUME = "Resume"
 
+LINKED = "The settings are those of the link. Run draws them."
+
+COPY_LINK = "Copy link"
+
+COPY_SETTINGS = "Copy settings"
+
 EXAMPLE = "An example, drawn by this model. Run draws one of your own."
 
 REDO = "Re-run from this stage"

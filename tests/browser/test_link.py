@@ -1,0 +1,33 @@
+"""Sharing: a link brings settings into the form, and a run's link and settings are copied at a press."""
+
+import pytest
+
+pytestmark = pytest.mark.browser
+
+STATE = "document.querySelector('#studio')?.dataset.state"
+
+
+def test_a_link_fills_the_form_and_a_run_is_shared_by_one_press(visit) -> None:
+    page = visit(path="?prompt=green+hills+by+day&seed=11&target=256&num_inference_steps=4")
+    page.wait_for_function("document.querySelector('#field-prompt textarea').value === 'green hills by day'")
+    page.wait_for_function("document.querySelector('#notice').innerText.includes('link')")
+    assert page.locator("#field-target input:checked").input_value() == "256"
+    page.click("#run")
+    page.wait_for_function(f"{STATE} === 'done'")
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    read = "navigator.clipboard.readText()"
+    page.get_by_role("button", name="Copy settings").click()
+    page.get_by_role("button", name="Copied").wait_for()
+    text = page.evaluate(read)
+    assert text.startswith("green hills by day\nSteps: 4,") and "Seed: 11, Size: 256x256" in text
+    page.get_by_role("button", name="Copy link").click()
+    page.wait_for_function(f"async () => (await {read}).includes('?job=')")
+    guest = visit(path="")
+    guest.goto(page.evaluate(read))
+    guest.wait_for_function(f"{STATE} === 'done'")
+    assert guest.locator("#field-prompt textarea").input_value() == "green hills by day"
+
+
+def test_a_link_that_cannot_be_says_so(visit) -> None:
+    page = visit(path="?prompt=green+hills&target=300")
+    page.wait_for_function("document.querySelector('#notice').innerText.includes('300')")
