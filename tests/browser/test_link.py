@@ -31,3 +31,17 @@ def test_a_link_fills_the_form_and_a_run_is_shared_by_one_press(visit) -> None:
 def test_a_link_that_cannot_be_says_so(visit) -> None:
     page = visit(path="?prompt=green+hills&target=300")
     page.wait_for_function("document.querySelector('#notice').innerText.includes('300')")
+
+
+def test_two_settings_are_compared_by_changing_one_and_two_presses(visit) -> None:
+    page = visit(path="?prompt=green+hills+by+day&seed=12&target=256&num_inference_steps=4")
+    page.wait_for_function("document.querySelector('#field-prompt textarea').value === 'green hills by day'")
+    page.click("#run")
+    page.wait_for_function(f"{STATE} === 'done'")
+    assert page.get_by_role("button", name="Compare with the run before").count() == 0
+    page.locator("#field-mixer label", has_text="Self-attention").first.click()
+    page.click("#run")
+    page.get_by_role("button", name="Compare with the run before").click()
+    page.wait_for_selector("#studio[data-place=compare]")
+    page.wait_for_function("document.querySelector('#compare').innerText.includes('Self-attention')")
+    assert "Token mixing" in page.inner_text("#compare")

@@ -19,6 +19,9 @@ let announced = "";
 let inView = -1;
 let followed = null;
 let settled = "";
+/* The last stage of the finished run on the screen, and of the one before it. */
+let latest = null;
+let earlier = null;
 
 const isLive = () => state.state === "queued" || state.state === "running";
 
@@ -115,8 +118,18 @@ async function act({ name, detail }, button) {
   else trigger(name, detail);
 }
 
+/* This run beside the one that was on the screen before it: what a change of the form did. */
+function comparison() {
+  if (!earlier || state.state !== "done") return [];
+  return [{ name: "compare", label: words.compare_earlier, detail: { items: [earlier, finished()] } }];
+}
+
+const finished = () => `${state.job}.${state.stages.length - 1}`;
+const isExample = () => props.gallery.some((one) => one.job === state.job);
+const finishedOwn = () => (state.state === "done" && !isExample() ? finished() : null);
+
 function paintActions() {
-  const offered = offers(state.actions.run);
+  const offered = offers([...comparison(), ...state.actions.run]);
   const group = find(".actions");
   group.hidden = !offered.length;
   const key = JSON.stringify(offered);
@@ -249,7 +262,12 @@ function paintWords() {
 }
 
 function remember() {
-  if (state.job === job) return;
+  if (state.job === job) {
+    latest = finishedOwn() || latest;
+    return;
+  }
+  if (latest) earlier = latest;
+  latest = finishedOwn();
   if (job !== null && isLive() && matchMedia("(width <= 760px)").matches) viewer.scrollIntoView({ block: "end" });
   job = state.job;
   chosen = null;
@@ -340,7 +358,7 @@ for (const example of props.gallery) {
 
 /* The examples stand below until a run of the visitor's own is on the screen. */
 function paintGallery() {
-  gallery.hidden = !props.gallery.length || !(state.job === null || props.gallery.some((one) => one.job === state.job));
+  gallery.hidden = !props.gallery.length || !(state.job === null || isExample());
   for (const button of gallery.querySelectorAll("button"))
     attribute(button, "aria-current", button.dataset.job === state.job ? "true" : null);
 }

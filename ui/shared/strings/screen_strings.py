@@ -23,6 +23,7 @@ SCREEN: Mapping[str, str] = MappingProxyType(
         "download": "PNG",
         "download_wait": "Writing the PNG…",
         "examples": "Try an example",
+        "compare_earlier": "Compare with the run before",
         "copied": "Copied",
         "not_copied": "Could not copy",
         "gallery": "Examples",
