@@ -13,6 +13,7 @@ from ui.form.curves import Weights, curves_props
 from ui.form.form import Form, next_example
 from ui.guard.payload import Name, Payload, Whole, job_of, read, visitor_of
 from ui.shared.gradio_private import sent_with
+from ui.studio.forecast import KEPT
 from ui.studio.handlers import Patch, Runs
 
 # Each follower waits in a thread of its own; the rest is kept for everything else, Stop first of all.
@@ -163,6 +164,8 @@ def wire_form(parts: dict[str, Any], form: Form, runs: Runs, card: ModelCard, ch
     # Until the model is there, the curves ask.
     parts["curves"].ask(**answer)
     _wire_suggestions(parts, form, runs)
+    kept = [parts[name] for name in FIELD_NAMES if name not in KEPT]
+    parts["ahead"].reset(lambda: _named_once(parts, runs.reset()), None, kept, **quiet)
     parts["screen"].example(example, None, parts["prompt"], **quiet)
 
 

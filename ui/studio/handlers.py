@@ -27,7 +27,7 @@ from ui.guard.payload import Name, Payload, read
 from ui.shared.models import masthead_props
 from ui.shared.strings import labels, studio_strings
 from ui.studio.actions import action_props
-from ui.studio.forecast import Forecast, forecast
+from ui.studio.forecast import KEPT, Forecast, forecast
 from ui.studio.ladder import issue_props, ladder_props, planned_props
 from ui.studio.link import settings_in
 from ui.studio.panel import idle_props, panel_props
@@ -372,6 +372,10 @@ class Runs:
             "notice": notice(studio_strings.suggestion_taken(name, value, before.value), undo=undo),
         }
 
+    def reset(self) -> Patch:
+        """Give every field but the prompt, the seed and the init image the value that it had at first."""
+        return {name: value for name, value in initial_values(self._card).items() if name not in KEPT}
+
     def undo(self, sent: Any) -> Patch:
         """Give a field back the value that it had before a suggestion."""
         asked = read(Change, sent)
@@ -396,7 +400,9 @@ def ahead_props(ahead: Forecast, *, with_issue: bool = False) -> dict[str, Any]:
         ahead: The run to come.
         with_issue: Whether to say what is wrong; not where the cards say it.
     """
-    plan, silent = ahead.plan, {"text": "", "over": False, "suggestions": [], "outline": None}
+    plan = ahead.plan
+    silent = {"text": "", "over": False, "suggestions": [], "outline": None}
+    silent["changed"] = studio_strings.changed(ahead.changed)
     if plan is None:
         return silent
     if with_issue and (issue := issue_props(plan, ahead.suggestions))["text"]:
@@ -404,7 +410,9 @@ def ahead_props(ahead: Forecast, *, with_issue: bool = False) -> dict[str, Any]:
     sizes = [plan.stages[hit.stage].size for hit in ahead.hits]
     known = [hit.saved_seconds for hit in ahead.hits if hit.saved_seconds is not None]
     pairs = [(size.height, size.width) for size in sizes]
-    return {**silent, "text": studio_strings.ahead(pairs, sum(known) if known else None, len(plan.stages))}
+    cached = studio_strings.ahead(pairs, sum(known) if known else None, len(plan.stages))
+    takes = studio_strings.run_takes(ahead.seconds, ahead.peak_bytes)
+    return {**silent, "text": " ".join(filter(None, (takes, cached)))}
 
 
 def _notice_of(view: RunView) -> dict[str, Any]:

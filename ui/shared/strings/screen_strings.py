@@ -24,6 +24,7 @@ SCREEN: Mapping[str, str] = MappingProxyType(
         "download_wait": "Writing the PNG…",
         "examples": "Try an example",
         "compare_earlier": "Compare with the run before",
+        "reset": "Reset",
         "copied": "Copied",
         "not_copied": "Could not copy",
         "gallery": "Examples",
