@@ -1,4 +1,4 @@
-"""Today's cascade against that of an earlier commit: processes of each by turns, on one machine.
+"""Today's cascade against that of an earlier commit: processes of the two alternate on one machine.
 
 The other commit is checked out into a temporary git worktree and runs with the embedded model that it
 came with. Each process loads the model, runs once to warm up and is then timed.
@@ -44,7 +44,7 @@ for _ in range(2):
 print(json.dumps(seconds))
 """
 # Settings that the first working cascade had already.
-_TOLD = (
+_COMPARED_SETTINGS = (
     *("prompt", "target", "mixer", "num_inference_steps", "guidance_scale", "upscale_strength", "seed"),
     "scheduler",
 )
@@ -55,7 +55,7 @@ def against(arguments: argparse.Namespace) -> Table:
     mixer = arguments.mixers[0] if arguments.mixers else None
     asked = Settings(prompt=arguments.prompt, target=arguments.target, mixer=mixer, scheduler="euler", seed=1)
     resolved = make_plan(asked, find_card("world")).settings
-    settings = json.dumps({name: getattr(resolved, name) for name in _TOLD})
+    settings = json.dumps({name: getattr(resolved, name) for name in _COMPARED_SETTINGS})
     runs: dict[str, list[dict[str, float]]] = {"there": [], "here": []}
     with checked_out(arguments.against) as other:
         for _ in range(arguments.repeats):
@@ -113,5 +113,5 @@ def _table(commit: str, settings: Settings, runs: dict[str, list[dict[str, float
         before, now = min(there), min(here)
         ratio = f"{before / now:.2f}"
         table.rows.append((name, f"{before:.2f}", spread(there), f"{now:.2f}", spread(here), ratio))
-    table.notes.append("The least of the runs, one process of each by turns.")
+    table.notes.append("The minimum over runs; processes of the two commits alternate.")
     return table

@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--target", type=int, default=None)
     parser.add_argument("--mixers", nargs="+", default=None, help="default: all that the model has")
     parser.add_argument(
-        "--against", metavar="COMMIT", help="also run that commit's cascade, by turns with ours"
+        "--against", metavar="COMMIT", help="also run that commit's cascade, alternating with this one"
     )
     parser.add_argument("--prompt", default="snowy mountains over a lake at dusk")
 

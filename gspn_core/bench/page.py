@@ -133,7 +133,7 @@ def _under_load(arguments: argparse.Namespace, visitor: Visitor) -> Table:
         _row("Stop of the run that goes: answered", [last[0]]),
         _row("Stop of the run that goes: shown", [last[1]]),
     ]
-    table.notes.append(_told(followers, going=going))
+    table.notes.append(_traffic_note(followers, going=going))
     return table
 
 
@@ -145,7 +145,7 @@ def _stop(visitor: Visitor, follower: _Follower) -> tuple[float, float]:
     return answered, max(answered, follower.ended_at - began)
 
 
-def _told(followers: list[_Follower], *, going: bool) -> str:
+def _traffic_note(followers: list[_Follower], *, going: bool) -> str:
     rates = [
         len(follower.views) / max(1e-3, follower.views[-1].since_seconds - follower.views[0].since_seconds)
         for follower in followers

@@ -115,7 +115,9 @@ class Sliders:
         card = model.card
         if config.target not in card.targets[1:]:
             offered = ", ".join(map(str, card.targets[1:]))
-            raise BadSetting("target", f"{card.title} climbs to {offered} px, got {config.target}; name one.")
+            raise BadSetting(
+                "target", f"{card.title} has targets of {offered} px, got {config.target}; name one."
+            )
         if config.prompts < 1:
             raise BadSetting("prompts", f"a slider needs a prompt to be seen on, got {config.prompts}.")
         self.travel = {name: slider_travel(name, config.values) for name in config.sliders}

@@ -55,7 +55,7 @@ def variations(texts: Sequence[str]) -> tuple[Variation, ...]:
 def measure_variations(evaluation: Evaluation, varied: Sequence[Variation]) -> Iterator[Row]:
     """Yield a row for each variation, then those of the references.
 
-    All climb from the same base pictures: a variation changes the later stages alone. Raises BadSetting
+    All start from the same base pictures: a variation changes only the later stages. Raises BadSetting
     before anything is drawn where there is no later stage, or where one cannot be planned.
     """
     if not evaluation.larger:

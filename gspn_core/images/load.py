@@ -76,7 +76,7 @@ def reference_of(image: Image.Image) -> str:
 
 
 def digest(image: Image.Image) -> str:
-    """Return the SHA-256 of a picture's size and RGB pixels, whatever file they lie in."""
+    """Return the SHA-256 of a picture's size and RGB pixels, independent of the file format."""
     rgb = image if image.mode == "RGB" else image.convert("RGB")
     seal = hashlib.sha256(f"{rgb.width}x{rgb.height}".encode())
     for top in range(0, rgb.height, _BAND_PX):

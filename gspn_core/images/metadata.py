@@ -13,7 +13,7 @@ from gspn_core.images.png import SAMPLERS
 from gspn_core.planning.types import ModelCard
 from gspn_core.settings import FIELD_NAMES, Settings
 
-MOST_TOLD = 40
+MOST_LISTED = 40
 # Names are bounded, or a long line without a colon would take the square of its length.
 _PAIR = re.compile(r'(?<![\w\-/])(\w[\w \-/]{0,59}?):[ \t]*("(?:\\.|[^\\"])*"|[^,]*)(?:,|$)')
 _MOST_PAIRS_CHARACTERS = 8192
@@ -74,7 +74,7 @@ def _ours(info: Mapping[str, Any], card: ModelCard, here: Mapping[str, str | Non
     stage = info.get("stage")
     stage = stage if isinstance(stage, int) and 0 <= stage < 16 else 0
     return Recipe(
-        settings=settings, unknown=unknown[:MOST_TOLD], refused=refused, differing=differing, stage=stage
+        settings=settings, unknown=unknown[:MOST_LISTED], refused=refused, differing=differing, stage=stage
     )
 
 
@@ -103,7 +103,7 @@ def _others(text: str, width: int, height: int, card: ModelCard) -> Recipe:
     divisor = math.gcd(width, height)
     found["aspect"] = f"{width // divisor}:{height // divisor}"
     settings, refused = _checked(found, card)
-    return Recipe(settings=settings, unknown=unknown[:MOST_TOLD], refused=refused)
+    return Recipe(settings=settings, unknown=unknown[:MOST_LISTED], refused=refused)
 
 
 def _parted(text: str) -> tuple[str, str, dict[str, str]]:
@@ -137,7 +137,7 @@ def _checked(found: Mapping[str, Any], card: ModelCard) -> tuple[dict[str, Any],
             refused.append(str(refusal))
             continue
         settings[name] = made.to_dict()[name]
-    return settings, refused[:MOST_TOLD]
+    return settings, refused[:MOST_LISTED]
 
 
 def _number(text: str) -> Any:

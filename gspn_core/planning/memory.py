@@ -111,7 +111,7 @@ def unet_cost(shapes: UNetShapes, height: int, width: int, call: Call) -> Cost:
             _skip(tape, B * channels * _area(sizes[-1]), call)
     skips = sum(tape.skips)
     channels = _middle(tape, shapes, call, channels, sizes[-1])
-    _climb(tape, shapes, call, channels, sizes)
+    _up_blocks(tape, shapes, call, channels, sizes)
     return Cost(elements=tape.peak, skip_elements=skips, operations=tape.operations)
 
 
@@ -137,7 +137,9 @@ def _middle(tape: _Tape, shapes: UNetShapes, call: Call, channels: int, size: tu
     return channels
 
 
-def _climb(tape: _Tape, shapes: UNetShapes, call: Call, channels: int, sizes: list[tuple[int, int]]) -> None:
+def _up_blocks(
+    tape: _Tape, shapes: UNetShapes, call: Call, channels: int, sizes: list[tuple[int, int]]
+) -> None:
     """Go through the up blocks; `sample` of the block's caller and its skips live until the block ends."""
     B, depth = call.rows, len(shapes.channels)
     for i, layers in enumerate(shapes.up):

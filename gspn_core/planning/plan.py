@@ -17,7 +17,7 @@ from gspn_core.kinds.kind import StageKind
 from gspn_core.kinds.registry import DEFAULT, FOLLOWING_ONLY, find_kind, first_kind, following_kinds
 from gspn_core.planning.costs import Prediction, Work, predict, tile_px
 from gspn_core.planning.fitting import fit, least, merged
-from gspn_core.planning.init_image import climbed_aspect, first_target
+from gspn_core.planning.init_image import effective_aspect, first_target
 from gspn_core.planning.keys import first_key, stage_key
 from gspn_core.planning.types import CascadePlan, Machine, MemoryOptions, ModelCard, Shapes, Size, StagePlan
 from gspn_core.setting_values import aspect_ratio, ladder_rungs
@@ -77,7 +77,7 @@ def _resolved(settings: Settings, card: ModelCard) -> tuple[Settings, int]:
         raise UnsupportedSize(
             "target", f"{card.title} reaches a target of {offered} px, got {target}; try {nearest}."
         )
-    first_px, aspect = first_target(settings, card.targets, target), climbed_aspect(settings)
+    first_px, aspect = first_target(settings, card.targets, target), effective_aspect(settings)
     steps = _or_default(settings.num_inference_steps, card.num_inference_steps)
     strength = _or_default(settings.upscale_strength, card.upscale_strength)
     resolved = dataclasses.replace(

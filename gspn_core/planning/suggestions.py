@@ -32,7 +32,7 @@ class FitIssue:
 
 @dataclass(frozen=True, kw_only=True)
 class Suggestion:
-    """One setting's other value, with which no stage is in trouble; seconds and peak_bytes of that run."""
+    """A value of one setting that leaves no fit issue, with the seconds and peak_bytes of that run."""
 
     name: str
     value: Any
@@ -61,11 +61,11 @@ def find_suggestions(
     plan: of these settings; replan: makes the plan of others. What helps against both memory and time comes
     before what makes a run fit that then takes long.
     """
-    trouble = find_fit_issue(plan)
-    if trouble is None:
+    issue = find_fit_issue(plan)
+    if issue is None:
         return ()
     whole, in_part = [], []
-    for name, value in _candidates(plan, card, trouble.reason):
+    for name, value in _candidates(plan, card, issue.reason):
         if any(remedy.name == name == "target" for remedy in whole):
             continue
         try:
@@ -75,7 +75,7 @@ def find_suggestions(
         left = find_fit_issue(changed)
         if left is None:
             whole.append(_remedy(name, value, changed))
-        elif left.reason == "time" and trouble.reason == "memory":
+        elif left.reason == "time" and issue.reason == "memory":
             in_part.append(_remedy(name, value, changed))
     return tuple((whole or in_part)[:MOST_REMEDIES])
 

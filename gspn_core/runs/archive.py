@@ -74,7 +74,7 @@ class _Entry:
 
 
 def owner_of(token: str) -> str:
-    """Return the owner that a visitor's token stands for; "", nobody, for an empty one."""
+    """Return the owner that a visitor's token stands for: "" (no owner) for an empty token."""
     return hashlib.sha256(token.encode()).hexdigest() if token else ""
 
 

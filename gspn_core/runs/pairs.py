@@ -1,6 +1,6 @@
-"""Two finished stages held against each other: figures and a map of where they differ, made once and kept.
+"""Two finished stages compared: figures and a map of where they differ, computed once and stored.
 
-Both lie in the folder of the first stage's job, and go with it.
+Both are stored in the folder of the first stage's job and are deleted with it.
 """
 
 from __future__ import annotations

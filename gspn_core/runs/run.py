@@ -1,4 +1,4 @@
-"""A run as one frozen view, and what happens to a run beside the engine's own events: plain records.
+"""A run as one frozen view, and the events of a run that do not come from the engine: plain records.
 
 `gspn_core.runs.reducer` makes the next view from an event; the page draws the view.
 """
@@ -32,8 +32,8 @@ class StageView:
     png_path: the picture in full; each None until it is written.
     calls_done of model_calls evaluations of the UNet on the guidance pair are behind it; after guided_steps
     steps only half of the pair is evaluated, and counts half. The fields after them are kept for the
-    estimate of the time left; their seconds count from the stage's start. key: the plan's; reused: an earlier
-    run with the same key lent the picture; nothing is measured, and saved_seconds is what it took then.
+    estimate of the time left; their seconds count from the stage's start. key: the plan's; reused: the
+    picture is that of an earlier run with the same key; nothing is measured, and saved_seconds is its time.
     digest: of the picture's pixels (see `gspn_core.images.load.digest`), with its PNG. retries: each way of
     saving memory (a field of `gspn_core.planning.types.MemoryOptions`) with which the stage began again.
     predicted_bytes, predicted_seconds: what the plan predicted of it before it ran, where it could.
@@ -158,7 +158,7 @@ class StopAsked:
 
 @dataclass(frozen=True, kw_only=True)
 class StageReused:
-    """A stage's picture was lent by an earlier run with the same key; the stage is not run again.
+    """A stage's picture was taken from an earlier run with the same key; the stage is not run again.
 
     saved_seconds: how long it took when it was made, None where that is not known.
     """

@@ -14,7 +14,7 @@ from gspn_core.runs.reducer import planned
 from gspn_core.runs.run import RunView
 
 # So many followers of a run get views as often as each can take; more share what those would get in all.
-_FULL_PACE_FOLLOWERS = 5
+_FULL_RATE_FOLLOWERS = 5
 
 
 @dataclass(kw_only=True, eq=False)
@@ -63,7 +63,7 @@ class LiveRun:
 
     def pause(self, view_seconds: float) -> float:
         """Return the seconds between two views of a follower, given those of an only one."""
-        return view_seconds * max(1.0, self.followers / _FULL_PACE_FOLLOWERS)
+        return view_seconds * max(1.0, self.followers / _FULL_RATE_FOLLOWERS)
 
     def views(self, view_seconds: float, *, is_closed: Callable[[], bool]) -> Generator[RunView, None, None]:
         """Yield the present view, then the newest after each change, until the run has settled.

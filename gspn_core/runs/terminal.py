@@ -16,7 +16,7 @@ class Progress:
     def __init__(self, *, quiet: bool) -> None:
         self._quiet = quiet
         self._live = not quiet and sys.stderr.isatty()
-        self._told = 0
+        self._printed = 0
         self._open = False
 
     def line(self, text: str) -> None:
@@ -29,14 +29,14 @@ class Progress:
     def show(self, view: RunView) -> None:
         """Tell how far a run is."""
         done = [stage for stage in view.stages if stage.state == "done"]
-        for stage in done[self._told :]:
+        for stage in done[self._printed :]:
             place = f"stage {stage.index + 1}/{len(view.stages)}"
             peak = stage.peak_bytes / 2**20
             self.line(
                 f"{place} {stage.width}×{stage.height} done in {stage.seconds:.1f} s, "
                 f"{stage.memory_kind} memory at most {peak:,.0f} MiB"
             )
-        self._told = len(done)
+        self._printed = len(done)
         if self._live and view.stage is not None:
             sys.stderr.write("\r" + bar(view).ljust(BAR_COLUMNS))
             sys.stderr.flush()

@@ -23,7 +23,7 @@ _FOLDER, _FORMAT = "timings", 1
 # Sizes and mixers of one file, and files of one folder: machines, models and versions of the code.
 _MOST_TIMINGS, _MOST_FILES = 500, 16
 # Files of earlier versions. Of the first nothing can be used: its keys are digests of code that has changed.
-_OLD_PACES, _OLD_MEASURED = "paces.json", ".measured.json"
+_OLD_TIMINGS, _OLD_MEASURED = "paces.json", ".measured.json"
 _log = logging.getLogger(__name__)
 
 
@@ -143,7 +143,7 @@ def _timing(values: Any) -> StageTiming | None:
 
 def _migrated(folder: Path, model: str, machine: str) -> Iterable[StageTiming]:
     """Return what earlier versions kept of a model on a machine, and take it out of their file."""
-    (folder / _OLD_PACES).unlink(missing_ok=True)
+    (folder / _OLD_TIMINGS).unlink(missing_ok=True)
     path = folder / _OLD_MEASURED
     try:
         points = read_json(path)["points"]

@@ -29,7 +29,7 @@ def home_of(
     try:
         machine = read_machine(card.shapes, device, dtype, memory_bytes=memory_bytes)
     except (RuntimeError, AssertionError):
-        # A GPU that is lent for single calls tells nothing of itself outside of them.
+        # On ZeroGPU the device cannot be queried outside of GPU calls.
         return device
     prompt = card.examples[0] if card.examples else "a picture"
     smallest = Settings(prompt=prompt, target=card.targets[0], seed=0)

@@ -130,8 +130,8 @@ _PALETTES = {
     "pastel": ("pastel colors", "soft pastel tones", "in pastel colors", "pale colors"),
     "vivid": ("vivid colors", "in vivid colors", "saturated colors", "strong colors"),
 }
-# How often an attribute is named; what is the ordinary case is rarely worth a word.
-_TOLD = {
+# Probability that a caption names an attribute; ordinary values are rarely named.
+_MENTIONED = {
     "time": 0.82,
     "sky": 0.8,
     "celestial": 0.78,
@@ -142,7 +142,7 @@ _TOLD = {
     "object": 0.92,
     "palette": 0.85,
 }
-_TOLD_ORDINARY = {"celestial": 0.35, "weather": 0.06, "object": 0.0, "palette": 0.12}
+_MENTIONED_ORDINARY = {"celestial": 0.35, "weather": 0.06, "object": 0.0, "palette": 0.12}
 _CONNECTORS = ("and", "with", "over", "landscape", "a", "the", "wide", "view", "of", "under", "among")
 # Beginnings of phrases that cannot stand over the land, nor the land under them.
 _NEGATIVE = ("no ", "sunny", "moonless", "in ", "foggy", "misty", "rainy", "snowing", "dry ", "clear air")
@@ -203,7 +203,7 @@ def describe(scene: Scene, rng: np.random.Generator) -> tuple[str, frozenset[str
 
 def _chance(scene: Scene, name: str) -> float:
     ordinary = getattr(scene, name) in ("none", "natural")
-    return _TOLD_ORDINARY[name] if ordinary else _TOLD[name]
+    return _MENTIONED_ORDINARY[name] if ordinary else _MENTIONED[name]
 
 
 def _joined(thing: str, subject: str, rng: np.random.Generator) -> str:

@@ -108,7 +108,7 @@ def test_every_benchmark_explains_itself(capsys):
 
 
 @pytest.mark.skipif(not (against.ROOT / ".git").exists(), reason="this copy has no history")
-def test_another_commit_is_checked_out_beside_this_one_and_removed():
+def test_another_commit_is_checked_out_in_its_own_folder_and_removed():
     with against.checked_out("HEAD") as folder:
         assert (folder / "gspn_core" / "engine.py").is_file()
         assert folder != against.ROOT

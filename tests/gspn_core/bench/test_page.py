@@ -1,4 +1,4 @@
-"""The page's benchmark against a real app process, and against what is no page of ours."""
+"""The page's benchmark against a real app process, and against other servers."""
 
 from __future__ import annotations
 

@@ -113,7 +113,7 @@ def test_an_animation_gives_its_first_frame():
     assert read_bytes(data, "a").getpixel((5, 5)) == (255, 0, 0)
 
 
-def test_colours_of_a_profile_are_told_in_srgb_and_a_broken_profile_is_left():
+def test_colours_of_a_profile_are_converted_to_srgb_and_a_broken_profile_is_ignored():
     image = Image.new("RGB", (64, 64), (200, 40, 40))
     lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     same = read_bytes(encoded(image, icc_profile=lab), "a").getpixel((5, 5))
@@ -163,7 +163,7 @@ def test_a_file_of_too_many_bytes_is_refused_before_it_is_read(monkeypatch, tmp_
         read_file(large)
 
 
-def test_a_file_that_is_not_there_is_told(tmp_path):
+def test_a_missing_file_is_reported(tmp_path):
     with pytest.raises(BadSetting, match=r"gone\.png cannot be read \(No such file"):
         read_file(tmp_path / "gone.png")
 

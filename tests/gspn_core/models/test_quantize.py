@@ -154,7 +154,7 @@ def test_an_adapter_of_another_model_is_still_refused_over_them(folder, tmp_path
 
 
 @pytest.mark.usefixtures("package")
-def test_the_card_says_how_weights_are_kept_and_is_told_apart(folder):
+def test_the_card_names_the_weight_format_and_differs_with_it(folder):
     plain, kept = find_card(str(folder), device="cpu"), find_card(str(folder), device="cpu", extras=INT8)
     assert kept.title == "small, int8"
     assert kept.fingerprint != plain.fingerprint

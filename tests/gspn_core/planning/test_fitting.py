@@ -83,10 +83,10 @@ def test_every_choice_costs_time_or_none_and_saves_memory():
 
 
 def test_a_refiner_and_a_decoder_of_previews_are_counted_where_they_lie():
-    beside = 2 * (REFINER_SHAPES.parameters + TINY_PARAMETERS)
+    other_parts = 2 * (REFINER_SHAPES.parameters + TINY_PARAMETERS)
     for one in (work(1024, has_reference=False), work(4096)):
         plain, refined = (predict(one, MemoryOptions(), shapes, GPU) for shapes in (SDXL_SHAPES, REFINED))
-        assert refined.peak_bytes == plain.peak_bytes + beside
+        assert refined.peak_bytes == plain.peak_bytes + other_parts
     # With the UNet alone on the device, the refiner comes for the stage that it works in and for no other.
     moved = MemoryOptions(residency="model")
     plain, refined = (predict(work(4096), moved, shapes, GPU) for shapes in (SDXL_SHAPES, REFINED))
@@ -94,7 +94,7 @@ def test_a_refiner_and_a_decoder_of_previews_are_counted_where_they_lie():
     first = work(1024, has_reference=False)
     plain = predict(first, moved, SDXL_SHAPES, GPU)
     working = predict(dataclasses.replace(first, refines=True), moved, REFINED, GPU)
-    assert working.peak_bytes >= plain.peak_bytes + beside
+    assert working.peak_bytes >= plain.peak_bytes + other_parts
 
 
 def test_only_the_first_stage_works_with_the_refiner():

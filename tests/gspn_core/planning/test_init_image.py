@@ -47,14 +47,14 @@ def answer(plan) -> list[tuple[str, int]]:
         (4000, 2048, 1024),
     ],
 )
-def test_a_picture_comes_in_at_the_stage_nearest_to_its_size_that_leaves_one_to_climb(side, target, first):
+def test_a_picture_enters_at_the_stage_nearest_to_its_size_with_a_stage_above(side, target, first):
     plan = make_plan(started(side, side, target=target), CARD)
     assert plan.settings.start_px == first == plan.stages[0].size.width
     assert plan.stages[-1].size.width == target
     assert [stage.kind.name for stage in plan.stages] == ["keep"] + ["upscale"] * (len(plan.stages) - 1)
 
 
-def test_a_kept_picture_takes_no_steps_and_later_stages_climb_as_ever():
+def test_a_kept_picture_takes_no_steps_and_later_stages_upscale_as_usual():
     plan = make_plan(started(target=2048), CARD)
     assert answer(plan) == [("512×512", 0), ("1024×1024", 4), ("2048×2048", 4)]
     assert [(stage.index, stage.scale) for stage in plan.stages] == [(0, 2), (1, 4), (2, 8)]
@@ -129,7 +129,7 @@ def test_keys_of_runs_that_start_from_noise_do_not_know_of_starting_pictures():
         (
             {"target": 256},
             "target",
-            "target is 256 px, the first stage, and a picture climbs from there; choose 512",
+            "target is 256 px, the first stage, and leaves no stage to upscale the picture; choose 512",
         ),
         ({"target": 512, "start_px": 512}, "start_px", "start_px may be 256 at a target of 512 px, got 512"),
         ({"target": 512, "start_px": 300}, "start_px", "start_px may be 256 at a target of 512 px, got 300"),
@@ -188,11 +188,11 @@ def test_a_redone_stage_keeps_the_picture_below_it_and_the_first_takes_what_is_a
     same = [a.key == b.key for a, b in zip(made.stages, kept.stages, strict=True)]
     assert same == [True, True, False]
     assert kept.settings.start == made.settings.start and kept.settings.prompt == "a hill"
-    anew = plan(redo(made, 0, asked, plan))
-    assert anew.settings.start == "" and anew.stages[0].kind.name == "generate"
+    again = plan(redo(made, 0, asked, plan))
+    assert again.settings.start == "" and again.stages[0].kind.name == "generate"
 
 
-def test_a_stage_that_does_not_fit_above_a_kept_picture_names_no_target_without_a_climb():
+def test_a_stage_that_does_not_fit_above_a_kept_picture_suggests_no_target_below_it():
     plan = make_plan(started(target=1024), CARD)
     large = dataclasses.replace(plan.stages[1], fits=False, peak_bytes=9 * 10**9)
     refused = dataclasses.replace(plan, stages=(plan.stages[0], large), budget_bytes=10**9)

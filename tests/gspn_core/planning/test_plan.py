@@ -107,7 +107,7 @@ def test_the_number_of_steps_is_the_ceiling_of_their_share():
             assert steps_from_level(steps, percent / 100) == max(1, exact)
 
 
-def test_a_seed_that_was_not_given_is_drawn_anew_and_one_that_was_is_kept(card):
+def test_a_seed_that_was_not_given_is_drawn_again_and_a_given_one_is_kept(card):
     drawn = {make_plan(Settings(prompt="a"), card).settings.seed for _ in range(20)}
     assert len(drawn) > 1
     assert all(RANGES["seed"].minimum <= seed <= RANGES["seed"].maximum for seed in drawn)
@@ -155,7 +155,7 @@ def test_a_prompt_of_which_no_word_is_known_is_refused(card):
             make_plan(Settings(prompt=prompt), modest)
 
 
-def test_a_size_is_told_as_width_by_height():
+def test_a_size_is_written_as_width_by_height():
     assert str(Size(512, 768)) == "768×512"
     assert Size(512, 768).scaled(2) == Size(1024, 1536)
 
@@ -341,7 +341,7 @@ def test_a_ladder_of_sizes_that_the_model_lacks_is_refused(card):
     assert Settings(prompt="a", ladder=" 256, 64 64").ladder == "64 256"
 
 
-def test_a_stages_strength_is_part_of_its_key_beside_its_steps(card):
+def test_a_stages_strength_and_steps_are_part_of_its_key(card):
     asked = Settings(prompt="a lake", seed=7, target=128, num_inference_steps=4)
     one, other = (
         make_plan(dataclasses.replace(asked, upscale_strength=share), card).stages[-1]

@@ -46,11 +46,11 @@ def keep(archive, store, view):
     return one
 
 
-def nobody(_job_id: str) -> bool:
+def unprotected(_job_id: str) -> bool:
     return False
 
 
-def pruned(archive: Archive, keep_bytes: int, is_protected=nobody) -> list[str]:
+def pruned(archive: Archive, keep_bytes: int, is_protected=unprotected) -> list[str]:
     return [view.id for view in archive.prune(keep_bytes, is_protected)]
 
 
@@ -70,7 +70,7 @@ def test_a_visitor_sees_the_own_runs_newest_first_and_no_other(archive, keep):
     assert archive.history("", limit=10) == ()
 
 
-def test_a_run_of_nobody_is_in_no_list_and_nobody_may_change_it(archive, keep):
+def test_a_run_without_an_owner_is_in_no_list_and_cannot_be_changed(archive, keep):
     job_id = keep(1, "")
     assert archive.history("", limit=10) == ()
     for owner in ("", ANNA):

@@ -186,7 +186,7 @@ def test_a_run_from_a_picture_that_is_not_here_is_refused_at_once(jobs):
     assert caught.value.field == "start"
 
 
-def test_a_finished_stage_may_be_climbed_from(jobs):
+def test_a_finished_stage_can_be_an_init_image(jobs):
     job_id = jobs.submit(Settings(prompt="a lake", seed=3, target=128))
     stages = done(jobs, job_id).stages
     reference = jobs.start_from(job_id, 1)

@@ -35,7 +35,7 @@ class DiskWatch:
 
 @pytest.fixture(scope="session")
 def watch() -> DiskWatch:
-    # Pillow reads its plugins when it first needs them, which is no work on jobs.
+    # Pillow loads its plugins on first use, which does not belong to the timed work.
     Image.init()
     return DiskWatch()
 

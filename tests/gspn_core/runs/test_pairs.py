@@ -31,7 +31,7 @@ def stage(tmp_path):
     return make
 
 
-def test_two_pictures_have_figures_and_a_map_beside_the_first(stage):
+def test_two_pictures_have_figures_and_a_map_in_the_folder_of_the_first(stage):
     one, other = stage(1), stage(2)
     figures = Pairs().figures(one, other)
     assert (figures.height, figures.width) == (32, 48)

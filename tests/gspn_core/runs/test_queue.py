@@ -103,7 +103,7 @@ def test_following_starts_with_the_present_and_shows_only_newer_views(make_engin
     assert versions[0] > present.version
 
 
-def test_any_number_of_followers_see_the_end_and_one_that_leaves_disturbs_nobody(make_engine, open_jobs):
+def test_any_number_of_followers_see_the_end_and_one_that_leaves_disturbs_no_other(make_engine, open_jobs):
     gate = Gate(at=2)
     jobs = open_jobs(make_engine(before_event=gate))
     job_id = jobs.submit(SETTINGS)
@@ -244,7 +244,7 @@ def test_a_full_queue_is_refused_and_takes_runs_again_later(make_engine, open_jo
     assert last(jobs, jobs.submit(SETTINGS)).state == "done"
 
 
-@pytest.mark.parametrize("job_id", ["nobody", "../../etc/passwd", "x" * 22])
+@pytest.mark.parametrize("job_id", ["unknown", "../../etc/passwd", "x" * 22])
 def test_an_unknown_run_is_refused_at_once(make_engine, open_jobs, job_id):
     jobs = open_jobs(make_engine())
     for method in (jobs.view, jobs.follow, jobs.stop):
@@ -264,7 +264,7 @@ def test_the_seed_that_was_shown_while_queueing_is_the_seed_that_runs(make_engin
 
 
 def test_a_run_sees_the_context_of_whoever_asked_for_it(make_engine, open_jobs):
-    asked_by, seen = contextvars.ContextVar("asked_by", default="nobody"), []
+    asked_by, seen = contextvars.ContextVar("asked_by", default="no one"), []
     engine = make_engine(before_event=lambda _settings, number: number or seen.append(asked_by.get()))
     jobs = open_jobs(engine)
     asked_by.set("the first")
@@ -370,7 +370,7 @@ def test_a_step_wakes_the_followers_of_its_own_run_alone(make_engine, open_jobs)
     assert {last(jobs, other).state for other in waiting} == {"stopped"}
 
 
-def test_a_folder_that_vanishes_fails_the_run_and_the_next_one_makes_it_anew(make_engine, open_jobs):
+def test_a_folder_that_vanishes_fails_the_run_and_the_next_one_creates_it_again(make_engine, open_jobs):
     gate = Gate(at=5)
     jobs = open_jobs(make_engine(before_event=gate))
     job_id = jobs.submit(SETTINGS)
@@ -545,7 +545,7 @@ def test_a_stop_now_overrules_a_stop_after_the_stage(make_engine, open_jobs):
     assert [stage.state for stage in last(jobs, job_id).stages] == ["done", "stopped", "stopped"]
 
 
-def test_what_will_be_reused_is_told_before_and_comes_true(open_jobs, make_engine):
+def test_predicted_cache_hits_come_true(open_jobs, make_engine):
     engine = make_engine()
     jobs = open_jobs(engine)
     first = last(jobs, first_id := jobs.submit(SETTINGS))
@@ -790,7 +790,7 @@ def test_favourites_of_one_visitor_leave_room_for_the_runs_of_others(open_jobs, 
     assert {run.id for run in jobs.history("ben")} == set(others)
 
 
-def test_a_follower_is_told_at_most_so_often_and_the_end_at_once(open_jobs, make_engine):
+def test_a_follower_gets_views_at_a_limited_rate_and_the_end_at_once(open_jobs, make_engine):
     jobs = open_jobs(make_engine(), view_seconds=30.0)
     views = list(jobs.follow(jobs.submit(SETTINGS)))
     # The first, the end, and what the writer still brings after it: tiles and PNG of up to three stages.

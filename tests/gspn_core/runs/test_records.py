@@ -80,7 +80,7 @@ def test_whatever_a_record_holds_is_refused_or_can_be_sent(poisoned, name):
         ("stages.0.key", [1]),
     ],
 )
-def test_a_server_starts_beside_a_damaged_record_and_says_which(poisoned, make_engine, caplog, name, value):
+def test_a_server_starts_with_a_damaged_record_and_logs_which(poisoned, make_engine, caplog, name, value):
     store = poisoned(name, value)
     engine = make_engine()
     jobs = RunQueue(engine.run, store.folder, plan=engine.plan)

@@ -132,7 +132,7 @@ def test_an_early_end_keeps_finished_stages_and_closes_the_others(events, state)
     assert (view.state, view.error, view.stage, view.left_seconds) == (state, "It failed.", None, None)
 
 
-def test_a_place_in_the_queue_is_told_until_the_run_begins():
+def test_the_queue_position_is_shown_until_the_run_begins():
     view = apply_event(new_view(), QueueMoved(position=2))
     assert (view.state, view.queue_position) == ("queued", 2)
     view = apply_event(view, QueueMoved(position=0))

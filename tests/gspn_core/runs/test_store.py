@@ -123,7 +123,7 @@ def test_a_picture_has_its_sidecar_and_tells_its_stage(store, events, plan):
     assert (sidecar["seconds"], sidecar["created"]) == (6.0, 7.0)
 
 
-def test_a_run_that_was_cut_off_is_told_as_interrupted_with_what_it_had(store, events):
+def test_a_run_that_was_cut_off_is_read_as_interrupted_with_its_finished_stages(store, events):
     view = RunView(id=ID, created=5.0)
     for event in events[:9]:
         view = apply_event(view, event)

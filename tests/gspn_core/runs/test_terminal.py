@@ -49,7 +49,7 @@ def test_a_terminal_gets_one_line_that_is_drawn_over_and_wiped(views, capsys, mo
     assert written.endswith("MiB\n")
 
 
-def test_the_reading_of_a_model_is_told_on_a_terminal_alone(capsys, monkeypatch):
+def test_model_loading_is_shown_only_on_a_terminal(capsys, monkeypatch):
     answer = ModelProgress(doing="fetch", part="sdxl", done_bytes=1_200_000_000, total_bytes=6_900_000_000)
     Progress(quiet=False).model(answer)
     assert capsys.readouterr().err == ""

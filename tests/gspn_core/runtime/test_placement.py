@@ -198,7 +198,7 @@ def test_a_limit_on_memory_is_kept_from_the_start(monkeypatch):
     assert asked == [int(7e9)]
 
 
-def test_a_gpu_that_is_lent_for_single_calls_holds_every_part(monkeypatch):
+def test_on_zerogpu_the_device_holds_every_part(monkeypatch):
     def refuse(*_, **__):
         raise RuntimeError("no CUDA outside of a call")
 

@@ -92,7 +92,7 @@ def test_every_cell_is_a_run_and_has_figures(lab, make_engine):
     assert len(one.jobs.history("anna")) == 4
 
 
-def test_a_cell_is_told_how_much_of_its_prompt_it_shows(lab, make_engine):
+def test_a_cell_has_its_adherence(lab, make_engine):
     seen = []
 
     def adherence(prompt, picture):
@@ -182,11 +182,11 @@ def test_a_study_is_resumed_while_its_last_step_is_still_ending(lab, make_engine
     gate.open()
     view = one.end(study)
     assert (view.state, states(view)) == ("done", ["done", "done"])
-    # The first cell's stopped run and one run of each: no cell ran beside itself.
+    # The first cell's stopped run and one run of each: no cell ran twice at once.
     assert len(one.jobs.history("anna")) == 3
 
 
-def test_a_cell_that_breaks_inside_is_told_and_the_others_go_on(lab, make_engine, monkeypatch):
+def test_a_cell_that_fails_inside_is_reported_and_the_others_go_on(lab, make_engine, monkeypatch):
     ended = module.ended
 
     def breaks(view, **options):
@@ -279,7 +279,7 @@ def test_only_its_own_visitor_changes_a_study_and_whoever_has_its_id_looks(lab, 
             change(study, visitor="ben")
     assert one.studies.list("ben") == one.studies.list("") == ()
     assert one.studies.view(study).id == study
-    for wrong in ("nobody", "../../etc", "x" * 22, None):
+    for wrong in ("unknown", "../../etc", "x" * 22, None):
         with pytest.raises(GspnError, match="There is no study"):
             one.studies.view(wrong)
 
@@ -438,7 +438,7 @@ def test_an_export_needs_nothing_else(lab, make_engine, tmp_path):
         page = archive.read("index.html").decode()
         assert "<script>alert" not in page and "http:" not in page and "no &lt;memory&gt;." in page
         assert all(f"src='{name}'" in page for name in names[3:])
-        # What is varied is no common setting.
+        # A varied setting is not listed with the common ones.
         assert "<dt>seed" not in page and "<dt>target" in page
         rows = list(csv.DictReader(io.StringIO(archive.read("cells.csv").decode())))
         assert [row["state"] for row in rows] == ["done", "failed", "done", "failed"]

@@ -79,7 +79,7 @@ def test_finished_pictures_make_room_and_all_parts_of_the_way_are_seen():
     assert all(len(set(steps)) == 3 for steps in seen[6:])
 
 
-def test_pairs_are_the_untold_and_the_told_and_guidance_joins_them():
+def test_pairs_are_unconditional_and_conditional_and_guidance_combines_them():
     way = begin(2, guidance=(1.0, 5.0))
     moment = way.now()
     noisy, timesteps, captions, time_ids = moment.pairs()

@@ -48,7 +48,7 @@ from gspn_core.metrics.spectra import busiest_place
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClimbConfig:
+class ComparisonConfig:
     """What is compared: `scenes` held-out scenes up to `target` px, `crops` squares of each picture.
 
     hires: strengths of image to image; variants: more cascades; methods: their names, () for all.
@@ -107,7 +107,7 @@ class Drawings:
         save_image(image, path)
 
 
-class Climb:
+class Comparison:
     """Compares methods scene by scene in one process; `found` fills up as it goes."""
 
     def __init__(
@@ -115,16 +115,18 @@ class Climb:
         model: Model,
         classifier: Classifier,
         work: Path,
-        config: ClimbConfig,
+        config: ComparisonConfig,
         on_progress: OnProgress,
         upscaler: Upscaler | None = None,
     ) -> None:
-        """Raises BadSetting for a target without a climb, for too few scenes and for unknown methods."""
+        """Raises BadSetting for a target not above the base size, too few scenes and unknown methods."""
         card = model.card
         reached = [px for px in card.targets if px > card.base_px]
         if config.target not in reached:
             offered = ", ".join(map(str, reached))
-            raise BadSetting("target", f"{card.title} climbs to {offered} px, got {config.target}; name one.")
+            raise BadSetting(
+                "target", f"{card.title} has targets of {offered} px, got {config.target}; name one."
+            )
         if config.scenes < 2 or config.crops < 1:
             raise BadSetting(
                 "scenes",

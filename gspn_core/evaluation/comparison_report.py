@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from gspn_core.backbones.model import Model
-from gspn_core.evaluation.climb import ClimbConfig, MethodRow
+from gspn_core.evaluation.comparison import ComparisonConfig, MethodRow
 from gspn_core.evaluation.figures import TRUTH
 from gspn_core.evaluation.methods import AUTOENCODER, HIRES, Variant
 from gspn_core.evaluation.pairs import Estimate, SceneFigures, octave_count
@@ -34,7 +34,7 @@ _KEPT = {
 }
 
 
-def climb_markdown(
+def comparison_markdown(
     rows: Sequence[MethodRow],
     bases: tuple[Estimate, Estimate],
     notes: Sequence[str],
@@ -57,7 +57,7 @@ def climb_markdown(
     return "\n\n".join((*parts, *(f"- {note}" for note in notes))) + "\n"
 
 
-def climb_json(
+def comparison_json(
     rows: Sequence[MethodRow],
     found: Mapping[str, Sequence[SceneFigures]],
     bases: tuple[Estimate, Estimate],
@@ -79,7 +79,7 @@ def climb_json(
     }
 
 
-def climb_notes(config: ClimbConfig, model: Model, scenes: int) -> tuple[str, ...]:
+def comparison_notes(config: ComparisonConfig, model: Model, scenes: int) -> tuple[str, ...]:
     """Return what a reader needs to know of the figures of so many scenes."""
     card, scheduler = model.card, type(model.pipeline.scheduler).__name__
     return (
