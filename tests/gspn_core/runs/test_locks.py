@@ -35,7 +35,7 @@ class DiskWatch:
 
 @pytest.fixture(scope="session")
 def watch() -> DiskWatch:
-    # Pillow loads its plugins on first use, which does not belong to the timed work.
+    # Pillow reads its plugins from the disk on first use; that has nothing to do with jobs.
     Image.init()
     return DiskWatch()
 
