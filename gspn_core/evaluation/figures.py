@@ -102,7 +102,7 @@ class Bar:
 
     @property
     def holds(self) -> bool | None:
-        """Tell whether the figure clears the bar, None where it was not measured."""
+        """Return whether the figure clears the bar, None where it was not measured."""
         if self.value is None:
             return None
         return self.value >= self.limit if self.sense == "at least" else self.value <= self.limit

@@ -120,7 +120,7 @@ def draw_base_batch(model: Model, stages: Sequence[StagePlan]) -> list[Image.Ima
 
 
 def _fits_a_batch(stage: StagePlan) -> bool:
-    """Tell whether `draw_base_batch` draws a base stage as its settings ask.
+    """Return whether `draw_base_batch` draws a base stage as its settings ask.
 
     It guides every step, adds no noise between them and reads no more settings than these.
     """

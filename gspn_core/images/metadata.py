@@ -37,7 +37,7 @@ class Recipe:
 
     @property
     def is_ours(self) -> bool:
-        """Tell whether this studio wrote the picture."""
+        """Return whether this studio wrote the picture."""
         return self.stage is not None
 
 

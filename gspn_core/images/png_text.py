@@ -107,7 +107,7 @@ def _chunk(stream: BinaryIO, name: str, known: Collection[str] = ()) -> tuple[by
 
 
 def _is_looked_for(stream: BinaryIO, length: int, known: Collection[str]) -> bool:
-    """Tell whether a text chunk that begins here has one of our keywords, the first time."""
+    """Return whether a text chunk that begins here has one of our keywords, the first time."""
     start = stream.tell()
     key, end, _ = stream.read(min(length, _LONGEST_KEYWORD + 1)).partition(b"\0")
     stream.seek(start)

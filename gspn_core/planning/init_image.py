@@ -1,4 +1,4 @@
-"""Where a picture that a run starts from comes in, and the aspect that it brings. Pure arithmetic."""
+"""The stage at which an init image enters a run, and the aspect of the run. Pure arithmetic."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gspn_core.settings import Settings
 
 
 def effective_aspect(settings: Settings) -> str:
-    """Return the aspect as asked for, or the one of the picture that the run starts from."""
+    """Return the aspect of the init image if there is one, else that of the settings."""
     if not settings.start:
         return settings.aspect
     height, width = start_size(settings.start)
@@ -22,7 +22,7 @@ def effective_aspect(settings: Settings) -> str:
 def first_target(settings: Settings, targets: Sequence[int], target: int) -> int:
     """Return the first stage of a run up to `target`, as one of a model's targets.
 
-    Raises BadSetting where a picture cannot come in at the stage that was asked for.
+    Raises BadSetting where the init image cannot enter at the stage that was asked for.
     Without start_px, a picture that is kept enters at the stage nearest to its own size that has a stage
     above it; one that is drawn again enters at the model's base size.
     """

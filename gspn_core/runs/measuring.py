@@ -77,7 +77,7 @@ class Measuring:
 
     @property
     def is_possible(self) -> bool:
-        """Tell whether anything can be measured outside of a run."""
+        """Return whether anything can be measured outside of a run."""
         return self._measure is not None
 
     @property

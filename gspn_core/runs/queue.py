@@ -115,7 +115,7 @@ class RunQueue:
 
     @property
     def is_busy(self) -> bool:
-        """Tell whether a run waits or goes on."""
+        """Return whether a run waits or goes on."""
         with self._lock:
             return any(not job.settled for job in self._jobs.values())
 

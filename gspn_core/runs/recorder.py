@@ -72,7 +72,7 @@ class Recorder:
         self._keep(job, event, event.stage, event.image, measured)
 
     def has_all(self, plan: CascadePlan) -> bool:
-        """Tell whether earlier runs have made every picture of a plan; they are not read for that."""
+        """Return whether earlier runs have made every picture of a plan; they are not read for that."""
         return len(self._finished.reusable(plan)) == len(plan.stages)
 
     def reuse(self, job: LiveRun) -> list[Image]:

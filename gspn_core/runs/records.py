@@ -137,7 +137,7 @@ def _check_plain(value: Any, name: str) -> None:
 
 
 def _is_number(value: Any, kind: type) -> bool:
-    """Tell whether a value is a finite number; an integer serves as a float too."""
+    """Return whether a value is a finite number; an integer serves as a float too."""
     if isinstance(value, bool) or not isinstance(value, (int, kind)):
         return False
     return abs(value) <= MAX_INTEGER if isinstance(value, int) else math.isfinite(value)

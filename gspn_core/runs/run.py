@@ -105,7 +105,7 @@ class RunView:
 
     @property
     def is_final(self) -> bool:
-        """Tell whether the run has ended, however it did."""
+        """Return whether the run has ended, however it did."""
         return self.state in FINAL_STATES
 
     def to_dict(self) -> dict[str, Any]:

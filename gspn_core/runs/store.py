@@ -214,7 +214,7 @@ def _check(view: RunView) -> None:
 
 
 def _is_job(folder: Path) -> bool:
-    """Tell whether a folder holds a job's record, or what is left of a job and nothing else."""
+    """Return whether a folder holds a job's record, or what is left of a job and nothing else."""
     if (folder / "job.json").exists():
         return True
     names = [path.name for path in folder.iterdir()] if folder.is_dir() else []

@@ -36,7 +36,7 @@ class OtherWork:
 
     @property
     def is_in_the_way(self) -> bool:
-        """Tell whether less than a core for every thread was left."""
+        """Return whether less than a core for every thread was left."""
         return self.cores + self._threads > (psutil.cpu_count() or 1) + _TOLERATED_CORES
 
     @staticmethod

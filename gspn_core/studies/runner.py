@@ -190,7 +190,7 @@ class Studies:
         return tuple(live.view for live in found)
 
     def is_own(self, study_id: str, visitor: str) -> bool:
-        """Tell whether a visitor may change a study; raise GspnError where there is no such study."""
+        """Return whether a visitor may change a study; raise GspnError where there is no such study."""
         owner = owner_of(visitor)
         with self._changed:
             return bool(owner) and self._find(study_id).owner == owner

@@ -133,7 +133,7 @@ def sample_scene(rng: np.random.Generator) -> Scene:
 
 
 def _fits(values: Mapping[str, str], name: str, value: str) -> bool:
-    """Tell whether `name` may be `value` where the attributes in `values` are drawn already."""
+    """Return whether `name` may be `value` where the attributes in `values` are drawn already."""
     asked = _ASKS.get((name, value), {})
     if any(values[other] not in allowed for other, allowed in asked.items() if other in values):
         return False
