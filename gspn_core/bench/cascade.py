@@ -1,7 +1,7 @@
 """Seconds and memory of every stage of a cascade, for each mixer.
 
-"since Run" counts from the call of Engine.run with the model loaded, so the first row is what a person waits
-for the first card. The process's first run, which also reads the compiled scan, is given on its own.
+"since Run" counts from the call of Engine.run with the model loaded, so the first row is the time to the
+first picture. The process's first run, which also loads the compiled scan, is listed separately.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def measure(arguments: argparse.Namespace) -> list[Table]:
-    """Return one table per mixer, or the comparison with another commit alone."""
+    """Return one table per mixer, or only the comparison with another commit."""
     if arguments.against is not None:
         return [against(arguments)]
     model = load_model(arguments.model, device=arguments.device, dtype=arguments.dtype)

@@ -63,7 +63,7 @@ CLASSIFIER_LOOP = LoopConfig(minutes=10, learning_rate=2e-3, average_decay=0.995
 
 
 def classifier_command(given: argparse.Namespace) -> None:
-    """Train the classifier on a render cache, drawn first where it is not there, and print its accuracy."""
+    """Train the classifier on a render cache, which is rendered first if missing, and print its accuracy."""
     folder = given.data or Recipe(work=given.work).data
     if not (folder / "cache.json").is_file():
         RenderCache.create(folder, count=given.pictures, base_px=NetConfig.base_px, seed=given.seed)
@@ -99,7 +99,7 @@ def figures_command(given: argparse.Namespace) -> None:
 
 
 def settings_command(given: argparse.Namespace) -> None:
-    """Measure last stages with one setting changed at a time; write settings.json and settings.md."""
+    """Measure the last stage with one setting changed at a time; write settings.json and settings.md."""
     varied = variations(VARIATIONS if given.vary is None else given.vary)
     given.pictures = max(given.cascades)
     evaluation = _evaluation(given, _config(given, (given.mixer,)))
@@ -246,7 +246,7 @@ def _asked(config: MeasureConfig, card_steps: int) -> str:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return what the command line takes."""
+    """Return the parser of the command line."""
     root = argparse.ArgumentParser(prog="python -m gspn_core.evaluation", description=__doc__.splitlines()[0])
     commands = root.add_subparsers(dest="command", required=True)
     classifier = commands.add_parser("classifier", help="train the classifier that the figures are read with")

@@ -1,7 +1,6 @@
 """A small classifier of the world's attributes, trained on renders, used in place of CLIP and Inception.
 
-It predicts the value of each attribute in a 256 px picture; its features
-are those by which sets of pictures are compared.
+It predicts the value of each attribute in a 256 px picture; sets of pictures are compared by its features.
 """
 
 import hashlib
