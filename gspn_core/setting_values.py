@@ -53,7 +53,7 @@ def aspect_ratio(aspect: str) -> float:
         )
     ratio = int(match[1]) / int(match[2])
     if not 1 / MAX_ASPECT <= ratio <= MAX_ASPECT:
-        raise UnsupportedSize("aspect", f"aspect must lie between 1:4 and 4:1, got {aspect}; try 16:9.")
+        raise UnsupportedSize("aspect", f"aspect must be between 1:4 and 4:1, got {aspect}; try 16:9.")
     return ratio
 
 

@@ -177,7 +177,7 @@ class Evaluation:
         if len(given) not in (1, sizes):
             raise BadSetting(name, f"{name} must be one number or {sizes}, one per size, got {len(given)}.")
         if not all(least <= count and (most is None or count <= most) for count in given):
-            bound = f"be at least {least}" if most is None else f"lie between {least} and the {most} pictures"
+            bound = f"be at least {least}" if most is None else f"be between {least} and the {most} pictures"
             raise BadSetting(name, f"{name} must {bound}, got {', '.join(map(str, given))}.")
         return dict(zip(self.larger, given * (sizes if len(given) == 1 else 1), strict=True))
 

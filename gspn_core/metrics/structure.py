@@ -99,7 +99,7 @@ def seams(picture: Image.Image, rows: Sequence[int], columns: Sequence[int]) -> 
     for axis, edges in ((0, rows), (1, columns)):
         length = values.shape[axis]
         if any(not 0 < edge < length for edge in edges):
-            raise BadSetting("edges", f"tile edges lie from 1 to {length - 1} px, got {sorted(edges)}.")
+            raise BadSetting("edges", f"tile edges must be from 1 to {length - 1} px, got {sorted(edges)}.")
         marked = np.zeros(length - 1, dtype=bool)
         marked[[edge - 1 for edge in edges]] = True
         at += [*steps[axis][marked]]

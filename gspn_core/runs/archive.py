@@ -245,14 +245,14 @@ class Archive:
         if own > self._quota_bytes * FAVOURITE_SHARE:
             most = _size(self._quota_bytes * FAVOURITE_SHARE)
             raise GspnError(
-                f"Your favourites would hold {_size(own)}, at most {most} may be theirs; "
-                "take another one off the favourites first."
+                f"Your favourites would take {_size(own)}, more than the {most} allowed; "
+                "remove another favourite first."
             )
         everything = more.bytes + sum(entry.bytes for entry in starred)
         if everything > self._quota_bytes * FAVOURITES_SHARE:
             most = _size(self._quota_bytes * FAVOURITES_SHARE)
             raise GspnError(
-                f"The favourites of all visitors would hold {_size(everything)}, at most {most} are kept; "
+                f"The favourites of all visitors would take {_size(everything)}, more than the {most} allowed; "
                 "download this run's picture to keep it."
             )
 

@@ -31,10 +31,10 @@ class WaitingLine:
     def add(self, run: LiveRun) -> None:
         """Append a run; raise Busy if too many wait."""
         if len(self._runs) >= self._most:
-            raise Busy(f"{len(self._runs)} runs wait already, the most there may be; try again later.")
+            raise Busy(f"The queue is full with {len(self._runs)} waiting runs; try again later.")
         own = sum(other.owner == run.owner for other in self._runs) if run.owner else 0
         if own >= self._most_each:
-            raise Busy(f"{own} of your runs wait already, the most there may be; stop one or wait.")
+            raise Busy(f"You have {own} waiting runs, the maximum; stop one or wait.")
         self._runs.append(run)
         self.renumber()
 

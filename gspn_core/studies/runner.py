@@ -364,9 +364,9 @@ class Studies:
         running = [live for live in self._live.values() if live.view.state == "running"]
         own = sum(live.owner == owner for live in running)
         if own >= MAX_RUNNING_EACH:
-            raise Busy(f"{own} of your studies run already, the most there may be; stop one or wait for it.")
+            raise Busy(f"You have {own} running studies, the maximum; stop one or wait for it.")
         if len(running) >= MAX_RUNNING:
-            raise Busy(f"{len(running)} studies run already, the most there may be; try again later.")
+            raise Busy(f"The maximum of {len(running)} studies is running; try again later.")
 
     def _read_all(self) -> None:
         """Read every study on disk; those with a damaged record are left out and logged."""

@@ -187,7 +187,7 @@ def test_a_visitors_favourites_hold_a_share_of_the_quota_and_no_more(archive, ke
     shared = Archive(store, quota_bytes=int(8.5 * size))
     for job_id in ids[:2]:
         shared.annotate(job_id, ANNA, favourite=True)
-    with pytest.raises(GspnError, match=r"would hold 0\.\d MB, at most 0\.\d MB may be theirs; take another"):
+    with pytest.raises(GspnError, match=r"would take 0\.\d MB, more than the 0\.\d MB allowed; remove another"):
         shared.annotate(ids[2], ANNA, favourite=True)
     assert [run.favourite for run in shared.history(ANNA, limit=9)] == [False, True, True]
     shared.annotate(ids[0], ANNA, note="one that is a favourite stays one", favourite=True)
@@ -196,7 +196,7 @@ def test_a_visitors_favourites_hold_a_share_of_the_quota_and_no_more(archive, ke
     shared.annotate(ids[2], ANNA, favourite=True)
     for number, job_id in zip((3, 4), others, strict=False):
         shared.annotate(job_id, owner_of(f"visitor {number}"), favourite=True)
-    with pytest.raises(GspnError, match="The favourites of all visitors would hold"):
+    with pytest.raises(GspnError, match="The favourites of all visitors would take"):
         shared.annotate(others[2], owner_of("visitor 5"), favourite=True)
 
 

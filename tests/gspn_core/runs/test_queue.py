@@ -148,7 +148,7 @@ def test_a_full_queue_is_refused_and_takes_runs_again_later(make_engine, open_jo
     ids = [jobs.submit(SETTINGS)]
     gate.wait()
     ids += [jobs.submit(SETTINGS) for _ in range(2)]
-    with pytest.raises(Busy, match="2 runs wait already"):
+    with pytest.raises(Busy, match="full with 2 waiting runs"):
         jobs.submit(SETTINGS)
     gate.open()
     assert [last(jobs, job_id).state for job_id in ids] == ["done"] * 3

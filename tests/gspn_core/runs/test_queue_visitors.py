@@ -73,10 +73,10 @@ def test_one_visitor_leaves_half_of_the_queue_to_others(open_jobs, make_engine):
     gate.wait()
     for seed in (4, 5):
         jobs.submit(again(seed=seed), visitor="anna")
-    with pytest.raises(Busy, match="2 of your runs wait already, the most there may be; stop one"):
+    with pytest.raises(Busy, match="You have 2 waiting runs, the maximum; stop one"):
         jobs.submit(again(seed=6), visitor="anna")
     ids = [jobs.submit(again(seed=seed), visitor="ben") for seed in (7, 8)]
-    with pytest.raises(Busy, match="4 runs wait already"):
+    with pytest.raises(Busy, match="full with 4 waiting runs"):
         jobs.submit(again(seed=9), visitor="cleo")
     gate.open()
     assert last(jobs, ids[-1]).state == "done"
@@ -148,7 +148,7 @@ def test_favourites_of_one_visitor_leave_room_for_the_runs_of_others(open_jobs, 
             jobs.annotate(job_id, "anna", favourite=True)
         except GspnError as refusal:
             said.append(str(refusal))
-    assert len(said) == 4 and all("take another one off the favourites first" in text for text in said)
+    assert len(said) == 4 and all("remove another favourite first" in text for text in said)
     others = [jobs.submit(again(seed=seed), visitor="ben") for seed in range(10, 15)]
     for job_id in others:
         last(jobs, job_id)

@@ -61,7 +61,7 @@ def test_only_so_many_studies_run_at_once(lab, make_engine, monkeypatch):
     gate = Gate()
     one = lab(make_engine(before_event=gate))
     study = one.start(("seed", "1"))
-    with pytest.raises(Busy, match="1 studies run already"):
+    with pytest.raises(Busy, match="maximum of 1 studies"):
         one.start(("seed", "2"))
     gate.open()
     one.end(study)
@@ -73,7 +73,7 @@ def test_one_visitor_leaves_room_for_the_studies_of_others(lab, make_engine, mon
     gate = Gate()
     one = lab(make_engine(before_event=gate))
     study = one.start(("seed", "1"))
-    with pytest.raises(Busy, match="1 of your studies run already"):
+    with pytest.raises(Busy, match="You have 1 running studies"):
         one.start(("seed", "2"))
     other = one.start(("seed", "2"), visitor="ben")
     gate.open()

@@ -207,7 +207,7 @@ def test_a_full_queue_is_waited_for(lab, make_engine, monkeypatch):
     study = one.start(("seed", "2 from 1"))
     for view in one.studies.follow(study):
         if view.notice:
-            assert "1 runs wait already" in view.notice
+            assert "full with 1 waiting" in view.notice
             gate.open()
     assert states(one.end(study)) == ["done", "done"] and one.end(study).notice == ""
     assert one.jobs.view(waiting).state == "done"

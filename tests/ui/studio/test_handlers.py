@@ -73,7 +73,7 @@ def test_a_full_queue_is_said_in_its_sentence(runs, values, engine) -> None:
     waiting = start(runs, values)
     next(waiting)
     (patch,) = start(runs, values)
-    assert "runs wait already" in patch["notice"]["text"]
+    assert "The queue is full" in patch["notice"]["text"]
     assert patch["notice"]["tone"] == "error"
 
 
