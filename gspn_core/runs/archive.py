@@ -252,7 +252,7 @@ class Archive:
         if everything > self._quota_bytes * FAVOURITES_SHARE:
             most = _size(self._quota_bytes * FAVOURITES_SHARE)
             raise GspnError(
-                f"The favourites of all visitors would take {_size(everything)}, more than the {most} allowed; "
+                f"All favourites together would take {_size(everything)}, more than the {most} allowed; "
                 "download this run's picture to keep it."
             )
 

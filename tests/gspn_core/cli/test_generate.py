@@ -121,7 +121,7 @@ def test_any_prompt_makes_a_name_inside_the_folder(make_engine, tmp_path, prompt
     assert list(tmp_path.iterdir()) == [out]
 
 
-def test_json_is_one_object_that_tells_the_run(make_engine, tmp_path, capsys):
+def test_json_is_one_object_that_describes_the_run(make_engine, tmp_path, capsys):
     assert run(make_engine(), *ASKED, "--json", out=tmp_path) == command.DONE
     record = json.loads(capsys.readouterr().out)
     assert record["state"] == "done"
@@ -207,7 +207,7 @@ def test_a_bad_setting_is_refused_before_the_model_is_loaded(arguments, capsys, 
     assert capsys.readouterr().err.startswith("error: ")
 
 
-def test_a_model_that_is_not_there_has_its_code(capsys, tmp_path):
+def test_a_missing_model_has_its_exit_code(capsys, tmp_path):
     def load(name: str, *, device: str, dtype: str, **_options):
         raise ModelUnavailable(f"There is no model {name} ({device}, {dtype}).")
 
@@ -331,7 +331,7 @@ def test_other_versions_are_reported(make_engine, tmp_path, capsys, monkeypatch)
 
 
 @pytest.mark.parametrize("kind", ["missing", "foreign", "no picture"])
-def test_a_picture_that_tells_nothing_is_refused_in_a_sentence(make_engine, tmp_path, capsys, kind):
+def test_a_picture_without_settings_is_refused_in_a_sentence(make_engine, tmp_path, capsys, kind):
     path = tmp_path / "picture.png"
     if kind == "foreign":
         Image.new("RGB", (8, 8)).save(path)

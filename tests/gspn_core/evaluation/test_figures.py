@@ -1,4 +1,4 @@
-"""Figures of hand-made pictures, bars, and what is written of both."""
+"""Figures of hand-made pictures, bars, and the reports of both."""
 
 import json
 import math

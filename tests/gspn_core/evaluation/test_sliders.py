@@ -26,7 +26,7 @@ ROW = SliderRow(
 
 @pytest.fixture(scope="module")
 def work(tmp_path_factory):
-    """One folder for all tests: what one has drawn the others find."""
+    """One folder for all tests, so that they share drawn pictures."""
     return tmp_path_factory.mktemp("sliders")
 
 

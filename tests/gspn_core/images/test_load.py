@@ -34,7 +34,7 @@ def png_that_claims(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + head + body
 
 
-def test_the_same_pixels_have_one_reference_whatever_file_they_lie_in():
+def test_the_same_pixels_have_one_reference_in_any_file():
     image = pixels()
     files = [encoded(image, kind) for kind in ("PNG", "BMP", "TIFF")] + [
         encoded(image, "WEBP", lossless=True)
@@ -70,7 +70,7 @@ def test_a_photograph_stands_upright(orientation):
     assert np.array_equal(np.array(read), np.array(upright))
 
 
-def test_what_is_transparent_shows_white():
+def test_transparency_becomes_white():
     clear = Image.new("RGBA", (64, 64), (200, 0, 0, 0))
     half = Image.new("RGBA", (64, 64), (0, 0, 0, 128))
     assert read_bytes(encoded(clear), "a").getpixel((9, 9)) == (255, 255, 255)
@@ -146,7 +146,7 @@ def test_a_picture_that_is_too_large_to_keep_is_shrunk_in_proportion():
     ],
     ids=lambda value: value[:24] if isinstance(value, str) else "",
 )
-def test_what_cannot_be_taken_is_refused_in_a_sentence_with_its_remedy(data, sentence):
+def test_an_unusable_file_is_refused_in_a_sentence_with_its_remedy(data, sentence):
     with pytest.raises(BadSetting, match=sentence) as caught:
         read_bytes(data, "holiday.png")
     message = str(caught.value)

@@ -116,7 +116,7 @@ def test_a_text_that_is_only_a_prompt_is_one(card):
 
 
 @pytest.mark.parametrize("parameters", [None, "", "  \n "])
-def test_a_picture_that_tells_nothing_is_refused_in_a_sentence(card, parameters):
+def test_a_picture_without_settings_is_refused_in_a_sentence(card, parameters):
     with pytest.raises(BadSetting, match="does not say how it was made"):
         recipe_of(texts(parameters=parameters), card, HERE)
 
@@ -148,7 +148,7 @@ def test_a_prompt_that_is_too_long_costs_nothing_but_itself(card):
     assert [sentence.split()[0] for sentence in recipe.refused] == ["prompt"]
 
 
-def test_what_parts_lines_only_for_python_stays_in_the_prompt(card):
+def test_line_separators_of_python_alone_stay_in_the_prompt(card):
     recipe = recipe_of(texts(parameters="a\u2028b\x0bc\r\nd\nSteps: 9, Seed: 5, CFG scale: 2"), card, HERE)
     assert recipe.settings["prompt"] == "a\u2028b\x0bc\nd"
 

@@ -127,7 +127,7 @@ def _other_pooled_text(folder):
 
 
 def _replace_part(folder, name, cls, **changes):
-    """Put a complete part there that belongs to another model."""
+    """Replace a part by a complete one of another model."""
     config = json.loads((folder / name / "config.json").read_text())
     shutil.rmtree(folder / name)
     cls.from_config({**config, **changes}).save_pretrained(folder / name)

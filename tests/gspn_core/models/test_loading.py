@@ -66,7 +66,7 @@ def test_an_unknown_device_or_dtype_is_refused(folder, device, dtype, words):
         load_model(str(folder), device=device, dtype=dtype)
 
 
-def test_loading_tells_its_parts_and_ends_with_all_bytes_read(folder):
+def test_loading_reports_its_parts_and_ends_with_all_bytes_read(folder):
     reports = []
     load_model(str(folder), device="cpu", on_progress=reports.append)
     assert [progress.part for progress in reports[::2]] == ["text_encoder", "text_encoder_2", "unet", "vae"]
@@ -76,7 +76,7 @@ def test_loading_tells_its_parts_and_ends_with_all_bytes_read(folder):
     assert done[-1] == reports[-1].total_bytes > 0
 
 
-def test_a_loading_that_is_left_stays_left(folder):
+def test_an_exception_from_on_progress_ends_the_loading(folder):
     def leave(_progress):
         raise Stopped("left")
 

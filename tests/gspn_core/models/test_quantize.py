@@ -43,7 +43,7 @@ HAS_TORCHAO = importlib.util.find_spec("torchao") is not None
 
 @pytest.fixture
 def pretend(monkeypatch):
-    """Pretend that every package is here, in a version of one's own; none for that it is not."""
+    """Pretend that every package is installed in the given version; None: not installed."""
 
     def pretended(version: str | None) -> None:
         spec = None if version is None else importlib.machinery.ModuleSpec("any", None)
@@ -55,7 +55,7 @@ def pretend(monkeypatch):
 
 @pytest.fixture(params=["stand-in", "torchao"])
 def package(request, monkeypatch):
-    """Let `int8` be kept by the stand-in, and by torchao where it is here."""
+    """Let the stand-in implement `int8`, and torchao if it is installed."""
     if request.param == "torchao":
         if not HAS_TORCHAO:
             pytest.skip("torchao is not installed; the stand-in is tried alone")

@@ -59,7 +59,7 @@ def test_a_kept_picture_takes_no_steps_and_later_stages_upscale_as_usual():
     assert answer(plan) == [("512×512", 0), ("1024×1024", 4), ("2048×2048", 4)]
     assert [(stage.index, stage.scale) for stage in plan.stages] == [(0, 2), (1, 4), (2, 8)]
     assert make_plan(plan.settings, CARD) == plan
-    # So that a run's seconds are known where those of the stages above it are.
+    # So that the seconds of all stages are known.
     assert [stage.seconds for stage in plan.stages] == [0.0, None, None]
 
 
@@ -119,7 +119,7 @@ def test_how_much_is_drawn_again_changes_every_key():
 def test_keys_of_runs_that_start_from_noise_do_not_know_of_starting_pictures():
     plan = make_plan(Settings(prompt="a lake", seed=7, target=512), CARD)
     assert plan.stages[0].kind.name == "generate" and plan.settings.start_px == 0
-    # So that what was made before a run could start from a picture is still reused.
+    # So that pictures from before there were init images are still cache hits.
     assert not any("start" in stage.kind.reads for stage in plan.stages)
 
 
@@ -138,7 +138,7 @@ def test_keys_of_runs_that_start_from_noise_do_not_know_of_starting_pictures():
         ({"refiner": "image"}, "refiner", "set start_strength above 0 or choose none"),
     ],
 )
-def test_what_cannot_be_is_refused_with_its_remedy(values, field, sentence):
+def test_invalid_settings_are_refused_with_the_remedy(values, field, sentence):
     with pytest.raises(BadSetting, match=sentence) as caught:
         make_plan(started(**values), CARD)
     assert caught.value.field == field
@@ -171,13 +171,13 @@ def test_a_reference_of_too_long_a_picture_is_refused():
         started(1000, 200)
 
 
-def test_no_stage_has_its_own_starting_picture():
+def test_no_stage_has_its_own_init_image():
     assert not set(STARTING) & set(OVERRIDABLE)
     with pytest.raises(BadSetting, match="'start_strength' cannot be overridden"):
         started(overrides="512.start_strength=0.5")
 
 
-def test_a_redone_stage_keeps_the_picture_below_it_and_the_first_takes_what_is_asked_for():
+def test_a_redone_stage_keeps_the_picture_below_it_and_a_first_one_takes_the_new_settings():
     made = make_plan(started(target=1024, start_px=256), CARD)
     asked = Settings(prompt="a hill", upscale_strength=0.6)
 

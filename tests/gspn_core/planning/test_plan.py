@@ -32,7 +32,7 @@ BIG = ModelCard(
 
 
 def random_settings(rng: random.Random, card: ModelCard) -> Settings:
-    """Draw settings over everything that a person may ask of the card."""
+    """Draw random valid settings of the card."""
     width, height = rng.randint(1, 400), rng.randint(1, 400)
     if not 1 / 4 <= width / height <= 4:
         width = height
@@ -287,7 +287,7 @@ def test_unknown_words_of_a_stages_own_prompt_are_noticed(card):
     assert "‘dragon’" in notice
 
 
-def test_a_refiner_that_is_not_there_is_refused_with_the_way_to_one(card):
+def test_a_missing_refiner_is_refused_with_the_remedy(card):
     card = dataclasses.replace(card, has_refiner=False)
     with pytest.raises(BadSetting, match="has no refiner here; choose none, or start with --refiner-model"):
         make_plan(Settings(prompt="a", refiner="ensemble"), card)
@@ -350,7 +350,7 @@ def test_a_stages_strength_and_steps_are_part_of_its_key(card):
     assert one.steps == other.steps and one.key != other.key
 
 
-def test_a_models_own_strengths_stand_as_overrides_unless_one_is_asked_for(card):
+def test_a_models_own_strengths_become_overrides_unless_one_is_given(card):
     own = dataclasses.replace(card, upscale_strengths=((256, 0.28),))
     asked = Settings(prompt="a lake", seed=7, target=256)
     plan = make_plan(asked, own)

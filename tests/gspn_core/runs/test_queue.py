@@ -174,7 +174,7 @@ def test_the_seed_that_was_shown_while_queueing_is_the_seed_that_runs(make_engin
     assert shown["seed"] is not None
 
 
-def test_a_run_sees_the_context_of_whoever_asked_for_it(make_engine, open_jobs):
+def test_a_run_has_the_context_of_its_submission(make_engine, open_jobs):
     asked_by, seen = contextvars.ContextVar("asked_by", default="no one"), []
     engine = make_engine(before_event=lambda _settings, number: number or seen.append(asked_by.get()))
     jobs = open_jobs(engine)
@@ -186,7 +186,7 @@ def test_a_run_sees_the_context_of_whoever_asked_for_it(make_engine, open_jobs):
     assert seen == ["the first", "the second"]
 
 
-def test_a_step_wakes_the_followers_of_its_own_run_alone(make_engine, open_jobs):
+def test_a_step_wakes_only_the_followers_of_its_run(make_engine, open_jobs):
     gate = Gate(at=3)
     jobs = open_jobs(make_engine(before_event=gate), max_queued=60)
     job_id = jobs.submit(SETTINGS)
@@ -286,7 +286,7 @@ def test_a_stop_now_overrules_a_stop_after_the_stage(make_engine, open_jobs):
 def test_a_follower_gets_views_at_a_limited_rate_and_the_end_at_once(open_jobs, make_engine):
     jobs = open_jobs(make_engine(), view_seconds=30.0)
     views = list(jobs.follow(jobs.submit(SETTINGS)))
-    # The first, the end, and what the writer still brings after it: tiles and PNG of up to three stages.
+    # The first, the end, and the writer's updates after it: tiles and PNG of up to three stages.
     assert len(views) <= 2 + 2 * 3 < views[-1].version / 3
     assert views[-1].state == "done" and views[-1].stages[-1].png_path
 

@@ -58,7 +58,7 @@ def test_an_earlier_setting_that_changes_reuses_nothing(open_jobs, make_engine):
     assert not any(stage.reused for stage in view.stages)
 
 
-def test_a_reused_picture_tells_the_settings_of_its_own_run(open_jobs, make_engine):
+def test_a_reused_picture_has_the_settings_of_its_own_run(open_jobs, make_engine):
     jobs = open_jobs(make_engine())
     last(jobs, jobs.submit(SETTINGS))
     view = last(jobs, jobs.submit(again(gaussian_sigma=2.0)))
@@ -93,7 +93,7 @@ def test_predicted_cache_hits_come_true(open_jobs, make_engine):
     assert jobs.reusable(engine.plan(again(seed=99))) == ()
 
 
-def test_what_a_reuse_of_a_reuse_saved_is_what_the_stage_once_took(open_jobs, make_engine):
+def test_a_reuse_of_a_reuse_saves_the_time_of_the_original_stage(open_jobs, make_engine):
     jobs = open_jobs(make_engine())
     first, *_, third = (last(jobs, jobs.submit(SETTINGS)) for _ in range(3))
     assert [stage.saved_seconds for stage in third.stages] == [stage.seconds for stage in first.stages]
@@ -139,7 +139,7 @@ def test_a_run_that_was_cut_short_is_taken_up_from_its_last_finished_stage(
 
 
 def _recorded(jobs, job_id):
-    """Return the run's view as it lies on the disk, which comes after the one in memory."""
+    """Return the run's view on disk, which is written after the one in memory changes."""
     return json.loads((jobs.folder / job_id / "job.json").read_text())["view"]
 
 

@@ -38,7 +38,7 @@ def test_a_guest_watches_a_run_and_cannot_stop_it(open_jobs, make_engine, after_
     assert jobs.view(waiting).state == "stopped"
     gate.open()
     assert last(jobs, running).state == "done"
-    # What has ended stays as it is, whoever asks.
+    # An ended run does not change, for any visitor.
     jobs.stop(running, visitor="ben")
 
 
@@ -52,7 +52,7 @@ def test_a_run_without_a_token_is_stopped_by_whoever_has_its_id(open_jobs, make_
     assert last(jobs, job_id).state == "stopped"
 
 
-def test_a_guest_makes_runs_of_the_own_from_what_is_seen(open_jobs, make_engine):
+def test_a_guest_makes_own_runs_from_a_visible_one(open_jobs, make_engine):
     jobs = open_jobs(make_engine())
     made = jobs.submit(again(target=128), visitor="anna")
     last(jobs, made)
@@ -83,7 +83,7 @@ def test_one_visitor_leaves_half_of_the_queue_to_others(open_jobs, make_engine):
     last(jobs, jobs.submit(again(seed=6), visitor="anna"))
 
 
-def test_a_visitor_lists_notes_and_removes_the_own_runs(open_jobs, make_engine):
+def test_a_visitor_lists_annotates_and_removes_own_runs(open_jobs, make_engine):
     jobs = open_jobs(make_engine())
     job_id = jobs.submit(SETTINGS, visitor="anna")
     last(jobs, job_id)
@@ -103,7 +103,7 @@ def test_a_visitor_lists_notes_and_removes_the_own_runs(open_jobs, make_engine):
     assert not any(stage.reused for stage in last(jobs, jobs.submit(SETTINGS)).stages)
 
 
-def test_a_run_that_goes_on_is_not_removed_and_keeps_its_note(open_jobs, make_engine):
+def test_a_live_run_is_not_removed_and_keeps_its_note(open_jobs, make_engine):
     gate = Gate(at=3)
     jobs = open_jobs(make_engine(before_event=gate))
     job_id = jobs.submit(SETTINGS, visitor="anna")

@@ -28,7 +28,7 @@ def view(events):
 
 @pytest.fixture
 def poisoned(tmp_path, view):
-    """Return a function: a store with one record in which a value, named by its path, is another."""
+    """Return a function: a store with one record in which the value at a path was replaced."""
     store = Store(tmp_path / "jobs")
     store.open_job(ID)
     store.write_job(view)

@@ -24,7 +24,7 @@ def shown(views, *, quiet: bool) -> None:
     progress.end()
 
 
-def test_the_bar_tells_stage_size_steps_and_time_left(views):
+def test_the_bar_has_stage_size_steps_and_time_left(views):
     running = [bar(view) for view in views if view.stage is not None]
     assert running[0] == "1/3 64×64 [................] 0/4"
     assert running[2].startswith("1/3 64×64 [########........] 2/4 1:0")

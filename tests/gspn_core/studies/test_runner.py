@@ -155,7 +155,7 @@ def test_a_study_outlives_a_server_that_is_killed(lab, make_engine, tmp_path):
     one = lab(make_engine(before_event=gate))
     study = one.start(("seed", "2 from 1"))
     gate.wait()
-    # The writer is at work still; what it has not finished bears another name and may go meanwhile.
+    # The writer is still at work; unfinished files have another name and may vanish meanwhile.
     shutil.copytree(one.jobs.folder, tmp_path / "killed", ignore=shutil.ignore_patterns("*.part"))
     gate.open()
     after = lab(make_engine(), tmp_path / "killed")
