@@ -21,6 +21,7 @@ from gspn_core.cascade.weights import evaluations, stage_weights
 from gspn_core.errors import BadSetting, OutOfMemory
 from gspn_core.events import Event, StageNotTimed, StageTimed, StepWeights
 from gspn_core.images.load import check_start
+from gspn_core.kinds.kind import UPSCALE
 from gspn_core.planning.costs import predict
 from gspn_core.planning.plan import check_fits, make_plan, work_of
 from gspn_core.planning.timing import StageTiming
@@ -86,15 +87,11 @@ class Engine:
         own = stage.settings
         key = (
             stage.kind.name,
-            own.scheduler,
             stage.num_inference_steps,
             stage.steps,
             stage.guided_steps,
-            own.upscale_strength,
-            own.cosine_scale_2,
-            own.dilated_min_weight,
-            own.dilation_use,
-            own.dilation_until,
+            own.scheduler,
+            *(getattr(own, name) for name in sorted(UPSCALE & stage.kind.reads)),
         )
         if key not in self._calls:
             weights = stage_weights(self.model.pipeline.scheduler.config, stage)

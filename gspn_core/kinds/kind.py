@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import ClassVar
 
+from PIL.Image import Image, Resampling
+
 from gspn_core.settings import FIELD_NAMES, STARTING, Settings
 
 # Settings that a stage's record has as fields (its size, its steps), or that decide its place.
@@ -68,6 +70,14 @@ class StageKind:
     def takes(self, name: str) -> bool:
         """Return whether a stage of this kind has a use for an own value of the setting `name`."""
         return self.denoises and (name in self.reads or name == "num_inference_steps")
+
+    def picture(self, source: Image, height: int, width: int) -> Image:
+        """Return the image, height × width px, of a stage in which nothing is denoised.
+
+        Args:
+            source: the image of the stage before, or the init image where that was kept.
+        """
+        return source.resize((width, height), Resampling.LANCZOS)
 
     def refines(self, own: Settings) -> bool:
         """Return whether the refiner takes part in a stage of this kind."""

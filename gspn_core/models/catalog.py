@@ -294,12 +294,16 @@ def _with_adapter(card: ModelCard, extras: Extras) -> tuple[Mixer, ...]:
 
 
 def _stats(path: Path) -> list[tuple[str, int, int]]:
-    """Return the names, sizes and times of a model's files."""
+    """Return the names, sizes and times of a model's files; its reports and other texts are not part of it."""
     if path.is_file():
         configs = path.with_suffix("")
         stats = _stats(configs) if configs.is_dir() else []
         return [(path.name, path.stat().st_size, path.stat().st_mtime_ns), *stats]
     files = sorted(file for file in path.rglob("*") if file.is_file())
+    index = path / "model_index.json"
+    if index.is_file():
+        # Its parts are folders.
+        files = [file for file in files if file.parent != path or file == index]
     stats = [(file.relative_to(path).as_posix(), file.stat()) for file in files]
     return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
 

@@ -322,7 +322,8 @@ def _check_overrides(settings: Settings, card: ModelCard, stages: Sequence[tuple
             )
         kind = kinds.get(override.stage_px, DEFAULT)
         # A kept image ignores all overrides; those of a first stage may stay for a later redraw.
-        if kind.takes(override.name) or not (kind.denoises or override.name in FOLLOWING_ONLY):
+        kept = kind.begins_run and not kind.denoises and override.name not in FOLLOWING_ONLY
+        if kind.takes(override.name) or kept:
             continue
         having = [str(px) for other, px in stages if other.takes(override.name)]
         remedy = f"name {' or '.join(having)} px" if having else "leave it out"

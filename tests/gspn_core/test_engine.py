@@ -131,6 +131,19 @@ def test_a_run_does_what_its_plan_says_whatever_memory_there_is_by_then(sized_mo
     assert drawn == list(plan.stages)
 
 
+def test_a_stage_that_only_enlarges_is_its_predecessor_enlarged_and_is_gone_on_from(tiny_model):
+    engine = Engine(tiny_model)
+    plan = engine.plan(
+        Settings(prompt="a hill", seed=1, target=256, ladder="lanczos:128 256", num_inference_steps=2)
+    )
+    images = [event.image for event in engine.run(plan) if isinstance(event, StageDone)]
+    assert [stage.kind.name for stage in plan.stages] == ["generate", "lanczos", "upscale"]
+    assert images[1] == images[0].resize((128, 128), Image.Resampling.LANCZOS)
+    assert images[2].size == (256, 256) and images[2] != images[1].resize((256, 256))
+    again = engine.run(plan, finished=images[:2])
+    assert [event.image for event in again if isinstance(event, StageDone)] == images[2:]
+
+
 def test_the_remedies_of_those_refusals_work(tiny_model):
     engine, start = Engine(tiny_model), image(128, 128)
     plan = engine.plan(ASKED)

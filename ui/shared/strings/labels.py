@@ -59,7 +59,7 @@ HELP: Mapping[str, str] = MappingProxyType(
         "guidance_scale": "How strongly to follow the prompt. 1 turns guidance off.",
         "guidance_stop": "Share of a stage's steps with guidance; later steps take half the time.",
         "ladder": "Sizes in px between the first and the last stage, e.g. 256 1024; "
-        "empty takes the model's own.",
+        "empty takes the model's own. lanczos:1024 only enlarges.",
         "upscale_strength": "Noise level at which a later stage starts. Higher redraws more.",
         "gaussian_sigma": "Width in px of the base above which structures are held to the stage before.",
         "cosine_scale_1": "How firmly the layout is held to the stage before: 0 holds it, larger lets go.",

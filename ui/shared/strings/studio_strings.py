@@ -30,9 +30,10 @@ REDO = "Re-run from this stage"
 
 INIT_IMAGE = "Use as init image"
 
-INIT_IMAGE_KEPT = "init image"
-
-INIT_IMAGE_REDRAWN = "init image, redrawn"
+# What a card says of its stage besides figures, by the stage's kind.
+KINDS: Mapping[str, str] = MappingProxyType(
+    {"keep": "init image", "redraw": "init image, redrawn", "lanczos": "enlarged, not denoised"}
+)
 
 STAGE_STATES: Mapping[str, str] = MappingProxyType(
     {
