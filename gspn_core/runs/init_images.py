@@ -39,7 +39,7 @@ class _Wanted:
 class InitImages:
     """Init images in one folder. used: returns the references that runs use; clock: in seconds.
 
-    An owner (see `gspn_core.runs.archive`) is remembered until the server ends; "" is no owner.
+    An owner (see `gspn_core.runs.archive`) is remembered until the server ends; "" stands for none.
     """
 
     def __init__(

@@ -40,19 +40,16 @@ _log = logging.getLogger(__name__)
 class RunQueue:
     """Runs plans one at a time, in the order in which they were submitted, and stores their pictures.
 
-    A visitor's token (see `gspn_core.runs.archive`) is called `visitor`; "" is no visitor in particular.
+    `visitor` is always a visitor's token (see `gspn_core.runs.archive`), "" for none.
 
     Args:
-        run: `Engine.run`, or a function like it: takes a plan, should_stop, and as `finished` the pictures of
-            the first stages if an earlier run has made them.
+        run: a function like `Engine.run`, called with a plan, should_stop and `finished`.
         folder: where runs are stored.
         plan: makes the plan of settings when a run is submitted.
-        final_plan: called with that plan and should_stop when the run's turn comes. It waits for the engine,
-            and plans again if the plan was made before the engine was loaded. Cache hits and the run itself
-            follow the plan that it returns.
+        final_plan: called with that plan and should_stop when the run's turn comes; waits for the engine and
+            plans again if the plan was made before it was loaded. What is cached and run follows its result.
         max_queued: how many runs may wait; one visitor may have half of them.
-        keep_bytes: quota of the folder; beyond it the oldest runs are removed, never a waiting one or a
-            favourite.
+        keep_bytes: quota; beyond it the oldest runs are removed, but no waiting ones and no favourites.
         view_seconds: the least time between two views of a follower; more if a run has many followers.
         timings: what stages took; runs add to it, and estimates are based on it.
     """
