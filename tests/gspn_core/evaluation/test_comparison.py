@@ -164,7 +164,7 @@ def test_the_walk_measures_each_method_and_draws_nothing_again(
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"target": 64}, "has targets of 128 .*got 64"),
+        ({"target": 64}, "has targets of 128, .*got 64"),
         ({"scenes": 1}, "needs 2 scenes and 1 crop at least, got 1"),
         ({"methods": ("fog",)}, "'fog' is not a method"),
         ({"variants": (read_variant("other: mixer=linear"),), "methods": ()}, "has no linear mixer"),
