@@ -21,6 +21,7 @@ from gspn_core.planning.types import ModelCard, Shapes
 from gspn_core.settings import Mixer
 from gspn_core.world import captions
 
+EXAMPLES_FOLDER = Path(__file__).parents[2] / "assets" / "examples"
 WORLD_FOLDER = Path(__file__).parents[2] / "assets" / "world"
 # Where a model's folder keeps its mixers other than its own attention.
 ADAPTER_FOLDERS: Mapping[Mixer, str] = MappingProxyType({"gspn": "gspn_adapter", "linear": "linfusion"})

@@ -40,14 +40,11 @@ _log = logging.getLogger(__name__)
 class RunQueue:
     """Runs plans one at a time, in the order in which they were submitted, and stores their pictures.
 
-    `visitor` is always a visitor's token (see `gspn_core.runs.archive`), "" for none.
-
     Args:
         run: a function like `Engine.run`, called with a plan, should_stop and `finished`.
         folder: where runs are stored.
         plan: makes the plan of settings when a run is submitted.
-        final_plan: called with that plan and should_stop when the run's turn comes; waits for the engine and
-            plans again if the plan was made before it was loaded. What is cached and run follows its result.
+        final_plan: called with it when the run's turn comes; waits for the engine and returns what to run.
         max_queued: how many runs may wait; one visitor may have half of them.
         keep_bytes: quota; beyond it the oldest runs are removed, but no waiting ones and no favourites.
         view_seconds: the least time between two views of a follower; more if a run has many followers.
@@ -100,8 +97,7 @@ class RunQueue:
         self._timings = timings or Timings(self._store.folder)
         self._jobs: dict[str, LiveRun] = {}
         self._waiting = WaitingLine(max_queued, self._change)
-        # One lock for all and one condition per event to wait for, so that a step of one run does not wake
-        # the followers of others, and the queue's thread wakes only for the queue.
+        # One lock and a condition per run, so that a step of one run does not wake the followers of others.
         self._lock = OrderedLock("queue")
         self._queued = threading.Condition(self._lock)
         # Held during a run; other work on the device takes it between runs.
@@ -139,7 +135,7 @@ class RunQueue:
 
         Args:
             asked: the plan to run, or settings, which are planned now. A plan's seed counts as given.
-            visitor: the token of whoever asks.
+            visitor: the visitor's token (see `gspn_core.runs.archive`), "" for none.
 
         Raises:
             BadSetting: the settings cannot be run.
@@ -240,6 +236,10 @@ class RunQueue:
                 return job.view
         return self._store.read_job(job_id)
 
+    def thumb_file(self, job_id: str) -> Path:
+        """Return the path of a run's thumbnail."""
+        return self._store.thumb_file(job_id)
+
     def follow(self, job_id: str) -> Generator[RunView, None, None]:
         """Return a generator of a run's views: the current one, then the newest after each change.
 
@@ -257,7 +257,7 @@ class RunQueue:
         """Stop a run: a waiting one at once, a running one within a step; an ended one is not changed.
 
         Args:
-            visitor: the token of whoever asks; anyone with its id can stop a run made without a token.
+            visitor: the visitor's token; anyone can stop a run that was made without one.
             after_stage: finish the current stage first.
 
         Raises:

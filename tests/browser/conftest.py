@@ -55,7 +55,7 @@ def serving(
     port: int | None = None,
     script: str | Path = "app.py",
     *,
-    arguments: Sequence[str] = ("--mcp",),
+    arguments: Sequence[str] = ("--mcp", "--no-examples"),
 ) -> Iterator[tuple[str, subprocess.Popen]]:
     """Start app.py, on a free port unless one is given; yield its address and its process once it answers.
 
@@ -79,6 +79,12 @@ def serving(
 @pytest.fixture
 def serve():
     """Return what starts a server of the test's own: jobs folder, log and port to address and process."""
+    return serving
+
+
+@pytest.fixture(scope="session")
+def serve_with():
+    """Return the same for fixtures that outlive a test."""
     return serving
 
 

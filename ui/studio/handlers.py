@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any
 
 import gradio as gr
@@ -21,6 +21,7 @@ from gspn_core.runs.run import RunView, Stopping
 from gspn_core.runs.stage_cache import CacheHit
 from gspn_core.settings import FIELD_NAMES, Settings
 from ui.form.form import initial_values, settings_from, values_of
+from ui.guard.files import file_url
 from ui.guard.payload import Name, Payload, read
 from ui.shared.models import masthead_props
 from ui.shared.strings import labels, studio_strings
@@ -134,7 +135,7 @@ class Runs:
     """The handlers of one page.
 
     machine: returns what the model runs on, None while it is being read; reading: how far that is; issue:
-    what is wrong with the model, "" for nothing.
+    what is wrong with the model, "" for nothing. examples: ids of the runs that come with the model.
     """
 
     def __init__(
@@ -145,9 +146,11 @@ class Runs:
         machine: Callable[[], str | None],
         reading: Callable[[], ModelProgress | None] = lambda: None,
         issue: Callable[[], str] = lambda: "",
+        examples: Sequence[str] = (),
     ) -> None:
         self._jobs = jobs
         self._card = card
+        self._examples = tuple(examples)
         self._machine, self._reading, self._issue = machine, reading, issue
 
     def start(self, values: Sequence[Any], visitor: str | None = None) -> Iterator[Patch]:
@@ -194,10 +197,11 @@ class Runs:
     def restore(
         self, asked_for: str | None, remembered: str | None, visitor: str | None = None
     ) -> Iterator[Patch]:
-        """Bring back the run named in the address, else the one this browser had last, else nothing."""
+        """Bring back the run named in the address, else the one this browser had last, else an example."""
         yield {"masthead": self.masthead()} | ({} if visitor else {"visitor": new_visitor()})
         job_id = asked_for or remembered
-        if not job_id:
+        if not job_id or job_id in self._examples:
+            yield from self._example(job_id if asked_for else None)
             return
         try:
             view = self._jobs.view(job_id)
@@ -211,16 +215,34 @@ class Runs:
             yield known | patch
             known = {"job": job_id}
 
+    def _example(self, job_id: str | None) -> Iterator[Patch]:
+        """Show an example, the first that there is where none is named; nothing changes where none is."""
+        there = [example["job"] for example in self.gallery()]
+        shown = job_id if job_id in there else next(iter(there), None)
+        if shown is not None:
+            yield self.open(shown)
+
+    def gallery(self) -> list[dict[str, str | None]]:
+        """Return the examples that there are: the run of each, its prompt and its small picture."""
+        shown = []
+        for example in self._examples:
+            with suppress(GspnError):
+                view = self._jobs.view(example)
+                thumb = file_url(str(self._jobs.thumb_file(example)))
+                shown.append({"job": example, "prompt": view.settings["prompt"], "thumb": thumb})
+        return shown
+
     def open(self, job_id: str, *, restored: bool = True, with_form: bool = True) -> Patch:
         """Show a run, with its settings in the form; the screen then asks to follow it."""
         try:
             view = self._jobs.view(job_id)
         except GspnError:
             return {"notice": notice(studio_strings.LOST_RUN)}
+        restored = restored and job_id not in self._examples
         patch = {
             "job": job_id,
             "screen": screen_props(view, self._card, restored=restored, follow=not view.is_final),
-            "notice": _notice_of(view),
+            "notice": notice(studio_strings.EXAMPLE) if job_id in self._examples else _notice_of(view),
         }
         return patch | buttons_of(view) | (self._fields(view) if with_form else {})
 
@@ -254,6 +276,9 @@ class Runs:
         return self.open(job_id, restored=False, with_form=with_form)
 
     def _fields(self, view: RunView) -> Patch:
+        if view.id in self._examples:
+            # The form's own settings draw one in the time that the page promises.
+            return {"prompt": view.settings["prompt"]}
         fields = dict(zip(FIELD_NAMES, values_of(view.settings, self._card), strict=True))
         # A drawn seed is not what was asked for; leaving it out keeps the next run a new one.
         return fields | ({"seed": ""} if view.seed_drawn else {})

@@ -278,6 +278,7 @@ function show(value) {
   paintPanel();
   paintActions();
   paintWords();
+  paintGallery();
   paintFrames();
   publish();
   if (state.follow && followed !== job) trigger("reattach", { job });
@@ -313,6 +314,29 @@ props.examples.forEach((text, index) => {
   item.append(button);
   find(".examples").append(item);
 });
+
+const gallery = find(".gallery");
+for (const example of props.gallery) {
+  const item = document.createElement("li");
+  const button = document.createElement("button");
+  const image = document.createElement("img");
+  button.type = "button";
+  button.title = example.prompt;
+  button.dataset.job = example.job;
+  attribute(button, "aria-label", words.gallery_open.replace("{prompt}", example.prompt));
+  Object.assign(image, { src: example.thumb, alt: "", loading: "lazy" });
+  button.addEventListener("click", () => trigger("open", { job: example.job }));
+  button.append(image);
+  item.append(button);
+  gallery.firstElementChild.append(item);
+}
+
+/* The examples stand below until a run of the visitor's own is on the screen. */
+function paintGallery() {
+  gallery.hidden = !props.gallery.length || !(state.job === null || props.gallery.some((one) => one.job === state.job));
+  for (const button of gallery.querySelectorAll("button"))
+    attribute(button, "aria-current", button.dataset.job === state.job ? "true" : null);
+}
 
 /* The server names a file as it is on disk; a link to the bytes themselves keeps the name with the seed. */
 element.addEventListener("click", async (event) => {

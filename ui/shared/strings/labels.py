@@ -47,8 +47,8 @@ LABELS: Mapping[str, str] = MappingProxyType(
 
 HELP: Mapping[str, str] = MappingProxyType(
     {
-        "prompt": "What the picture should show.",
-        "negative_prompt": "What it should not show.",
+        "prompt": "What the image should show.",
+        "negative_prompt": "What the image should not show.",
         "start": "An image that the cascade upscales, in place of noise.",
         "start_px": "The stage that the init image enters; later stages add detail.",
         "start_strength": "Share of the steps that redraw the init image at its entry; 0 keeps it.",
@@ -102,7 +102,7 @@ CHOICES: Mapping[str, str] = MappingProxyType(
         "ensemble": "Ends the schedule",
         "image": "Redraws the end",
         "down": "Down blocks",
-        "deep": "Deepest blocks",
+        "deep": "Deepest",
         "all": "All blocks",
         "branch": "Second branch",
         "main": "Only prediction",

@@ -26,6 +26,8 @@ STOPPING_AFTER_STAGE = "Stopping after this stage"
 
 RESUME = "Resume"
 
+EXAMPLE = "An example, drawn by this model. Run draws one of your own."
+
 REDO = "Re-run from this stage"
 
 INIT_IMAGE = "Use as init image"
@@ -66,7 +68,7 @@ ROWS: Mapping[str, str] = MappingProxyType(
         "peak": "Peak (this stage)",
         "highest": "{memory} (peak)",
         "queue": "Queue",
-        "picture": "Picture",
+        "picture": "Image",
         "stages": "Stages",
         "steps": "Steps",
     }
