@@ -45,3 +45,13 @@ def test_two_settings_are_compared_by_changing_one_and_two_presses(visit) -> Non
     page.wait_for_selector("#studio[data-place=compare]")
     page.wait_for_function("document.querySelector('#compare').innerText.includes('Self-attention')")
     assert "Token mixing" in page.inner_text("#compare")
+
+
+def test_what_run_takes_and_what_was_changed_is_said_and_reset(visit) -> None:
+    page = visit(path="?target=256&guidance_scale=7&num_inference_steps=4")
+    page.wait_for_function("document.querySelector('#ahead').innerText.includes('Changed: ')")
+    assert "CFG scale" in page.inner_text("#ahead")
+    page.wait_for_function("document.querySelector('.ahead span').innerText.startsWith('About ')")
+    page.locator("#ahead .changed button").click()
+    page.wait_for_selector("#ahead .changed", state="hidden")
+    assert page.locator("#field-target input:checked").input_value() == "1024"

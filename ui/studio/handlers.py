@@ -411,7 +411,7 @@ def ahead_props(ahead: Forecast, *, with_issue: bool = False) -> dict[str, Any]:
     known = [hit.saved_seconds for hit in ahead.hits if hit.saved_seconds is not None]
     pairs = [(size.height, size.width) for size in sizes]
     cached = studio_strings.ahead(pairs, sum(known) if known else None, len(plan.stages))
-    takes = studio_strings.run_takes(ahead.seconds, ahead.peak_bytes)
+    takes = "" if plan.too_large else studio_strings.run_takes(ahead.seconds, ahead.peak_bytes)
     return {**silent, "text": " ".join(filter(None, (takes, cached)))}
 
 

@@ -118,7 +118,7 @@ async function act({ name, detail }, button) {
   else trigger(name, detail);
 }
 
-/* This run beside the one that was on the screen before it: what a change of the form did. */
+/* This run next to the one that was on the screen before it: what a change of the form did. */
 function comparison() {
   if (!earlier || state.state !== "done") return [];
   return [{ name: "compare", label: words.compare_earlier, detail: { items: [earlier, finished()] } }];

@@ -115,3 +115,40 @@ def test_a_suggestion_that_no_one_offered_changes_nothing(runs, values, asked) -
     assert set(patch) == {"notice"} and patch["notice"]["tone"] == "error"
     if asked.get("name") != "mixer":
         assert set(runs.undo(asked)) == {"notice"}
+
+
+def test_what_run_takes_is_said_without_the_stages_that_are_cached(
+    runs, values, jobs, card, monkeypatch
+) -> None:
+    def plan(settings):
+        made = make_plan(settings, card)
+        stages = tuple(
+            replace(stage, seconds=1.0 + stage.index, peak_bytes=(1 + stage.index) * 10**9)
+            for stage in made.stages
+        )
+        return replace(made, stages=stages, budget_bytes=10**10)
+
+    monkeypatch.setattr(jobs, "plan", plan)
+
+    def ahead(**changes) -> str:
+        return outline(runs, "some-job", [{**values, **changes}[name] for name in FIELD_NAMES])["text"]
+
+    assert ahead() == "About 3.0 s, 2.0 GB."
+    list(start(runs, values))
+    assert ahead() == "Nothing changed. Run returns the cached images (saves 3.0 s)."
+    assert ahead(gaussian_sigma=2.0) == "About 2.0 s, 2.0 GB. 64 × 64 is cached (saves 2.0 s)."
+
+
+def test_changed_settings_are_named_and_reset_alone(runs, values) -> None:
+    def changed(**changes) -> str:
+        return outline(runs, "some-job", [{**values, **changes}[name] for name in FIELD_NAMES])["changed"]
+
+    assert changed() == "" and changed(prompt="a toy boat", seed="12") == ""
+    assert changed(num_inference_steps=4.0, target="128") == ""
+    assert changed(guidance_scale=7) == "Changed: CFG scale"
+    many = changed(guidance_scale=7, gaussian_sigma=2.0, keep_base=0.5, scheduler="ddim", target=64)
+    assert many.startswith("Changed: ") and many.endswith(" and 2 more")
+    reset = runs.reset()
+    assert not {"prompt", "seed", "start"} & set(reset)
+    assert changed(**{**values, "guidance_scale": 7, **reset}) == ""
+    assert changed(target=10**400, overrides=None) == "Changed: Output size"
