@@ -118,7 +118,7 @@ async function act({ name, detail }, button) {
   else trigger(name, detail);
 }
 
-/* This run beside the one that was on the screen before it: what a change of the form did. */
+/* Compares this run with the previous one on the screen, to show the effect of a change of the form. */
 function comparison() {
   if (!earlier || state.state !== "done") return [];
   return [{ name: "compare", label: words.compare_earlier, detail: { items: [earlier, finished()] } }];
