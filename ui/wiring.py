@@ -14,7 +14,8 @@ from ui.form.form import Form, next_example
 from ui.guard.payload import Name, Payload, Whole, job_of, read, visitor_of
 from ui.shared.gradio_private import sent_with
 from ui.studio.forecast import KEPT
-from ui.studio.handlers import Patch, Runs
+from ui.studio.handlers import Runs
+from ui.studio.props import Patch
 
 # Each follower waits in a thread of its own; the rest is kept for everything else, Stop first of all.
 MAX_FOLLOWERS = 96

@@ -7,7 +7,8 @@ import pytest
 from gspn_core.planning.plan import make_plan
 from gspn_core.settings import FIELD_NAMES
 from tests.ui.studio.conftest import start
-from ui.studio.handlers import Runs, notice
+from ui.studio.handlers import Runs
+from ui.studio.props import notice
 
 
 def outline(runs: Runs, job: str | None, form: list) -> dict:

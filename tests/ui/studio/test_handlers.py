@@ -9,7 +9,8 @@ from gspn_core.errors import OutOfMemory
 from gspn_core.settings import FIELD_NAMES
 from tests.ui.studio.conftest import screens, start
 from ui.shared.strings import page_strings, studio_strings
-from ui.studio.handlers import Runs, buttons, buttons_of, notice
+from ui.studio.handlers import Runs
+from ui.studio.props import buttons, buttons_of, notice
 
 
 def test_a_run_brings_its_stages_one_after_another_and_ends_with_the_downloads(runs, values) -> None:
