@@ -20,6 +20,7 @@ SCRIPTS = (
     "shared/layers.js",
     "shared/viewer.js",
     "studio/picture.js",
+    "studio/gallery.js",
     "compare/stage.js",
     "compare/side.js",
     "lab/axes.js",

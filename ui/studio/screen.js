@@ -4,6 +4,7 @@ const find = window.dom.within(element);
 const viewer = find(".viewer");
 const ladder = find(".ladder");
 const picture = window.studio.picture(viewer, words);
+const gallery = window.studio.gallery(find(".gallery"), props.gallery, words, (job) => trigger("open", { job }));
 
 /* How long a live run may be silent, at any time and when the page is looked at again. */
 const SILENT_MS = 15000;
@@ -125,8 +126,7 @@ function comparison() {
 }
 
 const finished = () => `${state.job}.${state.stages.length - 1}`;
-const isExample = () => props.gallery.some((one) => one.job === state.job);
-const finishedOwn = () => (state.state === "done" && !isExample() ? finished() : null);
+const finishedOwn = () => (state.state === "done" && !gallery.has(state.job) ? finished() : null);
 
 function paintActions() {
   const offered = offers([...comparison(), ...state.actions.run]);
@@ -303,7 +303,7 @@ function show(value) {
   paintPanel();
   paintActions();
   paintWords();
-  paintGallery();
+  gallery.paint(state.job);
   paintFrames();
   publish();
   if (state.follow && followed !== job) trigger("reattach", { job });
@@ -339,29 +339,6 @@ props.examples.forEach((text, index) => {
   item.append(button);
   find(".examples").append(item);
 });
-
-const gallery = find(".gallery");
-for (const example of props.gallery) {
-  const item = document.createElement("li");
-  const button = document.createElement("button");
-  const image = document.createElement("img");
-  button.type = "button";
-  button.title = example.prompt;
-  button.dataset.job = example.job;
-  attribute(button, "aria-label", words.gallery_open.replace("{prompt}", example.prompt));
-  Object.assign(image, { src: example.thumb, alt: "", loading: "lazy" });
-  button.addEventListener("click", () => trigger("open", { job: example.job }));
-  button.append(image);
-  item.append(button);
-  gallery.firstElementChild.append(item);
-}
-
-/* The examples stand below until a run of the visitor's own is on the screen. */
-function paintGallery() {
-  gallery.hidden = !props.gallery.length || !(state.job === null || isExample());
-  for (const button of gallery.querySelectorAll("button"))
-    attribute(button, "aria-current", button.dataset.job === state.job ? "true" : null);
-}
 
 /* The server names a file as it is on disk; a link to the bytes themselves keeps the name with the seed. */
 element.addEventListener("click", async (event) => {
