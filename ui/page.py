@@ -32,8 +32,9 @@ from ui.shared.strings import page_strings, studio_strings
 from ui.shared.theme import studio_theme
 from ui.shared.travel import build_travel
 from ui.studio.forecast import Forecast
-from ui.studio.handlers import Runs, ahead_props, notice
+from ui.studio.handlers import Runs
 from ui.studio.measured import build_measured, wire_measured
+from ui.studio.props import ahead_props, notice
 from ui.wiring import FOLLOWING, forecasts, wire_actions, wire_form, wire_loading, wire_runs
 
 # More than followers may take: the rest is kept for everything else, Stop first of all.

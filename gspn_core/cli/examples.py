@@ -15,7 +15,7 @@ from gspn_core.runs.queue import RunQueue
 from gspn_core.runs.store import Store
 from gspn_core.settings import Settings
 
-# Not about.json: nobody owns an example, so that nobody can remove it.
+# Not about.json: an example has no owner, so that no visitor can remove it.
 _FILES = ("job.json", "thumb.jpg", "stage-*")
 
 

@@ -9,7 +9,7 @@ from PIL.Image import Image, Resampling
 
 from gspn_core.settings import FIELD_NAMES, STARTING, Settings
 
-# Settings that a stage's own record holds (its size, its steps) or that place it among others.
+# Settings that a stage's record has as fields (its size, its steps), or that decide its place.
 PLACING = frozenset({"start_px", "target", "aspect", "ladder", "num_inference_steps", "overrides"})
 INIT_IMAGE = frozenset(STARTING) - PLACING
 REFINER = frozenset({"refiner", "refiner_start", "aesthetic_score", "negative_aesthetic_score"})
@@ -27,7 +27,7 @@ UPSCALE = frozenset(
         "dilation_until",
     }
 )
-# What every stage reads in which the model denoises: prompts, guidance, sampler, seed, mixer.
+# Settings of every stage that denoises: prompts, guidance, sampler, seed, mixer.
 DENOISING = frozenset(FIELD_NAMES) - PLACING - INIT_IMAGE - REFINER - UPSCALE
 
 
@@ -42,8 +42,8 @@ class StageKind:
         encodes: it begins from an image rather than from noise.
         ratios: sizes it may have against the stage before; None for any.
         needs: parts that a model must have for it, such as "refiner".
-        maths: raised by whoever changes what the same settings draw; None for a kind that has only the
-            version of all stages (`gspn_core.planning.keys.MATHS_VERSION`).
+        maths: version, to be raised when the same settings draw another picture; None for a kind that has
+            only the version of all stages (`gspn_core.planning.keys.MATHS_VERSION`).
     """
 
     name: ClassVar[str]

@@ -295,7 +295,7 @@ def _with_adapter(card: ModelCard, extras: Extras) -> tuple[Mixer, ...]:
 
 
 def _stats(path: Path) -> list[tuple[str, int, int]]:
-    """Return the names, sizes and times of a model's files; reports beside its parts are none of them."""
+    """Return the names, sizes and times of a model's files, without reports and other texts."""
     if path.is_file():
         configs = path.with_suffix("")
         stats = _stats(configs) if configs.is_dir() else []

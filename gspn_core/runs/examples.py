@@ -1,4 +1,4 @@
-"""Finished runs that come with a model: put among a server's runs, where they are opened like any other."""
+"""Finished runs that come with a model: copied into a server's runs, and opened like any other."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _log = logging.getLogger(__name__)
 
 
 def example_ids(folder: Path) -> tuple[str, ...]:
-    """Return the ids of the runs that a folder of examples holds, in their order."""
+    """Return the ids of the runs in a folder of examples, in their order."""
     return tuple(sorted(record.parent.name for record in folder.glob(f"*/{RECORD}")))
 
 
 def install_examples(folder: Path, runs_folder: Path) -> tuple[str, ...]:
-    """Put the runs that a folder holds among a server's runs, unless they are there already.
+    """Copy the example runs of a folder into a server's runs, unless they are there already.
 
     Args:
         folder: the examples, a run's folder each, as `gspn_core.runs.store` writes it.

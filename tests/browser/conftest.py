@@ -16,6 +16,11 @@ from typing import Any
 
 import pytest
 
+from gspn_core.images.png import write_proxy
+from gspn_core.images.tiles import write_tiles
+from gspn_core.runs.store import Store
+from tests.browser.deep_zoom import SIZES, put_run, settled
+
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 240
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -186,3 +191,25 @@ def visit(chromium, address) -> Iterator[Visits]:
     visits.close()
     assert visits.elsewhere == []
     assert visits.errors == []
+
+
+@pytest.fixture(scope="session")
+def stored(address, jobs_folder) -> str:
+    """Put a finished run of two stages into the app's folder and return its id."""
+    assert address
+    return put_run(
+        Store(jobs_folder), "deep-zoom-of-a-stored-run", SIZES, {"jpg": write_proxy, "tiles": write_tiles}
+    )
+
+
+@pytest.fixture
+def deep(visit, stored):
+    """Return what opens the stored run at its largest stage, as a phone or as a desk."""
+
+    def open_it(**options):
+        page = visit(path=f"?job={stored}", **options)
+        page.wait_for_selector(".deep:not(.covered)")
+        settled(page)
+        return page
+
+    return open_it

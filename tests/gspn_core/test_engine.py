@@ -20,7 +20,7 @@ def test_a_plan_names_the_tokens_that_are_not_read(tiny_model):
     assert "90 tokens" in notice
 
 
-def test_a_seed_that_is_left_open_is_drawn_and_told(tiny_model):
+def test_a_seed_that_is_left_open_is_drawn_and_reported(tiny_model):
     engine = Engine(tiny_model)
     seeds = {next(engine.run(engine.plan(Settings(prompt="a hill")))).plan.settings.seed for _ in range(4)}
     assert len(seeds) == 4
@@ -40,7 +40,7 @@ def test_events_cross_to_another_process(tiny_model):
         assert dataclasses.is_dataclass(event)
 
 
-def test_weights_told_before_a_run_are_those_of_the_run(tiny_model):
+def test_weights_predicted_before_a_run_are_those_of_the_run(tiny_model):
     engine = Engine(tiny_model)
     for scheduler in CHOICES["scheduler"]:
         asked = Settings(

@@ -1,7 +1,7 @@
 /* Two to four stages at one place: which are chosen, what the server says of them, the bar above, keys and the link. */
 const words = props.words;
 const studio = window.studio;
-const { made, set } = window.dom;
+const { copy, made, set } = window.dom;
 const find = window.dom.within(element);
 const MODES = {
   slider: { key: "s", word: words.compare_slider, title: words.compare_slider_title },
@@ -159,12 +159,7 @@ find(".cmp-full").addEventListener("click", () => stage.first().deep.full());
 find(".cmp-link").addEventListener("click", async (event) => {
   const node = event.currentTarget;
   remember();
-  try {
-    await navigator.clipboard.writeText(window.location.href);
-    set(node, words.compare_linked);
-  } catch {
-    set(node, words.compare_link_failed);
-  }
+  set(node, (await copy(window.location.href)) ? words.compare_linked : words.compare_link_failed);
   setTimeout(() => set(node, words.compare_link), 2000);
 });
 

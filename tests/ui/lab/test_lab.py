@@ -221,8 +221,8 @@ def test_an_archive_has_an_address_that_no_browser_has_kept(lab, form, jobs):
 
 def test_a_refused_start_is_said_where_the_cost_stands(lab, form, studies, monkeypatch):
     def full(*_args, **_options):
-        raise GspnError("8 studies run already.")
+        raise GspnError("The maximum of 8 studies is running.")
 
     monkeypatch.setattr(studies, "start", full)
     shown = lab.begin(asked(("seed", "1, 2")), form, ANNA)
-    assert (shown["kind"], shown["error"]) == ("setup", "8 studies run already.")
+    assert (shown["kind"], shown["error"]) == ("setup", "The maximum of 8 studies is running.")

@@ -8,10 +8,10 @@ import torch
 from PIL import Image
 
 from gspn_core.errors import BadSetting, ModelUnavailable
-from gspn_core.evaluation.climb import Climb, ClimbConfig, Drawings
-from gspn_core.evaluation.climb_report import climb_json, climb_markdown, climb_notes
 from gspn_core.evaluation.coding import reconstruct
 from gspn_core.evaluation.commands import main
+from gspn_core.evaluation.comparison import Comparison, ComparisonConfig, Drawings
+from gspn_core.evaluation.comparison_report import comparison_json, comparison_markdown, comparison_notes
 from gspn_core.evaluation.methods import (
     Method,
     cascade_settings,
@@ -50,7 +50,7 @@ def config(**changes):
         "variants": (read_variant(SHORT),),
         "methods": METHODS,
     }
-    return ClimbConfig(**{**given, **changes})
+    return ComparisonConfig(**{**given, **changes})
 
 
 def pixels(image):
@@ -142,9 +142,9 @@ def test_a_picture_is_drawn_once_and_its_first_in_a_process_is_not_timed(tmp_pat
 def test_the_walk_measures_each_method_and_draws_nothing_again(
     model, classifier, tmp_path, monkeypatch, silent
 ):
-    climb = Climb(model, classifier, tmp_path, config(), silent)
-    assert [*climb.run()] == [1, 2]
-    rows = {row.name: row.figures for row in climb.rows()}
+    comparison = Comparison(model, classifier, tmp_path, config(), silent)
+    assert [*comparison.run()] == [1, 2]
+    rows = {row.name: row.figures for row in comparison.rows()}
     assert [*rows] == [*METHODS, "renders"]
     assert rows["renders"]["psnr"].value == 100 and rows["renders"]["frechet"].value < 1e-6
     assert rows["renders"]["octave 1"].value == 1
@@ -154,17 +154,17 @@ def test_the_walk_measures_each_method_and_draws_nothing_again(
     made = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.png")}
     assert len(made) == 4 + 2 * len(METHODS)
 
-    again = Climb(model, classifier, tmp_path, config(), silent)
+    again = Comparison(model, classifier, tmp_path, config(), silent)
     monkeypatch.setattr(Drawings, "_draw", lambda *_: pytest.fail("a picture was drawn again"))
     assert [*again.run()] == [1, 2]
-    assert again.rows() == climb.rows()
+    assert again.rows() == comparison.rows()
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.png")} == made
 
 
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"target": 64}, "climbs to 128, .*got 64"),
+        ({"target": 64}, "has targets of 128, .*got 64"),
         ({"scenes": 1}, "needs 2 scenes and 1 crop at least, got 1"),
         ({"methods": ("fog",)}, "'fog' is not a method"),
         ({"variants": (read_variant("other: mixer=linear"),), "methods": ()}, "has no linear mixer"),
@@ -174,21 +174,21 @@ def test_what_cannot_be_compared_is_refused_before_anything_is_drawn(
     model, classifier, tmp_path, changes, sentence, silent
 ):
     with pytest.raises(BadSetting, match=sentence):
-        Climb(model, classifier, tmp_path, config(**changes), silent)
+        Comparison(model, classifier, tmp_path, config(**changes), silent)
     assert not [*tmp_path.rglob("*")]
 
 
 def test_tables_have_a_cell_per_column_and_json_no_infinity(model, classifier, tmp_path, silent):
-    climb = Climb(model, classifier, tmp_path, config(methods=("bicubic", "lanczos")), silent)
-    [*climb.run()]
-    notes = climb_notes(climb.config, model, 2)
-    text = climb_markdown(climb.rows(), climb.bases(), notes, base_px=64, px=128)
+    comparison = Comparison(model, classifier, tmp_path, config(methods=("bicubic", "lanczos")), silent)
+    [*comparison.run()]
+    notes = comparison_notes(comparison.config, model, 2)
+    text = comparison_markdown(comparison.rows(), comparison.bases(), notes, base_px=64, px=128)
     for part in text.split("\n\n"):
         if part.startswith("|"):
             assert len({line.count("|") for line in part.splitlines()}) == 1
     assert "| renders | 100.00 ± 0.00 | 1.000 ± 0.000 | 0.000 ± 0.000 |" in text
     assert "| base, 64 px |" in text
-    record = climb_json(climb.rows(), climb.found, climb.bases(), {"scenes": 2})
+    record = comparison_json(comparison.rows(), comparison.found, comparison.bases(), {"scenes": 2})
     assert json.loads(json.dumps(record, allow_nan=False))["methods"][0]["method"] == "bicubic"
 
 

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from gspn_core.backbones.model import Model
-from gspn_core.evaluation.climb import ClimbConfig, MethodRow
+from gspn_core.evaluation.comparison import ComparisonConfig, MethodRow
 from gspn_core.evaluation.figures import TRUTH
 from gspn_core.evaluation.methods import AUTOENCODER, HIRES, Variant
 from gspn_core.evaluation.pairs import Estimate, SceneFigures, octave_count
@@ -14,7 +14,7 @@ from gspn_core.evaluation.report import table
 from gspn_core.metrics.colour import AREA_PX
 from gspn_core.settings import overrides_text
 
-# By figure: its column, the digits shown, and what it is multiplied by.
+# By figure: its column, the digits shown, and its factor.
 _NEAR = {
     "psnr": ("PSNR, dB", 2, 1),
     "ssim": ("SSIM", 3, 1),
@@ -34,7 +34,7 @@ _KEPT = {
 }
 
 
-def climb_markdown(
+def comparison_markdown(
     rows: Sequence[MethodRow],
     bases: tuple[Estimate, Estimate],
     notes: Sequence[str],
@@ -57,13 +57,13 @@ def climb_markdown(
     return "\n\n".join((*parts, *(f"- {note}" for note in notes))) + "\n"
 
 
-def climb_json(
+def comparison_json(
     rows: Sequence[MethodRow],
     found: Mapping[str, Sequence[SceneFigures]],
     bases: tuple[Estimate, Estimate],
     setting: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Return everything as plain data, scene by scene too; a figure that is not finite becomes None."""
+    """Return all figures as plain data, also by scene; figures that are not finite become None."""
     adherence, objects = map(_estimate, bases)
     return {
         "setting": dict(setting),
@@ -79,8 +79,8 @@ def climb_json(
     }
 
 
-def climb_notes(config: ClimbConfig, model: Model, scenes: int) -> tuple[str, ...]:
-    """Return what a reader needs to know of the figures of so many scenes."""
+def comparison_notes(config: ComparisonConfig, model: Model, scenes: int) -> tuple[str, ...]:
+    """Return the notes that explain the figures."""
     card, scheduler = model.card, type(model.pipeline.scheduler).__name__
     return (
         f"Means over {scenes} held-out scenes ± their standard error (jackknife). Every method but the "
@@ -133,7 +133,7 @@ def _table(rows: Sequence[MethodRow], columns: Mapping[str, tuple[str, int, floa
 def _shown(estimate: Estimate | None, digits: int, factor: float) -> str:
     if estimate is None or not math.isfinite(estimate.value):
         return "–"
-    # Zero is added so that none is written as -0.
+    # Adding zero turns -0 into 0.
     value = f"{round(estimate.value * factor, digits) + 0.0:.{digits}f}"
     return value if estimate.error is None else f"{value} ± {estimate.error * factor:.{digits}f}"
 

@@ -1,4 +1,4 @@
-"""How well methods take a true picture up: the walk over scenes and methods, and the rows of its table."""
+"""Compares methods that upscale true pictures: the loop over scenes and methods, and its table."""
 
 import json
 import time
@@ -48,10 +48,18 @@ from gspn_core.metrics.spectra import busiest_place
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClimbConfig:
-    """What is compared: `scenes` held-out scenes up to `target` px, `crops` squares of each picture.
+class ComparisonConfig:
+    """What is compared.
 
-    hires: strengths of image to image; variants: more cascades; methods: their names, () for all.
+    Args:
+        scenes: how many held-out scenes.
+        target: side of the results in px.
+        crops: squares cut of each picture for the Fréchet distance.
+        hires: denoising strengths of image to image.
+        variants: cascades with other settings.
+        methods: names of the methods to compare, () for all.
+        processes: that render.
+        seed: of the scenes.
     """
 
     scenes: int = 32
@@ -74,16 +82,16 @@ class MethodRow:
 
 @dataclass(kw_only=True)
 class Drawings:
-    """Pictures that methods drew, kept on disk by everything that they depend on, each with its seconds.
+    """Pictures made by methods, cached on disk by everything that they depend on, each with its seconds.
 
-    The first picture that a method draws in a process warms it up and is not timed.
+    A method's first picture in a process warms it up and is not timed.
     """
 
     folder: Path
     warm: set[str] = field(default_factory=set)
 
     def picture(self, method: Method, pair: ScenePair) -> tuple[Image.Image, float | None]:
-        """Return a method's picture of a scene, drawn where it is not there, and its processor seconds."""
+        """Return a method's picture of a scene, from the cache if it is there, and its processor seconds."""
         key = method.key(pair)
         path = self.folder / method.name.replace(" ", "-").replace("/", "-") / f"{key}.png"
         if not path.is_file():
@@ -103,11 +111,11 @@ class Drawings:
         }
         self.warm.add(method.name)
         write_json(path.with_suffix(".json"), record)
-        # Last, so that a picture that is there has its record.
+        # Last, so that every picture has its record.
         save_image(image, path)
 
 
-class Climb:
+class Comparison:
     """Compares methods scene by scene in one process; `found` fills up as it goes."""
 
     def __init__(
@@ -115,16 +123,18 @@ class Climb:
         model: Model,
         classifier: Classifier,
         work: Path,
-        config: ClimbConfig,
+        config: ComparisonConfig,
         on_progress: OnProgress,
         upscaler: Upscaler | None = None,
     ) -> None:
-        """Raises BadSetting for a target without a climb, for too few scenes and for unknown methods."""
+        """Raises BadSetting for a target not above the base size, too few scenes and unknown methods."""
         card = model.card
         reached = [px for px in card.targets if px > card.base_px]
         if config.target not in reached:
             offered = ", ".join(map(str, reached))
-            raise BadSetting("target", f"{card.title} climbs to {offered} px, got {config.target}; name one.")
+            raise BadSetting(
+                "target", f"{card.title} has targets of {offered} px, got {config.target}; name one."
+            )
         if config.scenes < 2 or config.crops < 1:
             raise BadSetting(
                 "scenes",
@@ -147,11 +157,11 @@ class Climb:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Return the sources of pictures: the methods, then the truth itself."""
+        """Return the sources of pictures: the methods, then the truth."""
         return (*(method.name for method in self.methods), TRUTH)
 
     def run(self) -> Iterator[int]:
-        """Measure scene after scene; yields how many are done."""
+        """Measure one scene after another; yield how many are done."""
         for px in (self.model.card.base_px, self.config.target):
             self.renders.draw_views(self.prompts, px)
         for done in range(len(self.prompts)):
@@ -161,7 +171,7 @@ class Climb:
         self.on_progress("scenes", len(self.prompts), len(self.prompts))
 
     def pair(self, place: int) -> ScenePair:
-        """Return a scene as it is rendered at both sizes."""
+        """Return the renders of a scene at both sizes."""
         prompt, base_px = self.prompts[place], self.model.card.base_px
         return ScenePair(
             prompt=prompt,
@@ -170,7 +180,7 @@ class Climb:
         )
 
     def rows(self) -> tuple[MethodRow, ...]:
-        """Return the table of the scenes that are measured, the truth last."""
+        """Return a row per method over the scenes measured so far, the truth last."""
         truths = {scene.prompt.number: scene.crops for scene in self.found[TRUTH]}
         return tuple(_row(name, self.found[name], truths, self.octaves) for name in self.names)
 
@@ -180,7 +190,7 @@ class Climb:
         return octave_count(self.model.card.base_px, self.config.target)
 
     def bases(self) -> tuple[Estimate, Estimate]:
-        """Return the adherence of the true bases, and that of their objects."""
+        """Return the adherence of the true base pictures, and that of their objects."""
         return jackknife(adherence_of, self._bases), jackknife(object_adherence_of, self._bases)
 
     def sheet_rows(self, count: int) -> tuple[list[str], list[tuple[str, list[Image.Image]]]]:
@@ -203,7 +213,7 @@ class Climb:
         return [method for method in first if method is not None]
 
     def _check_plans(self) -> None:
-        """Raise BadSetting where a method cannot be planned."""
+        """Raise BadSetting if a method cannot be planned."""
         base, truth = (
             Image.new("RGB", (side, side)) for side in (self.model.card.base_px, self.config.target)
         )
