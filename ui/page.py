@@ -118,8 +118,7 @@ def build_page(
         wire_lab(parts, form, studies, jobs, card, FOLLOWING)
         for _, wire in PLACES.values():
             wire(page, parts, jobs, card)
-    page.queue(default_concurrency_limit=None, max_size=MAX_WAITING_EVENTS)
-    rest_between_looks(page, queue_seconds=QUEUE_SLEEP_SECONDS, progress_seconds=PROGRESS_SLEEP_SECONDS)
+    _queue(page)
     return page
 
 
@@ -149,6 +148,12 @@ def launch_arguments(
         "pwa": False,
         "quiet": True,
     }
+
+
+def _queue(page: gr.Blocks) -> None:
+    """Let a page's events wait for each other as MAX_WAITING_EVENTS and the pauses above say."""
+    page.queue(default_concurrency_limit=None, max_size=MAX_WAITING_EVENTS)
+    rest_between_looks(page, queue_seconds=QUEUE_SLEEP_SECONDS, progress_seconds=PROGRESS_SLEEP_SECONDS)
 
 
 def _stored_in_the_browser() -> dict[str, Any]:

@@ -274,12 +274,13 @@ class Lab:
 
     def _cell(self, number: int, cell: Cell) -> dict[str, Any]:
         there = cell.job_id is not None and cell.stage is not None
-        thumb = self._jobs.thumb_file(str(cell.job_id))
+        # A cell that waits has no run, and so no folder to ask for.
+        thumb = file_url(str(self._jobs.thumb_file(cell.job_id))) if there else None
         return {
             "number": number,
             "state": cell.state,
             "label": ", ".join(map(_shown, cell.values)),
-            "thumb": f"{file_url(str(thumb))}?v={cell.stage}" if there else None,
+            "thumb": f"{thumb}?v={cell.stage}" if there else None,
             "job": cell.job_id,
             "ref": f"{cell.job_id}.{cell.stage}" if there and cell.state == "done" else None,
             "progress": cell.progress,

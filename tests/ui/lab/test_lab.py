@@ -129,7 +129,7 @@ def test_the_base_leaves_out_what_is_an_axis_and_says_an_open_seed(lab, form):
 )
 def test_axes_without_values_are_no_error_and_not_ready(lab, form, axes):
     shown = lab.price(axes, form)
-    assert not shown["ready"] and shown["error"] == "" and shown["cost"] == ""
+    assert not shown["ready"] and shown["error"] == "" and shown["cost"] == lab_strings.NO_VALUES
 
 
 def test_what_is_wrong_is_said_at_its_axis_or_under_both(lab, form):
