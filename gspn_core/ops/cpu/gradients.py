@@ -18,6 +18,7 @@ import numpy as np
 from gspn_core.ops.cpu.kernels import (
     compiled,
     gather,
+    inline,
     inverse_odds,
     neighbours,
     numbers,
@@ -26,7 +27,7 @@ from gspn_core.ops.cpu.kernels import (
 from gspn_core.ops.cpu.vectors import reciprocal, wide_vectors
 
 
-@compiled
+@inline
 def _weigh(logits, m, first, count, weights, slopes, there):
     """Write weights, and weights·(1 - sigmoid), of `count` lines of map m: both (3, lines, length)."""
     wide_vectors()
@@ -46,7 +47,7 @@ def _weigh(logits, m, first, count, weights, slopes, there):
             slopes[2, t, j] = n * r * c * reciprocal(one + c)
 
 
-@compiled
+@inline
 def _descend(
     weights, sums, x, gate, state, grad, grad_x, grad_gate,
     m, k, first, count, done, backwards, chunk, convex, flows, before, border,
@@ -98,6 +99,7 @@ def rows(
     m0, m1, k0, k1, backwards, size, chunk, convex,
 ):  # fmt: skip
     """Write the gradients of maps m0 … m1 - 1, k0 … k1 - 1, whose lines are rows."""
+    wide_vectors()
     K, H, W = x.shape[1:]
     flows = np.full((K, 2, 3, W + 2), convex - convex)
     before = np.zeros(W + 2, flows.dtype)
@@ -130,6 +132,7 @@ def columns(
     m0, m1, k0, k1, backwards, size, chunk, convex,
 ):  # fmt: skip
     """Write the gradients of maps m0 … m1 - 1, k0 … k1 - 1, whose lines are columns."""
+    wide_vectors()
     K, H, W = x.shape[1:]
     flows = np.full((K, 2, 3, H + 2), convex - convex)
     before = np.zeros(H + 2, flows.dtype)

@@ -117,7 +117,7 @@ def _leave_for_its_use(state, out, share, m, k, i, j):  # noqa: ARG001
     return leave_sum
 
 
-@compiled
+@inline
 def neighbours(length, states):
     """Return (2, length) in the type of states: for a line's cells, 1 where there is one before, and after.
 
@@ -149,7 +149,7 @@ def fetch(source, m, k, i):
         prefetch(source, start + j)
 
 
-@compiled
+@inline
 def scan_alone(
     logits, x, gate, out, share, m, k, first, count, done, backwards, chunk, convex, states, there, ahead
 ):
@@ -183,7 +183,7 @@ def scan_alone(
             leave(state, out, share, m, k, i, j)
 
 
-@compiled
+@inline
 def weigh(logits, m, first, count, weights, there):
     """Write the weights (3, lines, length) of `count` lines of a map m from line `first` on."""
     wide_vectors()
@@ -196,7 +196,7 @@ def weigh(logits, m, first, count, weights, there):
             weights[0, t, j], weights[1, t, j], weights[2, t, j] = a * r, b * r, c * r
 
 
-@compiled
+@inline
 def scan_weighed(weights, x, gate, out, share, m, k, first, count, done, backwards, chunk, convex, states):
     """Scan as `scan_alone` does, with the weights that `weigh` made for all maps that share them."""
     wide_vectors()
@@ -219,6 +219,7 @@ def scan_weighed(weights, x, gate, out, share, m, k, first, count, done, backwar
 @compiled
 def rows(x, gate, logits, out, share, m0, m1, k0, k1, backwards, size, chunk, convex):
     """Scan maps m0 … m1 - 1, k0 … k1 - 1 of x (M, K, H, W) along their rows, `size` rows at a time."""
+    wide_vectors()
     K, H, W = out.shape[1:]
     states = np.full((K, 2, W + 2), convex - convex)
     there = neighbours(W, states)
@@ -249,7 +250,7 @@ def _scratch_for_its_use(share, block):  # noqa: ARG001
     return lambda share, block: np.empty_like(block)  # noqa: ARG005
 
 
-@compiled
+@inline
 def gather(source, m, k, first, count, block, n):
     """Turn `count` columns from column `first` of map m, k on into the lines of block[0, n] (lines, H)."""
     H, W = source.shape[2:]
@@ -272,7 +273,7 @@ def gather(source, m, k, first, count, block, n):
             turn_in(source, start + j * W + t, W, block, target + t * H + j, H)
 
 
-@compiled
+@inline
 def scatter(block, n, target, m, k, first, count):
     """Turn the lines of block[0, n] back into columns: the inverse of `gather`."""
     H, W = target.shape[2:]
@@ -293,6 +294,7 @@ def scatter(block, n, target, m, k, first, count):
 @compiled
 def columns(x, gate, logits, out, share, m0, m1, k0, k1, backwards, size, chunk, convex):
     """Scan maps m0 … m1 - 1, k0 … k1 - 1 of x (M, K, H, W) along their columns, `size` columns at a time."""
+    wide_vectors()
     K, H, W = out.shape[1:]
     states = np.full((K, 2, H + 2), convex - convex)
     there = neighbours(H, states)
