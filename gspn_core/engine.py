@@ -22,8 +22,9 @@ from gspn_core.cascade.walk import run_cascade
 from gspn_core.errors import BadSetting, OutOfMemory
 from gspn_core.events import Calibrated, Event, StepWeights
 from gspn_core.images.load import check_start
-from gspn_core.planning.fitting import Machine, MemoryOptions, Pace, predict
-from gspn_core.planning.plan import CascadePlan, Size, StagePlan, check_fits, make_plan, work_of
+from gspn_core.planning.costs import predict
+from gspn_core.planning.plan import check_fits, make_plan, work_of
+from gspn_core.planning.types import CascadePlan, Machine, MemoryOptions, Pace, Size, StagePlan
 from gspn_core.runtime.device import machine_signature
 from gspn_core.runtime.machine import give_back, read_machine
 from gspn_core.runtime.placement import bytes_on_host

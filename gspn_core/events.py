@@ -10,8 +10,7 @@ from typing import Literal
 
 from PIL.Image import Image
 
-from gspn_core.planning.fitting import Phase
-from gspn_core.planning.plan import CascadePlan, Size, StagePlan
+from gspn_core.planning.types import CascadePlan, Phase, Size, StagePlan
 from gspn_core.settings import Mixer
 
 MemoryKind = Literal["device", "process"]
@@ -111,7 +110,7 @@ class StageDone:
 class Retried:
     """Memory ran out in a phase of a stage, which begins again in a way that needs less.
 
-    choice: the field of `gspn_core.planning.fitting.MemoryOptions` that changed. plan: the run's plan from
+    choice: the field of `gspn_core.planning.types.MemoryOptions` that changed. plan: the run's plan from
     here on; the finished stages are as they were.
     """
 

@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import string
 
+# Workers of pytest-xdist share the processors; whoever starts a server or a thread pool inherits this.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
+
+# Folders whose tests share what takes long to make: a server, a training. One worker runs each of them.
+_TOGETHER = {"browser": "browser", "training": "trained", "evaluation": "trained", "guard": "served"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Send the tests of a folder that shares a costly fixture to one worker (`--dist loadgroup`)."""
+    for item in items:
+        group = next((_TOGETHER[part] for part in item.path.parts if part in _TOGETHER), None)
+        if group is not None:
+            item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")
@@ -84,7 +100,7 @@ def tiny_pipeline():
 @pytest.fixture
 def tiny_card():
     """Return the card that goes with the tiny pipeline: base 64 px, up to 512."""
-    from gspn_core.planning.plan import ModelCard
+    from gspn_core.planning.types import ModelCard
 
     return ModelCard(
         name="tiny",

@@ -35,11 +35,11 @@ MAY_IMPORT = {
     "bench": DATA | {"ops", "attention", "cascade", "runtime", "models", "engine", "training"},
     "runs": DATA | {"files", "images", "metrics"},
     "studies": DATA | {"files", "images", "metrics", "runs"},
-    "serving": DATA | {"models", "metrics"},
+    "serving": DATA | {"models", "metrics", "runs", "studies", "runtime", "engine", "ui"},
     "cli": DATA | {"files", "images", "engine", "models", "runs"},
     "__main__": {"cli"},
     "ui": DATA | {"files", "images", "runs", "studies"},
-    "app": DATA | {"engine", "models", "runtime", "runs", "studies", "serving", "ui"},
+    "app": {"serving"},
 }
 
 _TORCH = {"ops", "attention", "runtime", "cascade", "models", "engine", "metrics"}

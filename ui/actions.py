@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gspn_core.planning.plan import ModelCard
+from gspn_core.planning.types import ModelCard
 from gspn_core.runs.run import RESUMABLE_STATES, RunView
 from ui import words
 

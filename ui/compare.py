@@ -10,7 +10,8 @@ from typing import Annotated, Any
 import gradio as gr
 
 from gspn_core.errors import BadSetting, GspnError
-from gspn_core.planning.plan import LATER_STAGES_ONLY, ModelCard
+from gspn_core.planning.keys import LATER_STAGES_ONLY
+from gspn_core.planning.types import ModelCard
 from gspn_core.runs.pairs import PairFigures
 from gspn_core.runs.queue import RunQueue
 from gspn_core.runs.run import RunView, StageView

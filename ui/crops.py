@@ -10,7 +10,7 @@ from typing import Any
 
 import gradio as gr
 
-from gspn_core.planning.plan import ModelCard
+from gspn_core.planning.types import ModelCard
 from gspn_core.settings import RANGES
 from ui import words
 from ui.form import is_offered

@@ -12,7 +12,9 @@ import gradio as gr
 
 from gspn_core.errors import BadSetting
 from gspn_core.events import StepWeights
-from gspn_core.planning.plan import LATER_STAGES_ONLY, CascadePlan, ModelCard, StagePlan, make_plan
+from gspn_core.planning.keys import LATER_STAGES_ONLY
+from gspn_core.planning.plan import make_plan
+from gspn_core.planning.types import CascadePlan, ModelCard, StagePlan
 from gspn_core.settings import FIELD_NAMES, Settings
 from ui import words
 from ui.form import Form, settings_from

@@ -16,7 +16,7 @@ from gspn_core.errors import BadSetting, GspnError
 from gspn_core.images.metadata import Recipe, recipe_of
 from gspn_core.images.png import versions
 from gspn_core.images.png_text import read_png_head
-from gspn_core.planning.plan import ModelCard
+from gspn_core.planning.types import ModelCard
 from gspn_core.runs.queue import RunQueue
 from gspn_core.settings import FIELD_NAMES
 from ui import words

@@ -9,7 +9,8 @@ from typing import Any
 
 import gradio as gr
 
-from gspn_core.planning.plan import ModelCard, make_plan
+from gspn_core.planning.plan import make_plan
+from gspn_core.planning.types import ModelCard
 from gspn_core.settings import CHOICES, FIELD_NAMES, RANGES, Settings, overrides_text
 from ui import words
 from ui.start import SHOWN_WITH_PICTURE, build_start

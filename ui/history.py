@@ -9,7 +9,7 @@ import gradio as gr
 from pydantic import Field
 
 from gspn_core.errors import GspnError
-from gspn_core.planning.plan import ModelCard
+from gspn_core.planning.types import ModelCard
 from gspn_core.runs.archive import RunSummary
 from gspn_core.runs.queue import RunQueue
 from gspn_core.runs.run import RESUMABLE_STATES

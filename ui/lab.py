@@ -16,7 +16,7 @@ from pydantic import BeforeValidator, Field
 
 from gspn_core.errors import BadSetting, GspnError
 from gspn_core.files import write_failure
-from gspn_core.planning.plan import ModelCard
+from gspn_core.planning.types import ModelCard
 from gspn_core.runs.queue import RunQueue
 from gspn_core.settings import CHOICES, FIELD_NAMES, OVERRIDABLE, RANGES, Settings
 from gspn_core.studies.axis import AXIS_NAMES, Axis, example, parse_axis

@@ -9,8 +9,8 @@ from typing import Any
 from urllib.parse import quote
 
 from gspn_core.images.tiles import tiles_info
-from gspn_core.planning.plan import CascadePlan, StagePlan
 from gspn_core.planning.suggestions import Suggestion, find_fit_issue, is_long
+from gspn_core.planning.types import CascadePlan, StagePlan
 from gspn_core.runs.run import RESUMABLE_STATES, RunView, StageView
 from gspn_core.runs.stage_cache import CacheHit
 from gspn_core.settings import start_size

@@ -14,7 +14,7 @@ from typing import Any
 import gradio as gr
 
 from gspn_core.errors import GspnError
-from gspn_core.planning.plan import ModelCard
+from gspn_core.planning.types import ModelCard
 from gspn_core.runs.measured import Point
 from gspn_core.runs.measuring import Measuring, Progress
 from gspn_core.settings import CHOICES, Mixer

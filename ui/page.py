@@ -10,7 +10,7 @@ import gradio as gr
 
 from gspn_core.events import ModelProgress
 from gspn_core.images.load import MAX_FILE_BYTES
-from gspn_core.planning.plan import ModelCard
+from gspn_core.planning.types import ModelCard
 from gspn_core.runs.measuring import Measuring
 from gspn_core.runs.queue import RunQueue
 from gspn_core.settings import FIELD_NAMES

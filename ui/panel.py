@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gspn_core.events import MemoryKind
-from gspn_core.planning.plan import CascadePlan
+from gspn_core.planning.types import CascadePlan
 from gspn_core.runs.run import RunView
 from ui import words
 

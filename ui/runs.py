@@ -14,8 +14,8 @@ import gradio as gr
 
 from gspn_core.errors import BadSetting, GspnError, NotOwner
 from gspn_core.events import ModelProgress
-from gspn_core.planning.plan import CascadePlan, ModelCard
 from gspn_core.planning.suggestions import Suggestion, find_suggestions
+from gspn_core.planning.types import CascadePlan, ModelCard
 from gspn_core.runs.queue import RunQueue
 from gspn_core.runs.run import RunView, Stopping
 from gspn_core.runs.stage_cache import CacheHit

@@ -15,7 +15,7 @@ from gradio.utils import get_upload_folder, is_in_or_equal
 
 from gspn_core.errors import BadSetting, GspnError
 from gspn_core.images.load import MAX_FILE_BYTES
-from gspn_core.planning.plan import ModelCard
+from gspn_core.planning.types import ModelCard
 from gspn_core.runs.queue import RunQueue
 from gspn_core.settings import start_size
 from ui import words

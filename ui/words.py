@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from gspn_core.events import MemoryKind, ModelProgress
-from gspn_core.planning.plan import ModelCard
+from gspn_core.planning.types import ModelCard
 from gspn_core.runs.run import StageView
 from gspn_core.studies.study import Cost
 
@@ -666,7 +666,7 @@ def stage_label(number: int, height: int, width: int, state: str, lines: Sequenc
     return f"Stage {number}, {shown}" + ("" if said in lines else f", {said}")
 
 
-# How a stage is computed where memory is short: fields of `gspn_core.planning.fitting.MemoryOptions`.
+# How a stage is computed where memory is short: fields of `gspn_core.planning.types.MemoryOptions`.
 SAVINGS: Mapping[str, str] = MappingProxyType(
     {
         "residency": "weights offloaded",

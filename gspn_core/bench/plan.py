@@ -20,8 +20,8 @@ from gspn_core.events import StageDone
 from gspn_core.models.catalog import SDXL_CARD
 from gspn_core.models.loading import load_model
 from gspn_core.models.shapes import SDXL_SHAPES
-from gspn_core.planning.fitting import Machine, Pace
-from gspn_core.planning.plan import CascadePlan, StagePlan, make_plan
+from gspn_core.planning.plan import make_plan
+from gspn_core.planning.types import CascadePlan, Machine, Pace, StagePlan
 from gspn_core.settings import Settings
 
 # How far a prediction may be off.

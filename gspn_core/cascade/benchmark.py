@@ -18,8 +18,8 @@ from gspn_core.cascade.guidance import guided_noise_pred
 from gspn_core.cascade.latents import Autoencoder
 from gspn_core.cascade.model import Model
 from gspn_core.events import Calibrated
-from gspn_core.planning.fitting import Pace
-from gspn_core.planning.plan import Size, StagePlan, make_plan
+from gspn_core.planning.plan import make_plan
+from gspn_core.planning.types import Pace, Size, StagePlan
 from gspn_core.runtime.meter import Meter
 from gspn_core.settings import Mixer, Settings
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from diffusers import StableDiffusionXLPipeline
 
-from gspn_core.planning.plan import Size
+from gspn_core.planning.types import Size
 from gspn_core.settings import Settings
 
 

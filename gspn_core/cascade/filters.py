@@ -9,7 +9,7 @@ from PIL import Image
 from torch.nn import functional
 
 from gspn_core.cascade.latents import to_sample
-from gspn_core.planning.plan import Size
+from gspn_core.planning.types import Size
 
 # Enlarging and shrinking again is not quite the identity; the second pass takes what the first one left.
 _PASSES = 2

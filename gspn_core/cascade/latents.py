@@ -11,7 +11,7 @@ from diffusers import AutoencoderKL, AutoencoderTiny
 from PIL import Image
 from torch.nn import functional
 
-from gspn_core.planning.plan import Size
+from gspn_core.planning.types import Size
 
 OVERLAP = 0.25
 PREVIEW_PX = 256

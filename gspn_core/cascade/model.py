@@ -10,7 +10,7 @@ from diffusers import AutoencoderTiny, StableDiffusionXLPipeline, UNet2DConditio
 from torch import nn
 
 from gspn_core.attention.adapter import MixerAdapter
-from gspn_core.planning.plan import ModelCard
+from gspn_core.planning.types import ModelCard
 from gspn_core.settings import Mixer
 
 

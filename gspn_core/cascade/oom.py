@@ -8,8 +8,9 @@ import torch
 
 from gspn_core.errors import OutOfMemory
 from gspn_core.events import Retried
-from gspn_core.planning.fitting import Machine, Phase, cheaper
-from gspn_core.planning.plan import CascadePlan, ModelCard, replanned, work_of
+from gspn_core.planning.fitting import cheaper
+from gspn_core.planning.plan import replanned, work_of
+from gspn_core.planning.types import CascadePlan, Machine, ModelCard, Phase
 
 # cuBLAS and cuDNN tell of memory that they could not get in words of their own.
 _WORDS = ("DefaultCPUAllocator", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "can't allocate memory")

@@ -39,7 +39,8 @@ from gspn_core.cascade.schedule import (
     step_options,
 )
 from gspn_core.events import StepWeights
-from gspn_core.planning.plan import StagePlan, pair_calls
+from gspn_core.planning.plan import pair_calls
+from gspn_core.planning.types import StagePlan
 
 # A pull by less than this is not to be seen, and costs a blur.
 _LEAST_PULL = 1e-3

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from gspn_core.events import Event, StageDone, StageStarted, StepDone
-from gspn_core.planning.fitting import MemoryOptions, Pace
 from gspn_core.planning.plan import pair_calls
+from gspn_core.planning.types import MemoryOptions, Pace
 
 
 class PaceKeeper:

@@ -23,8 +23,7 @@ from gspn_core.cascade.sample import StageSampler, Step
 from gspn_core.errors import NotFinite, Stopped
 from gspn_core.events import CascadeDone, Event, PlanReady, StageDone, StageStarted, StepDone, TileDone
 from gspn_core.images.load import cropped
-from gspn_core.planning.fitting import Machine, Phase
-from gspn_core.planning.plan import CascadePlan, Size, StagePlan
+from gspn_core.planning.types import CascadePlan, Machine, Phase, Size, StagePlan
 from gspn_core.runtime.machine import collect, give_back
 from gspn_core.runtime.meter import Meter
 from gspn_core.settings import Settings

@@ -31,7 +31,7 @@ from gspn_core.images.png import picture_info, versions, write_png, write_proxy,
 from gspn_core.images.png_text import read_png
 from gspn_core.models.catalog import Extras, find_card
 from gspn_core.models.options import add_model_options, extras_of
-from gspn_core.planning.plan import CascadePlan
+from gspn_core.planning.types import CascadePlan
 from gspn_core.runs.reducer import apply_event
 from gspn_core.runs.run import Ended, RunView
 from gspn_core.runs.terminal import Progress

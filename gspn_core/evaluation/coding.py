@@ -6,7 +6,7 @@ from PIL import Image
 from gspn_core.cascade.latents import Autoencoder, to_image, to_sample
 from gspn_core.cascade.model import Model
 from gspn_core.evaluation.gallery import result_of
-from gspn_core.planning.plan import Size
+from gspn_core.planning.types import Size
 
 
 @torch.inference_mode()

@@ -23,7 +23,8 @@ from gspn_core.evaluation.progress import Tell
 from gspn_core.evaluation.prompts import Prompt
 from gspn_core.evaluation.renders import save_image
 from gspn_core.events import StageDone
-from gspn_core.planning.plan import CascadePlan, StagePlan, unread
+from gspn_core.planning.keys import unread
+from gspn_core.planning.types import CascadePlan, StagePlan
 from gspn_core.settings import OVERRIDABLE, Mixer, Settings
 
 _READ_BY_A_BATCH = frozenset(

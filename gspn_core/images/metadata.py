@@ -10,7 +10,7 @@ from typing import Any
 
 from gspn_core.errors import BadSetting
 from gspn_core.images.png import SAMPLERS
-from gspn_core.planning.plan import ModelCard
+from gspn_core.planning.types import ModelCard
 from gspn_core.settings import FIELD_NAMES, Settings
 
 MOST_TOLD = 40

@@ -19,7 +19,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from gspn_core.files import replacing
-from gspn_core.planning.plan import CascadePlan
+from gspn_core.planning.types import CascadePlan
 from gspn_core.settings import Settings
 
 FORMAT = 1

@@ -17,8 +17,7 @@ from gspn_core.models.hub import EXTRAS, SDXL, Snapshot, cached_folder, find_ext
 from gspn_core.models.quantize import REFINER_LINEAR, SDXL_LINEAR, Scheme, find_scheme, linear_layers
 from gspn_core.models.shapes import SDXL_SHAPES, read_shapes
 from gspn_core.models.weights import PICKLED, read_header, refuse_pickled
-from gspn_core.planning.memory import Shapes
-from gspn_core.planning.plan import ModelCard
+from gspn_core.planning.types import ModelCard, Shapes
 from gspn_core.settings import Mixer
 from gspn_core.world import captions
 

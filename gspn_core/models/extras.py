@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gspn_core.models.hub import Snapshot
 from gspn_core.models.shapes import count_parameters, unet_shapes
-from gspn_core.planning.memory import Shapes, UNetShapes
+from gspn_core.planning.types import Shapes, UNetShapes
 
 # SDXL's refiner as Stability AI published it.
 REFINER_SHAPES = UNetShapes(

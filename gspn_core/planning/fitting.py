@@ -9,115 +9,10 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal
 
-from gspn_core.planning.memory import (
-    MIXER_BLOCK_BYTES,
-    SMALL_MIXER_BLOCK_BYTES,
-    Call,
-    Shapes,
-    decode_cost,
-    encode_cost,
-    unet_cost,
-)
-from gspn_core.settings import Mixer
-
-Residency = Literal["device", "model", "group"]
-
-SMALLEST_TILE_PX = 256
-# How much longer an evaluation of the UNet takes with each choice, where transfers are not told apart.
-SERIAL_FACTOR, CHUNKED_FACTOR, SMALL_BLOCKS_FACTOR, FLOAT8_FACTOR = 1.02, 1.03, 1.03, 1.1
-# Smaller tiles overlap more of each other's rims.
-SMALL_TILES_FACTOR = 1.1
-# Latents, noise, estimates and the scheduler's history: float32 maps of the latents' size that live at once.
-_LATENT_MAPS = 12
-# The small decoder's pictures, and its maps of 64 channels: a block's input, two convolutions and their sum.
-PREVIEW_PX, _PREVIEW_MAPS = 512, 4 * 64
-
-
-@dataclass(frozen=True, kw_only=True)
-class MemoryOptions:
-    """How a stage is computed; the defaults are the fastest.
-
-    All but the last two leave the picture alone. Where weights and skip tensors lie leaves even its bytes
-    alone; halves, blocks and chunks may be rounded elsewhere, in its last bits.
-
-    residency: "device" all weights stay there, "model" only the part that works is there, "group" each layer
-    comes when it is its turn. small_tiles: how many times the autoencoder's tiles were halved.
-    """
-
-    residency: Residency = "device"
-    serial_guidance: bool = False
-    chunked_feed_forward: bool = False
-    small_blocks: bool = False
-    skips_on_host: bool = False
-    small_tiles: int = 0
-    float8_storage: bool = False
-
-    @property
-    def taken(self) -> tuple[str, ...]:
-        """Return the names of the choices that are not the fastest way."""
-        return tuple(f.name for f in dataclasses.fields(self) if getattr(self, f.name) != f.default)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pace:
-    """What a stage of height × width px took here: before, per UNet call on the pair, and after its steps."""
-
-    mixer: Mixer
-    height: int
-    width: int
-    head_seconds: float
-    call_seconds: float
-    tail_seconds: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Machine:
-    """What a plan must know of where it will run.
-
-    budget_bytes: the most that a stage may take; base_bytes: what is taken beside weights and a stage's own
-    (on a CPU the process itself). host_bytes: memory for weights and maps that leave the device, 0 where the
-    device is the host. element_bytes: of the UNet's and the text encoders' numbers, vae_bytes: of the VAE's.
-    transfer: bytes per second between host and device. paces: what was measured here.
-    """
-
-    device: Literal["cpu", "cuda"]
-    budget_bytes: int
-    base_bytes: int
-    host_bytes: int = 0
-    element_bytes: int = 2
-    vae_bytes: int = 4
-    transfer: float = 12e9
-    paces: tuple[Pace, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Work:
-    """One stage as work: its size in px, its mixer, how often the UNet is called and with how many rows.
-
-    refines: the refiner, which has no mixer but its own attention, takes part.
-    """
-
-    height: int
-    width: int
-    mixer: Mixer
-    calls: float
-    rows: int = 2
-    has_reference: bool = True
-    refines: bool = False
-    tile_px: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Prediction:
-    """What a stage will take with some choices; seconds is None where nothing was measured here."""
-
-    choices: MemoryOptions
-    peak_bytes: int
-    seconds: float | None
-    slowness: float
+from gspn_core.planning.costs import SMALLEST_TILE_PX, Prediction, Work, extra_bytes, predict, tile_px
+from gspn_core.planning.memory import MIXER_BLOCK_BYTES, SMALL_MIXER_BLOCK_BYTES
+from gspn_core.planning.types import Machine, MemoryOptions, Phase, Residency, Shapes
 
 
 def fit(work: Work, shapes: Shapes, machine: Machine) -> Prediction | None:
@@ -134,9 +29,6 @@ def least(work: Work, shapes: Shapes, machine: Machine) -> Prediction:
     """Return the way that needs the least memory, whatever its cost."""
     *_, last = _alternatives(work, machine, shapes)
     return min((predict(work, c, shapes, machine) for c in last), key=lambda way: way.peak_bytes)
-
-
-Phase = Literal["encode", "steps", "decode"]
 
 
 def cheaper(
@@ -189,14 +81,6 @@ def merged(one: MemoryOptions, other: MemoryOptions) -> MemoryOptions:
     )
 
 
-def tile_px(work: Work, choices: MemoryOptions) -> int | None:
-    """Return the side in px of the autoencoder's tiles; None where the picture goes through in one piece."""
-    if not choices.small_tiles:
-        return work.tile_px
-    whole = work.tile_px or 1 << (max(work.height, work.width) - 1).bit_length()
-    return max(SMALLEST_TILE_PX, whole >> choices.small_tiles)
-
-
 def _alternatives(work: Work, machine: Machine, shapes: Shapes) -> Iterator[list[MemoryOptions]]:
     """Yield groups of choices, a group only where no choice of the groups before it fits.
 
@@ -225,7 +109,7 @@ def _can_halve(work: Work, halvings: int) -> bool:
 def _may_offload(machine: Machine, shapes: Shapes) -> bool:
     element = machine.element_bytes
     weights = shapes.unet.weight_bytes(element) + element * shapes.text_parameters
-    weights += _companions(shapes, machine)[0]
+    weights += extra_bytes(shapes, machine)[0]
     return machine.device == "cuda" and machine.host_bytes > 1.2 * weights
 
 
@@ -264,169 +148,3 @@ def _is_useful(choices: MemoryOptions, work: Work, machine: Machine) -> bool:
     blocks = work.mixer in ("gspn", "neighborhood")
     smaller = MIXER_BLOCK_BYTES[machine.device] > SMALL_MIXER_BLOCK_BYTES
     return not choices.small_blocks or (blocks and smaller)
-
-
-def predict(work: Work, choices: MemoryOptions, shapes: Shapes, machine: Machine) -> Prediction:
-    """Return the bytes and seconds of a stage computed in the way that the choices say."""
-    call = Call(
-        rows=1 if choices.serial_guidance else work.rows,
-        mixer=work.mixer,
-        chunked=choices.chunked_feed_forward,
-        small_blocks=choices.small_blocks,
-        skips_on_host=choices.skips_on_host,
-        device=machine.device,
-        element_bytes=machine.element_bytes,
-    )
-    factor = shapes.vae.factor
-    sampling = unet_cost(shapes.unet, work.height // factor, work.width // factor, call)
-    latents = 4 * shapes.unet.latent_channels * (work.height // factor) * (work.width // factor)
-    elements = sampling.elements
-    if work.refines and shapes.refiner is not None:
-        refining = dataclasses.replace(call, mixer="attention", small_blocks=False)
-        elements = max(
-            elements,
-            unet_cost(shapes.refiner, work.height // factor, work.width // factor, refining).elements,
-        )
-    if shapes.preview_parameters:
-        elements = max(elements, _preview_elements(work))
-    sampling_bytes = elements * machine.element_bytes + _LATENT_MAPS * latents
-    if shapes.unet.quantized is not None:
-        # The widest layer's weights in full, while they are worked with.
-        sampling_bytes += _largest_layers(shapes, machine) // 2
-    unet_bytes, autoencoder_bytes, text_bytes = _weights(work.mixer, choices, shapes, machine)
-    refiner_bytes, preview_bytes = _companions(shapes, machine)
-    around = autoencoder_peak(work, choices, shapes, machine)
-    if choices.residency == "device":
-        everything = unet_bytes + autoencoder_bytes + text_bytes + refiner_bytes + preview_bytes
-        peak = everything + max(sampling_bytes, around)
-    else:
-        by_layer = choices.residency == "group"
-        there = _largest_layers(shapes, machine) if by_layer else unet_bytes
-        if work.refines and not by_layer:
-            # Both UNets work in one stage, and neither leaves in between.
-            there += refiner_bytes
-        peak = preview_bytes + max(there + sampling_bytes, autoencoder_bytes + around, text_bytes)
-    transfers = _transferred(work, choices, call, sampling.skip_elements, shapes, machine)
-    seconds, slowness = _times(work, choices, shapes, machine, transfers / machine.transfer)
-    return Prediction(
-        choices=choices, peak_bytes=machine.base_bytes + peak, seconds=seconds, slowness=slowness
-    )
-
-
-def _weights(mixer: Mixer, choices: MemoryOptions, shapes: Shapes, machine: Machine) -> tuple[int, int, int]:
-    """Return the bytes of the UNet with its mixers, of the autoencoder and of the text encoders.
-
-    Every adapter stays where the UNet is; float8 halves the UNet's own weights and no mixer's.
-    """
-    adapters = sum(
-        count for name, count in shapes.adapter_parameters if machine.device == "cpu" or name == mixer
-    )
-    own = 1 if choices.float8_storage else machine.element_bytes
-    unet = shapes.unet.weight_bytes(own) + adapters * machine.element_bytes
-    return unet, shapes.vae.parameters * machine.vae_bytes, shapes.text_parameters * machine.element_bytes
-
-
-def _companions(shapes: Shapes, machine: Machine) -> tuple[int, int]:
-    """Return the bytes of the refiner and of the decoder of previews, which stays wherever it is."""
-    refiner = 0 if shapes.refiner is None else shapes.refiner.weight_bytes(machine.element_bytes)
-    return refiner, shapes.preview_parameters * machine.element_bytes
-
-
-def _preview_elements(work: Work) -> int:
-    """Return what a preview by the small decoder has alive at most: maps of a picture of at most 512 px."""
-    share = min(1.0, PREVIEW_PX / max(work.height, work.width))
-    return int(_PREVIEW_MAPS * work.height * work.width * share**2)
-
-
-def autoencoder_peak(work: Work, choices: MemoryOptions, shapes: Shapes, machine: Machine) -> int:
-    """Return the bytes that encoding and decoding take at most, beside weights."""
-    side = tile_px(work, choices)
-    height, width = (
-        (work.height, work.width) if side is None else (min(side, work.height), min(side, work.width))
-    )
-    factor, pixels = shapes.vae.factor, work.height * work.width
-    decode = decode_cost(shapes.vae, height // factor, width // factor, machine.device).elements
-    encode = encode_cost(shapes.vae, height, width, machine.device).elements if work.has_reference else 0
-    tiled = side is not None and max(work.height, work.width) > side
-    # Tiles are blended into a float32 picture over a float32 map of weights; on the host the picture's own
-    # float32 sample is there as well, and its bytes while it becomes an image.
-    joined = 16 * pixels if tiled else 0
-    on_host = 12 * pixels if machine.device == "cpu" else 0
-    image = 27 * pixels if machine.device == "cpu" else 24 * pixels
-    return max(max(decode, encode) * machine.vae_bytes + joined + on_host * work.has_reference, image)
-
-
-def _largest_layers(shapes: Shapes, machine: Machine) -> int:
-    """Return the bytes of the layer that works and the one that comes: the widest feed-forwards."""
-    widest = max(*shapes.unet.channels, *(shapes.refiner.channels if shapes.refiner else ()))
-    return 2 * 8 * widest * widest * machine.element_bytes
-
-
-def _transferred(
-    work: Work, choices: MemoryOptions, call: Call, skip_elements: int, shapes: Shapes, machine: Machine
-) -> float:
-    """Return the bytes that travel between host and device in a stage."""
-    unet_bytes, autoencoder_bytes, _text = _weights(work.mixer, choices, shapes, machine)
-    if work.refines:
-        unet_bytes += _companions(shapes, machine)[0]
-    total = 0.0
-    if choices.residency == "model":
-        total += unet_bytes + 2 * autoencoder_bytes
-    elif choices.residency == "group":
-        total += unet_bytes * work.calls * (2 if choices.serial_guidance else 1) + 2 * autoencoder_bytes
-    if choices.skips_on_host:
-        rounds = work.rows // call.rows
-        total += 2.0 * skip_elements * machine.element_bytes * rounds * work.calls
-    return total
-
-
-def _times(
-    work: Work, choices: MemoryOptions, shapes: Shapes, machine: Machine, transfer_seconds: float
-) -> tuple[float | None, float]:
-    """Return the seconds of the work, None where no pace is known, and a figure to compare choices by."""
-    factor = 1.0
-    for taken, longer in (
-        (choices.serial_guidance, SERIAL_FACTOR),
-        (choices.chunked_feed_forward, CHUNKED_FACTOR),
-        (choices.small_blocks, SMALL_BLOCKS_FACTOR),
-        (choices.float8_storage, FLOAT8_FACTOR),
-    ):
-        factor *= longer if taken else 1.0
-    around_factor = SMALL_TILES_FACTOR**choices.small_tiles
-    rate = pace_at(work, shapes, machine)
-    if rate is None:
-        # A GPU of 50·10¹² operations a second, so that transfers and slower ways can still be told apart.
-        calls = work.calls * operations(work, work.height, work.width, shapes) / 50e12
-        return None, calls * factor + transfer_seconds + choices.small_tiles
-    head = rate.head_seconds if work.has_reference else 0.0
-    call_seconds = rate.call_seconds * (1.0 if work.rows == 2 else 0.55)
-    seconds = work.calls * call_seconds * factor + (head + rate.tail_seconds) * around_factor
-    seconds += transfer_seconds
-    return seconds, seconds
-
-
-def pace_at(work: Work, shapes: Shapes, machine: Machine) -> Pace | None:
-    """Return the pace at the work's size, scaled from the nearest measured size by operations."""
-    same = [pace for pace in machine.paces if pace.mixer == work.mixer] or list(machine.paces)
-    if not same:
-        return None
-    pixels = work.height * work.width
-    near = min(same, key=lambda pace: abs(pace.height * pace.width - pixels))
-    calls = operations(work, work.height, work.width, shapes) / operations(
-        dataclasses.replace(work, mixer=near.mixer), near.height, near.width, shapes
-    )
-    area = pixels / (near.height * near.width)
-    return Pace(
-        mixer=work.mixer,
-        height=work.height,
-        width=work.width,
-        head_seconds=near.head_seconds * area,
-        call_seconds=near.call_seconds * calls,
-        tail_seconds=near.tail_seconds * area,
-    )
-
-
-def operations(work: Work, height: int, width: int, shapes: Shapes) -> float:
-    """Return the operations of one UNet call on the guidance pair at a size in px."""
-    factor = shapes.vae.factor
-    return unet_cost(shapes.unet, height // factor, width // factor, Call(mixer=work.mixer)).operations

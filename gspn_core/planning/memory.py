@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass, field
 
+from gspn_core.planning.types import UNetShapes, VAEShapes
 from gspn_core.settings import Mixer
 
 # As the mixers and the feed-forward cut their work, in bytes of one tensor of a piece.
@@ -16,87 +17,6 @@ MIXER_BLOCK_BYTES = {"cpu": 8 * 2**20, "cuda": 128 * 2**20}
 SMALL_MIXER_BLOCK_BYTES = 2 * 2**20
 WINDOW_BLOCK_BYTES = {"cpu": 8 * 2**20, "cuda": 256 * 2**20}
 FEED_FORWARD_CHUNKS = 16
-
-
-@dataclass(frozen=True, kw_only=True)
-class Quantized:
-    """Weights that are kept in fewer bits than the rest of their model.
-
-    scheme: what it is asked for with; package: what computes with it. layers, numbers: how many linear layers
-    and weights of them there are; kept_bytes: what they take, scales included. by_layer: single layers may
-    leave the device and come back.
-    """
-
-    scheme: str
-    package: str
-    layers: int
-    numbers: int
-    kept_bytes: int
-    by_layer: bool = True
-
-
-@dataclass(frozen=True, kw_only=True)
-class UNetShapes:
-    """A UNet2DConditionModel in numbers.
-
-    down, up: transformer layers of each block in the order of the forward, 0 where it has none; middle: those
-    of the middle block. resnets: of each down block. sample_side: of the latents that it was trained at.
-    parameters: how many numbers its weights are; quantized: those of them that are kept in fewer bits.
-    """
-
-    channels: tuple[int, ...]
-    resnets: tuple[int, ...]
-    down: tuple[int, ...]
-    middle: int
-    up: tuple[int, ...]
-    text_tokens: int
-    text_channels: int
-    sample_side: int
-    parameters: int
-    latent_channels: int = 4
-    quantized: Quantized | None = None
-
-    def weight_bytes(self, element_bytes: int) -> int:
-        """Return the bytes of the weights where one that is not quantised takes element_bytes."""
-        if self.quantized is None:
-            return self.parameters * element_bytes
-        return (self.parameters - self.quantized.numbers) * element_bytes + self.quantized.kept_bytes
-
-
-@dataclass(frozen=True, kw_only=True)
-class VAEShapes:
-    """An AutoencoderKL in numbers; middle_attention: its middle block attends over all latent pixels."""
-
-    channels: tuple[int, ...]
-    resnets: int
-    middle_attention: bool
-    parameters: int
-    latent_channels: int = 4
-
-    @property
-    def factor(self) -> int:
-        """Return how many px of the picture's side one latent pixel stands for."""
-        return 2 ** (len(self.channels) - 1)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shapes:
-    """A whole model in numbers; text_parameters: of both text encoders; adapters: of each mixer's weights.
-
-    refiner: the UNet beside it, None where there is none; preview_parameters: of the small decoder that
-    previews are made with, 0 where there is none.
-    """
-
-    unet: UNetShapes
-    vae: VAEShapes
-    text_parameters: int
-    adapter_parameters: tuple[tuple[Mixer, int], ...] = ()
-    refiner: UNetShapes | None = None
-    preview_parameters: int = 0
-
-    def mixer_parameters(self, mixer: Mixer) -> int:
-        """Return how many numbers the weights of a mixer are, 0 where it runs on the UNet's own."""
-        return dict(self.adapter_parameters).get(mixer, 0)
 
 
 @dataclass(frozen=True, kw_only=True)

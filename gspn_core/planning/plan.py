@@ -6,209 +6,28 @@ A plan has no open questions: every `None` of the settings is resolved here from
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import math
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 
 from gspn_core.errors import BadSetting, OverBudget, UnsupportedSize
-from gspn_core.planning.fitting import (
-    Machine,
-    MemoryOptions,
-    Prediction,
-    Work,
-    fit,
-    least,
-    merged,
-    predict,
-    tile_px,
-)
+from gspn_core.planning.costs import Prediction, Work, predict, tile_px
+from gspn_core.planning.fitting import fit, least, merged
 from gspn_core.planning.init_image import climbed_aspect, first_target
-from gspn_core.planning.memory import Shapes
+from gspn_core.planning.keys import FIRST_STAGE_ONLY, LATER_STAGES_ONLY, MATHS_VERSION, stage_key, unread
+from gspn_core.planning.types import CascadePlan, Machine, MemoryOptions, ModelCard, Shapes, Size, StagePlan
 from gspn_core.settings import (
     MAX_SEED,
     OVERRIDABLE,
     STARTING,
-    Mixer,
     Override,
-    SchedulerName,
     Settings,
     aspect_ratio,
     ladder_px,
 )
 
-# To be raised by whoever changes what the same settings draw: the sampling loop, a mixer, the scan, a blur.
-MATHS_VERSION = 3
-# The same for what first stages do not have: the start at a noise level, the holds, the dilated branch.
-LATER_MATHS_VERSION = 4
-
-# Settings that a stage's own record says already or that say nothing of one stage, and those of later stages.
-_IN_THE_STAGE = frozenset({"start_px", "target", "aspect", "ladder", "num_inference_steps", "overrides"})
-LATER_STAGES_ONLY = frozenset(
-    {
-        "upscale_strength",
-        "gaussian_sigma",
-        "cosine_scale_1",
-        "cosine_scale_2",
-        "cosine_scale_3",
-        "keep_base",
-        "dilated_min_weight",
-        "dilation_scope",
-        "dilation_use",
-        "dilation_until",
-    }
-)
-
-FIRST_STAGE_ONLY = frozenset({"refiner", "refiner_start", "aesthetic_score", "negative_aesthetic_score"})
-
-# What a stage's record says of how it is computed and what that takes; `choices` that change the picture's
-# bytes are told apart in its key all the same.
-_NOT_IN_THE_PICTURE = frozenset({"choices", "calls", "peak_bytes", "seconds", "fits"})
-_IN_THE_LAST_BITS = ("serial_guidance", "small_blocks", "chunked_feed_forward", "float8_storage")
-
 Value = TypeVar("Value")
-
-
-@dataclass(frozen=True, order=True)
-class Size:
-    """A picture's height and width in px, height first."""
-
-    height: int
-    width: int
-
-    def __str__(self) -> str:
-        return f"{self.width}×{self.height}"
-
-    @property
-    def pixels(self) -> int:
-        """Return height · width."""
-        return self.height * self.width
-
-    def scaled(self, factor: int) -> Size:
-        """Return the size with both sides `factor` times as long."""
-        return Size(self.height * factor, self.width * factor)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelCard:
-    """What a plan and a page need to know of a model, without loading it.
-
-    base_px: side of the square that the model was trained at; size_multiple: what both sides of its base
-    size must be a multiple of; max_target_px: the largest target offered; mixers: the first is the default.
-    scheduler, ladder: what settings without one get. upscale_strengths: of single stages, by their px, where
-    they differ from upscale_strength. read_words: returns a prompt's words that the model knows and those
-    that it cannot know; None where it takes any words. has_refiner: SDXL's second UNet is there.
-    fingerprint: changes with the model's files and with what computes with them. shapes: the model in
-    numbers, None where they are not known and nothing can be predicted.
-    """
-
-    name: str
-    title: str
-    description: str
-    base_px: int
-    size_multiple: int
-    max_target_px: int
-    default_target_px: int
-    num_inference_steps: int
-    guidance_scale: float
-    upscale_strength: float
-    mixers: tuple[Mixer, ...]
-    scheduler: SchedulerName = "euler"
-    upscale_strengths: tuple[tuple[int, float], ...] = ()
-    ladder: str = ""
-    vae_tile_px: int = 1024
-    vocabulary_hint: str = ""
-    examples: tuple[str, ...] = ()
-    read_words: Callable[[str], tuple[tuple[str, ...], tuple[str, ...]]] | None = None
-    has_refiner: bool = False
-    fingerprint: str = ""
-    shapes: Shapes | None = None
-
-    @property
-    def targets(self) -> tuple[int, ...]:
-        """Return the targets in px that the model reaches: its base and every doubling up to the largest."""
-        count = int(math.log2(self.max_target_px / self.base_px)) + 1
-        return tuple(self.base_px * 2**i for i in range(count))
-
-
-@dataclass(frozen=True, kw_only=True)
-class StagePlan:
-    """One stage: `steps` of the `num_inference_steps` timesteps at `size`; none where a picture is kept.
-
-    refiner_steps: the last of the steps that run again with the refiner, after the picture is whole.
-    scale: how many times the base's side; vae_tile_px: None where the picture is decoded whole.
-    settings: the run's settings as this stage reads them, with its own overrides in place.
-    key: signature of everything that this stage's picture depends on, the stages before it included: equal
-    keys on one machine mean equal bytes.
-    choices: how it is computed; calls: how often the UNet is evaluated on the guidance pair. peak_bytes,
-    seconds: what it will take, None where that cannot be told; fits: whether that is within the budget.
-    """
-
-    index: int
-    size: Size
-    scale: int
-    num_inference_steps: int
-    steps: int
-    vae_tile_px: int | None
-    settings: Settings
-    refiner_steps: int = 0
-    key: str = ""
-    choices: MemoryOptions = MemoryOptions()
-    calls: int | None = None
-    peak_bytes: int | None = None
-    seconds: float | None = None
-    fits: bool = True
-
-    @property
-    def is_base(self) -> bool:
-        """Tell whether the stage starts from noise rather than from a picture."""
-        return self.index == 0 and not self.settings.start
-
-    @property
-    def is_kept(self) -> bool:
-        """Tell whether the stage is the picture that the run starts from, as it is."""
-        return self.index == 0 and bool(self.settings.start) and not self.steps
-
-    @property
-    def is_redrawn(self) -> bool:
-        """Tell whether the stage draws the last steps of the picture that the run starts from again."""
-        return self.index == 0 and bool(self.settings.start) and self.steps > 0
-
-    @property
-    def guided_steps(self) -> int:
-        """Return how many steps, the first ones, run both halves of the guidance pair."""
-        if self.settings.guidance_scale == 1.0:
-            return 0
-        return math.ceil(round(self.steps * self.settings.guidance_stop, 6))
-
-
-@dataclass(frozen=True, kw_only=True)
-class CascadePlan:
-    """Everything that a run will do; `settings` has no None left in it.
-
-    budget_bytes: the memory that it was planned for, None where nothing was predicted.
-    """
-
-    model: str
-    settings: Settings
-    stages: tuple[StagePlan, ...]
-    notices: tuple[str, ...] = ()
-    budget_bytes: int | None = None
-
-    @property
-    def size(self) -> Size:
-        """Return the last stage's size."""
-        return self.stages[-1].size
-
-    @property
-    def too_large(self) -> StagePlan | None:
-        """Return the first stage that does not fit into the budget, None where all do."""
-        return next((stage for stage in self.stages if not stage.fits), None)
-
-
 Calls = Callable[["StagePlan"], float]
 
 
@@ -278,7 +97,7 @@ def make_plan(
         elif machine is not None and card.shapes is not None:
             stage = _fitted(stage, card.shapes, machine, calls)
         before = stages[-1].key if stages else f"{MATHS_VERSION} {card.name} {card.fingerprint}"
-        stages.append(dataclasses.replace(stage, key=_stage_key(before, stage)))
+        stages.append(dataclasses.replace(stage, key=stage_key(before, stage)))
     return CascadePlan(
         model=card.name,
         settings=resolved,
@@ -378,7 +197,7 @@ def replanned(
             way = predict(work, wanted, card.shapes, machine)
             changed = dataclasses.replace(changed, peak_bytes=way.peak_bytes, seconds=way.seconds)
         before = stages[at - 1].key if at else f"{MATHS_VERSION} {card.name} {card.fingerprint}"
-        stages[at] = dataclasses.replace(changed, key=_stage_key(before, changed))
+        stages[at] = dataclasses.replace(changed, key=stage_key(before, changed))
     return dataclasses.replace(plan, stages=tuple(stages))
 
 
@@ -456,31 +275,6 @@ def _check_overrides(settings: Settings, card: ModelCard, first_px: int) -> None
 
 def _or_default(value: Value | None, default: Value) -> Value:
     return default if value is None else value
-
-
-def unread(stage: StagePlan) -> frozenset[str]:
-    """Return the settings that say nothing of a stage's picture beside those of the whole run."""
-    if stage.is_kept:
-        return frozenset(OVERRIDABLE)
-    if stage.index == 0:
-        return LATER_STAGES_ONLY if stage.settings.start else LATER_STAGES_ONLY | {"start", "start_strength"}
-    return FIRST_STAGE_ONLY | {"start", "start_strength"}
-
-
-def _stage_key(before: str, stage: StagePlan) -> str:
-    """Return the signature of a stage after the stages with the signature `before`."""
-    left_out = _IN_THE_STAGE | unread(stage)
-    record = {
-        name: value for name, value in dataclasses.asdict(stage).items() if name not in _NOT_IN_THE_PICTURE
-    }
-    record |= {name: True for name in _IN_THE_LAST_BITS if getattr(stage.choices, name)}
-    told = {name: value for name, value in record.pop("settings").items() if name not in left_out}
-    if stage.is_kept:
-        record = {"size": record["size"]}
-    if not stage.is_base and not stage.is_kept:
-        record["maths"] = LATER_MATHS_VERSION
-    record = json.dumps([before, record, told], sort_keys=True)
-    return hashlib.sha256(record.encode()).hexdigest()
 
 
 def pair_calls(steps: int, guided_steps: int, dilated: Sequence[bool] = ()) -> float:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from gspn_core.errors import BadSetting
-from gspn_core.planning.plan import CascadePlan, ModelCard, StagePlan
+from gspn_core.planning.types import CascadePlan, ModelCard, StagePlan
 from gspn_core.settings import Settings
 
 # A stage that takes longer is allowed, and said to.

@@ -12,7 +12,7 @@ from typing import Any, Protocol, get_args, runtime_checkable
 
 from gspn_core.events import Calibrated, Event
 from gspn_core.files import replacing
-from gspn_core.planning.fitting import Pace
+from gspn_core.planning.types import Pace
 from gspn_core.settings import Mixer, Settings
 
 FILE = "paces.json"

@@ -20,8 +20,7 @@ from typing import Any, Literal, get_args
 
 from gspn_core.events import Calibrated, MemoryKind
 from gspn_core.files import replacing
-from gspn_core.planning.fitting import MemoryOptions
-from gspn_core.planning.plan import StagePlan
+from gspn_core.planning.types import MemoryOptions, StagePlan
 from gspn_core.runs.estimate import Rate
 from gspn_core.runs.records import DAMAGED
 from gspn_core.runs.run import StageView

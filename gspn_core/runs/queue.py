@@ -16,7 +16,8 @@ from gspn_core.errors import Busy, GspnError, NotOwner
 from gspn_core.events import Event
 from gspn_core.files import FolderClaim
 from gspn_core.images.png import read_picture
-from gspn_core.planning.plan import CascadePlan, StagePlan, check_fits, redo
+from gspn_core.planning.plan import check_fits, redo
+from gspn_core.planning.types import CascadePlan, StagePlan
 from gspn_core.runs.archive import Archive, RunSummary, owner_of
 from gspn_core.runs.attempts import Attempts, Run
 from gspn_core.runs.disk_space import DiskSpace

@@ -17,7 +17,7 @@ from gspn_core.errors import GspnError
 from gspn_core.events import StageDone
 from gspn_core.files import write_failure
 from gspn_core.images.load import digest
-from gspn_core.planning.plan import StagePlan
+from gspn_core.planning.types import StagePlan
 from gspn_core.runs.archive import Archive
 from gspn_core.runs.run import FileWritten, StageReused
 from gspn_core.runs.run_state import LiveRun

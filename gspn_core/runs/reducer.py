@@ -18,7 +18,8 @@ from gspn_core.events import (
     TileDone,
 )
 from gspn_core.images.png import preview_uri
-from gspn_core.planning.plan import CascadePlan, pair_calls
+from gspn_core.planning.plan import pair_calls
+from gspn_core.planning.types import CascadePlan
 from gspn_core.runs.curve import thinned
 from gspn_core.runs.estimate import Rate, left_seconds
 from gspn_core.runs.run import (

@@ -11,11 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from gspn_core.events import MemoryKind, MemorySample, StepWeights
-from gspn_core.planning.fitting import MemoryOptions
+from gspn_core.planning.types import MemoryOptions, Phase
 
 JobState = Literal["queued", "running", "done", "stopped", "failed", "interrupted"]
 StageState = Literal["waiting", "running", "done", "stopped", "failed"]
-Phase = Literal["encode", "steps", "decode"]
 Stopping = Literal["now", "after_stage"]
 RateKey = tuple[str, str, int, int]
 
@@ -35,7 +34,7 @@ class StageView:
     estimate of the time left; their seconds count from the stage's start. key: the plan's; reused: an earlier
     run with the same key lent the picture; nothing is measured, and saved_seconds is what it took then.
     digest: of the picture's pixels (see `gspn_core.images.load.digest`), with its PNG. retries: each way of
-    saving memory (a field of `gspn_core.planning.fitting.MemoryOptions`) with which the stage began again.
+    saving memory (a field of `gspn_core.planning.types.MemoryOptions`) with which the stage began again.
     predicted_bytes, predicted_seconds: what the plan told of it before it ran, where it could.
     """
 

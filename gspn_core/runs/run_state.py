@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 
-from gspn_core.planning.plan import CascadePlan
+from gspn_core.planning.types import CascadePlan
 from gspn_core.runs.run import RunView
 
 # So many followers of a run are told as often as each could be; more share what those would be told in all.

@@ -10,7 +10,7 @@ from PIL.Image import Image
 
 from gspn_core.images.load import digest
 from gspn_core.images.png import read_picture
-from gspn_core.planning.plan import CascadePlan, Size
+from gspn_core.planning.types import CascadePlan, Size
 from gspn_core.runs.locks import OrderedLock
 from gspn_core.runs.run import RunView
 

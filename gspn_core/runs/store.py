@@ -24,7 +24,7 @@ from gspn_core.images.png import (
     write_sidecar,
 )
 from gspn_core.images.tiles import write_tiles
-from gspn_core.planning.plan import CascadePlan, Size, StagePlan
+from gspn_core.planning.types import CascadePlan, Size, StagePlan
 from gspn_core.runs.locks import KeyedLocks
 from gspn_core.runs.records import DAMAGED, check_record, read_json
 from gspn_core.runs.reducer import apply_event

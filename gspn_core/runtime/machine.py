@@ -9,8 +9,7 @@ from functools import cache
 import psutil
 import torch
 
-from gspn_core.planning.fitting import Machine
-from gspn_core.planning.memory import Shapes
+from gspn_core.planning.types import Machine, Shapes
 from gspn_core.runtime.cgroup import memory_limits
 
 # cuDNN's workspaces and what the caching allocator cannot hand out again.

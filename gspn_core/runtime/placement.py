@@ -8,7 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from gspn_core.planning.plan import ModelCard, make_plan
+from gspn_core.planning.plan import make_plan
+from gspn_core.planning.types import ModelCard
 from gspn_core.runtime.machine import give_back, read_machine
 from gspn_core.settings import Settings
 

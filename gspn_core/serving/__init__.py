@@ -1,1 +1,1 @@
-"""What stands between the page and the engine: the engine host, ZeroGPU, the model picker."""
+"""What puts engine, runs and page together and serves them: one model after another."""

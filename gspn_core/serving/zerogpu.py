@@ -1,8 +1,8 @@
-"""Run the engine in a process that is lent a GPU for the time of one call, as ZeroGPU does.
+"""Run the engine in a process that has a GPU for the time of one call, as ZeroGPU does.
 
-Such a call forks: its arguments and each event are pickled, an Event of threading does not cross, and an
-error arrives as the name of its class. So errors travel as data, and a stop closes the generator, which the
-lender passes on after the next event.
+Such a call forks: its arguments and each event are pickled, a threading.Event does not cross, and an error
+arrives as the name of its class. So errors travel as data, and a stop closes the generator, which ZeroGPU
+passes on after the next event.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from gspn_core.errors import GspnError, ModelUnavailable, Stopped
 from gspn_core.events import Event
 from gspn_core.settings import Settings
 
-# What a lender asks for beyond the planned seconds: the fork, the weights' way to the card, a busy card.
+# Requested in addition to the planned seconds: for the fork, the transfer of the weights, a busy card.
 OVERHEAD_SECONDS = 20
 MARGIN = 1.5
 LEAST_SECONDS, MOST_SECONDS = 30, 300
-# Where nobody knows how long a run will take; above it visitors without an account are refused.
+# When a run's seconds are unknown; with more than this, visitors without an account are refused.
 UNKNOWN_SECONDS = 120
 
 Run = Callable[..., Iterator[Event]]
-Lend = Callable[..., Callable[[Callable], Callable]]
+Decorator = Callable[..., Callable[[Callable], Callable]]
 
 
 @dataclass(frozen=True)
@@ -36,25 +36,32 @@ class Failure:
     error: GspnError
 
 
-def seconds_to_ask(planned: float | None) -> int:
-    """Return for how long a GPU is asked for, given the seconds that a run is planned to take."""
+def seconds_to_request(planned: float | None) -> int:
+    """Return for how many seconds a GPU is requested, given a run's planned seconds, None if unknown."""
     wanted = OVERHEAD_SECONDS + MARGIN * planned if planned is not None else UNKNOWN_SECONDS
     return int(min(MOST_SECONDS, max(LEAST_SECONDS, wanted)))
 
 
-def run_on_lent(run: Run, lend: Lend, planned_seconds: Callable[[Settings], float | None]) -> Run:
+def run_on_zerogpu(
+    run: Run, decorator: Decorator, planned_seconds: Callable[[Settings], float | None]
+) -> Run:
     """Return `run` as it is called from a process that has no GPU of its own.
 
-    lend: ZeroGPU's decorator, called with `duration=`; planned_seconds: returns a run's seconds, None where
-    nobody knows. The result raises what `run` raises; what the lender itself refuses, such as a quota, it
-    raises as ModelUnavailable in the lender's words.
+    Args:
+        run: The engine's run.
+        decorator: ZeroGPU's decorator, called with `duration=`.
+        planned_seconds: Returns a run's seconds, None if unknown.
+
+    Returns:
+        A function that raises what `run` raises; what ZeroGPU itself refuses, such as a quota, it raises as
+        ModelUnavailable in ZeroGPU's words.
     """
 
     def duration(settings: Settings, _options: Mapping[str, Any]) -> int:
-        return seconds_to_ask(planned_seconds(settings))
+        return seconds_to_request(planned_seconds(settings))
 
-    @lend(duration=duration)
-    def there(settings: Settings, options: Mapping[str, Any]) -> Generator[Event | Failure, None, None]:
+    @decorator(duration=duration)
+    def on_gpu(settings: Settings, options: Mapping[str, Any]) -> Generator[Event | Failure, None, None]:
         try:
             yield from run(settings, _never, **options)
         except GspnError as error:
@@ -63,31 +70,31 @@ def run_on_lent(run: Run, lend: Lend, planned_seconds: Callable[[Settings], floa
             yield Failure(GspnError(f"the run failed on the GPU ({type(error).__name__}: {error})."))
 
     @functools.wraps(run)
-    def here(settings: Settings, should_stop: Callable[[], bool], **options: Any) -> Iterator[Event]:
-        with closing(there(settings, options)) as events:
-            for event in _refusals_said(events):
+    def run_forked(settings: Settings, should_stop: Callable[[], bool], **options: Any) -> Iterator[Event]:
+        with closing(on_gpu(settings, options)) as events:
+            for event in _refusals_named(events):
                 if isinstance(event, Failure):
                     raise event.error
                 yield event
                 if should_stop():
                     raise Stopped("The run was stopped; finished stages are kept.")
 
-    return here
+    return run_forked
 
 
 def _never() -> bool:
     return False
 
 
-def _refusals_said(events: Iterator[Event | Failure]) -> Iterator[Event | Failure]:
-    """Yield the events; raise in a sentence what the lender itself says against the call."""
+def _refusals_named(events: Iterator[Event | Failure]) -> Iterator[Event | Failure]:
+    """Yield the events; raise what ZeroGPU itself refuses as a sentence."""
     try:
         yield from events
     except GspnError:
         raise
     except Exception as error:
-        told = re.sub(r"<[^>]*>", "", str(getattr(error, "message", error))).strip().rstrip(".")
-        told = told or type(error).__name__
+        refusal = re.sub(r"<[^>]*>", "", str(getattr(error, "message", error))).strip().rstrip(".")
+        refusal = refusal or type(error).__name__
         raise ModelUnavailable(
-            f"no GPU was lent for this run: {told}; try again later or at a smaller target."
+            f"ZeroGPU gave this run no GPU: {refusal}; try again later or at a smaller target."
         ) from error

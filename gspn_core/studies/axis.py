@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gspn_core.errors import BadSetting
-from gspn_core.planning.plan import ModelCard
+from gspn_core.planning.types import ModelCard
 from gspn_core.settings import CHOICES, FIELD_NAMES, INTEGERS, OVERRIDABLE, RANGES, Override, Settings
 
 MAX_VALUES = 64

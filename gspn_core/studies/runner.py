@@ -22,7 +22,7 @@ from typing import Any
 
 from gspn_core.errors import Busy, GspnError, NotOwner
 from gspn_core.files import make_folder, remove_folder, remove_leftovers, replacing, write_failure
-from gspn_core.planning.plan import StagePlan
+from gspn_core.planning.types import StagePlan
 from gspn_core.runs.archive import owner_of
 from gspn_core.runs.locks import OrderedLock
 from gspn_core.runs.queue import RunQueue

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from gspn_core.errors import BadSetting
-from gspn_core.planning.plan import CascadePlan, StagePlan
+from gspn_core.planning.types import CascadePlan, StagePlan
 from gspn_core.runs.records import check_record
 from gspn_core.settings import Settings
 from gspn_core.studies.axis import Axis, cells_of

@@ -11,8 +11,8 @@ from diffusers import EulerDiscreteScheduler
 import app
 from gspn_core.cascade.sample import stage_weights
 from gspn_core.models.catalog import WORLD_FOLDER, find_card
-from gspn_core.planning.fitting import Machine, Pace
 from gspn_core.planning.plan import make_plan
+from gspn_core.planning.types import Machine, Pace
 
 # Enough for 1024 px in the way that needs least, and too little for 2048.
 PACE = Pace(mixer="gspn", height=256, width=256, head_seconds=0.02, call_seconds=0.03, tail_seconds=0.05)

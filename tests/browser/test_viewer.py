@@ -11,7 +11,7 @@ from PIL import Image
 
 from gspn_core.images.png import write_proxy
 from gspn_core.images.tiles import TILE_PX, tiles_info, write_tiles
-from gspn_core.planning.plan import Size
+from gspn_core.planning.types import Size
 from gspn_core.runs.run import RunView, StageView
 from gspn_core.runs.store import Store
 from gspn_core.settings import Settings

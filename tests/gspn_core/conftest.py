@@ -21,7 +21,8 @@ from gspn_core.events import (
     StepWeights,
     TileDone,
 )
-from gspn_core.planning.plan import CascadePlan, ModelCard, StagePlan, make_plan
+from gspn_core.planning.plan import make_plan
+from gspn_core.planning.types import CascadePlan, ModelCard, StagePlan
 from gspn_core.settings import Settings
 
 CARD = ModelCard(

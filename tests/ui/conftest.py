@@ -17,7 +17,8 @@ from gspn_core.events import (
     StepDone,
     StepWeights,
 )
-from gspn_core.planning.plan import ModelCard, make_plan
+from gspn_core.planning.plan import make_plan
+from gspn_core.planning.types import ModelCard
 from gspn_core.runs.reducer import apply_event, planned
 from gspn_core.runs.run import RunView
 from gspn_core.settings import Settings

@@ -6,7 +6,8 @@ import gradio as gr
 import pytest
 
 from gspn_core.events import StepWeights
-from gspn_core.planning.plan import LATER_STAGES_ONLY, make_plan
+from gspn_core.planning.keys import LATER_STAGES_ONLY
+from gspn_core.planning.plan import make_plan
 from gspn_core.settings import FIELD_NAMES, Settings
 from ui import words
 from ui.curves import HEIGHT, WIDTH, asked_for, build_curves, curves_of, idle_settings, wire_curves

@@ -1,9 +1,9 @@
 import dataclasses
 import json
 
-from gspn_core.planning.fitting import MemoryOptions
 from gspn_core.planning.plan import make_plan
 from gspn_core.planning.suggestions import LONG_SECONDS, Suggestion
+from gspn_core.planning.types import MemoryOptions
 from gspn_core.runs.reducer import apply_event
 from gspn_core.runs.run import Ended, FileWritten, QueueMoved, StageReused
 from gspn_core.settings import FIELD_NAMES, Settings

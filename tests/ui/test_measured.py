@@ -6,7 +6,8 @@ import json
 import pytest
 
 from gspn_core.events import Calibrated
-from gspn_core.planning.plan import Size, make_plan
+from gspn_core.planning.plan import make_plan
+from gspn_core.planning.types import Size
 from gspn_core.runs.measured import Measured, Point
 from gspn_core.runs.measuring import Measuring, Progress
 from gspn_core.runs.queue import RunQueue

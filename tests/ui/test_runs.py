@@ -55,6 +55,8 @@ def jobs(engine, card, tmp_path) -> Iterator[RunQueue]:
         view_seconds=0.0,
     )
     yield jobs
+    # A run that is held must go on, or closing waits for it.
+    engine.go.set()
     jobs.close()
 
 

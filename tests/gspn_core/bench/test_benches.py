@@ -16,7 +16,7 @@ from gspn_core.bench.__main__ import BENCHES
 from gspn_core.bench.plot import HEIGHT, WIDTH
 from gspn_core.errors import GspnError
 from gspn_core.models.shapes import unet_shapes, vae_shapes
-from gspn_core.planning.memory import Shapes
+from gspn_core.planning.types import Shapes
 
 
 def test_the_scans_table_has_every_direction_and_attention(capsys, tmp_path):

@@ -8,7 +8,7 @@ import gspn_core.cascade.benchmark as module
 from gspn_core.attention.adapter import self_attentions
 from gspn_core.engine import Engine
 from gspn_core.models.catalog import find_card
-from gspn_core.planning.plan import Size
+from gspn_core.planning.types import Size
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 import torch
 
 from gspn_core.cascade.conditioning import encode_text, truncation_notice
-from gspn_core.planning.plan import Size
+from gspn_core.planning.types import Size
 from gspn_core.settings import Settings
 
 

@@ -8,7 +8,7 @@ from PIL import Image
 from gspn_core.cascade.filters import gaussian_blur, gaussian_kernel, match_statistics, restore_base
 from gspn_core.cascade.latents import to_image, to_sample
 from gspn_core.metrics.fidelity import psnr
-from gspn_core.planning.plan import Size
+from gspn_core.planning.types import Size
 
 
 @pytest.mark.parametrize("sigma", [0.1, 0.2, 0.3, 0.4, 0.5, 0.8, 1.3, 2.0, 4.0])

@@ -8,7 +8,7 @@ from PIL import Image
 
 from gspn_core.cascade.latents import Autoencoder, DecodedPreview, Preview, tile_starts, to_image, to_sample
 from gspn_core.models.catalog import WORLD_FOLDER
-from gspn_core.planning.plan import Size
+from gspn_core.planning.types import Size
 
 
 def _finish(work):

@@ -15,8 +15,8 @@ from gspn_core.cascade import offload as ways
 from gspn_core.cascade.offload import chunked_feed_forward, float8_storage, group_offloaded, skips_on_host
 from gspn_core.cascade.walk import run_cascade
 from gspn_core.events import StageDone
-from gspn_core.planning.fitting import MemoryOptions
 from gspn_core.planning.plan import make_plan
+from gspn_core.planning.types import MemoryOptions
 from gspn_core.settings import Settings
 
 EXACT = {

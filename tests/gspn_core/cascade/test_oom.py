@@ -13,8 +13,9 @@ from gspn_core.engine import Engine
 from gspn_core.errors import OutOfMemory
 from gspn_core.events import CascadeDone, PlanReady, Retried, StageDone
 from gspn_core.models.shapes import SDXL_SHAPES, unet_shapes, vae_shapes
-from gspn_core.planning.fitting import Machine, MemoryOptions, Work, cheaper
-from gspn_core.planning.memory import Shapes
+from gspn_core.planning.costs import Work
+from gspn_core.planning.fitting import cheaper
+from gspn_core.planning.types import Machine, MemoryOptions, Shapes
 from gspn_core.settings import Settings
 
 ASK = Settings(prompt="a b c", target=128, seed=3, num_inference_steps=2, mixer="attention")

@@ -9,7 +9,7 @@ import torch
 
 from gspn_core.cascade.sample import StageSampler, stage_generator
 from gspn_core.cascade.schedule import noise_levels
-from gspn_core.planning.plan import Size, StagePlan
+from gspn_core.planning.types import Size, StagePlan
 from gspn_core.settings import CHOICES, Settings
 
 SETTINGS = Settings(

@@ -13,7 +13,7 @@ from gspn_core.attention.registry import NEEDS_ADAPTER
 from gspn_core.engine import Engine
 from gspn_core.errors import BadSetting, NotFinite, OutOfMemory, Stopped
 from gspn_core.events import CascadeDone, PlanReady, StageDone, StageStarted, StepDone, TileDone
-from gspn_core.planning.plan import FIRST_STAGE_ONLY
+from gspn_core.planning.keys import FIRST_STAGE_ONLY
 from gspn_core.settings import FIELD_NAMES, STARTING, Settings
 
 SETTINGS = Settings(prompt="a hill", target=256, seed=3, num_inference_steps=4, dilated_min_weight=0.0)

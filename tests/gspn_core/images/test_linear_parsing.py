@@ -16,7 +16,7 @@ import pytest
 from gspn_core.errors import BadSetting
 from gspn_core.images.metadata import recipe_of
 from gspn_core.images.png_text import MAX_CHUNKS, read_png_head
-from gspn_core.planning.plan import ModelCard
+from gspn_core.planning.types import ModelCard
 from gspn_core.settings import (
     MAX_OVERRIDES,
     MAX_OVERRIDES_CHARACTERS,

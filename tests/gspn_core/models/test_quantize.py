@@ -30,7 +30,9 @@ from gspn_core.models.quantize import (
 )
 from gspn_core.models.random_weights import write_random_model, write_random_refiner
 from gspn_core.models.shapes import SDXL_SHAPES
-from gspn_core.planning.fitting import Machine, MemoryOptions, Work, cheaper, fit, predict
+from gspn_core.planning.costs import Work, predict
+from gspn_core.planning.fitting import cheaper, fit
+from gspn_core.planning.types import Machine, MemoryOptions
 from gspn_core.settings import Settings
 from tests.gspn_core.models import stand_in
 from tests.gspn_core.models.original_layout import original_tensors

@@ -9,8 +9,10 @@ import pytest
 from gspn_core.models.catalog import SDXL_CARD, find_card
 from gspn_core.models.extras import REFINER_SHAPES, TINY_PARAMETERS
 from gspn_core.models.shapes import SDXL_SHAPES
-from gspn_core.planning.fitting import Machine, MemoryOptions, Pace, Work, fit, predict, tile_px
+from gspn_core.planning.costs import Work, predict, tile_px
+from gspn_core.planning.fitting import fit
 from gspn_core.planning.plan import make_plan, work_of
+from gspn_core.planning.types import Machine, MemoryOptions, Pace
 from gspn_core.settings import Settings
 
 GPU = Machine(

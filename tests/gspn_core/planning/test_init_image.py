@@ -3,7 +3,9 @@ import dataclasses
 import pytest
 
 from gspn_core.errors import BadSetting, OverBudget
-from gspn_core.planning.plan import ModelCard, check_fits, make_plan, redo, unread
+from gspn_core.planning.keys import unread
+from gspn_core.planning.plan import check_fits, make_plan, redo
+from gspn_core.planning.types import ModelCard
 from gspn_core.settings import OVERRIDABLE, STARTING, Settings
 
 HASH = "0123456789abcdef" * 4

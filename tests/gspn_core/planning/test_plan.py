@@ -9,17 +9,9 @@ import random
 import pytest
 
 from gspn_core.errors import BadSetting, UnsupportedSize
-from gspn_core.planning.plan import (
-    FIRST_STAGE_ONLY,
-    LATER_STAGES_ONLY,
-    ModelCard,
-    Size,
-    make_plan,
-    nearest_size,
-    pair_calls,
-    redo,
-    stage_steps,
-)
+from gspn_core.planning.keys import FIRST_STAGE_ONLY, LATER_STAGES_ONLY
+from gspn_core.planning.plan import make_plan, nearest_size, pair_calls, redo, stage_steps
+from gspn_core.planning.types import ModelCard, Size
 from gspn_core.settings import CHOICES, FIELD_NAMES, OVERRIDABLE, RANGES, STARTING, Settings
 
 BIG = ModelCard(

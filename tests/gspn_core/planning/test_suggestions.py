@@ -8,9 +8,9 @@ import pytest
 
 from gspn_core.models.catalog import SDXL_CARD, find_card
 from gspn_core.models.shapes import SDXL_SHAPES
-from gspn_core.planning.fitting import Machine, Pace
 from gspn_core.planning.plan import make_plan
 from gspn_core.planning.suggestions import LONG_SECONDS, MOST_REMEDIES, find_fit_issue, find_suggestions
+from gspn_core.planning.types import Machine, Pace
 from gspn_core.settings import Settings
 
 SDXL = dataclasses.replace(SDXL_CARD, shapes=SDXL_SHAPES)

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from gspn_core.planning.fitting import Pace
+from gspn_core.planning.types import Pace
 from gspn_core.runs.calibration import FILE, Calibration, KeptPaces, Measurable
 from gspn_core.settings import Settings
 

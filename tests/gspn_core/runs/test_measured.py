@@ -6,8 +6,7 @@ import json
 import pytest
 
 from gspn_core.events import Calibrated
-from gspn_core.planning.fitting import MemoryOptions
-from gspn_core.planning.plan import Size
+from gspn_core.planning.types import MemoryOptions, Size
 from gspn_core.runs.estimate import Rate
 from gspn_core.runs.measured import Measured
 from gspn_core.runs.reducer import apply_event, planned

@@ -7,7 +7,7 @@ import pytest
 
 from gspn_core.errors import Busy, ModelUnavailable
 from gspn_core.events import Calibrated
-from gspn_core.planning.plan import Size
+from gspn_core.planning.types import Size
 from gspn_core.runs.measured import Measured
 from gspn_core.runs.measuring import Measuring
 from gspn_core.runs.queue import RunQueue

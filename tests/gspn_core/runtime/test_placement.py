@@ -20,8 +20,8 @@ from gspn_core.models.catalog import SDXL_CARD
 from gspn_core.models.loading import load_model
 from gspn_core.models.random_weights import write_random_model
 from gspn_core.models.shapes import SDXL_SHAPES
-from gspn_core.planning.fitting import Machine, MemoryOptions
 from gspn_core.planning.plan import make_plan
+from gspn_core.planning.types import Machine, MemoryOptions
 from gspn_core.runtime.placement import HOST, at_hand, bytes_on_host, home_of
 from gspn_core.settings import Settings
 

@@ -15,49 +15,49 @@ def models(tmp_path, monkeypatch):
     return tmp_path
 
 
-def shelf(models, **changes):
+def picker(models, **changes):
     return ModelPicker(
-        **{"current": "world", "asked": "world", "folder": models, "is_busy": lambda: False, **changes}
+        **{"current": "world", "requested": "world", "folder": models, "is_busy": lambda: False, **changes}
     )
 
 
-def test_the_models_that_are_whole_may_be_chosen_the_embedded_one_first(models):
-    assert shelf(models).choices() == (
+def test_complete_models_may_be_chosen_the_embedded_one_first(models):
+    assert picker(models).choices() == (
         Choice(name="world", title="The embedded model", current=True),
         Choice(name=str(models / "mine"), title="mine", current=False),
     )
 
 
-def test_a_model_that_was_asked_for_and_is_missing_is_no_choice(models):
-    choices = shelf(models, asked=str(models / "gone")).choices()
+def test_a_model_that_was_requested_and_is_missing_is_not_offered(models):
+    choices = picker(models, requested=str(models / "gone")).choices()
     assert [choice.title for choice in choices] == ["The embedded model", "mine"]
 
 
 def test_sdxl_is_a_choice_where_it_is_here(models, monkeypatch):
     monkeypatch.setattr("gspn_core.serving.model_picker.cached_folder", lambda _snapshot: models)
-    assert "sdxl" in [choice.name for choice in shelf(models).choices()]
+    assert "sdxl" in [choice.name for choice in picker(models).choices()]
 
 
 def test_a_folder_that_is_not_there_offers_nothing_more(tmp_path):
-    assert [choice.name for choice in shelf(tmp_path / "none").choices()][:1] == ["world"]
+    assert [choice.name for choice in picker(tmp_path / "none").choices()][:1] == ["world"]
 
 
 def test_a_choice_wakes_the_server(models):
-    made = shelf(models)
+    made = picker(models)
     assert not made.wait(0)
     made.choose(str(models / "mine"))
     assert made.wait(0) and made.chosen == str(models / "mine")
 
 
 def test_the_model_that_is_served_may_be_chosen_and_stays(models):
-    made = shelf(models)
+    made = picker(models)
     made.choose("world")
     assert made.chosen is None and not made.wait(0)
 
 
 def test_runs_keep_their_model(models):
-    made = shelf(models, is_busy=lambda: True)
-    with pytest.raises(Busy, match="change it when they have ended"):
+    made = picker(models, is_busy=lambda: True)
+    with pytest.raises(Busy, match="change it when they have finished"):
         made.choose(str(models / "mine"))
     assert made.chosen is None
 
@@ -65,17 +65,17 @@ def test_runs_keep_their_model(models):
 @pytest.mark.parametrize("name", ["/etc", "", "x" * 10_000])
 def test_only_what_is_offered_may_be_chosen(models, name):
     with pytest.raises(ModelUnavailable, match="is not among the models here") as caught:
-        shelf(models).choose(name)
+        picker(models).choose(name)
     assert len(str(caught.value)) < 200
 
 
 def test_a_model_that_broke_since_is_refused(models):
-    made = shelf(models)
+    made = picker(models)
     (models / "mine" / "model_index.json").unlink()
     with pytest.raises(ModelUnavailable, match="no model_index.json"):
         made.choose(str(models / "mine"))
     assert made.chosen is None
 
 
-def test_a_fixed_shelf_has_one_model(models):
-    assert [choice.name for choice in shelf(models, is_fixed=True).choices()] == ["world"]
+def test_a_fixed_picker_has_one_model(models):
+    assert [choice.name for choice in picker(models, is_fixed=True).choices()] == ["world"]

@@ -10,25 +10,25 @@ from gspn_core.serving.zerogpu import (
     LEAST_SECONDS,
     MOST_SECONDS,
     UNKNOWN_SECONDS,
-    run_on_lent,
-    seconds_to_ask,
+    run_on_zerogpu,
+    seconds_to_request,
 )
 from gspn_core.settings import Settings
 
 SETTINGS = Settings(prompt="a lake", seed=1)
 
 
-class Lender:
-    """Lends at once and pickles what passes; keeps what was asked and whether the far end was closed."""
+class Decorator:
+    """Calls at once and pickles what passes; keeps what was requested and how often the far end closed."""
 
     def __init__(self, refuse: Exception | None = None) -> None:
-        self.refuse, self.asked, self.closed = refuse, [], 0
+        self.refuse, self.requested, self.closed = refuse, [], 0
 
     def __call__(self, *, duration):
         def decorate(task):
             @wraps(task)
             def call(*args):
-                self.asked.append(duration(*args))
+                self.requested.append(duration(*args))
                 if self.refuse is not None:
                     raise self.refuse
                 far = task(*pickle.loads(pickle.dumps(args)))
@@ -55,18 +55,18 @@ def run_of(*events, error: Exception | None = None):
 
 
 def test_settings_and_options_cross_and_every_event_comes_back():
-    lender = Lender()
-    run = run_on_lent(run_of("one", "two"), lender, lambda _: 40.0)
+    decorator = Decorator()
+    run = run_on_zerogpu(run_of("one", "two"), decorator, lambda _: 40.0)
     first, *rest = run(SETTINGS, lambda: False, finished=("a picture",))
     assert first == (SETTINGS, {"finished": ("a picture",)})
     assert rest == ["one", "two"]
-    assert lender.asked == [80]
-    assert lender.closed == 1
+    assert decorator.requested == [80]
+    assert decorator.closed == 1
 
 
 @pytest.mark.parametrize("error", [OutOfMemory("too large."), BadSetting("target", "too large.")])
 def test_an_error_of_ours_keeps_its_kind_and_words(error):
-    run = run_on_lent(run_of("one", error=error), Lender(), lambda _: None)
+    run = run_on_zerogpu(run_of("one", error=error), Decorator(), lambda _: None)
     events = run(SETTINGS, lambda: False)
     assert [next(events), next(events)][1] == "one"
     with pytest.raises(type(error), match="too large") as caught:
@@ -75,33 +75,33 @@ def test_an_error_of_ours_keeps_its_kind_and_words(error):
 
 
 def test_an_error_of_another_kind_is_named():
-    run = run_on_lent(run_of(error=ZeroDivisionError("by nothing")), Lender(), lambda _: None)
+    run = run_on_zerogpu(run_of(error=ZeroDivisionError("by nothing")), Decorator(), lambda _: None)
     with pytest.raises(GspnError, match=r"failed on the GPU \(ZeroDivisionError: by nothing\)\.$"):
         list(run(SETTINGS, lambda: False))
 
 
 def test_a_stop_closes_the_far_end_after_the_next_event():
-    lender, seen = Lender(), []
-    run = run_on_lent(run_of(*range(100)), lender, lambda _: None)
+    decorator, seen = Decorator(), []
+    run = run_on_zerogpu(run_of(*range(100)), decorator, lambda _: None)
     with pytest.raises(Stopped):
         for event in run(SETTINGS, lambda: len(seen) >= 3):
             seen.append(event)
     assert len(seen) == 3
-    assert lender.closed == 1
+    assert decorator.closed == 1
 
 
-def test_what_the_lender_refuses_is_said_without_its_markup():
+def test_what_zerogpu_refuses_is_shown_without_its_markup():
     class Quota(Exception):
         message = "You have <b>exceeded</b> your GPU quota (60s left vs. 80s requested)."
 
-    run = run_on_lent(run_of(), Lender(Quota("x")), lambda _: 40.0)
-    with pytest.raises(ModelUnavailable, match=r"^no GPU was lent for this run: You have exceeded your GPU"):
+    run = run_on_zerogpu(run_of(), Decorator(Quota("x")), lambda _: 40.0)
+    with pytest.raises(ModelUnavailable, match=r"^ZeroGPU gave this run no GPU: You have exceeded your GPU"):
         list(run(SETTINGS, lambda: False))
 
 
 @pytest.mark.parametrize(
-    ("planned", "asked"),
+    ("planned", "requested"),
     [(None, UNKNOWN_SECONDS), (0.0, LEAST_SECONDS), (100.0, 170), (10_000.0, MOST_SECONDS)],
 )
-def test_the_seconds_asked_for_follow_the_plan(planned, asked):
-    assert seconds_to_ask(planned) == asked
+def test_the_requested_seconds_follow_the_plan(planned, requested):
+    assert seconds_to_request(planned) == requested

@@ -111,7 +111,7 @@ def port() -> int:
 
 @pytest.fixture(scope="session")
 def toy_card():
-    from gspn_core.planning.plan import ModelCard
+    from gspn_core.planning.types import ModelCard
 
     return ModelCard(
         name="toy",
