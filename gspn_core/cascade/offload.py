@@ -64,7 +64,10 @@ def stored_as(model: Model, choices: MemoryOptions) -> Iterator[None]:
 @contextmanager
 def coding_as(model: Model, choices: MemoryOptions) -> Iterator[None]:
     """Encode or decode with the choices: the autoencoder has the device to itself where they say so."""
-    with _there(model, (model.pipeline.vae,), choices):
+    vae = model.pipeline.vae
+    # Of a UNet in bfloat16 the autoencoder keeps its own layers, and pictures their bits.
+    joins = model.pipeline.unet.dtype == torch.float32 and choices.residency == "device"
+    with _there(model, (vae,), choices), fused_layers(vae) if joins else nullcontext():
         yield
 
 

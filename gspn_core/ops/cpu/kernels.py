@@ -86,11 +86,11 @@ def opened(raw, share, convex):
 def _opened_for_its_use(raw, share, convex):  # noqa: ARG001
     if isinstance(share, types.NoneType):
         return lambda raw, share, convex: raw  # noqa: ARG005
-    return lambda raw, share, convex: _sigmoid(raw) if convex else raw  # noqa: ARG005
+    return lambda raw, share, convex: sigmoid(raw) if convex else raw  # noqa: ARG005
 
 
 @inline
-def _sigmoid(x):
+def sigmoid(x):
     zero, one, _, most, least = numbers(x)
     x = zero - x
     x = most + most if x > most + most else x

@@ -1,31 +1,23 @@
 """The line scan compiled by numba: forward, merge and hand-written backward for tensors on the CPU.
 
-Shares the maps out over threads; `_cpu_kernels` computes them. Threads are Python's own and the kernels
-release the interpreter lock: unlike numba's parallel loops this is safe from any thread, and it leaves the
-process's thread count alone.
+Shares the maps out over threads; `kernels` and `gradients` compute them.
 """
 
 from __future__ import annotations
 
-import ctypes
 import math
-import mmap
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from gspn_core.ops.cpu import gradients as _cpu_gradients
-from gspn_core.ops.cpu import kernels
+from gspn_core.ops.cpu import gradients, kernels
+from gspn_core.ops.cpu.memory import empty
+from gspn_core.ops.cpu.threads import run_parts, threads_for
 
-# A smaller piece of work costs less than the thread that would do it (about 50 microseconds).
-_PIXELS_PER_THREAD = 1 << 17
 # Lines per block; a block of columns is as wide as the cache allows, for memory is read along the rows.
 _BLOCK = 16
 _COLUMN_CELLS = 1 << 14
-# From this size on glibc takes fresh pages from the system for every tensor, and gives them back after.
-_FRESH_BYTES = 32 << 20
 
 
 def forward(
@@ -39,7 +31,7 @@ def forward(
 ) -> Tensor:
     """Scan x (B, C, H, W) and return the states in dtype; arguments as `line_scan` checked them."""
     kept = _kept(dtype)
-    state = _empty(x.shape, kept)
+    state = empty(x.shape, kept)
     _scan(state, None, *(t.to(kept) for t in (x, gate, logits)), direction, chunk_size, gating)
     return state.to(dtype)
 
@@ -91,34 +83,19 @@ def backward(
     inputs = _arrays(*(tensor.to(carry) for tensor in (x, gate, logits)))
     maps = inputs[0].shape
     state, grad = (_array(tensor.to(carry)).reshape(maps) for tensor in (state, grad))
-    grad_x, grad_gate = (_empty(x.shape, carry) for _ in range(2))
+    grad_x, grad_gate = (empty(x.shape, carry) for _ in range(2))
     # Channels that share logits and are done by several threads each leave their own sum.
-    sums = _empty((_channel_parts(maps), *logits.shape), carry)
+    sums = empty((_channel_parts(maps), *logits.shape), carry)
     outputs = grad_x.numpy().reshape(maps), grad_gate.numpy().reshape(maps)
     partial = sums.numpy().reshape(len(sums), maps[0], 3, *maps[2:])
     columns, *settings = _settings(maps, carry, direction, chunk_size, gating)
-    scan = _cpu_gradients.columns if columns else _cpu_gradients.rows
+    scan = gradients.columns if columns else gradients.rows
     _share_out(maps, lambda k, *part: scan(*inputs, state, grad, *outputs, partial[k], *part, *settings))
     return grad_x, grad_gate, sums[0] if len(sums) == 1 else sums.sum(0)
 
 
 def _carry(x: Tensor) -> torch.dtype:
     return torch.float64 if x.dtype == torch.float64 else torch.float32
-
-
-def _empty(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """Return an unwritten tensor, whose fresh pages are 2 MiB each where the system has such.
-
-    The first write to each page of 4 KiB would cost more than the scan that writes it.
-    """
-    tensor = torch.empty(shape, dtype=dtype)
-    advice = getattr(mmap, "MADV_HUGEPAGE", None)
-    if tensor.nbytes >= _FRESH_BYTES and advice is not None:
-        first = -(-tensor.data_ptr() // mmap.PAGESIZE) * mmap.PAGESIZE
-        size = tensor.data_ptr() + tensor.nbytes - first
-        # Advice that the system does not take changes nothing.
-        ctypes.CDLL(None).madvise(ctypes.c_void_p(first), ctypes.c_size_t(size), advice)
-    return tensor
 
 
 def _kept(dtype: torch.dtype) -> torch.dtype:
@@ -153,27 +130,18 @@ def _settings(maps: tuple[int, ...], carry: torch.dtype, direction: str, chunk_s
     return columns, direction in ("left", "up"), size, chunk, number(gating == "convex")
 
 
-def _threads(maps: tuple[int, ...]) -> int:
-    return max(1, min(torch.get_num_threads(), math.prod(maps) // _PIXELS_PER_THREAD))
-
-
 def _channel_parts(maps: tuple[int, ...]) -> int:
     """Return in how many parts the channels of one logits map are done; 1 if the maps go round."""
     M, G = maps[:2]
-    return max(1, min(G, -(-_threads(maps) // max(1, M))))
+    return max(1, min(G, -(-threads_for(math.prod(maps)) // max(1, M))))
 
 
 def _share_out(maps: tuple[int, ...], work) -> None:
     """Call work(channel part, first map, end map, first channel, end channel) for every part, on threads."""
     M, G = maps[:2]
     K = _channel_parts(maps)
-    S = max(1, min(M, _threads(maps) // K))
+    S = max(1, min(M, threads_for(math.prod(maps)) // K))
     parts = [
         (k, M * s // S, M * (s + 1) // S, G * k // K, G * (k + 1) // K) for s in range(S) for k in range(K)
     ]
-    if len(parts) == 1:
-        work(*parts[0])
-        return
-    with ThreadPoolExecutor(len(parts)) as pool:
-        for done in [pool.submit(work, *part) for part in parts]:
-            done.result()
+    run_parts(work, parts)
