@@ -13,8 +13,8 @@ import torch
 from gspn_core.errors import BadSetting, BadTensor
 from gspn_core.ops import line_scan
 from gspn_core.ops.cpu import threads
-from gspn_core.ops.line_scan import DIRECTIONS, GATINGS
 from gspn_core.ops.naive import neighbour_weights
+from gspn_core.ops.prepare import DIRECTIONS, GATINGS
 
 # Largest error allowed relative to the largest value: rounding of the storage, not of the carry.
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 3e-6, torch.float16: 1e-3, torch.bfloat16: 8e-3}

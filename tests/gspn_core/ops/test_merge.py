@@ -9,7 +9,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from gspn_core.ops import merge_line_scan
-from gspn_core.ops.line_scan import DIRECTIONS, GATINGS
+from gspn_core.ops.prepare import DIRECTIONS, GATINGS
 
 # Largest error allowed relative to the largest value, against the formula in float64.
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 3e-6, torch.float16: 2e-3, torch.bfloat16: 8e-3}

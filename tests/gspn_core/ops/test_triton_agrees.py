@@ -10,7 +10,7 @@ import torch
 from gspn_core.attention.gspn import GSPNConfig, GSPNMixer
 from gspn_core.errors import BadSetting
 from gspn_core.ops import line_scan, merge_line_scan
-from gspn_core.ops.line_scan import DIRECTIONS, GATINGS
+from gspn_core.ops.prepare import DIRECTIONS, GATINGS
 
 ON_A_CARD = torch.cuda.is_available()
 DEVICE = "cuda" if ON_A_CARD else "cpu"
