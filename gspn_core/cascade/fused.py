@@ -275,7 +275,7 @@ def _upsample(layer: Upsample2D, hidden_states: Tensor, output_size: object = No
 
 
 def _halves(weight: Tensor, along: int) -> tuple[Tensor, Tensor]:
-    """Return the two weights of even and of odd places for the three that lie along a dimension."""
+    """Return the two weights of even and of odd places for the three along a dimension."""
     first, middle, last = weight.unbind(along)
     return torch.stack((first, middle + last), along), torch.stack((first + middle, last), along)
 

@@ -73,7 +73,7 @@ def coding_as(model: Model, choices: MemoryOptions) -> Iterator[None]:
 
 @contextmanager
 def reading_text(model: Model) -> Iterator[None]:
-    """Have the text encoders on the device while the block runs; where they lie there, nothing changes."""
+    """Have the text encoders on the device in the `with` block; already there, they stay."""
     with at_hand(model.encoders, (), model.device):
         yield
 
@@ -119,7 +119,7 @@ def group_offloaded(unet: nn.Module, device: torch.device | None = None) -> Iter
 
 
 def _leave_alone(part: nn.Module) -> None:
-    """Take back what brings a part's layers by turns."""
+    """Take back what brings a part's layers to the device one after another."""
     for module in part.modules():
         registry = getattr(module, "_diffusers_hook", None)
         if isinstance(registry, HookRegistry):

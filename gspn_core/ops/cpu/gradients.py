@@ -1,7 +1,7 @@
 """The backward kernels of the line scan for numba: the gradients of x, gate and logits, hand-written.
 
 Lines are taken in the order opposite to travel, in the blocks, the memory and the arithmetic of
-`_cpu_kernels`. With m the mean of the neighbours, T the gradient of a state and F that of its mean:
+`kernels`. With m the mean of the neighbours, T the gradient of a state and F that of its mean:
 
     T[i, j] = grad[i, j] + sum over the cells of line i + 1 that take from j of their weight · F
     F = T (free), (1 - gate)·T (convex), 0 where the state starts
@@ -141,7 +141,7 @@ def columns(
     weights = np.empty((3, size, H), flows.dtype)
     slopes = np.empty((3, size, H), flows.dtype)
     sums = np.empty((1, 3, size, H), flows.dtype)
-    turned = np.empty((1, 3, size, H), flows.dtype)
+    transposed = np.empty((1, 3, size, H), flows.dtype)
     inputs = np.empty((1, 1, size, H), flows.dtype)
     gates = np.empty((1, 1, size, H), flows.dtype)
     states = np.empty((1, 1, size, H), flows.dtype)
@@ -154,8 +154,8 @@ def columns(
             count = min(size, W - done)
             first = W - done - count if backwards else done
             for n in range(3):
-                gather(logits, m, n, first, count, turned, n)
-            _weigh(turned, 0, 0, count, weights, slopes, there)
+                gather(logits, m, n, first, count, transposed, n)
+            _weigh(transposed, 0, 0, count, weights, slopes, there)
             sums[:] = 0
             for k in range(k0, k1):
                 gather(x, m, k, first, count, inputs, 0)

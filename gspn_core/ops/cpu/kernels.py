@@ -1,8 +1,12 @@
-"""The forward kernels of the line scan for numba: how lines lie in memory, and the arithmetic of a line.
+"""The forward kernels of the line scan for numba: the order of lines in memory, and the arithmetic of a line.
 
-Rows (down, up) are read where they lie. Columns (right, left) are turned, a block of them at a time, into
-lines of a scratch that fits the cache, and their states are turned back: memory is read along the rows of a
-map, and no transposed copy of it ever exists. Importing this module compiles nothing.
+Rows (down, up) are read where they are. Columns (right, left) are transposed, a block at a time, into lines
+of a scratch that fits the cache, and their states are transposed back: memory is read along the rows of a
+map, and no transposed copy of all of it ever exists.
+
+What `rows` and `columns` call is always inlined. A function compiled on its own as well would be there twice
+in the process that compiles, optimised once and twice, and the two round differently; a process that reads
+numba's cache has the second only. Importing this module compiles nothing.
 """
 
 from __future__ import annotations
@@ -69,7 +73,7 @@ def inverse_odds(a, b, c):
 def unscaled_weights(a, b, c, before, after):
     """Return a cell's weights times their sum; before and after are 1, or 0 where no neighbour is there.
 
-    The logit of a neighbour that is not there has no say.
+    The logit of a neighbour that is not there does not matter.
     """
     zero, one, _, _, _ = numbers(b)
     a, b, c = inverse_odds(a if before > zero else b, b, c if after > zero else b)
@@ -121,8 +125,8 @@ def _leave_for_its_use(state, out, share, m, k, i, j):  # noqa: ARG001
 def neighbours(length, states):
     """Return (2, length) in the type of states: for a line's cells, 1 where there is one before, and after.
 
-    An array, for of a condition on the place LLVM makes a loop of its own for the last cell, and of the rest
-    one whose length no vector divides.
+    An array, because LLVM makes of a condition on the place a loop of its own for the last cell, and of the
+    rest one whose length no vector divides.
     """
     there = np.ones((2, length), states.dtype)
     there[0, 0] = there[1, length - 1] = 0
@@ -131,7 +135,7 @@ def neighbours(length, states):
 
 @inline
 def _start(x, gate, out, share, m, k, i, now, convex, states):
-    """Start line i anew: its states are gate·x, or x where a merge opens the gate."""
+    """Restart at line i: its states are gate·x, or x where a merge opens the gate."""
     for j in range(x.shape[3]):
         state = widen(x[m, k, i, j])
         if share is None or not convex:
@@ -252,7 +256,7 @@ def _scratch_for_its_use(share, block):  # noqa: ARG001
 
 @inline
 def gather(source, m, k, first, count, block, n):
-    """Turn `count` columns from column `first` of map m, k on into the lines of block[0, n] (lines, H)."""
+    """Transpose `count` columns of map m, k from column `first` on into block[0, n] (lines, H)."""
     H, W = source.shape[2:]
     K, lines = source.shape[1], block.shape[2]
     start, target = (m * K + k) * H * W + first, n * lines * H
@@ -275,7 +279,7 @@ def gather(source, m, k, first, count, block, n):
 
 @inline
 def scatter(block, n, target, m, k, first, count):
-    """Turn the lines of block[0, n] back into columns: the inverse of `gather`."""
+    """Transpose the lines of block[0, n] back: the inverse of `gather`."""
     H, W = target.shape[2:]
     K, lines = target.shape[1], block.shape[2]
     start, source = (m * K + k) * H * W + first, n * lines * H
@@ -299,7 +303,7 @@ def columns(x, gate, logits, out, share, m0, m1, k0, k1, backwards, size, chunk,
     states = np.full((K, 2, H + 2), convex - convex)
     there = neighbours(H, states)
     weights = np.empty((3, size, H), states.dtype)
-    turned = np.empty((1, 3, size, H), states.dtype)
+    transposed = np.empty((1, 3, size, H), states.dtype)
     inputs = np.empty((1, 1, size, H), states.dtype)
     gates = np.empty((1, 1, size, H), states.dtype)
     block = np.empty((1, 1, size, H), states.dtype)
@@ -309,9 +313,9 @@ def columns(x, gate, logits, out, share, m0, m1, k0, k1, backwards, size, chunk,
             count = min(size, W - done)
             first = W - done - count if backwards else done
             for n in range(3):
-                gather(logits, m, n, first, count, turned, n)
+                gather(logits, m, n, first, count, transposed, n)
             if K > 1:
-                weigh(turned, 0, 0, count, weights, there)
+                weigh(transposed, 0, 0, count, weights, there)
             for k in range(k0, k1):
                 gather(x, m, k, first, count, inputs, 0)
                 gather(gate, m, k, first, count, gates, 0)
@@ -320,7 +324,7 @@ def columns(x, gate, logits, out, share, m0, m1, k0, k1, backwards, size, chunk,
                     gather(out, m, k, first, count, block, 0)
                 how = (0, 0, 0, count, done, backwards, chunk, convex, states[k])
                 if K == 1:
-                    scan_alone(turned, inputs, gates, block, shares, *how, there, 0)
+                    scan_alone(transposed, inputs, gates, block, shares, *how, there, 0)
                 else:
                     scan_weighed(weights, inputs, gates, block, shares, *how)
                 scatter(block, 0, out, m, k, first, count)

@@ -47,7 +47,7 @@ def merge(
     kept = _kept(y.dtype)
     total = y.to(kept)
     tensors = total, *(t.to(kept) for t in (share, x, gate, logits))
-    # Parts of one projection lie whole within a sample: read sample by sample they need not be copied.
+    # Parts of one projection are contiguous within a sample: read sample by sample they need not be copied.
     whole = all(tensor.is_contiguous() for tensor in tensors)
     for sample in [tensors] if whole else zip(*(t.split(1) for t in tensors), strict=True):
         _scan(*sample, scan)

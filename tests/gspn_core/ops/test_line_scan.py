@@ -24,7 +24,7 @@ SHAPES = ((1, 1, 1, 1), (2, 3, 5, 7), (1, 2, 17, 3), (1, 2, 3, 37), (2, 2, 1, 18
 
 @pytest.fixture(autouse=True)
 def _empty_is_nan():
-    """Fill what torch.empty returns with NaN, so that a cell nobody writes is seen."""
+    """Fill what torch.empty returns with NaN, so that a cell that is never written is seen."""
     torch.use_deterministic_algorithms(True)
     yield
     torch.use_deterministic_algorithms(False)

@@ -81,7 +81,7 @@ def test_parts_of_one_projection_are_read_where_they_lie(dtype):
     assert not any(part.is_contiguous() for part in parts)
     wanted = merge_line_scan(y.clone(), share, x, gate, logits, **options)
     merged = y.clone()
-    with profile(activities=[ProfilerActivity.CPU]) as told:
+    with profile(activities=[ProfilerActivity.CPU]) as record:
         merge_line_scan(merged, parts[2], x, parts[1], parts[0].unflatten(1, (2, 3)), **options)
     assert torch.equal(merged, wanted)
-    assert not any(event.name in ("aten::copy_", "aten::clone") for event in told.events())
+    assert not any(event.name in ("aten::copy_", "aten::clone") for event in record.events())

@@ -33,7 +33,7 @@ CASES = (
 
 @pytest.fixture(autouse=True)
 def _empty_is_nan():
-    """Fill what torch.empty returns with NaN, so that a cell nobody writes is seen."""
+    """Fill what torch.empty returns with NaN, so that a cell that is never written is seen."""
     torch.use_deterministic_algorithms(True, warn_only=True)
     yield
     torch.use_deterministic_algorithms(False)
@@ -170,7 +170,7 @@ def test_merging_is_the_sum_of_shares_of_the_scan(direction, gating, chunk_size)
     y, gate, share = (
         torch.randn(x.shape, generator=torch.Generator().manual_seed(k)).to(x) for k in range(3)
     )
-    # As a mixer makes them: parts of one tensor, so that batches lie apart.
+    # As a mixer makes them: parts of one tensor, so that batches are apart.
     gate, share = torch.cat([gate, share], 1).split(4, 1)
     options = {"direction": direction, "gating": gating, "chunk_size": chunk_size}
     wanted = merge_line_scan(y.clone(), share, x, gate, logits, backend="naive", **options)
