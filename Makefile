@@ -14,7 +14,7 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed-tests
 	$(BIN)/ruff check .
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --durations=10 $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --durations=10 $(ARGS)
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m gspn_core.bench $(ARGS)

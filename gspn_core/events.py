@@ -10,8 +10,8 @@ from typing import Literal
 
 from PIL.Image import Image
 
+from gspn_core.planning.timing import StageTiming
 from gspn_core.planning.types import CascadePlan, Phase, Size, StagePlan
-from gspn_core.settings import Mixer
 
 MemoryKind = Literal["device", "process"]
 
@@ -128,20 +128,17 @@ class CascadeDone:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Calibrated:
-    """What a stage of `size` costs on this machine with a mixer, measured outside of any run.
+class StageTimed:
+    """A stage was measured outside of any run."""
 
-    head_seconds: until its first step (encoding); call_seconds: per evaluation of the UNet on the guidance
-    pair; tail_seconds: after its last step (decoding). peak_bytes: the highest memory of all that.
-    """
+    timing: StageTiming
 
-    mixer: Mixer
+
+@dataclass(frozen=True, kw_only=True)
+class StageNotTimed:
+    """A measurement outside of any run was discarded, as other programs kept the machine busy."""
+
     size: Size
-    head_seconds: float
-    call_seconds: float
-    tail_seconds: float
-    peak_bytes: int
-    memory_kind: MemoryKind
 
 
 @dataclass(frozen=True, kw_only=True)

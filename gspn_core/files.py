@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import secrets
@@ -9,9 +10,12 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from gspn_core.errors import GspnError
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 _GONE = ".gone-"
 _log = logging.getLogger(__name__)
@@ -31,6 +35,22 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write text as UTF-8 through `replacing`; the folder is made if it is not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as stream:
+        stream.write(text.encode())
+
+
+def write_json(path: Path, value: Any, *, indent: int | None = None) -> None:
+    """Write a value as one JSON text that ends with a line break, as `write_text` does.
+
+    Raises:
+        TypeError: JSON has no form for the value; what was at `path` is kept.
+    """
+    write_text(path, json.dumps(value, indent=indent) + "\n")
 
 
 def make_folder(folder: Path) -> None:
@@ -75,32 +95,35 @@ class FolderClaim:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / ".in-use"
-        self._file: BinaryIO | None = None
+        self._lock: BaseFileLock | None = None
 
     def take(self) -> None:
-        """Hold the folder, made if it is not there; raise GspnError where another process holds it."""
-        try:
-            import fcntl
-        except ImportError:
-            # Not on this system; the folder's owner sees to it.
-            return
+        """Hold the folder, made if it is not there.
+
+        Raises:
+            GspnError: another process holds the folder, or it cannot be written.
+        """
+        # Only a server claims a folder; the command line starts without it.
+        import filelock
+
+        # One thread may take the folder and another one give it back.
+        lock = filelock.FileLock(self._path, blocking=False, thread_local=False)
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self._path.open("ab")
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self.release()
+            lock.acquire()
+        except filelock.Timeout:
             raise GspnError(
                 f"{self._path.parent} is in use by another server; stop that one or name another folder."
             ) from None
         except OSError as error:
             raise GspnError(write_failure(str(self._path.parent), error)) from None
+        self._lock = lock
 
     def release(self) -> None:
         """Let the folder go; without a claim this does nothing."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
 
 
 def write_failure(name: str, error: OSError) -> str:

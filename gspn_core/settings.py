@@ -15,7 +15,15 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
-from gspn_core.errors import BadSetting, UnsupportedSize
+from gspn_core.errors import BadSetting
+from gspn_core.setting_values import (
+    Range,
+    aspect_ratio,
+    check_text,
+    checked_number,
+    ladder_text,
+    start_size,
+)
 
 Mixer = Literal["gspn", "attention", "neighborhood", "linear"]
 SchedulerName = Literal[
@@ -32,45 +40,17 @@ DilationScope = Literal["down", "deep", "all"]
 DilationUse = Literal["branch", "main"]
 RefinerUse = Literal["none", "ensemble", "image"]
 
-MAX_PROMPT_CHARACTERS = 2000
 # Every setting of every stage fits, with prompts of their own.
 MAX_OVERRIDES_CHARACTERS = 100_000
 MAX_OVERRIDES = 300
 _MOST_DIGITS = 64
 MAX_SEED = 2**32 - 1
-MAX_ASPECT = 4.0
-# The sides of a picture that a cascade starts from, in px, as it is kept.
-MIN_START_PX, MAX_START_PX = 64, 4096
-_ASPECT = re.compile(r"([1-9][0-9]{0,4}):([1-9][0-9]{0,4})")
 _IN_QUOTES = re.compile(r'["\\\n]')
-_START = re.compile(r"([1-9][0-9]{1,3})x([1-9][0-9]{1,3})-[0-9a-f]{64}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Range:
-    """Bounds (both inclusive) of a number and the step by which a slider moves it.
-
-    stops: the values at equal parts of a slider's travel, from end to end, where equal parts of the range
-    would change the picture by very different amounts; empty where the travel is the range.
-    """
-
-    minimum: float
-    maximum: float
-    step: float
-    stops: tuple[float, ...] = ()
-
-    @property
-    def travel(self) -> tuple[float, ...]:
-        """Return the values at equal parts of a slider's travel, five where nothing else is said."""
-        if self.stops:
-            return self.stops
-        span = self.maximum - self.minimum
-        return tuple(round(self.minimum + span * part / 4, 6) for part in range(5))
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
 class Override:
-    """One stage's own value of a setting. stage_px: the stage told as a target, in px."""
+    """One stage's own value of a setting. stage_px: the stage, given as a target in px."""
 
     stage_px: int
     name: str
@@ -94,7 +74,8 @@ class Settings:
     timesteps that the model redraws of it there, 0 keeps it as it is.
     target: side in px of the square with the last stage's area; aspect: "width:height".
     guidance_stop: share of a stage's steps after which guidance is off; 1 keeps it on to the end.
-    ladder: the sizes in px of the stages between the first and the target, such as "1024 4096"; "" doubles.
+    ladder: the sizes in px of the stages between the first and the target, such as "1024 4096"; "" takes the
+    model's own. A stage's kind may stand before its size, and then the target's too: "1024 upscale:4096".
     upscale_strength: noise level at which a later stage starts, as a share of the training timesteps, in
     (0, 1]; it also takes that share of num_inference_steps.
     gaussian_sigma: width of the low-pass that parts layout from detail, in px of the base. What is coarser
@@ -107,15 +88,15 @@ class Settings:
     down block's, those of the downsampler before it and the middle's, "all" every block's. dilation_use:
     "branch" mixes a second, dilated prediction in, "main" dilates the only one; dilation_until: share of the
     steps, the first ones, in which either happens.
-    original_scale, target_scale: the sizes that the model is told, as parts of the picture's own; crop_top,
-    crop_left: the crop that it is told, in px (SDXL's size conditioning).
+    original_scale, target_scale: the sizes that the model is conditioned on, as parts of the picture's own;
+    crop_top, crop_left: the crop that it is conditioned on, in px (SDXL's size conditioning).
     refiner: how SDXL's second UNet takes part in the first stage: "ensemble" takes the schedule over where
     refiner_start of it is done, "image" draws the finished picture's last part again. aesthetic_score and
-    negative_aesthetic_score: what the refiner is told of the picture wanted and of the one not wanted.
+    negative_aesthetic_score: what the refiner is conditioned on for the wanted and the unwanted picture.
     overrides: single stages' own values, sorted; given as Overrides, as mappings of their fields, or as text
     (see `parse_overrides`). Any setting of a single stage may be overridden (OVERRIDABLE).
 
-    Raises BadSetting (UnsupportedSize for aspect) when a value lies outside its range.
+    Raises BadSetting (UnsupportedSize for aspect) when a value is outside its range.
     """
 
     prompt: str
@@ -153,8 +134,8 @@ class Settings:
     start_strength: float = _ranged(0.0, 0.0, 1.0, 0.01)
 
     def __post_init__(self) -> None:
-        _check_text("prompt", self.prompt, required=True)
-        _check_text("negative_prompt", self.negative_prompt, required=False)
+        check_text("prompt", self.prompt, required=True)
+        check_text("negative_prompt", self.negative_prompt, required=False)
         if self.start != "":
             start_size(self.start)
         for name, choices in CHOICES.items():
@@ -163,9 +144,12 @@ class Settings:
                 got = str(value)[:40]
                 raise BadSetting(name, f"{name} must be one of {', '.join(choices)}, got {got!r}.")
         for name, bounds in RANGES.items():
-            object.__setattr__(self, name, _number(name, getattr(self, name), bounds, name in INTEGERS))
+            value = checked_number(
+                name, getattr(self, name), bounds, integer=name in INTEGERS, optional=name in _OPTIONAL
+            )
+            object.__setattr__(self, name, value)
         aspect_ratio(self.aspect)
-        object.__setattr__(self, "ladder", _ladder_text(self.ladder))
+        object.__setattr__(self, "ladder", ladder_text(self.ladder, RANGES["target"]))
         object.__setattr__(self, "overrides", self._checked_overrides())
 
     def at_stage(self, stage_px: int) -> Settings:
@@ -183,7 +167,7 @@ class Settings:
                     "overrides", f"overrides: {str(name)[:40]!r} cannot be overridden; {_meant(str(name))}"
                 )
             bounds = RANGES["target"]
-            stage_px = _number("overrides", given.stage_px, bounds, True)
+            stage_px = checked_number("overrides", given.stage_px, bounds, integer=True, optional=False)
             if stage_px is None or given.value is None:
                 raise BadSetting("overrides", f"overrides: {name} of {stage_px} px has no value; give one.")
             try:
@@ -227,15 +211,10 @@ CHOICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 INTEGERS = frozenset({"target", "start_px", "num_inference_steps", "seed", "crop_top", "crop_left"})
 _OPTIONAL = frozenset(f.name for f in dataclasses.fields(Settings) if f.default is None)
-# What a run that starts from a picture is told of it.
+# What says of a run from which picture it starts, and how.
 STARTING = ("start", "start_px", "start_strength")
 _OF_THE_WHOLE = (*STARTING, "target", "aspect", "ladder", "overrides")
 OVERRIDABLE: tuple[str, ...] = tuple(name for name in FIELD_NAMES if name not in _OF_THE_WHOLE)
-
-
-def ladder_px(ladder: str) -> tuple[int, ...]:
-    """Return the sizes in px that the text of a ladder names."""
-    return tuple(map(int, ladder.split()))
 
 
 def parse_overrides(text: str) -> tuple[Override, ...]:
@@ -352,87 +331,3 @@ def _check_count(count: int) -> None:
         raise BadSetting(
             "overrides", f"overrides has {count:,} values, at most {MAX_OVERRIDES} fit; leave some out."
         )
-
-
-def aspect_ratio(aspect: str) -> float:
-    """Return width / height of an aspect such as "3:2"; raise UnsupportedSize if it is none or too long."""
-    match = _ASPECT.fullmatch(aspect) if isinstance(aspect, str) else None
-    if not match:
-        raise UnsupportedSize(
-            "aspect", f"aspect must look like 3:2 (width:height), got {str(aspect)[:40]!r}."
-        )
-    ratio = int(match[1]) / int(match[2])
-    if not 1 / MAX_ASPECT <= ratio <= MAX_ASPECT:
-        raise UnsupportedSize("aspect", f"aspect must lie between 1:4 and 4:1, got {aspect}; try 16:9.")
-    return ratio
-
-
-def start_size(reference: Any) -> tuple[int, int]:
-    """Return the (height, width) in px that the reference of a starting picture tells; raise BadSetting."""
-    match = _START.fullmatch(reference) if isinstance(reference, str) else None
-    width, height = (int(match[1]), int(match[2])) if match else (0, 0)
-    if not match or not MIN_START_PX <= min(height, width) <= max(height, width) <= MAX_START_PX:
-        raise BadSetting(
-            "start", f"start must name a picture that was handed in here, got {str(reference)[:40]!r}."
-        )
-    if max(height, width) > MAX_ASPECT * min(height, width):
-        raise BadSetting("start", f"start is {width}×{height} px, longer than 4:1; crop it.")
-    return height, width
-
-
-def _ladder_text(ladder: Any) -> str:
-    """Return a ladder's sizes, ascending and one space apart; raise BadSetting for other text."""
-    words = re.split(r"[\s,]+", ladder.strip()) if isinstance(ladder, str) else [str(ladder)]
-    if words == [""]:
-        return ""
-    bounds = RANGES["target"]
-    sizes = [int(word) if re.fullmatch(r"[0-9]{1,5}", word) else 0 for word in words[:16]]
-    if len(words) > 16 or not all(bounds.minimum <= px <= bounds.maximum for px in sizes):
-        raise BadSetting(
-            "ladder",
-            f"ladder must list sizes in px such as 1024 4096, got {str(ladder)[:40]!r}; leave it empty.",
-        )
-    return " ".join(map(str, sorted(set(sizes))))
-
-
-def _check_text(name: str, value: Any, *, required: bool) -> None:
-    if not isinstance(value, str):
-        raise BadSetting(name, f"{name} must be text, got {type(value).__name__}.")
-    if required and not value.strip():
-        raise BadSetting(name, f"{name} is empty; say what the picture should show.")
-    if any("\ud800" <= character <= "\udfff" for character in value):
-        raise BadSetting(name, f"{name} holds half a character (a lone surrogate); type it again.")
-    if len(value) > MAX_PROMPT_CHARACTERS:
-        raise BadSetting(
-            name,
-            f"{name} has {len(value):,} characters, at most {MAX_PROMPT_CHARACTERS:,} fit; shorten it.",
-        )
-
-
-def _number(name: str, value: Any, bounds: Range, integer: bool) -> int | float | None:
-    if value is None:
-        if name in _OPTIONAL:
-            return None
-        raise BadSetting(
-            name, f"{name} is missing; give a number from {bounds.minimum:g} to {bounds.maximum:g}."
-        )
-    kind = "a whole number" if integer else "a number"
-    wrong = isinstance(value, bool) or not isinstance(value, (int, float))
-    if wrong or value != value or (integer and value % 1):
-        raise BadSetting(name, f"{name} must be {kind}, got {str(value)[:40]!r}.")
-    if not bounds.minimum <= value <= bounds.maximum:
-        limits = (
-            f"from {int(bounds.minimum)} to {int(bounds.maximum)}"
-            if integer
-            else (f"from {bounds.minimum:g} to {bounds.maximum:g}")
-        )
-        nearest = min(max(value, bounds.minimum), bounds.maximum)
-        hint = int(nearest) if integer else f"{nearest:g}"
-        raise BadSetting(name, f"{name} must be {kind} {limits}, got {_shown(value)}; try {hint}.")
-    return int(value) if integer else float(value)
-
-
-def _shown(value: int | float) -> str:
-    return (
-        str(value) if isinstance(value, float) or abs(value) < 10**40 else "a number of more than 40 digits"
-    )

@@ -9,6 +9,8 @@ import string
 # Workers of pytest-xdist share the processors; whoever starts a server or a thread pool inherits this.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A toy training tokenises hundreds of short batches, each of which would wait for the tokenizer's pool.
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import pytest
 
@@ -16,12 +18,20 @@ import pytest
 _TOGETHER = {"browser": "browser", "training": "trained", "evaluation": "trained", "guard": "served"}
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Send the tests of a folder that shares a costly fixture to one worker (`--dist loadgroup`)."""
-    for item in items:
-        group = next((_TOGETHER[part] for part in item.path.parts if part in _TOGETHER), None)
-        if group is not None:
-            item.add_marker(pytest.mark.xdist_group(group))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Return a schedule that gives a folder which shares a costly fixture to one worker, the rest singly.
+
+    pytest-xdist 3.8's own groups (`--dist loadgroup`) do nothing with pytest 9.2, whose node ids are fixed.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByCostlyFixture(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            folders = nodeid.partition("::")[0].split("/")
+            return next((_TOGETHER[folder] for folder in folders if folder in _TOGETHER), nodeid)
+
+    return ByCostlyFixture(config, log)
 
 
 @pytest.fixture(scope="session")
@@ -148,7 +158,7 @@ def tiny_model(tiny_pipeline, tiny_card, tiny_refiner):
 
     from gspn_core.attention.gspn_adapter import GSPNAdapter
     from gspn_core.attention.linear_adapter import LinearAdapter
-    from gspn_core.cascade.model import Model
+    from gspn_core.backbones.model import Model
 
     torch.manual_seed(1)
     adapters = {

@@ -12,6 +12,7 @@ models' fingerprints hold them: neither a checkout elsewhere nor a later one cha
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import gc
 import hashlib
 import json
@@ -30,7 +31,7 @@ from unittest import mock
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from gspn_core.cascade.model import Model
+    from gspn_core.backbones.model import Model
     from gspn_core.events import Event
 
 ROOT = Path(__file__).parents[1]
@@ -233,8 +234,9 @@ def _events(
     memory = PLENTY_BYTES
     if dtype in case.room_mib:
         memory = Engine(model).machine.base_bytes + case.room_mib[dtype] * 2**20
-    return Engine(model, memory_bytes=memory).run(
-        Settings(**settings),
+    engine = Engine(model, memory_bytes=memory)
+    return engine.run(
+        engine.plan(Settings(**settings)),
         driven.should_stop,
         previews=False,
         finished=finished,
@@ -335,20 +337,21 @@ def _processor() -> str:
 
 
 def load(place: Place, name: str, dtype: str) -> Model:
-    """Return a model on the CPU, from the files with fixed times."""
+    """Return a model on the CPU, from the files with fixed times.
+
+    Its fingerprint is fixed too: a report that was rewritten in the model's folder is no change of a picture.
+    """
     from gspn_core.models import catalog
     from gspn_core.models.loading import load_model
 
+    options = {"device": "cpu", "dtype": dtype, "memory_bytes": PLENTY_BYTES}
     with mock.patch.object(catalog, "WORLD_FOLDER", place.model(WORLD)):
         if name == WORLD:
-            return load_model(WORLD, device="cpu", dtype=dtype, memory_bytes=PLENTY_BYTES)
-        return load_model(
-            str(place.model(TINY)),
-            device="cpu",
-            dtype=dtype,
-            extras=catalog.Extras(refiner=str(place.model("refiner"))),
-            memory_bytes=PLENTY_BYTES,
-        )
+            model = load_model(WORLD, **options)
+        else:
+            extras = catalog.Extras(refiner=str(place.model("refiner")))
+            model = load_model(str(place.model(TINY)), extras=extras, **options)
+    return dataclasses.replace(model, card=dataclasses.replace(model.card, fingerprint=name))
 
 
 def write_models(place: Place) -> None:

@@ -10,29 +10,35 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-DATA = {"errors", "settings", "planning", "events"}
+DATA = {"errors", "setting_values", "settings", "kinds", "planning", "events"}
 
 # What each part of the project may import of the others.
 MAY_IMPORT = {
     "errors": set(),
-    "settings": {"errors"},
-    "planning": {"errors", "settings"},
-    "events": {"errors", "settings", "planning"},
+    "setting_values": {"errors"},
+    "settings": {"errors", "setting_values"},
+    "kinds": {"settings"},
+    "planning": {"errors", "setting_values", "settings", "kinds"},
+    "events": {"errors", "settings", "kinds", "planning"},
     "files": {"errors"},
-    "images": {"errors", "settings", "planning", "files"},
+    "images": {"errors", "setting_values", "settings", "planning", "files"},
     "ops": {"errors"},
     "attention": {"errors", "settings", "ops"},
     "runtime": DATA,
-    "cascade": DATA | {"images", "ops", "attention", "runtime"},
+    "backbones": DATA | {"attention", "runtime"},
+    "controls": DATA | {"backbones", "attention", "runtime"},
+    "cascade": DATA | {"images", "ops", "attention", "backbones", "controls", "runtime"},
     "world": {"errors"},
-    "models": DATA | {"attention", "cascade", "runtime", "world"},
+    "models": DATA | {"attention", "backbones", "runtime", "world"},
     "metrics": {"errors", "world", "models"},
-    "engine": DATA | {"images", "attention", "cascade", "runtime", "models"},
-    "training": DATA | {"world", "metrics", "ops", "attention", "cascade", "runtime", "models"},
+    "engine": DATA | {"images", "attention", "backbones", "cascade", "runtime", "models"},
+    "training": DATA
+    | {"files", "world", "metrics", "ops", "attention", "backbones", "cascade"}
+    | {"runtime", "models"},
     "evaluation": DATA
-    | {"images", "world", "metrics", "training", "ops", "attention", "cascade", "runtime"}
-    | {"models", "engine"},
-    "bench": DATA | {"ops", "attention", "cascade", "runtime", "models", "engine", "training"},
+    | {"files", "images", "world", "metrics", "training", "ops", "attention", "backbones", "cascade"}
+    | {"runtime", "models", "engine"},
+    "bench": DATA | {"ops", "attention", "backbones", "cascade", "runtime", "models", "engine", "training"},
     "runs": DATA | {"files", "images", "metrics"},
     "studies": DATA | {"files", "images", "metrics", "runs"},
     "serving": DATA | {"models", "metrics", "runs", "studies", "runtime", "engine", "ui"},
@@ -42,14 +48,15 @@ MAY_IMPORT = {
     "app": {"serving"},
 }
 
-_TORCH = {"ops", "attention", "runtime", "cascade", "models", "engine", "metrics"}
+_TORCH = {"ops", "attention", "runtime", "backbones", "controls", "cascade", "models", "engine", "metrics"}
 _TORCH |= {"training", "evaluation", "bench"}
 
 # The only places that may import what is heavy or belongs to one place.
 ONLY_IN = {
     "torch": _TORCH,
-    "diffusers": {"attention", "cascade", "models", "training", "evaluation", "bench"},
-    "transformers": {"cascade", "models", "training", "evaluation", "bench"},
+    "diffusers": {"attention", "backbones", "controls", "cascade", "models"}
+    | {"training", "evaluation", "bench"},
+    "transformers": {"models", "training", "evaluation", "bench"},
     "gradio": {"ui", "app"},
     "spaces": {"app"},
     "triton": {"ops"},

@@ -1,4 +1,4 @@
-"""The page on a Space whose GPU is lent for one call: a real server, a real fork, the embedded cascade."""
+"""The page on ZeroGPU, which gives a GPU for one call: a real server, a real fork, the embedded model."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ import pytest
 from gspn_core.bench.visitor import Visitor
 
 ROOT = Path(__file__).parents[1]
+# The model is loaded before the page answers, on a machine that may be busy.
+START_SECONDS = 300
 
 
 @pytest.fixture
@@ -52,7 +54,7 @@ def served(free_port, tmp_path):
         try:
             server.wait(60)
         except subprocess.TimeoutExpired:
-            # Where each of its threads is, for whoever reads why it did not end.
+            # Prints where each of its threads is.
             server.send_signal(signal.SIGABRT)
             server.wait(60)
             pytest.fail(f"the server did not end: {log.read_text()}")
@@ -64,7 +66,8 @@ def _hear_interrupts() -> None:
 
 
 def _wait_for(address: str, server: subprocess.Popen, log: Path) -> None:
-    for _ in range(600):
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
         assert server.poll() is None, log.read_text()
         try:
             with urllib.request.urlopen(address, timeout=10):
@@ -74,7 +77,7 @@ def _wait_for(address: str, server: subprocess.Popen, log: Path) -> None:
     raise TimeoutError(address)
 
 
-def test_a_cascade_climbs_in_a_forked_process_and_can_be_stopped_there(served):
+def test_a_cascade_runs_in_a_forked_process_and_can_be_stopped_there(served):
     address, calls = served
     visitor = Visitor(address)
     messages = list(visitor.run({"target": 512, "num_inference_steps": 2, "seed": 1}))
@@ -101,6 +104,6 @@ def test_a_cascade_climbs_in_a_forked_process_and_can_be_stopped_there(served):
 
 
 def _state(folder: Path, job: str) -> tuple[str, int]:
-    """Return how a run ended and how many stages it finished, as its folder tells."""
+    """Return how a run ended and how many stages it finished, as its record says."""
     view = json.loads((folder / "jobs" / job / "job.json").read_text())["view"]
     return view["state"], sum(stage["state"] == "done" for stage in view["stages"])

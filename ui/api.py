@@ -14,25 +14,27 @@ from gspn_core.errors import GspnError
 from gspn_core.runs.queue import RunQueue
 from gspn_core.runs.run import RunView
 from gspn_core.settings import CHOICES, FIELD_NAMES, RANGES, Settings
-from ui import words
+from ui.form.start import kept_start
 from ui.guard.payload import Name, Payload, read
-from ui.start import kept_start
+from ui.shared.strings import form_strings, guard_strings, page_strings
 
 NAMES = ("picture", "run", "follow", "fetch")
 
 
 def wire_api(jobs: RunQueue, following: Mapping[str, Any]) -> None:
     """Publish the functions in the open gradio block. following: options of an event that goes on."""
-    gr.api(picture_function(jobs), api_name="picture", queue=False, api_description=words.API["picture"])
-    gr.api(run_function(jobs), api_name="run", queue=False, api_description=words.API["run"])
+    gr.api(
+        picture_function(jobs), api_name="picture", queue=False, api_description=page_strings.API["picture"]
+    )
+    gr.api(run_function(jobs), api_name="run", queue=False, api_description=page_strings.API["run"])
     gr.api(
         follow_function(jobs),
         api_name="follow",
-        api_description=words.API["follow"],
+        api_description=page_strings.API["follow"],
         concurrency_id=following["concurrency_id"],
         concurrency_limit=following["concurrency_limit"],
     )
-    gr.api(fetch_function(jobs), api_name="fetch", queue=False, api_description=words.API["fetch"])
+    gr.api(fetch_function(jobs), api_name="fetch", queue=False, api_description=page_strings.API["fetch"])
 
 
 class _Picture(Payload):
@@ -47,12 +49,12 @@ def picture_function(jobs: RunQueue) -> Callable[[dict], str]:
     def picture(picture: dict) -> str:
         try:
             sent = read(_Picture, picture)
-            return kept_start(jobs, picture, sent.orig_name or words.DROP_NAMELESS)
+            return kept_start(jobs, picture, sent.orig_name or form_strings.DROP_NAMELESS)
         except GspnError as refusal:
             raise _told(refusal) from None
 
     picture.__annotations__ = {"picture": dict, "return": str}
-    picture.__doc__ = words.API["picture"]
+    picture.__doc__ = page_strings.API["picture"]
     return picture
 
 
@@ -80,7 +82,7 @@ def run_function(jobs: RunQueue) -> Callable[..., str]:
         return_annotation=str,
     )
     run.__annotations__ = {**kinds, "return": str}
-    run.__doc__ = words.API["run"]
+    run.__doc__ = page_strings.API["run"]
     return run
 
 
@@ -96,7 +98,7 @@ def follow_function(jobs: RunQueue) -> Callable[[str], Iterator[dict]]:
             raise _told(refusal) from None
 
     follow.__annotations__ = {"run_id": str, "return": dict}
-    follow.__doc__ = words.API["follow"]
+    follow.__doc__ = page_strings.API["follow"]
     return follow
 
 
@@ -109,17 +111,17 @@ def fetch_function(jobs: RunQueue) -> Callable[[str, int], dict]:
         except GspnError as refusal:
             raise _told(refusal) from None
         if not isinstance(stage, int):
-            raise _told(GspnError(words.bad_payload("stage")))
+            raise _told(GspnError(guard_strings.bad_payload("stage")))
         if stage:
             finished = [one for one in finished if one.index + 1 == stage]
         if not finished:
-            raise _told(GspnError(words.no_picture_yet(stage)))
+            raise _told(GspnError(page_strings.no_picture_yet(stage)))
         last = finished[-1]
         name = f"gspn-{last.width}x{last.height}.png"
         return {"path": last.png_path, "orig_name": name, "meta": {"_type": "gradio.FileData"}}
 
     fetch.__annotations__ = {"run_id": str, "stage": int, "return": dict}
-    fetch.__doc__ = words.API["fetch"]
+    fetch.__doc__ = page_strings.API["fetch"]
     return fetch
 
 

@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from gspn_core.bench import card, cascade, mixer, page, plan, scan, startup, unet
+from gspn_core.bench import card, cascade, mixer, page, plan, scan, startup, timing, unet
 from gspn_core.bench.table import Table, machine_line
 from gspn_core.errors import GspnError
 
@@ -22,6 +22,7 @@ BENCHES = {
     "page": page,
     "card": card,
     "unet": unet,
+    "timing": timing,
     "mixer": mixer,
 }
 

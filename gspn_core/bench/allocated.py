@@ -22,11 +22,11 @@ def most_extra_bytes(calls: Sequence[Callable[[], Any]], device: torch.device) -
     """
     if device.type == "cuda":
         return [_on_device(call, device) for call in calls]
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as told:
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
         for i, call in enumerate(calls):
             with record_function(_CALL.format(i)):
                 call()
-    events = sorted(told.profiler.kineto_results.events(), key=lambda event: event.start_ns())
+    events = sorted(profiled.profiler.kineto_results.events(), key=lambda event: event.start_ns())
     spans = {event.name(): (event.start_ns(), event.end_ns()) for event in events}
     changes = [(event.start_ns(), event.nbytes()) for event in events if event.name() == "[memory]"]
     return [_highest(changes, *spans[_CALL.format(i)]) for i in range(len(calls))]

@@ -23,7 +23,7 @@ _HEAD_WIDTH = 64
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what this benchmark can be told."""
+    """Add this benchmark's options."""
     parser.add_argument("--device", default="cuda", help="cuda, cuda:1… or cpu (default: cuda)")
     parser.add_argument("--batch", type=int, default=16, help="samples of the scan (default: 16)")
     parser.add_argument("--channels", type=int, default=8, help="channels of the scan (default: 8)")

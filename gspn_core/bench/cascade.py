@@ -1,7 +1,7 @@
 """Seconds and memory of every stage of a cascade, for each mixer.
 
 "since Run" counts from the call of Engine.run with the model loaded, so the first row is what a person waits
-for the first card. The process's first run, which also reads the compiled scan, is told apart.
+for the first card. The process's first run, which also reads the compiled scan, is given on its own.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from gspn_core.settings import Settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what this benchmark can be told."""
+    """Add this benchmark's options."""
     parser.add_argument("--model", default="world")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--dtype", default="auto")
@@ -44,8 +44,8 @@ def measure(arguments: argparse.Namespace) -> list[Table]:
         runs = [_run(engine, settings) for _ in range(arguments.repeats)]
         table = _table(f"{model.card.name}, {mixer}", runs)
         first, *_, last = cold.values()
-        told = f"{first['since']:.2f} s to the first card, {last['seconds']:.2f} s in all"
-        table.notes.append(f"First run of the process: {told}.")
+        shown = f"{first['since']:.2f} s to the first card, {last['seconds']:.2f} s in all"
+        table.notes.append(f"First run of the process: {shown}.")
         tables.append(table)
     return tables
 
@@ -53,7 +53,7 @@ def measure(arguments: argparse.Namespace) -> list[Table]:
 def _run(engine: Engine, settings: Settings) -> dict[str, dict]:
     rows: dict[str, dict] = defaultdict(dict)
     began = time.perf_counter()
-    for event in engine.run(settings):
+    for event in engine.run(engine.plan(settings)):
         if isinstance(event, PlanReady):
             for stage, calls in zip(event.plan.stages, event.model_calls, strict=True):
                 rows[str(stage.size)] = {"steps": stage.steps, "calls": f"{calls:g}"}

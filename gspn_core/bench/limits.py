@@ -1,4 +1,4 @@
-"""What a benchmark may begin: how long the next size will take at worst, told from those before it."""
+"""What a benchmark may begin: how long the next size will take at worst, by those before it."""
 
 from __future__ import annotations
 

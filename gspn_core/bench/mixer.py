@@ -70,7 +70,7 @@ class _Measured:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what this benchmark can be told."""
+    """Add this benchmark's options."""
     parser.add_argument("--shapes", nargs="+", choices=tuple(SHAPES), default=list(SHAPES))
     parser.add_argument("--device", default="auto")
     parser.add_argument("--dtype", default="auto")
@@ -158,7 +158,7 @@ def make_forms(
 def _measure(
     shape: Shape, arguments: argparse.Namespace, device: torch.device, dtype: torch.dtype, table: Table
 ) -> dict[str, _Measured]:
-    """Time the forms by turns, side after side, and count their bytes; note what is left out."""
+    """Time the forms alternately, side after side, and count their bytes; note what is left out."""
     forms = make_forms(shape, device, dtype)
     measured = {mixer: _Measured() for mixer in arguments.mixers}
     for side in sorted(arguments.sides):
@@ -198,7 +198,7 @@ def _free_bytes(device: torch.device) -> int:
 def _times(
     calls: Mapping[str, Callable[[], Any]], repeats: int, device: torch.device
 ) -> dict[str, list[float]]:
-    """Return the seconds of each counted run; the forms take turns, after one round that is not counted."""
+    """Return the seconds of each counted run; the forms alternate, after one round that is not counted."""
     times: dict[str, list[float]] = {mixer: [] for mixer in calls}
     for turn in range(repeats + 1):
         for mixer, call in calls.items():
@@ -228,7 +228,7 @@ def _fill(table: Table, measured: Mapping[str, _Measured]) -> None:
             least_most = f"{_figure(min(ms))}–{_figure(max(ms))}"
             row = side, mixer, _figure(median(ms)), least_most, faster, _figure(count / 1e6), smaller
             table.rows.append(row)
-    table.notes.append("Medians; the forms take turns. “Attention ÷” is attention's figure over the row's.")
+    table.notes.append("Medians; the forms alternate. “Attention ÷” is attention's figure over the row's.")
 
 
 def _figure(value: float) -> str:

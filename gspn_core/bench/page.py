@@ -32,7 +32,7 @@ _JOIN_SECONDS = 120.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what this benchmark can be told."""
+    """Add this benchmark's options."""
     parser.add_argument("--model", default="world")
     parser.add_argument("--target", type=int, default=256, help="of every run, in px (default: 256)")
     parser.add_argument("--steps", type=int, default=2, help="of the paired and the queued runs (default: 2)")
@@ -54,7 +54,7 @@ def measure(arguments: argparse.Namespace) -> list[Table]:
 
 @dataclass(kw_only=True)
 class _Follower:
-    """A thread that reads what the page tells until the event ends."""
+    """A thread that reads the page's answers until the event ends."""
 
     messages: Iterator[Message]
     views: list[Message] = field(default_factory=list)
@@ -69,9 +69,9 @@ class _Follower:
         return self
 
     def wait_for_views(self) -> None:
-        """Wait until the page has told the run once; raise what went wrong instead."""
+        """Wait until the page has answered once; raise what went wrong instead."""
         if not self.began.wait(_JOIN_SECONDS):
-            raise SystemExit(f"The page told nothing for {_JOIN_SECONDS:.0f} seconds.")
+            raise SystemExit(f"The page did not answer for {_JOIN_SECONDS:.0f} seconds.")
         if self.error is not None:
             raise self.error
 
@@ -152,7 +152,7 @@ def _told(followers: list[_Follower], *, going: bool) -> str:
     ]
     size = sum(message.bytes for follower in followers for message in follower.views)
     views = sum(len(follower.views) for follower in followers)
-    sentence = f"A follower was told {median(rates):.1f} views a second, {size / views / 1e3:.1f} kB each."
+    sentence = f"A follower received {median(rates):.1f} views a second, {size / views / 1e3:.1f} kB each."
     if not going:
         sentence += " The followed run ended before the last answer was timed; ask for more --long-steps."
     return sentence
@@ -195,7 +195,7 @@ def _pairs(arguments: argparse.Namespace, visitor: Visitor) -> Table:
         ("processor time of the files, in percent", f"{median(written):.2f}", spread(written)),
     ]
     if not psutil.LINUX:
-        table.notes.append("This system does not tell threads by name: the page's time holds the files'.")
+        table.notes.append("This system does not list threads by name: the page's time includes the files'.")
     return table
 
 
@@ -235,7 +235,7 @@ def _shares(
 
 def _drain(engine: Engine, settings: Settings) -> float:
     began = time.perf_counter()
-    for _ in engine.run(settings):
+    for _ in engine.run(engine.plan(settings)):
         pass
     return time.perf_counter() - began
 

@@ -1,9 +1,8 @@
 """Predicted against measured memory and seconds of every stage; with --budgets, full-size SDXL's plans.
 
-The machine's pace is measured first (`Engine.calibrate`), and every prediction rests on that alone, not on
-the runs after it. Each mixer runs once uncounted; what is told of the others is the median. The table of
-budgets is arithmetic alone: for a GPU with so much free memory and 64 GB of host memory, without a measured
-pace.
+The machine is measured first (`Engine.measure`), and every prediction rests on that alone, not on the runs
+after it. Each mixer runs once uncounted, then the median counts. The table of budgets is arithmetic alone:
+for a GPU with so much free memory and 64 GB of host memory, on which nothing was timed.
 """
 
 from __future__ import annotations
@@ -16,12 +15,14 @@ from PIL import Image
 
 from gspn_core.bench.table import Table, median, spread
 from gspn_core.engine import Engine
-from gspn_core.events import StageDone
+from gspn_core.errors import GspnError
+from gspn_core.events import StageDone, StageNotTimed
 from gspn_core.models.catalog import SDXL_CARD
 from gspn_core.models.loading import load_model
 from gspn_core.models.shapes import SDXL_SHAPES
 from gspn_core.planning.plan import make_plan
-from gspn_core.planning.types import CascadePlan, Machine, Pace, StagePlan
+from gspn_core.planning.timing import StageTiming
+from gspn_core.planning.types import CascadePlan, Machine, StagePlan
 from gspn_core.settings import Settings
 
 # How far a prediction may be off.
@@ -42,14 +43,14 @@ _SAID = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what this benchmark can be told."""
+    """Add this benchmark's options."""
     parser.add_argument("--model", default="world")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--dtype", default="auto")
     parser.add_argument("--target", type=int, default=None)
     parser.add_argument("--mixers", nargs="+", default=None, help="default: all that the model has")
     parser.add_argument("--steps", type=int, default=None, help="default: the model's own")
-    parser.add_argument("--limit", type=float, default=6.0, help="seconds a piece may calibrate (default: 6)")
+    parser.add_argument("--limit", type=float, default=6.0, help="seconds that a piece may take (default: 6)")
     parser.add_argument(
         "--budgets", type=_gigabytes, default=None, metavar="GB,GB", help="only plan SDXL for these"
     )
@@ -63,9 +64,7 @@ def measure(arguments: argparse.Namespace) -> list[Table]:
     engine = Engine(model)
     for adapter in model.adapters.values():
         adapter.warm_up()
-    for _ in engine.calibrate(limit_seconds=arguments.limit):
-        pass
-    calibrated = engine.paces
+    timings = measured_timings(engine, arguments.limit)
     tables = []
     for mixer in arguments.mixers or model.card.mixers:
         settings = Settings(
@@ -75,11 +74,21 @@ def measure(arguments: argparse.Namespace) -> list[Table]:
             num_inference_steps=arguments.steps,
             seed=1,
         )
-        tables.append(_compare(engine, settings, calibrated, arguments.repeats))
+        tables.append(_compare(engine, settings, timings, arguments.repeats))
     return tables
 
 
-def _compare(engine: Engine, settings: Settings, calibrated: tuple[Pace, ...], repeats: int) -> Table:
+def measured_timings(engine: Engine, limit_seconds: float) -> tuple[StageTiming, ...]:
+    """Return what stages cost here; raise GspnError where the machine was busy."""
+    timings = []
+    for event in engine.measure(limit_seconds=limit_seconds):
+        if isinstance(event, StageNotTimed):
+            raise GspnError(f"Not measured at {event.size} px: the machine was busy; close other programs.")
+        timings.append(event.timing)
+    return tuple(timings)
+
+
+def _compare(engine: Engine, settings: Settings, timings: tuple[StageTiming, ...], repeats: int) -> Table:
     table = Table(
         title=f"{engine.model.card.name}, {settings.mixer}: predicted and measured",
         columns=(
@@ -94,8 +103,7 @@ def _compare(engine: Engine, settings: Settings, calibrated: tuple[Pace, ...], r
             "error",
         ),
     )
-    # What a run teaches is left out: the prediction is that of a machine that has only been calibrated.
-    machine = dataclasses.replace(engine.machine, paces=calibrated)
+    machine = dataclasses.replace(engine.machine, timings=timings)
     predicted = make_plan(settings, engine.model.card, machine, engine.model_calls)
     runs = [_measured(engine, predicted) for _ in range(repeats + 1)][1:]
     worst_bytes = worst_seconds = 0.0
@@ -120,7 +128,7 @@ def _compare(engine: Engine, settings: Settings, calibrated: tuple[Pace, ...], r
         )
     kind = runs[0][0].memory.kind
     table.notes += [
-        f"Predicted from a calibration of this machine; measured: the median of {repeats} runs after one.",
+        f"Predicted from a measurement of this machine; measured: the median of {repeats} runs after one.",
         _MEMORY[kind],
         f"Memory is off by {worst_bytes:.0%} at most (bar {BYTES_BAR:.0%}), time by {worst_seconds:.0%} "
         f"(bar {SECONDS_BAR:.0%}).",
@@ -130,7 +138,7 @@ def _compare(engine: Engine, settings: Settings, calibrated: tuple[Pace, ...], r
 
 def _measured(engine: Engine, plan: CascadePlan) -> list[StageDone]:
     """Return the ends of a run's stages, without their pictures."""
-    events = engine.run(plan.settings, previews=False)
+    events = engine.run(plan, previews=False)
     return [
         dataclasses.replace(event, image=Image.new("L", (1, 1)))
         for event in events

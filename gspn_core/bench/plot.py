@@ -37,7 +37,7 @@ class _Drawing:
 
 
 def write_plot(panels: Sequence[Panel], path: Path) -> tuple[Path, Path]:
-    """Draw the panels side by side; write an SVG and a PNG beside it, and return both paths."""
+    """Draw the panels side by side; write an SVG and a PNG next to it, and return both paths."""
     drawing = _Drawing()
     for i, panel in enumerate(panels):
         _draw(drawing, panel, i * WIDTH)
@@ -88,8 +88,8 @@ def _svg(drawing: _Drawing, size: tuple[int, int]) -> str:
         f'height="{height}" font-family="system-ui, sans-serif" font-size="12">'
     ]
     for points, colour, thick in drawing.lines:
-        told = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-        parts.append(f'<polyline points="{told}" fill="none" stroke="{colour}" stroke-width="{thick}"/>')
+        placed = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+        parts.append(f'<polyline points="{placed}" fill="none" stroke="{colour}" stroke-width="{thick}"/>')
     parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{c}"/>' for x, y, c in drawing.dots]
     for x, y, text, colour, anchor in drawing.texts:
         place = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"'

@@ -13,12 +13,12 @@ from gspn_core.bench.table import Table, median
 from gspn_core.ops import line_scan
 from gspn_core.ops.prepare import DIRECTIONS
 
-# A scan is short beside what else a machine does: in each round it has this many runs for one of attention.
+# A scan is short next to a machine's other work: in each round it has this many runs for one of attention.
 _RUNS = 5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what this benchmark can be told."""
+    """Add this benchmark's options."""
     parser.add_argument("--maps", type=int, default=768, help="channel maps (default: 768)")
     parser.add_argument("--side", type=int, default=128, help="height and width in cells (default: 128)")
 

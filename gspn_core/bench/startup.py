@@ -21,7 +21,7 @@ LIMIT_SECONDS = 120
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what this benchmark can be told."""
+    """Add this benchmark's options."""
     parser.add_argument("--model", default="world")
 
 

@@ -34,7 +34,7 @@ _FACTOR = 8
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what this benchmark can be told."""
+    """Add this benchmark's options."""
     parser.add_argument("--model", default="world", help=f"a model, or {' or '.join(_RANDOM)} for its shapes")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--dtype", default="auto")
@@ -72,8 +72,8 @@ def measure(arguments: argparse.Namespace) -> list[Table]:
                 seconds[mixer].append((side, median(times)))
                 memory[mixer].append((side, peak / 1e9))
                 least_most = f"{1e3 * min(times):.0f}–{1e3 * max(times):.0f}"
-                told = f"{1e3 * median(times):.0f}", least_most, f"{peak / 1e9:.2f}"
-                table.rows.append((mixer, side, *told))
+                figures = f"{1e3 * median(times):.0f}", least_most, f"{peak / 1e9:.2f}"
+                table.rows.append((mixer, side, *figures))
     if arguments.plot is not None:
         panels = [
             Panel(title="Seconds per UNet call", lines=seconds),
@@ -118,10 +118,10 @@ def _call(unet: UNet2DConditionModel, side: int) -> Callable[[], Tensor]:
     pooled = config.projection_class_embeddings_input_dim - 6 * config.addition_time_embed_dim
     sample = noise(2, config.in_channels, side // _FACTOR, side // _FACTOR)
     text = noise(2, 77, config.cross_attention_dim)
-    told = {"text_embeds": noise(2, pooled), "time_ids": noise(2, 6).abs()}
+    added = {"text_embeds": noise(2, pooled), "time_ids": noise(2, 6).abs()}
     timestep = torch.tensor(500.0, device=like.device)
     return lambda: unet(
-        sample, timestep, encoder_hidden_states=text, added_cond_kwargs=told, return_dict=False
+        sample, timestep, encoder_hidden_states=text, added_cond_kwargs=added, return_dict=False
     )[0]
 
 

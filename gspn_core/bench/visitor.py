@@ -1,6 +1,6 @@
 """A visitor without a browser: speaks to a served page as its own scripts do, over HTTP.
 
-Knows the page by the ids of its elements and the names of their events, nothing of what lies behind it.
+Knows the page by the ids of its elements and the names of their events, nothing of what is behind it.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ LIMIT_SECONDS = 120
 
 @dataclass(frozen=True, kw_only=True)
 class Message:
-    """What the page told of an event: its kind, the seconds since the event, its bytes, the outputs if new.
+    """The page's answer to an event: its kind, the seconds since the event, its bytes, the outputs if new.
 
-    outputs: the whole first answer as a list; later answers tell only what changed and are left out.
+    outputs: the whole first answer as a list; later answers hold only what changed and are left out.
     """
 
     kind: str
@@ -54,7 +54,7 @@ class Visitor:
         return time.perf_counter() - began
 
     def run(self, settings: Mapping[str, Any]) -> Iterator[Message]:
-        """Press Run with the form as it opens but for `settings`; yield what the page is told to the end."""
+        """Press Run with the form as it opens but for `settings`; yield the page's messages to the end."""
         values = self._values("run", "click")
         unknown = settings.keys() - {name.removeprefix("field-") for name in values}
         if unknown:
@@ -63,7 +63,7 @@ class Visitor:
         return self._follow("run", "click", held)
 
     def follow(self, job_id: str) -> Iterator[Message]:
-        """Follow somebody's run as a page that was opened with its link; yield what the page is told."""
+        """Follow somebody's run as a page that was opened with its link; yield the page's messages."""
         return self._follow("screen", "reattach", [job_id], {"job": job_id})
 
     def stop(self, job_id: str) -> float:
@@ -76,7 +76,7 @@ class Visitor:
         return time.perf_counter() - began
 
     def job_of(self, message: Message) -> str | None:
-        """Return the run's id where the first answer to Run tells it."""
+        """Return the run's id where the first answer to Run holds it."""
         outputs = self._events["run", "click"]["outputs"]
         kept = {
             self._components[part]["props"].get("storage_key"): value
@@ -87,8 +87,8 @@ class Visitor:
             self._tokens[job_id] = token
         return job_id if isinstance(job_id, str) else None
 
-    def _follow(self, name: str, event: str, data: list[Any], told: Any = None) -> Iterator[Message]:
-        body = self._body(name, event, data, told)
+    def _follow(self, name: str, event: str, data: list[Any], payload: Any = None) -> Iterator[Message]:
+        body = self._body(name, event, data, payload)
         began = time.perf_counter()
         self._post("/queue/join", body)
         address = f"{self._api}/queue/data?session_hash={body['session_hash']}"
@@ -110,11 +110,11 @@ class Visitor:
                     return
         raise SystemExit(f"The page ended {name} {event} without an answer.")
 
-    def _body(self, name: str, event: str, data: list[Any], told: Any = None) -> dict[str, Any]:
+    def _body(self, name: str, event: str, data: list[Any], payload: Any = None) -> dict[str, Any]:
         return {
             "data": data,
             "fn_index": self._event(name, event)["id"],
-            "event_data": told,
+            "event_data": payload,
             "session_hash": secrets.token_hex(8),
             "trigger_id": None,
         }

@@ -14,7 +14,7 @@ import torch
 from gspn_core.attention.adapter import MixerAdapter, self_attentions
 from gspn_core.attention.gspn_adapter import GSPNAdapter
 from gspn_core.attention.linear_adapter import LinearAdapter
-from gspn_core.cascade.model import Model
+from gspn_core.backbones.model import Model
 from gspn_core.runtime.machine import free_host_bytes
 from gspn_core.settings import Mixer
 

@@ -16,8 +16,8 @@ from diffusers.models.attention import FeedForward
 from torch import Tensor, nn
 
 from gspn_core.attention.neighborhood import NeighborhoodProcessor
+from gspn_core.backbones.model import Model
 from gspn_core.cascade.fused import fused_layers
-from gspn_core.cascade.model import Model
 from gspn_core.planning.memory import FEED_FORWARD_CHUNKS
 from gspn_core.planning.types import MemoryOptions
 from gspn_core.runtime.machine import give_back

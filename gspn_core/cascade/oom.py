@@ -1,4 +1,4 @@
-"""Down the ladder: what a stage does when memory runs out in spite of its plan."""
+"""What a stage does when memory runs out in spite of its plan: it begins again and needs less."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gspn_core.planning.fitting import cheaper
 from gspn_core.planning.plan import replanned, work_of
 from gspn_core.planning.types import CascadePlan, Machine, ModelCard, Phase
 
-# cuBLAS and cuDNN tell of memory that they could not get in words of their own.
+# The messages of allocators other than torch's own; cuBLAS and cuDNN have theirs.
 _WORDS = ("DefaultCPUAllocator", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "can't allocate memory")
 
 
@@ -25,7 +25,7 @@ class MemoryRanOut(Exception):
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether memory ran out; allocators but torch's own say so in a plain RuntimeError."""
+    """Tell whether memory ran out; allocators other than torch's own raise a plain RuntimeError."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
     return isinstance(error, RuntimeError) and any(words in str(error) for words in _WORDS)
@@ -34,7 +34,18 @@ def is_out_of_memory(error: BaseException) -> bool:
 def step_down(
     plan: CascadePlan, card: ModelCard, index: int, phase: Phase, machine: Machine | None
 ) -> Retried:
-    """Return what the stage is to do instead, and the plan with it; raise OutOfMemory at the ladder's end."""
+    """Return the memory options to try next, and the plan with them.
+
+    Args:
+        plan: the run's plan.
+        card: the model's.
+        index: of the stage.
+        phase: in which memory ran out.
+        machine: where this runs, None where it is not known.
+
+    Raises:
+        OutOfMemory: no options need less.
+    """
     stage, shapes = plan.stages[index], card.shapes
     found = None
     if machine is not None and shapes is not None:

@@ -1,12 +1,11 @@
-"""Schedulers by their usual names, the timesteps that a stage runs, and its cosine weights.
+"""Schedulers by their usual names, and the timesteps that a stage runs.
 
-A stage that starts from an image starts at a noise level: at t₀ = T·strength under every scheduler, and goes
-down from there in the scheduler's own spacing.
+A stage that starts from an image starts at t₀ = T·strength under every scheduler, and goes down from there in
+the scheduler's own spacing.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,10 +19,11 @@ from diffusers import (
     UniPCMultistepScheduler,
 )
 
-from gspn_core.events import StepWeights
-from gspn_core.settings import SchedulerName, Settings
+from gspn_core.backbones.noise_path import training_sigmas
+from gspn_core.planning.types import StagePlan
+from gspn_core.settings import SchedulerName
 
-# What a model's own scheduler may ask for besides, which would make a name say something else.
+# Options of a model's own scheduler that would contradict the scheduler's name.
 _PLAIN = {
     "use_karras_sigmas": False,
     "use_exponential_sigmas": False,
@@ -65,8 +65,21 @@ def make_scheduler(
     return cls.from_config({**config, **own}, **options)
 
 
+def stage_schedule(
+    stage: StagePlan, config: Mapping[str, Any], device: torch.device
+) -> tuple[SchedulerMixin, torch.Tensor]:
+    """Return a stage's scheduler and its timesteps: from a noise level where it starts from an image."""
+    own, whole, steps = stage.settings, stage.num_inference_steps, stage.steps - stage.refiner_steps
+    if not (stage.kind.encodes and stage.kind.denoises):
+        scheduler = make_scheduler(own.scheduler, config)
+        return scheduler, set_last_timesteps(scheduler, whole, steps, device)
+    strength = own.upscale_strength if stage.index else own.start_strength
+    scheduler = make_scheduler(own.scheduler, config, from_level=True)
+    return scheduler, set_timesteps_from(scheduler, strength, whole, steps, device)
+
+
 def step_options(scheduler: SchedulerMixin, generator: torch.Generator) -> dict[str, Any]:
-    """Return what a step is given besides the sample: the source of noise where it adds some."""
+    """Return a step's keyword arguments: the generator, for a scheduler that adds noise."""
     return {"generator": generator} if scheduler.config.get("algorithm_type") in _STOCHASTIC else {}
 
 
@@ -87,11 +100,11 @@ def set_timesteps_from(
 ) -> torch.Tensor:
     """Set the scheduler to `steps` timesteps from t₀ = T·strength down and return them, descending.
 
-    num_inference_steps: of the whole schedule, whose smallest noise level Karras' spacing ends at.
+    num_inference_steps: of the whole schedule; Karras' spacing ends at its smallest noise level.
     """
     scheduler.set_timesteps(num_inference_steps, device=device)
     T = scheduler.config.num_train_timesteps
-    levels = noise_levels(scheduler)
+    levels = training_sigmas(scheduler)
     t0 = max(1, round(T * strength)) - 1
     if scheduler.config.get("use_karras_sigmas"):
         own = scheduler.sigmas[scheduler.sigmas > 0]
@@ -110,60 +123,3 @@ def set_timesteps_from(
     scheduler.num_inference_steps = steps
     scheduler.set_begin_index(0)
     return scheduler.timesteps
-
-
-def noise_levels(scheduler: SchedulerMixin) -> np.ndarray:
-    """Return σ = √((1 - ᾱ)/ᾱ) of every training timestep, ascending, float64 (T,)."""
-    kept = scheduler.alphas_cumprod.double().cpu().numpy()
-    return np.sqrt((1 - kept) / np.maximum(kept, 1e-12))
-
-
-def cosine_weights(
-    timestep: float, settings: Settings, num_train_timesteps: int, progress: float = 0.0
-) -> StepWeights:
-    """Return a step's weights: c = ½(1 + cos(π(T - t)/T)) raised to each cosine scale (DemoFusion, §3.3).
-
-    progress: share of the stage's steps that come before this one.
-    """
-    T, t = num_train_timesteps, timestep
-    c = 0.5 * (1 + math.cos(math.pi * (T - t) / T))
-    in_time = progress < settings.dilation_until
-    c2 = c**settings.cosine_scale_2 if settings.dilation_use == "branch" else float(in_time)
-    return StepWeights(
-        timestep=t,
-        c1=c**settings.cosine_scale_1,
-        c2=c2,
-        c3=0.99 * c**settings.cosine_scale_3 + 0.01,
-        dilated=in_time and c2 >= settings.dilated_min_weight,
-    )
-
-
-def denoised(
-    scheduler: SchedulerMixin, model_input: torch.Tensor, noise_pred: torch.Tensor, timestep: float
-) -> torch.Tensor:
-    """Return the estimate x̂0, (B, C, H, W), from the scaled model input and the prediction at a timestep.
-
-    The scaled input is variance-preserving under every scheduler: √ᾱ·x0 + √(1 - ᾱ)·ε.
-    """
-    signal, noise = _signal_and_noise(scheduler, timestep)
-    if scheduler.config.prediction_type == "v_prediction":
-        return signal * model_input - noise * noise_pred
-    return (model_input - noise * noise_pred) / signal
-
-
-def prediction_of(
-    scheduler: SchedulerMixin, model_input: torch.Tensor, estimate: torch.Tensor, timestep: float
-) -> torch.Tensor:
-    """Return the prediction of which `denoised` makes that estimate."""
-    signal, noise = _signal_and_noise(scheduler, timestep)
-    if scheduler.config.prediction_type == "v_prediction":
-        return (signal * model_input - estimate) / noise
-    return (model_input - signal * estimate) / noise
-
-
-def _signal_and_noise(scheduler: SchedulerMixin, timestep: float) -> tuple[float, float]:
-    """Return √ᾱ and √(1 - ᾱ), in between two training timesteps by the logarithm of the noise level."""
-    levels = noise_levels(scheduler)
-    sigma = math.exp(np.interp(timestep, np.arange(len(levels)), np.log(levels)))
-    signal = 1 / math.sqrt(1 + sigma**2)
-    return signal, sigma * signal

@@ -1,49 +1,60 @@
 """The walk through a plan: text once, then stage after stage, each starting from the picture before.
 
-A run that starts from a picture of the visitor's keeps it as its first stage, or draws it again there.
+A run with an init image keeps it as its first stage, or redraws it there.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from PIL import Image
 
 from gspn_core.attention.registry import use_mixer
-from gspn_core.cascade.conditioning import Conditioning, encode_text
-from gspn_core.cascade.filters import restore_base
-from gspn_core.cascade.latents import Autoencoder, Preview, to_image, to_sample
-from gspn_core.cascade.model import Model
+from gspn_core.backbones.backbone import Backbone, Rows
+from gspn_core.backbones.model import Model
+from gspn_core.backbones.registry import make_backbone
+from gspn_core.backbones.samples import to_image, to_sample
 from gspn_core.cascade.offload import coding_as, reading_text, sampling_as, stored_as
 from gspn_core.cascade.oom import MemoryRanOut, is_out_of_memory, step_down
+from gspn_core.cascade.preview import DecodedPreview, Preview
 from gspn_core.cascade.sample import StageSampler, Step
+from gspn_core.controls.control import StageSetup
+from gspn_core.controls.registry import stage_controls
 from gspn_core.errors import NotFinite, Stopped
 from gspn_core.events import CascadeDone, Event, PlanReady, StageDone, StageStarted, StepDone, TileDone
 from gspn_core.images.load import cropped
 from gspn_core.planning.types import CascadePlan, Machine, Phase, Size, StagePlan
 from gspn_core.runtime.machine import collect, give_back
 from gspn_core.runtime.meter import Meter
-from gspn_core.settings import Settings
 
 
 def run_cascade(
     model: Model,
     plan: CascadePlan,
     should_stop: Callable[[], bool],
-    preview: Preview | None,
+    preview: Preview | DecodedPreview | None,
     finished: Sequence[Image.Image] = (),
     start: Image.Image | None = None,
     machine: Machine | None = None,
 ) -> Iterator[Event]:
-    """Yield PlanReady and the events of every stage; raise Stopped within a step of `should_stop()`.
+    """Yield PlanReady and the events of every stage.
 
-    finished: pictures of the first stages, made before with equal keys; those stages are not run again.
-    start: the picture that the plan's settings start from, None where they start from noise.
-    machine: where this runs, as far as it is known. Where memory runs out in a stage, it begins again in a
-    way that needs less, and a Retried says so; OutOfMemory where there is no such way left.
+    Args:
+        model: a loaded model.
+        plan: what to do.
+        should_stop: asked at every step and every tile.
+        preview: draws the small picture of a step, None for none.
+        finished: pictures of the first stages, made before with equal keys; those stages are not run again.
+        start: the init image, None where the plan's settings have none.
+        machine: where this runs, as far as it is known. A stage that runs out of memory begins again with
+            memory options that need less, and a Retried is yielded.
+
+    Raises:
+        Stopped: should_stop said so.
+        OutOfMemory: memory ran out with the options that need least.
     """
     began = time.perf_counter()
     samplers = _samplers(model, plan)
@@ -54,14 +65,14 @@ def run_cascade(
     while index < len(samplers):
         _leave_if(should_stop())
         sampler = samplers[index]
-        if sampler.stage.is_kept:
+        if not sampler.stage.kind.denoises:
             image, index = (yield from _keep(model, sampler.stage, start)), index + 1
             continue
-        if index and plan.stages[index - 1].is_kept:
-            # What the picture shows beyond its stage's size is worth more than that stage's own picture.
+        if index and not plan.stages[index - 1].kind.denoises:
+            # The init image may have more detail than the resized picture of its stage.
             image = start
         if sampler.stage != plan.stages[index]:
-            sampler = StageSampler(model, plan.stages[index], sampler.conditioning, sampler.refined)
+            sampler = StageSampler(model, plan.stages[index], sampler.rows, sampler.refiner_rows)
         try:
             with (
                 use_mixer(model.pipeline.unet, sampler.settings.mixer, model.adapters),
@@ -84,31 +95,27 @@ def run_cascade(
 
 def _samplers(model: Model, plan: CascadePlan) -> list[StageSampler]:
     """Return the stages ready to run, each text encoded once."""
-    texts: dict[tuple[str, str, bool], Conditioning] = {}
+    texts: dict[tuple[str, str, str], Rows] = {}
 
-    def encoded(own: Settings, may_be_nought: bool) -> Conditioning:
-        said = own.prompt, own.negative_prompt, may_be_nought
-        if said not in texts:
+    def rows(backbone: Backbone, stage: StagePlan) -> Rows:
+        own = stage.settings
+        key = backbone.name, own.prompt, own.negative_prompt
+        if key not in texts:
             with reading_text(model):
-                texts[said] = encode_text(
-                    model.pipeline, *said[:2], may_be_nought=may_be_nought, device=model.device
-                )
-        return texts[said]
+                texts[key] = backbone.read(own.prompt, own.negative_prompt)
+        return backbone.rows(texts[key], stage)
 
-    samplers = []
+    base, samplers = make_backbone(model), []
     for stage in plan.stages:
-        own, refined = stage.settings, None
-        if stage.index == 0 and own.refiner != "none" and not stage.is_kept:
-            # The refiner was trained with the empty text encoded, never with noughts in its place.
-            channels = model.refiner.config.cross_attention_dim
-            refined = encoded(own, False).for_refiner(stage.size, own, channels)
-        text = encoded(own, True).at_size(stage.size, own)
-        samplers.append(StageSampler(model, stage, text, refined))
+        refiner_rows = None
+        if stage.kind.refines(stage.settings):
+            refiner_rows = rows(make_backbone(model, "refiner"), stage)
+        samplers.append(StageSampler(model, stage, rows(base, stage), refiner_rows))
     return samplers
 
 
 def _keep(model: Model, stage: StagePlan, start: Image.Image) -> Iterator[Event]:
-    """Yield the events of a stage that is the starting picture, and return the picture at its size."""
+    """Yield the events of a stage that is the init image, and return that image at its size."""
     meter = Meter(model.pipeline.unet.device)
     try:
         meter.start()
@@ -126,69 +133,109 @@ def _run_stage(
     image: Image.Image | None,
     before: Size | None,
     should_stop: Callable[[], bool],
-    preview: Preview | None,
+    preview: Preview | DecodedPreview | None,
 ) -> Iterator[Event]:
     """Yield the events of one stage and return its image; raise MemoryRanOut where memory did.
 
-    image: what it starts from, if anything. before: the size of the stage before it, None for the first.
+    Args:
+        model: a loaded model.
+        sampler: the stage's.
+        image: what the stage starts from, None for noise.
+        before: size of the stage before it, None for the first.
+        should_stop: asked at every step and every tile.
+        preview: draws the small picture of a step, None for none.
     """
-    stage, meter = sampler.stage, Meter(model.device)
-    autoencoder = Autoencoder(model.pipeline.vae, stage.vae_tile_px)
-
-    def figures() -> dict:
-        return {"stage": stage.index, "seconds": meter.seconds, "memory": meter.sample()}
-
-    def each(work: Iterator, event: Callable[..., Event]) -> Iterator[Event]:
-        """Yield an event for each piece of work and return the work's result; a stop is seen before each."""
-        while True:
-            _leave_if(should_stop())
-            try:
-                piece = next(work)
-            except StopIteration as done:
-                return done.value
-            yield event(piece)
-
-    def step_done(step: Step) -> StepDone:
-        picture = None if preview is None else preview.image(step.denoised)
-        return StepDone(step=step.number, steps=stage.steps, preview=picture, **figures())
-
-    def tile_done(phase: Literal["encode", "decode"]) -> Callable[[tuple[int, int]], TileDone]:
-        return lambda piece: TileDone(phase=phase, tile=piece[0], tiles=piece[1], **figures())
-
-    phase: Phase = "encode"
+    stage, backbone = sampler.stage, sampler.backbone
+    progress = _Progress(stage, model.device, should_stop, preview)
+    codec = backbone.codec(stage.vae_tile_px)
     try:
-        meter.start()
+        progress.meter.start()
         yield StageStarted(stage=stage, weights=sampler.weights)
         z_ref = None
         if image is not None:
             with coding_as(model, stage.choices):
-                encoding = autoencoder.encode(to_sample(image, stage.size))
-                z_ref = yield from each(encoding, tile_done("encode"))
-            give_back(meter.device)
-        phase = "steps"
-        with sampling_as(model, stage.choices, refines=sampler.refined is not None):
-            latents = yield from each(sampler.sample(z_ref), step_done)
+                z_ref = yield from progress.tiles("encode", codec.encode(to_sample(image, stage.size)))
+            give_back(model.device)
+        setup = StageSetup(
+            stage=stage,
+            backbone=backbone,
+            weights=sampler.weights,
+            reference=z_ref,
+            image=image,
+            before=before,
+        )
+        controls = stage_controls(setup)
+        progress.phase = "steps"
+        with sampling_as(model, stage.choices, refines=sampler.refiner is not None):
+            latents = yield from progress.steps(sampler.sample(z_ref, controls))
         _check_finite(latents, f"{stage.size}: the model's latents", "another model")
-        give_back(meter.device)
-        phase = "decode"
+        give_back(model.device)
+        progress.phase = "decode"
         with coding_as(model, stage.choices):
-            sample = yield from each(autoencoder.decode(latents), tile_done("decode"))
-        _check_finite(sample, f"{stage.size}: the decoded image", "another VAE (--vae)")
-        if before is not None:
-            hold = sampler.hold
-            sigma_px = hold.sigma_px * stage.scale * before.width / stage.size.width
-            sample = restore_base(sample, image, before, weight=hold.weight, sigma_px=sigma_px)
-        image = to_image(sample)
-        yield StageDone(stage=stage, image=image, seconds=meter.seconds, memory=meter.sample())
+            picture = yield from progress.tiles("decode", codec.decode(latents))
+        _check_finite(picture, f"{stage.size}: the decoded image", "another VAE (--vae)")
+        for control in controls:
+            picture = control.decoded(picture)
+        image = to_image(picture)
+        yield StageDone(stage=stage, image=image, **progress.figures)
         return image
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
         # Its traceback holds the stage's tensors.
         error.__traceback__ = None
-        raise MemoryRanOut(phase) from None
+        raise MemoryRanOut(progress.phase) from None
     finally:
-        meter.stop()
+        progress.meter.stop()
+
+
+class _Progress:
+    """What a stage's work yields as events, with its seconds and memory."""
+
+    def __init__(
+        self,
+        stage: StagePlan,
+        device: torch.device,
+        should_stop: Callable[[], bool],
+        preview: Preview | DecodedPreview | None,
+    ) -> None:
+        self.stage, self.should_stop, self.preview = stage, should_stop, preview
+        self.meter = Meter(device)
+        self.phase: Phase = "encode"
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        """Return seconds since the stage began and memory."""
+        return {"seconds": self.meter.seconds, "memory": self.meter.sample()}
+
+    def tiles(self, phase: Literal["encode", "decode"], work: Iterator[tuple[int, int]]) -> Iterator[Event]:
+        """Yield a TileDone for each tile and return the result."""
+
+        def event(piece: tuple[int, int]) -> TileDone:
+            tile, tiles = piece
+            return TileDone(stage=self.stage.index, phase=phase, tile=tile, tiles=tiles, **self.figures)
+
+        return (yield from self._each(work, event))
+
+    def steps(self, work: Iterator[Step]) -> Iterator[Event]:
+        """Yield a StepDone for each step and return the latents."""
+
+        def event(step: Step) -> StepDone:
+            picture = None if self.preview is None else self.preview.image(step.denoised)
+            at, steps = self.stage.index, self.stage.steps
+            return StepDone(stage=at, step=step.number, steps=steps, preview=picture, **self.figures)
+
+        return (yield from self._each(work, event))
+
+    def _each(self, work: Iterator[Any], event: Callable[[Any], Event]) -> Iterator[Event]:
+        """Yield an event for each piece of work and return the work's result; a stop is seen before each."""
+        while True:
+            _leave_if(self.should_stop())
+            try:
+                piece = next(work)
+            except StopIteration as done:
+                return done.value
+            yield event(piece)
 
 
 def _check_finite(values: torch.Tensor, what: str, other: str) -> None:
@@ -198,10 +245,10 @@ def _check_finite(values: torch.Tensor, what: str, other: str) -> None:
         share = f"{wrong / values.numel():.0%}" if wrong * 100 >= values.numel() else f"{wrong:,}"
         raise NotFinite(
             f"{what} hold values that are not numbers ({share} of {values.numel():,}); "
-            f"start with --dtype float32 or with {other}. StageCache stages are kept."
+            f"start with --dtype float32 or with {other}. Finished stages are kept."
         )
 
 
-def _leave_if(asked_to_stop: bool) -> None:
-    if asked_to_stop:
+def _leave_if(must_stop: bool) -> None:
+    if must_stop:
         raise Stopped("The run was stopped; finished stages are kept.")

@@ -1,7 +1,7 @@
-"""`python -m gspn_core "a prompt" --out DIR`: one run from the command line, pictures written as they come.
+"""`python -m gspn_core "a prompt" --out DIR`: one run from the command line, each stage written when done.
 
-Exit codes: 0 done, 1 failed otherwise, 2 a setting or argument, 3 no such model, 4 out of memory, 5 cannot
-write, 130 interrupted (what was finished stays written).
+Exit codes: 0 done, 1 failed otherwise, 2 a bad setting or argument, 3 the model is unavailable, 4 out of
+memory, 5 cannot write, 130 interrupted (finished stages stay written).
 """
 
 from __future__ import annotations
@@ -43,21 +43,24 @@ DONE, FAILED, USAGE, NO_MODEL, NO_MEMORY, NOT_WRITTEN, INTERRUPTED = 0, 1, 2, 3,
 class Runner(Protocol):
     """What the command needs of an engine."""
 
+    def plan(self, settings: Settings) -> CascadePlan:
+        """Return what a run of these settings does; raise BadSetting."""
+
     def run(
-        self, settings: Settings, should_stop: Callable[[], bool], *, previews: bool, start: Image = ...
+        self, plan: CascadePlan, should_stop: Callable[[], bool], *, previews: bool, start: Image = ...
     ) -> Generator[Event, None, None]:
-        """Tell a run as events."""
+        """Yield a run's events."""
 
 
 Load = Callable[..., Runner]
 
 
 class CannotWrite(GspnError):
-    """A folder or a file that could not be written."""
+    """A folder or a file cannot be written."""
 
 
 def main(argv: Sequence[str] | None = None, load: Load | None = None) -> int:
-    """Run the command and return its exit code. load: in place of `load_engine`; for tests."""
+    """Run the command and return its exit code; `load` replaces `load_engine`."""
     arguments = build_parser().parse_args(argv)
     try:
         given = {name: value for name, value in vars(arguments).items() if name in FIELD_NAMES}
@@ -65,7 +68,7 @@ def main(argv: Sequence[str] | None = None, load: Load | None = None) -> int:
         if "start" in given:
             start = read_file(given["start"])
             given["start"] = reference_of(start)
-        settings = Settings.from_dict({**_told_by(arguments.again), **given})
+        settings = Settings.from_dict({**_settings_of(arguments.again), **given})
         if settings.start and start is None:
             raise BadSetting(
                 "start",
@@ -78,25 +81,25 @@ def main(argv: Sequence[str] | None = None, load: Load | None = None) -> int:
             device=arguments.device,
             dtype=arguments.dtype,
             extras=extras_of(arguments),
-            told=output.progress.model,
+            on_progress=output.progress.model,
         )
         output.progress.end()
         return _run(engine, settings, output, start)
     except KeyboardInterrupt:
         return INTERRUPTED
     except GspnError as error:
-        _tell(f"error: {error}")
+        _print(f"error: {error}")
         return _exit_code(error)
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser; every setting is a flag, derived from `gspn_core.settings`."""
     parser = argparse.ArgumentParser(
-        prog="python -m gspn_core", description="Draw a prompt and climb its cascade of resolutions."
+        prog="python -m gspn_core", description="Generate a picture from a prompt, upscaled stage by stage."
     )
     hints = typing.get_type_hints(Settings)
     defaults = {name: getattr(Settings, name, None) for name in FIELD_NAMES}
-    # A setting that is not given is left to Settings, or to the picture whose settings are repeated.
+    # A setting that is not given comes from Settings, or from the picture whose settings are repeated.
     parser.add_argument("prompt", nargs="?", default=argparse.SUPPRESS, help="what the picture should show")
     parser.add_argument(
         "--again",
@@ -126,16 +129,16 @@ def _flag(name: str) -> str:
 
 
 def _option(name: str, hint: Any, default: Any) -> dict[str, Any]:
-    told = "the model's" if default is None else repr(default) if isinstance(default, str) else default
+    shown = "the model's" if default is None else repr(default) if isinstance(default, str) else default
     if name == "start":
-        told = "none, it starts from noise; the prompt says what the picture shows"
-        return {"type": Path, "default": argparse.SUPPRESS, "metavar": "PICTURE", "help": f"default: {told}"}
+        shown = "none, it starts from noise; the prompt describes the picture"
+        return {"type": Path, "default": argparse.SUPPRESS, "metavar": "PICTURE", "help": f"default: {shown}"}
     if name == "start_px":
-        told = "the nearest to the picture's size"
+        shown = "the nearest to the picture's size"
     if name == "seed":
-        told = "drawn at random"
+        shown = "random"
     if name in CHOICES:
-        return {"choices": CHOICES[name], "default": argparse.SUPPRESS, "help": f"default: {told}"}
+        return {"choices": CHOICES[name], "default": argparse.SUPPRESS, "help": f"default: {shown}"}
     if name in RANGES:
         bounds, kinds = RANGES[name], typing.get_args(hint) or (hint,)
         number = next(kind for kind in kinds if kind is not types.NoneType)
@@ -144,15 +147,15 @@ def _option(name: str, hint: Any, default: Any) -> dict[str, Any]:
             "type": number,
             "default": argparse.SUPPRESS,
             "metavar": "N" if number is int else "X",
-            "help": f"{limits} (default: {told})",
+            "help": f"{limits} (default: {shown})",
         }
     if name == "overrides":
-        told = "none; 1024.upscale_strength=0.3 sets one stage's own, parted by semicolons"
-    return {"default": argparse.SUPPRESS, "metavar": "TEXT", "help": f"default: {told}"}
+        shown = "none; 1024.upscale_strength=0.3 sets one stage's value; separate several by semicolons"
+    return {"default": argparse.SUPPRESS, "metavar": "TEXT", "help": f"default: {shown}"}
 
 
-def _told_by(picture: Path | None) -> dict[str, Any]:
-    """Return the settings that a picture tells, none for no picture; note versions other than these."""
+def _settings_of(picture: Path | None) -> dict[str, Any]:
+    """Return the settings in a picture's metadata, none for no picture; note other versions than these."""
     if picture is None:
         return {}
     try:
@@ -161,36 +164,41 @@ def _told_by(picture: Path | None) -> dict[str, Any]:
         raise BadSetting("picture", f"{picture} cannot be read ({error.strerror}); give another.") from None
     if info is None:
         raise BadSetting(
-            "picture", f"{picture.name} tells no settings of this studio; give a PNG that it wrote."
+            "picture",
+            f"{picture.name} has no settings of this studio in its metadata; give a PNG that it wrote.",
         )
     here, there = versions(), info.get("versions") or {}
     other = [
         f"{name} {there.get(name)} (here {here[name]})" for name in here if there.get(name) != here[name]
     ]
     if other:
-        _tell(f"note: {picture.name} was made with {', '.join(other)}; the bytes may differ.")
+        _print(f"note: {picture.name} was made with {', '.join(other)}; the bytes may differ.")
     return info["settings"]
 
 
 def load_engine(
-    model: str, *, device: str, dtype: str, extras: Extras, told: Callable[[ModelProgress], None]
+    model: str, *, device: str, dtype: str, extras: Extras, on_progress: Callable[[ModelProgress], None]
 ) -> Runner:
-    """Return an engine with its model loaded; raise ModelUnavailable with the reason why it is not."""
-    # A model that is not there is told at once, before torch is imported.
+    """Return an engine with its model loaded.
+
+    Raises:
+        ModelUnavailable: It cannot be loaded, with the reason.
+    """
+    # A missing model is refused at once, before torch is imported.
     find_card(model, extras=extras)
-    # Advice of transformers about packages that this project does not use would stand among the progress.
+    # Advice of transformers about packages that this project does not use would mix with the progress.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     from gspn_core.engine import Engine
     from gspn_core.models.loading import load_model
 
-    loaded = load_model(model, device=device, dtype=dtype, extras=extras, told=told)
+    loaded = load_model(model, device=device, dtype=dtype, extras=extras, on_progress=on_progress)
     for note in loaded.notes:
-        _tell(f"note: {note}")
+        _print(f"note: {note}")
     return Engine(loaded)
 
 
 class Output:
-    """Where a run's files go and what is told of it. Names never collide with what lies in the folder."""
+    """Where a run's files go and what is printed of it. Names never collide with files in the folder."""
 
     def __init__(self, arguments: argparse.Namespace, prompt: str) -> None:
         self.folder: Path = arguments.out
@@ -208,7 +216,7 @@ class Output:
             self.folder.mkdir(parents=True, exist_ok=True)
 
     def take(self, event: Event, elapsed_seconds: float) -> None:
-        """Fold an event into the view, write what it brings and tell it; raise CannotWrite."""
+        """Apply an event to the view, write what it brings and show it; raise CannotWrite."""
         self.view = apply_event(self.view, event, elapsed_seconds=elapsed_seconds)
         if isinstance(event, PlanReady):
             self.plan = event.plan
@@ -224,7 +232,7 @@ class Output:
         self.progress.show(self.view)
 
     def end(self, ended: Ended) -> None:
-        """Take it that the run ended before its target."""
+        """Record that the run ended before its target."""
         self.view = apply_event(self.view, ended)
 
     def close(self) -> None:
@@ -284,7 +292,7 @@ def _run(engine: Runner, settings: Settings, output: Output, start: Image | None
     try:
         with (
             _interruptible() as stop,
-            closing(engine.run(settings, stop.is_set, **options)) as events,
+            closing(engine.run(engine.plan(settings), stop.is_set, **options)) as events,
         ):
             for event in events:
                 output.take(event, time.monotonic() - began)
@@ -301,19 +309,19 @@ def _run(engine: Runner, settings: Settings, output: Output, start: Image | None
 
 @contextmanager
 def _interruptible() -> Iterator[threading.Event]:
-    """Yield a flag that the first Ctrl-C raises; the second interrupts at once."""
+    """Yield an event that the first Ctrl-C sets; the second interrupts at once."""
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
     previous = signal.getsignal(signal.SIGINT)
 
-    def ask(_number: int, _frame: Any) -> None:
+    def request_stop(_number: int, _frame: Any) -> None:
         stop.set()
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        _tell("\nstopping after this step; Ctrl-C again leaves at once")
+        _print("\nstopping after this step; Ctrl-C again stops at once")
 
-    signal.signal(signal.SIGINT, ask)
+    signal.signal(signal.SIGINT, request_stop)
     try:
         yield stop
     finally:
@@ -339,5 +347,5 @@ def _exit_code(error: GspnError) -> int:
     return next((code for kind, code in codes.items() if isinstance(error, kind)), FAILED)
 
 
-def _tell(text: str) -> None:
+def _print(text: str) -> None:
     print(text, file=sys.stderr, flush=True)

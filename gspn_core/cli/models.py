@@ -1,6 +1,6 @@
-"""`python -m gspn_core.models list | fetch NAME | random DIR`: the models there are, and how to get them.
+"""`python -m gspn_core.models list | fetch NAME | random DIR`: list, fetch and write models.
 
-Exit codes: 0 done, 2 a bad argument, 3 what cannot be had.
+Exit codes: 0 done, 2 a bad argument, 3 a model that is not available.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from gspn_core.errors import ModelUnavailable
 from gspn_core.models.catalog import WORLD
 from gspn_core.models.hub import EXTRAS, SDXL, cached_folder, commit_of, fetch, find_extra
 
-DONE, NOT_HAD = 0, 3
+DONE, UNAVAILABLE = 0, 3
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,14 +29,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             _random(arguments)
     except ModelUnavailable as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
-        return NOT_HAD
+        return UNAVAILABLE
     return DONE
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m gspn_core.models", description="Models of GSPN Studio.")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("list", help="names that --model and its companions take, and whether they are here")
+    commands.add_parser("list", help="names that --model and its extras take, and whether they are here")
     fetching = commands.add_parser("fetch", help="fetch one of them from the Hub")
     fetching.add_argument("name", help=f"{', '.join((SDXL.name, *EXTRAS))}; all but sdxl also NAME@COMMIT")
     random = commands.add_parser("random", help="write an SDXL folder of random weights (full size: 6.9 GB)")
@@ -59,7 +59,7 @@ def _list() -> None:
 def _fetch(name: str) -> None:
     snapshot = SDXL if name == SDXL.name else find_extra(name)
     if snapshot is None:
-        raise ModelUnavailable(f"{name} is none of {', '.join((SDXL.name, *EXTRAS))}; name one of these.")
+        raise ModelUnavailable(f"{name} is not one of {', '.join((SDXL.name, *EXTRAS))}; name one of these.")
     print(fetch(snapshot, _progress(f"fetching {name}")))
 
 
@@ -68,13 +68,16 @@ def _random(arguments: argparse.Namespace) -> None:
 
     write = write_random_refiner if arguments.refiner else write_random_model
     written = write(
-        arguments.folder, arguments.size, seed=arguments.seed, told=_progress(f"writing {arguments.folder}")
+        arguments.folder,
+        arguments.size,
+        seed=arguments.seed,
+        on_bytes=_progress(f"writing {arguments.folder}"),
     )
     print(f"{arguments.folder}: {written / 1e6:,.1f} MB of random weights")
 
 
 def _progress(what: str):
-    """Return a function that shows bytes on the terminal, none where stderr is a file."""
+    """Return a function that shows bytes on the terminal; it shows nothing if stderr is a file."""
     if not sys.stderr.isatty():
         return lambda _done, _total: None
 

@@ -1,7 +1,6 @@
 """How well methods take a true picture up: the walk over scenes and methods, and the rows of its table."""
 
 import json
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from gspn_core.cascade.model import Model
+from gspn_core.backbones.model import Model
 from gspn_core.errors import BadSetting
 from gspn_core.evaluation.figures import TRUTH
 from gspn_core.evaluation.methods import (
@@ -39,10 +38,11 @@ from gspn_core.evaluation.pairs import (
     octave_share_of,
     seconds_of,
 )
-from gspn_core.evaluation.progress import Tell
+from gspn_core.evaluation.progress import OnProgress
 from gspn_core.evaluation.prompts import held_out_prompts
 from gspn_core.evaluation.renders import Renders, save_image
 from gspn_core.evaluation.upscaler import Upscaler
+from gspn_core.files import write_json
 from gspn_core.metrics.classifier import Classifier
 from gspn_core.metrics.spectra import busiest_place
 
@@ -102,10 +102,7 @@ class Drawings:
             "seconds": seconds if method.name in self.warm else None,
         }
         self.warm.add(method.name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial_path = path.with_suffix(f".{os.getpid()}.partial")
-        partial_path.write_text(json.dumps(record) + "\n", encoding="utf-8")
-        partial_path.replace(path.with_suffix(".json"))
+        write_json(path.with_suffix(".json"), record)
         # Last, so that a picture that is there has its record.
         save_image(image, path)
 
@@ -119,7 +116,7 @@ class Climb:
         classifier: Classifier,
         work: Path,
         config: ClimbConfig,
-        on_progress: Tell,
+        on_progress: OnProgress,
         upscaler: Upscaler | None = None,
     ) -> None:
         """Raises BadSetting for a target without a climb, for too few scenes and for unknown methods."""
@@ -142,7 +139,7 @@ class Climb:
         self.prompts = held_out_prompts(config.scenes, seed=config.seed)
         self._check_plans()
         self.renders = Renders(
-            work, crop_px=card.base_px, processes=config.processes, seed=config.seed, tell=on_progress
+            work, crop_px=card.base_px, processes=config.processes, seed=config.seed, on_progress=on_progress
         )
         self.drawings = Drawings(folder=work / "climb" / f"{config.target}")
         self.found: dict[str, list[SceneFigures]] = {name: [] for name in self.names}

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from gspn_core.cascade.model import Model
+from gspn_core.backbones.model import Model
 from gspn_core.evaluation.climb import ClimbConfig, MethodRow
 from gspn_core.evaluation.figures import TRUTH
 from gspn_core.evaluation.methods import AUTOENCODER, HIRES, Variant

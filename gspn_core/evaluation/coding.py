@@ -3,8 +3,9 @@
 import torch
 from PIL import Image
 
-from gspn_core.cascade.latents import Autoencoder, to_image, to_sample
-from gspn_core.cascade.model import Model
+from gspn_core.backbones.codec import Autoencoder
+from gspn_core.backbones.model import Model
+from gspn_core.backbones.samples import to_image, to_sample
 from gspn_core.evaluation.gallery import result_of
 from gspn_core.planning.types import Size
 

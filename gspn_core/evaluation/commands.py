@@ -2,13 +2,12 @@
 
 `classifier` trains a small network on renders; `figures` draws held-out captions and compares what came out
 with the captions, with true renders and with plain enlargements; `settings` climbs the same captions with one
-setting changed at a time and tells how near to true renders each of them comes; `climb` takes true renders of
+setting changed at a time and measures how near to true renders each comes; `climb` takes true renders of
 the base size up by several methods and compares what comes out with the true renders of the target size;
 `sliders` moves each slider of the later stages over its range and says what that changes.
 """
 
 import argparse
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 
 import torch
 
-from gspn_core.cascade.model import Model
+from gspn_core.backbones.model import Model
 from gspn_core.errors import GspnError
 from gspn_core.evaluation.climb import Climb, ClimbConfig
 from gspn_core.evaluation.climb_report import climb_json, climb_markdown, climb_notes
@@ -29,6 +28,7 @@ from gspn_core.evaluation.slider_report import sliders_json, sliders_markdown, s
 from gspn_core.evaluation.sliders import SliderConfig, Sliders
 from gspn_core.evaluation.upscaler import read_upscaler, why_no_upscaler
 from gspn_core.evaluation.variations import measure_variations, read_settings, variations
+from gspn_core.files import write_json, write_text
 from gspn_core.metrics.adherence import CLASSIFIER_FILE
 from gspn_core.metrics.classifier import Classifier, read_classifier, save_classifier
 from gspn_core.models.catalog import model_folder
@@ -50,7 +50,7 @@ _COUNTS = {
     "batch": "prompts drawn at once at the base size",
 }
 _CASCADE_COUNTS = ("cascades", "target", "crops", "references")
-# What `settings` tries unless told.
+# What `settings` tries unless --vary says otherwise.
 VARIATIONS = (
     "upscale_strength=0.2,0.3,0.5,0.6",
     "keep_base=0,0.5",
@@ -74,8 +74,8 @@ def classifier_command(given: argparse.Namespace) -> None:
         cache, given.work, loop, batch=given.batch, seed=given.seed, device=pick_device(given.device)
     )
     for group, accuracy in held_out_accuracy(trained, cache).items():
-        told = ", ".join(f"{name} {share:.0%}" for name, share in accuracy.items())
-        print(f"held-out {group}: {told}; mean {sum(accuracy.values()) / len(accuracy):.1%}")
+        shares = ", ".join(f"{name} {share:.0%}" for name, share in accuracy.items())
+        print(f"held-out {group}: {shares}; mean {sum(accuracy.values()) / len(accuracy):.1%}")
     if given.out is not None:
         save_classifier(trained, given.out)
 
@@ -89,9 +89,9 @@ def figures_command(given: argparse.Namespace) -> None:
     for part in evaluation.run():
         judged = bars(evaluation.figures, base_px=model.card.base_px, large_px=4 * model.card.base_px)
         record = to_json(evaluation.figures, judged, _setting(given, evaluation))
-        (out / "figures.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        write_json(out / "figures.json", record, indent=1)
         text = markdown(evaluation.figures, judged, _notes(config, model.card.num_inference_steps))
-        (out / "figures.md").write_text(text, encoding="utf-8")
+        write_text(out / "figures.md", text)
         print(f"{part}: written to {out}")
     labels, rows = evaluation.sheet_rows(given.rows)
     contact_sheet(rows, labels, model.card.base_px).save(out / "sheet.png")
@@ -108,9 +108,9 @@ def settings_command(given: argparse.Namespace) -> None:
     for row in measure_variations(evaluation, varied):
         rows.append(row)
         text = variations_markdown(rows, _variation_notes(given, config, steps), px=config.target)
-        (out / "settings.md").write_text(text, encoding="utf-8")
+        write_text(out / "settings.md", text)
         record = {"setting": _setting(given, evaluation), "rows": [asdict(each) for each in rows]}
-        (out / "settings.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        write_json(out / "settings.json", record, indent=1)
         print(f"{row.title}: written to {out}")
     print(text)
 
@@ -130,16 +130,16 @@ def climb_command(given: argparse.Namespace) -> None:
     missing = why_no_upscaler(given.esrgan)
     upscaler = None if missing else read_upscaler(given.esrgan, pick_device(given.device))
     model = _model(given)
-    climb = Climb(model, _classifier(given), given.work, config, Progress(print), upscaler)
+    climb = Climb(model, _classifier(given), given.work, config, Progress(), upscaler)
     out, card = _folder(given), model.card
     setting = {"model": given.model, **asdict(config), "dtype": str(model.pipeline.unet.dtype)}
     for done in climb.run():
         rows, bases = climb.rows(), climb.bases()
         record = climb_json(rows, climb.found, bases, setting)
-        (out / "climb.json").write_text(json.dumps(record, indent=1, default=str) + "\n", encoding="utf-8")
+        write_json(out / "climb.json", record, indent=1)
         notes = (*climb_notes(config, model, done), *([missing] if missing else []))
         text = climb_markdown(rows, bases, notes, base_px=card.base_px, px=config.target)
-        (out / "climb.md").write_text(text, encoding="utf-8")
+        write_text(out / "climb.md", text)
     labels, sheet = climb.sheet_rows(given.rows)
     contact_sheet(sheet, labels, card.base_px).save(out / "climb.png")
     print(text)
@@ -156,34 +156,34 @@ def sliders_command(given: argparse.Namespace) -> None:
         mixer=given.mixer,
         seed=given.seed,
     )
-    sliders = Sliders(model, _classifier(given), given.work, config, Progress(print))
+    sliders = Sliders(model, _classifier(given), given.work, config, Progress())
     setting = {"model": given.model, **asdict(config), "dtype": str(model.pipeline.unet.dtype)}
     out, rows = _folder(given), []
     notes = sliders_notes(config.prompts, sliders.mixer, config.target)
     for row in sliders.run():
         rows.append(row)
         text = sliders_markdown(rows, notes, px=config.target)
-        (out / "sliders.md").write_text(text, encoding="utf-8")
+        write_text(out / "sliders.md", text)
         record = sliders_json(rows, setting)
-        (out / "sliders.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        write_json(out / "sliders.json", record, indent=1)
         print(f"{row.name}: written to {out}")
     print(text)
 
 
 def _config(given: argparse.Namespace, mixers: tuple[Mixer, ...]) -> MeasureConfig:
     names = {field.name for field in fields(MeasureConfig)}
-    told = {
+    asked = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in vars(given).items()
         if name in names
     }
     return MeasureConfig(
-        **{**told, "mixers": mixers, "asked": read_settings(given.set), "processes": given.threads}
+        **{**asked, "mixers": mixers, "asked": read_settings(given.set), "processes": given.threads}
     )
 
 
 def _evaluation(given: argparse.Namespace, config: MeasureConfig) -> Evaluation:
-    return Evaluation(_model(given), _classifier(given), given.work, config, Progress(print))
+    return Evaluation(_model(given), _classifier(given), given.work, config, Progress())
 
 
 def _model(given: argparse.Namespace) -> Model:
@@ -215,7 +215,7 @@ def _notes(config: MeasureConfig, card_steps: int) -> tuple[str, ...]:
         f"The Fréchet distance is taken in the classifier's features against {config.references} renders of "
         f"other scenes; the line “{TRUTH}” is what true renders of the prompts have: the floor. Small "
         "sets are too far apart by chance; the extrapolated distance, which the bars take, is free of that.",
-        f"The adherence of “{TRUTH}” is what the classifier itself tells right: the ceiling. At larger sizes "
+        f"The adherence of “{TRUTH}” is the classifier's own accuracy: the ceiling. At larger sizes "
         "the picture is shrunk to the base size first.",
         "bicubic and lanczos enlarge the base pictures of the card's first mixer; "
         f"“{DECODED}” are the true renders, encoded and decoded by the model's autoencoder.",
@@ -241,18 +241,20 @@ def _each(counts: Sequence[int]) -> str:
 
 def _asked(config: MeasureConfig, card_steps: int) -> str:
     asked = {"num_inference_steps": card_steps, **config.asked}
-    told = ", ".join(f"{name}={value}" for name, value in asked.items())
-    return f"Settings: {told}; all others the model's own."
+    shown = ", ".join(f"{name}={value}" for name, value in asked.items())
+    return f"Settings: {shown}; all others the model's own."
 
 
 def parser() -> argparse.ArgumentParser:
     """Return what the command line takes."""
-    root = argparse.ArgumentParser(prog="gspn_core.evaluation", description=__doc__.splitlines()[0])
+    root = argparse.ArgumentParser(prog="python -m gspn_core.evaluation", description=__doc__.splitlines()[0])
     commands = root.add_subparsers(dest="command", required=True)
     classifier = commands.add_parser("classifier", help="train the classifier that the figures are read with")
     classifier.add_argument("--data", type=Path, help="a render cache (default: the folder data in --work)")
     classifier.add_argument("--minutes", type=float, default=CLASSIFIER_LOOP.minutes)
-    classifier.add_argument("--pictures", type=int, default=6000, help="size of a cache drawn anew")
+    classifier.add_argument(
+        "--pictures", type=int, default=6000, help="size of a cache that is not there yet"
+    )
     classifier.add_argument("--batch", type=int, default=24, help="pictures of one training step")
     classifier.add_argument("--out", type=Path, help="write the weights there too, as the model ships them")
     classifier.set_defaults(run=classifier_command)

@@ -3,8 +3,7 @@
 A figure goes by its name, the source of its pictures and their side in px: ("frechet", "gspn", 1024).
 """
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Literal
@@ -12,7 +11,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from gspn_core.cascade.latents import tile_starts
+from gspn_core.backbones.codec import tile_starts
 from gspn_core.evaluation.frechet import Gaussian, extrapolated_distance, frechet_distance
 from gspn_core.evaluation.prompts import Prompt, adherence
 from gspn_core.metrics.classifier import Seen
@@ -60,7 +59,7 @@ def mean_structure(found: Iterable[Mapping[str, float]]) -> dict[str, float]:
 
 
 def add_adherence(figures: Figures, source: str, px: int, prompts: Sequence[Prompt], seen: Seen) -> None:
-    """Add how often a source's pictures show what their prompts tell, per attribute and on average."""
+    """Add how often a source's pictures show what their prompts name, per attribute and on average."""
     shares, mean = adherence(prompts, seen.values)
     figures["adherence", source, px] = mean
     for name, share in shares.items():
@@ -77,12 +76,6 @@ def add_frechet(
     fitted = Gaussian.fit(seen.features), Gaussian.fit(references)
     figures["frechet as it is", source, px] = frechet_distance(*fitted)
     figures["frechet", source, px] = extrapolated_distance(seen.features, references, group=group)
-
-
-def peak_signal(one: np.ndarray, other: np.ndarray) -> float:
-    """Return the PSNR in dB of two pictures, uint8 (H, W, 3)."""
-    error = np.square(one.astype(np.float64) - other).mean()
-    return math.inf if error == 0 else float(10 * np.log10(255**2 / error))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,68 +111,63 @@ class Bar:
 def bars(figures: Figures, *, base_px: int, large_px: int) -> tuple[Bar, ...]:
     """Return the bars of the embedded model.
 
-    base_px: its base size; large_px: the size of the cascade that is judged, four base sizes by rights.
+    base_px: its base size; large_px: the size of the cascade that is compared, four base sizes as a rule.
     """
 
-    def get(name: str, source: str, px: int = base_px) -> float | None:
-        return figures.get((name, source, px))
+    def at_base(name: str, source: str) -> float | None:
+        return figures.get((name, source, base_px))
 
-    def ratio(name: str, source: str, to: str, px: int) -> float | None:
-        one, other = get(name, source, px), get(name, to, px)
-        return None if one is None or not other else one / other
+    def at_large(name: str, source: str) -> float | None:
+        return figures.get((name, source, large_px))
 
-    def less(name: str, source: str, than: str) -> float | None:
-        one, other = get(name, source), get(name, than)
-        return None if one is None or other is None else other - one
-
-    def percent(share: float | None) -> float | None:
-        return None if share is None else 100 * share
-
-    at_large = f"{large_px} px: GSPN cascade's"
+    adherence_lost = _combined(
+        lambda ours, theirs: theirs - ours, at_base("adherence", "gspn"), at_base("adherence", "attention")
+    )
+    cascade = f"{large_px} px: GSPN cascade's"
     return (
-        Bar(
-            name="autoencoder, reconstruction of renders",
-            value=get("psnr", "vae"),
-            sense="at least", limit=29, unit=" dB",
+        _least("autoencoder, reconstruction of renders", at_base("psnr", "vae"), 29, " dB"),
+        _least("adherence, attention", _percent(at_base("adherence", "attention")), 93, " %"),
+        _most("adherence lost by GSPN", _percent(adherence_lost), 2, " points"),
+        _most(
+            "Fréchet distance, GSPN over attention",
+            _ratio(at_base("frechet", "gspn"), at_base("frechet", "attention")),
+            1.10,
         ),
-        Bar(
-            name="adherence, attention",
-            value=percent(get("adherence", "attention")),
-            sense="at least", limit=93, unit=" %",
+        _most(
+            f"{cascade} Fréchet distance over bicubic's",
+            _ratio(at_large("frechet", "gspn"), at_large("frechet", "bicubic")),
+            0.7,
         ),
-        Bar(
-            name="adherence lost by GSPN",
-            value=percent(less("adherence", "gspn", "attention")),
-            sense="at most", limit=2, unit=" points",
+        _least(f"{cascade} consistency with its base", at_large("consistency", "gspn"), 24, " dB"),
+        *(
+            _most(
+                f"{cascade} {name} over the renders'",
+                _ratio(at_large(name, "gspn"), at_large(name, TRUTH)),
+                1.10,
+            )
+            for name in ("repetition", "seams")
         ),
-        Bar(
-            name="Fréchet distance, GSPN over attention",
-            value=ratio("frechet", "gspn", "attention", base_px),
-            sense="at most", limit=1.10,
-        ),
-        Bar(
-            name=f"{at_large} Fréchet distance over bicubic's",
-            value=ratio("frechet", "gspn", "bicubic", large_px),
-            sense="at most", limit=0.7,
-        ),
-        Bar(
-            name=f"{at_large} consistency with its base",
-            value=get("consistency", "gspn", large_px),
-            sense="at least", limit=24, unit=" dB",
-        ),
-        Bar(
-            name=f"{at_large} repetition over the renders'",
-            value=ratio("repetition", "gspn", TRUTH, large_px),
-            sense="at most", limit=1.10,
-        ),
-        Bar(
-            name=f"{at_large} seams over the renders'",
-            value=ratio("seams", "gspn", TRUTH, large_px),
-            sense="at most", limit=1.10,
-        ),
-        Bar(
-            name="files of the model",
-            value=get("megabytes", "model"),
-            sense="at most", limit=80, unit=" MB",
-        ),
-    )  # fmt: skip
+        _most("files of the model", at_base("megabytes", "model"), 80, " MB"),
+    )
+
+
+def _least(name: str, value: float | None, limit: float, unit: str = "") -> Bar:
+    return Bar(name=name, value=value, sense="at least", limit=limit, unit=unit)
+
+
+def _most(name: str, value: float | None, limit: float, unit: str = "") -> Bar:
+    return Bar(name=name, value=value, sense="at most", limit=limit, unit=unit)
+
+
+def _combined(
+    function: Callable[[float, float], float], one: float | None, other: float | None
+) -> float | None:
+    return None if one is None or other is None else function(one, other)
+
+
+def _ratio(one: float | None, other: float | None) -> float | None:
+    return _combined(lambda a, b: a / b, one, other or None)
+
+
+def _percent(share: float | None) -> float | None:
+    return None if share is None else 100 * share

@@ -1,7 +1,7 @@
 """The generated pictures that are measured, made once and kept on disk.
 
-A picture lies under its stage's key, which stands for all that it depends on, so one folder may serve several
-models; what is there already is never made again.
+A picture is named by its stage's key, which stands for all that it depends on, so one folder may serve
+several models; what is there already is never made again.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,18 +12,18 @@ import torch
 from PIL import Image
 
 from gspn_core.attention.registry import use_mixer
-from gspn_core.cascade.conditioning import Conditioning, encode_text
-from gspn_core.cascade.guidance import guided_noise_pred
-from gspn_core.cascade.latents import Autoencoder, to_image
-from gspn_core.cascade.model import Model
+from gspn_core.backbones.codec import Autoencoder
+from gspn_core.backbones.conditioning import Conditioning, encode_text
+from gspn_core.backbones.model import Model
+from gspn_core.backbones.samples import to_image
+from gspn_core.backbones.sdxl import guided_noise_pred
 from gspn_core.cascade.sample import stage_generator
 from gspn_core.cascade.schedule import make_scheduler, set_last_timesteps
 from gspn_core.engine import Engine
-from gspn_core.evaluation.progress import Tell
+from gspn_core.evaluation.progress import OnProgress
 from gspn_core.evaluation.prompts import Prompt
 from gspn_core.evaluation.renders import save_image
 from gspn_core.events import StageDone
-from gspn_core.planning.keys import unread
 from gspn_core.planning.types import CascadePlan, StagePlan
 from gspn_core.settings import OVERRIDABLE, Mixer, Settings
 
@@ -36,10 +36,10 @@ class Gallery:
     """Generated pictures of prompts, by mixer and stage. asked: settings in place of the model's own."""
 
     def __init__(
-        self, folder: Path, model: Model, *, asked: Mapping[str, Any], batch: int, tell: Tell
+        self, folder: Path, model: Model, *, asked: Mapping[str, Any], batch: int, on_progress: OnProgress
     ) -> None:
         self.folder, self.model, self.engine = folder, model, Engine(model)
-        self.asked, self.batch, self.tell = asked, batch, tell
+        self.asked, self.batch, self.on_progress = asked, batch, on_progress
 
     def plan(self, prompt: Prompt, mixer: Mixer, px: int) -> CascadePlan:
         """Return the plan of a prompt up to a stage of `px`; the prompt's number is its seed."""
@@ -60,17 +60,17 @@ class Gallery:
         missing = [plan.stages[0] for plan in plans if not self._path(plan.stages[0]).is_file()]
         name = f"{mixer} {self.model.card.base_px}"
         for start in range(0, len(missing), self.batch):
-            self.tell(name, len(plans) - len(missing) + start, len(plans))
+            self.on_progress(name, len(plans) - len(missing) + start, len(plans))
             part = missing[start : start + self.batch]
             for stage, image in zip(part, draw_base_batch(self.model, part), strict=True):
                 save_image(image, self._path(stage))
-        self.tell(name, len(plans), len(plans))
+        self.on_progress(name, len(plans), len(plans))
 
     def draw_cascades(self, prompts: Sequence[Prompt], mixer: Mixer, target: int) -> None:
         """Take the base pictures up to `target`, going on after the stages that are there."""
         name = f"{mixer} cascade to {target}"
         for done, prompt in enumerate(prompts):
-            self.tell(name, done, len(prompts))
+            self.on_progress(name, done, len(prompts))
             plan = self.plan(prompt, mixer, target)
             finished = []
             for stage in plan.stages:
@@ -80,10 +80,10 @@ class Gallery:
                     finished.append(image.convert("RGB"))
             if len(finished) == len(plan.stages):
                 continue
-            for event in self.engine.run(plan.settings, previews=False, finished=finished):
+            for event in self.engine.run(plan, previews=False, finished=finished):
                 if isinstance(event, StageDone):
                     save_image(event.image, self._path(event.stage))
-        self.tell(name, len(prompts), len(prompts))
+        self.on_progress(name, len(prompts), len(prompts))
 
     def _path(self, stage: StagePlan) -> Path:
         return self.folder / f"{stage.settings.mixer}-{stage.size.width}" / f"{stage.key[:24]}.png"
@@ -125,7 +125,7 @@ def _fits_a_batch(stage: StagePlan) -> bool:
     It guides every step, adds no noise between them and reads no more settings than these.
     """
     own = stage.settings
-    others = set(OVERRIDABLE) - unread(stage) - _READ_BY_A_BATCH
+    others = (stage.kind.reads & set(OVERRIDABLE)) - _READ_BY_A_BATCH
     plain = all(getattr(own, name) == getattr(Settings, name) for name in others)
     return plain and own.guidance_scale > 1.0 and "sde" not in own.scheduler
 

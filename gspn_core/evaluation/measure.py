@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from gspn_core.cascade.model import Model
+from gspn_core.backbones.model import Model
 from gspn_core.errors import BadSetting
 from gspn_core.evaluation.coding import reconstruct
 from gspn_core.evaluation.crops import ENLARGED, cut, enlarge
@@ -20,15 +20,15 @@ from gspn_core.evaluation.figures import (
     add_adherence,
     add_frechet,
     mean_structure,
-    peak_signal,
     structure,
 )
 from gspn_core.evaluation.gallery import Gallery
-from gspn_core.evaluation.progress import Tell
+from gspn_core.evaluation.progress import OnProgress
 from gspn_core.evaluation.prompts import Prompt, held_out_prompts
 from gspn_core.evaluation.renders import Renders, save_image
 from gspn_core.metrics.arrays import to_size
 from gspn_core.metrics.classifier import Classifier, look
+from gspn_core.metrics.fidelity import psnr
 from gspn_core.settings import Mixer
 
 RECONSTRUCTED = 64
@@ -59,21 +59,21 @@ class Evaluation:
     """Measures one model; `figures` fills up as it goes."""
 
     def __init__(
-        self, model: Model, classifier: Classifier, work: Path, config: MeasureConfig, tell: Tell
+        self, model: Model, classifier: Classifier, work: Path, config: MeasureConfig, on_progress: OnProgress
     ) -> None:
         card = model.card
         sides = [px for px in card.targets if px <= config.target]
         if config.target not in sides:
             offered = ", ".join(map(str, card.targets))
             raise BadSetting("target", f"{card.title} reaches {offered} px, got {config.target}; name one.")
-        self.model, self.classifier, self.config, self.tell = model, classifier, config, tell
+        self.model, self.classifier, self.config, self.on_progress = model, classifier, config, on_progress
         self.base_px, self.larger = sides[0], tuple(sides[1:])
         self.cascades = self._per_size("cascades", most=config.pictures, least=2)
         self.crops = self._per_size("crops")
         if [*self.cascades.values()] != sorted(self.cascades.values(), reverse=True):
-            told = ", ".join(map(str, config.cascades))
+            counts = ", ".join(map(str, config.cascades))
             raise BadSetting(
-                "cascades", f"a larger size must not have more cascades, got {told}; let it fall."
+                "cascades", f"a larger size must not have more cascades, got {counts}; let it fall."
             )
         self.mixers = tuple(mixer for mixer in config.mixers if mixer in card.mixers)
         # What a user gets unless they choose is what plain enlargement is held against.
@@ -81,9 +81,11 @@ class Evaluation:
         if self.enlarged_mixer is None:
             raise BadSetting("mixers", f"{card.title} has none of {', '.join(config.mixers)}; name others.")
         self.prompts = held_out_prompts(config.pictures, seed=config.seed)
-        self.gallery = Gallery(work / "pictures", model, asked=config.asked, batch=config.batch, tell=tell)
+        self.gallery = Gallery(
+            work / "pictures", model, asked=config.asked, batch=config.batch, on_progress=on_progress
+        )
         self.renders = Renders(
-            work, crop_px=self.base_px, processes=config.processes, seed=config.seed, tell=tell
+            work, crop_px=self.base_px, processes=config.processes, seed=config.seed, on_progress=on_progress
         )
         self.figures: Figures = {}
         self._reference_features: dict[int, np.ndarray] = {}
@@ -106,7 +108,11 @@ class Evaluation:
         other = copy(self)
         other.config, other.figures = replace(self.config, asked=asked), {}
         other.gallery = Gallery(
-            self.gallery.folder, self.model, asked=asked, batch=self.config.batch, tell=self.tell
+            self.gallery.folder,
+            self.model,
+            asked=asked,
+            batch=self.config.batch,
+            on_progress=self.on_progress,
         )
         return other
 
@@ -215,7 +221,7 @@ class Evaluation:
     def _structures(self, source: str, px: int) -> Iterator[dict[str, float]]:
         tile_px = self.model.card.vae_tile_px
         for done, prompt in enumerate(self.few(px)):
-            self.tell(f"structure of {source} {px}", done, self.cascades[px])
+            self.on_progress(f"structure of {source} {px}", done, self.cascades[px])
             base = self.picture(self._base_of(source), prompt, self.base_px)
             yield structure(self.picture(source, prompt, px), base, tile_px if px > tile_px else None)
 
@@ -248,7 +254,7 @@ class Evaluation:
         for done, picture in zip(
             range(count), self.renders.references(self.config.references, px), strict=False
         ):
-            self.tell(f"autoencoder {px}", done, count)
-            again = reconstruct(self.model, Image.fromarray(picture))
-            found.append(peak_signal(np.asarray(again), picture))
+            self.on_progress(f"autoencoder {px}", done, count)
+            rendered = Image.fromarray(picture)
+            found.append(psnr(reconstruct(self.model, rendered), rendered))
         self.figures["psnr", "vae", px] = float(np.mean(found))

@@ -12,7 +12,7 @@ from diffusers import StableDiffusionXLImg2ImgPipeline
 from PIL import Image
 
 from gspn_core.attention.registry import use_mixer
-from gspn_core.cascade.model import Model
+from gspn_core.backbones.model import Model
 from gspn_core.engine import Engine
 from gspn_core.errors import BadSetting
 from gspn_core.evaluation.coding import decode, encode, reconstruct
@@ -164,10 +164,10 @@ def _cascade(model: Model, px: int, variant: Variant) -> Method:
         return [CASCADE, plan.stages[-1].key, _weights(model), code_version()]
 
     def draw(pair: ScenePair) -> Image.Image:
-        settings = cascade_settings(model, px, variant.asked, pair)
+        plan = engine.plan(cascade_settings(model, px, variant.asked, pair))
         done = [
             event.image
-            for event in engine.run(settings, previews=False, start=pair.base)
+            for event in engine.run(plan, previews=False, start=pair.base)
             if isinstance(event, StageDone)
         ]
         return done[-1]

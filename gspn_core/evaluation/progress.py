@@ -1,27 +1,64 @@
-"""How far a long list of pictures is, in words."""
+"""How far a long list of pictures is: a bar on a terminal, a line now and then elsewhere."""
 
-import time
+import sys
 from collections.abc import Callable
+from typing import TextIO
+
+from tqdm import tqdm
 
 # Called with what is being made, how many are done and how many there will be.
-Tell = Callable[[str, int, int], None]
+OnProgress = Callable[[str, int, int], None]
 
 
 class Progress:
-    """Writes how far a list of pictures is and when it will be done, at most every few seconds."""
+    """Shows how far a list of pictures is and when it will be done, on stderr unless a stream is given."""
 
-    def __init__(self, write: Callable[[str], None] = print, every_seconds: float = 10.0) -> None:
-        self.write, self.every_seconds = write, every_seconds
-        self.name, self.began, self.first, self.told = "", 0.0, 0, 0.0
+    def __init__(self, stream: TextIO | None = None, every_seconds: float = 10.0) -> None:
+        """Args: every_seconds: how often a line is written where the stream is not a terminal."""
+        self.stream, self.every_seconds = stream, every_seconds
+        self._bar: tqdm | None = None
 
     def __call__(self, name: str, done: int, total: int) -> None:
-        """Tell that `done` of `total` are there; the first call of a name starts its clock."""
-        now = time.monotonic()
-        if name != self.name:
-            self.name, self.began, self.first, self.told = name, now, done, 0.0
-        if done < total and now - self.told < self.every_seconds:
-            return
-        self.told = now
-        made, seconds = done - self.first, now - self.began
-        left = f", {seconds / made * (total - done) / 60:.1f} min left" if made and done < total else ""
-        self.write(f"{time.strftime('%H:%M:%S')} {name}: {done} of {total}{left}")
+        """Show that `done` of `total` are there; the first call of a name starts its clock."""
+        if self._bar is None or self._bar.desc != name:
+            self.close()
+            self._bar = self._open(name, done, total)
+        self._bar.update(done - self._bar.n)
+        if done >= total:
+            self.close()
+
+    def close(self) -> None:
+        """End the bar that is open, if any."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def _open(self, name: str, done: int, total: int) -> tqdm:
+        stream = self.stream or sys.stderr
+        live = stream.isatty()
+        return (tqdm if live else _Lines)(
+            desc=name,
+            initial=done,
+            total=total,
+            file=stream,
+            mininterval=0.1 if live else self.every_seconds,
+            # Pictures take seconds each and the first ones minutes: the mean is the better forecast.
+            smoothing=0.0,
+            miniters=1,
+        )
+
+
+class _Lines(tqdm):
+    """Progress as lines of their own: a log keeps what a terminal would draw over."""
+
+    def display(self, msg: str | None = None, pos: int | None = None) -> bool:  # noqa: ARG002
+        """Write the state as a line."""
+        self.fp.write(f"{msg or self}\n")
+        self.fp.flush()
+        return True
+
+    def close(self) -> None:
+        """Write the last state if it is not written yet; no line break is missing after a line."""
+        if not self.disable and self.last_print_n < self.n:
+            self.display()
+        self.disable = True

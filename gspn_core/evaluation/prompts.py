@@ -1,4 +1,4 @@
-"""Captions that no training saw, each with the scene that it tells and the attributes that it names."""
+"""Captions that no training saw, each with its scene and the attributes that it names."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gspn_core.world.captions import tell
+from gspn_core.world.captions import describe
 from gspn_core.world.scene import ATTRIBUTES, Scene, sample_scene
 
 # Training draws its scenes from (seed, number); a third number keeps these apart from all of them.
@@ -15,7 +15,7 @@ _PROMPTS, _REFERENCES = 1, 2
 
 @dataclass(frozen=True, kw_only=True)
 class Prompt:
-    """A caption, the scene behind it and the names of the attributes that the caption tells.
+    """A caption, the scene behind it and the attributes that the caption names.
 
     number: its place, which is also the seed of what is generated for it.
     """
@@ -23,7 +23,7 @@ class Prompt:
     number: int
     text: str
     scene: Scene
-    told: frozenset[str]
+    named: frozenset[str]
 
 
 def held_out_prompts(count: int, *, seed: int = 0) -> tuple[Prompt, ...]:
@@ -39,22 +39,22 @@ def reference_scene(number: int, *, seed: int = 0) -> Scene:
 def _prompt(number: int, seed: int) -> Prompt:
     rng = np.random.default_rng((seed, number, _PROMPTS))
     scene = sample_scene(rng)
-    text, told = tell(scene, rng)
-    return Prompt(number=number, text=text, scene=scene, told=told)
+    text, named = describe(scene, rng)
+    return Prompt(number=number, text=text, scene=scene, named=named)
 
 
 def adherence(
     prompts: Sequence[Prompt], values: Mapping[str, Sequence[str]]
 ) -> tuple[dict[str, float], float]:
-    """Return how often pictures show what their prompts tell: per attribute, and the mean over attributes.
+    """Return how often pictures show what their prompts name: per attribute, and the mean over attributes.
 
     values: per attribute what each prompt's picture was seen to show. An attribute counts only where the
-    prompt tells it; one that no prompt tells is left out.
+    prompt names it; one that no prompt names is left out.
     """
     right, asked = Counter(), Counter()
     for place, prompt in enumerate(prompts):
         shown = prompt.scene.attributes()
-        for name in prompt.told:
+        for name in prompt.named:
             asked[name] += 1
             right[name] += values[name][place] == shown[name]
     shares = {name: right[name] / asked[name] for name in ATTRIBUTES if asked[name]}

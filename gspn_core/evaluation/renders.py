@@ -4,7 +4,6 @@ Knows what the prompts truly look like and has pictures of other scenes to compa
 """
 
 import hashlib
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -14,8 +13,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from gspn_core.evaluation.progress import Tell
+from gspn_core.evaluation.progress import OnProgress
 from gspn_core.evaluation.prompts import Prompt, reference_scene
+from gspn_core.files import replacing
 from gspn_core.training.data import View
 from gspn_core.world.render.draw import render
 from gspn_core.world.scene import Scene, sample_scene
@@ -27,9 +27,11 @@ _CHUNK = 32
 class Renders:
     """What the prompts truly look like, and pictures of other scenes to compare sets with."""
 
-    def __init__(self, folder: Path, *, crop_px: int, processes: int, seed: int, tell: Tell) -> None:
+    def __init__(
+        self, folder: Path, *, crop_px: int, processes: int, seed: int, on_progress: OnProgress
+    ) -> None:
         self.folder = folder / f"renders-{world_fingerprint()}-{seed}"
-        self.crop_px, self.processes, self.seed, self.tell = crop_px, processes, seed, tell
+        self.crop_px, self.processes, self.seed, self.on_progress = crop_px, processes, seed, on_progress
 
     def draw_views(self, prompts: Sequence[Prompt], px: int) -> None:
         """Render the prompts' whole scenes at `px` that are not there yet."""
@@ -61,29 +63,28 @@ class Renders:
 
     def _work(self, name: str, jobs: Sequence[tuple], save: Callable[[tuple], None]) -> None:
         missing = [job for job in jobs if not job[-1].is_file()]
-        self.tell(name, len(jobs) - len(missing), len(jobs))
+        self.on_progress(name, len(jobs) - len(missing), len(jobs))
         for _, _, path in missing[:1]:
             path.parent.mkdir(parents=True, exist_ok=True)
         if self.processes < 2 or len(missing) < 2:
             for done, job in enumerate(missing, start=1):
                 save(job)
-                self.tell(name, len(jobs) - len(missing) + done, len(jobs))
+                self.on_progress(name, len(jobs) - len(missing) + done, len(jobs))
             return
         with ProcessPoolExecutor(self.processes, mp_context=get_context("spawn")) as pool:
             for done, _ in enumerate(pool.map(save, missing), start=1):
-                self.tell(name, len(jobs) - len(missing) + done, len(jobs))
+                self.on_progress(name, len(jobs) - len(missing) + done, len(jobs))
 
 
 def save_image(image: Image.Image, path: Path) -> None:
-    """Write a PNG beside its place, then move it there: a run that is cut off leaves no half picture."""
+    """Write a PNG that a run which is cut off does not leave half written."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial_path = path.with_suffix(f".{os.getpid()}.partial")
-    image.save(partial_path, format="PNG", compress_level=1)
-    partial_path.replace(path)
+    with replacing(path) as stream:
+        image.save(stream, format="PNG", compress_level=1)
 
 
 def world_fingerprint() -> str:
-    """Return a name for how the world looks: a hash of some of its scenes, drawn small."""
+    """Return a name for how the world looks: a hash of some of its scenes, rendered small."""
     digest = hashlib.sha256()
     for number in range(_FINGERPRINT_SCENES):
         scene = sample_scene(np.random.default_rng(number))
@@ -105,6 +106,5 @@ def _save_references(job: tuple[range, int, Path], *, seed: int, crop_px: int) -
         scene = reference_scene(number, seed=seed)
         view = View(scene=scene, base_px=crop_px, view_px=px, top=int(top), left=int(left))
         crops.append(view.draw())
-    partial_path = path.with_suffix(f".{os.getpid()}.npy")
-    np.save(partial_path, np.stack(crops))
-    partial_path.replace(path)
+    with replacing(path) as stream:
+        np.save(stream, np.stack(crops))

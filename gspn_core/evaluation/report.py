@@ -35,7 +35,7 @@ _VARIATION_COLUMNS = {
 def markdown(figures: Figures, judged: Sequence[Bar], notes: Sequence[str]) -> str:
     """Return the bars, then the tables of all figures, then the notes."""
     parts = ["# The embedded model, measured", "## Bars", bars_table(judged)]
-    parts += ["## Adherence to prompts, % of what they tell", _adherence(figures)]
+    parts += ["## Adherence to prompts, % of what they name", _adherence(figures)]
     parts += [
         "## Fréchet distance from renders of other scenes, extrapolated",
         _by_size(figures, "frechet", 3),

@@ -6,7 +6,6 @@ where they differ most.
 """
 
 import argparse
-import functools
 import hashlib
 import io
 import json
@@ -20,11 +19,12 @@ import numpy as np
 import torch
 from PIL import Image
 
-from gspn_core.cascade.model import Model
+from gspn_core.backbones.model import Model
 from gspn_core.engine import Engine
 from gspn_core.errors import GspnError
-from gspn_core.evaluation.progress import Progress, Tell
+from gspn_core.evaluation.progress import OnProgress, Progress
 from gspn_core.events import StageDone
+from gspn_core.files import write_text
 from gspn_core.models.catalog import model_folder
 from gspn_core.models.loading import load_model
 from gspn_core.settings import RANGES, Settings
@@ -53,7 +53,7 @@ NEUTRAL: Mapping[str, float] = MappingProxyType(
         "guidance_scale": 1.0,
     }
 )
-FOLDER = Path(__file__).parents[2] / "ui" / "assets" / "crops"
+FOLDER = Path(__file__).parents[2] / "ui" / "form" / "crops"
 INDEX = "index.json"
 CROP_PX = 128
 MOST_BYTES = 150_000
@@ -80,7 +80,7 @@ def slider_values(name: str, default: float) -> tuple[float, ...]:
 
 
 def draw_slider_crops(
-    model: Model, prompt: str, *, seed: int, target: int, tell: Tell, crop_px: int = CROP_PX
+    model: Model, prompt: str, *, seed: int, target: int, on_progress: OnProgress, crop_px: int = CROP_PX
 ) -> list[SliderCrops]:
     """Run the cascade up to `target` px for every value of every slider and return the crops.
 
@@ -92,26 +92,26 @@ def draw_slider_crops(
     drawn: dict[str, Image.Image] = {}
     pictures: dict[str, dict[float, Image.Image]] = {name: {} for name in SLIDERS}
     for done, (name, value) in enumerate(asked):
-        tell("slider crops", done, len(asked))
+        on_progress("slider crops", done, len(asked))
         settings = Settings(**{"prompt": prompt, "seed": seed, "target": target, name: value})
         pictures[name][value] = _last_picture(engine, settings, drawn)
-    tell("slider crops", len(asked), len(asked))
+    on_progress("slider crops", len(asked), len(asked))
     return [_cut(name, pictures[name], crop_px) for name in SLIDERS]
 
 
 def _last_picture(engine: Engine, settings: Settings, drawn: dict[str, Image.Image]) -> Image.Image:
     """Return the last stage's picture; drawn: pictures by their stage's key, what is run is added."""
-    stages = engine.plan(settings).stages
+    plan = engine.plan(settings)
     finished = []
-    for stage in stages:
+    for stage in plan.stages:
         if stage.key not in drawn:
             break
         finished.append(drawn[stage.key])
-    if len(finished) < len(stages):
-        for event in engine.run(settings, previews=False, finished=finished):
+    if len(finished) < len(plan.stages):
+        for event in engine.run(plan, previews=False, finished=finished):
             if isinstance(event, StageDone):
                 drawn[event.stage.key] = event.image
-    return drawn[stages[-1].key]
+    return drawn[plan.stages[-1].key]
 
 
 def _cut(name: str, pictures: Mapping[float, Image.Image], crop_px: int) -> SliderCrops:
@@ -144,8 +144,8 @@ def telling_place(pictures: Sequence[np.ndarray], crop_px: int) -> tuple[int, in
     return int(tops[row]), int(lefts[column])
 
 
-def write_crops(found: Sequence[SliderCrops], folder: Path, told: Mapping[str, Any]) -> int:
-    """Write the crops as WebP with an index that tells them and `told`; return the bytes of all crops.
+def write_crops(found: Sequence[SliderCrops], folder: Path, details: Mapping[str, Any]) -> int:
+    """Write the crops as WebP with an index of them and of `details`; return the bytes of all crops.
 
     All are written in the best quality in which they stay below MOST_BYTES together; crops that were there
     before are removed.
@@ -171,8 +171,8 @@ def write_crops(found: Sequence[SliderCrops], folder: Path, told: Mapping[str, A
             "neutral": NEUTRAL.get(slider.name),
             "crops": listed,
         }
-    record = {**told, "quality": quality, "sliders": sliders}
-    (folder / INDEX).write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    record = {**details, "quality": quality, "sliders": sliders}
+    write_text(folder / INDEX, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
     return sum(map(len, files))
 
 
@@ -194,7 +194,9 @@ def weights_hash(folder: Path) -> str:
 def parser() -> argparse.ArgumentParser:
     """Return what the command line takes."""
     description = __doc__.splitlines()[0]
-    root = argparse.ArgumentParser(prog="gspn_core.evaluation.slider_crops", description=description)
+    root = argparse.ArgumentParser(
+        prog="python -m gspn_core.evaluation.slider_crops", description=description
+    )
     root.add_argument("--out", type=Path, default=FOLDER, help="folder (default: where the page reads them)")
     root.add_argument("--model", default="world", help="a model's name or folder")
     root.add_argument("--prompt", default=captions.EXAMPLES[0], help="default: the world's first example")
@@ -211,13 +213,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     root = parser()
     given = root.parse_args(arguments)
     torch.set_num_threads(given.threads)
-    write = Progress(functools.partial(print, flush=True), every_seconds=0.0)
     try:
         model = load_model(given.model, device=given.device, dtype=given.dtype)
-        found = draw_slider_crops(model, given.prompt, seed=given.seed, target=given.target, tell=write)
+        found = draw_slider_crops(
+            model, given.prompt, seed=given.seed, target=given.target, on_progress=Progress()
+        )
     except GspnError as error:
         root.exit(1, f"{error}\n")
-    told = {
+    details = {
         "model": {
             "name": model.card.name,
             "title": model.card.title,
@@ -228,8 +231,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "target": given.target,
         "crop_px": CROP_PX,
     }
-    size = write_crops(found, given.out, told)
-    write.write(f"{sum(len(slider.crops) for slider in found)} crops, {size / 1e3:.0f} kB: {given.out}")
+    size = write_crops(found, given.out, details)
+    print(f"{sum(len(slider.crops) for slider in found)} crops, {size / 1e3:.0f} kB: {given.out}")
     return 0
 
 

@@ -9,12 +9,12 @@ from statistics import fmean
 import numpy as np
 from PIL import Image
 
-from gspn_core.cascade.model import Model
+from gspn_core.backbones.model import Model
 from gspn_core.errors import BadSetting
 from gspn_core.evaluation.figures import Bar
 from gspn_core.evaluation.gallery import Gallery
 from gspn_core.evaluation.pairs import MOST_DB
-from gspn_core.evaluation.progress import Tell
+from gspn_core.evaluation.progress import OnProgress
 from gspn_core.evaluation.prompts import Prompt, adherence, held_out_prompts
 from gspn_core.evaluation.slider_crops import FRONT_SLIDERS
 from gspn_core.metrics.arrays import to_size
@@ -109,7 +109,7 @@ class Sliders:
     """
 
     def __init__(
-        self, model: Model, classifier: Classifier, work: Path, config: SliderConfig, on_progress: Tell
+        self, model: Model, classifier: Classifier, work: Path, config: SliderConfig, on_progress: OnProgress
     ) -> None:
         """Raises BadSetting for a target without later stages, for no prompts and for unknown sliders."""
         card = model.card
@@ -165,7 +165,9 @@ class Sliders:
         return adherence(self.prompts, seen.values)[1]
 
     def _gallery(self, asked: Mapping[str, float]) -> Gallery:
-        return Gallery(self.folder, self.model, asked=asked, batch=self.config.batch, tell=self.on_progress)
+        return Gallery(
+            self.folder, self.model, asked=asked, batch=self.config.batch, on_progress=self.on_progress
+        )
 
 
 def _decibels(one: Image.Image, other: Image.Image) -> float:

@@ -1,6 +1,6 @@
 """What a cascade's settings do to its pictures: one is changed at a time, all else stays the model's own.
 
-Only a world that is rendered at every size tells added detail that is true from detail that is made up.
+Only with a world that is rendered at every size can true added detail be separated from invented detail.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +15,7 @@ from gspn_core.settings import STARTING, Override, Settings, read_value
 OWN = "the model's own settings"
 # What the rows are held against: no detail added, what the autoencoder keeps of the truth, and the truth.
 REFERENCES = ("bicubic", DECODED, TRUTH)
-_TOLD_BY_THE_MEASUREMENT = frozenset(("prompt", "mixer", "target", "aspect", "seed", "overrides", *STARTING))
+_FIXED = frozenset(("prompt", "mixer", "target", "aspect", "seed", "overrides", *STARTING))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +33,8 @@ def read_settings(texts: Sequence[str]) -> dict[str, Any]:
         name, equals, value = text.partition("=")
         if not equals or not value:
             raise BadSetting("set", f"a setting must look like upscale_strength=0.3, got {text[:40]!r}.")
-        if name in _TOLD_BY_THE_MEASUREMENT:
-            raise BadSetting("set", f"{name} is told by the measurement itself; name another setting.")
+        if name in _FIXED:
+            raise BadSetting("set", f"{name} is set by the measurement itself; name another setting.")
         if name in found:
             raise BadSetting("set", f"{name} is given twice; keep one.")
         found[name] = read_value(name, value)

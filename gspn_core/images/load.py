@@ -14,7 +14,8 @@ from pathlib import Path
 from PIL import Image, ImageCms, ImageOps
 
 from gspn_core.errors import BadSetting
-from gspn_core.settings import MAX_ASPECT, MAX_START_PX, MIN_START_PX, Settings
+from gspn_core.setting_values import MAX_ASPECT, MAX_START_PX, MIN_START_PX
+from gspn_core.settings import Settings
 
 MAX_FILE_BYTES = 32 * 1024 * 1024
 MAX_FILE_PIXELS = 64_000_000
@@ -102,7 +103,7 @@ def cropped(image: Image.Image, height: int, width: int) -> Image.Image:
 
 
 def _check_claims(image: Image.Image, name: str) -> None:
-    """Raise BadSetting for a size that will not do, as the file's head tells it."""
+    """Raise BadSetting for a size that will not do, as it is in the file's head."""
     width, height = image.size
     if width * height > MAX_FILE_PIXELS:
         raise _too_many_pixels(name, f"{width}×{height}")
@@ -124,7 +125,7 @@ def _too_many_pixels(name: str, size: str) -> BadSetting:
 
 
 def _in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """Return the picture with its own profile's colours as sRGB tells them; a phone's are often wider."""
+    """Return the picture with its own profile's colours converted to sRGB; a phone's are often wider."""
     mode = {"RGB": "RGB", "RGBA": "RGBA", "CMYK": "RGB"}.get(image.mode)
     if not profile or mode is None:
         return image

@@ -41,18 +41,18 @@ class Recipe:
         return self.stage is not None
 
 
-def recipe_of(told: Mapping[str, Any], card: ModelCard, here: Mapping[str, str | None]) -> Recipe:
+def recipe_of(texts: Mapping[str, Any], card: ModelCard, here: Mapping[str, str | None]) -> Recipe:
     """Return the recipe in what `gspn_core.images.png_text` read of a picture.
 
-    here: the versions of this server. Raises BadSetting where the picture tells nothing.
+    here: the versions of this server. Raises BadSetting where the picture holds no settings.
     """
-    info = told["gspn_studio"]
+    info = texts["gspn_studio"]
     if info is not None:
         return _ours(info, card, here)
-    if told["parameters"] and told["parameters"].strip():
-        return _others(told["parameters"], told["width"], told["height"], card)
+    if texts["parameters"] and texts["parameters"].strip():
+        return _others(texts["parameters"], texts["width"], texts["height"], card)
     raise BadSetting(
-        "picture", "This picture tells nothing of how it was made; choose one that a tool wrote."
+        "picture", "This picture does not say how it was made; choose one that holds its settings."
     )
 
 

@@ -63,7 +63,7 @@ def _installed(name: str) -> str | None:
 
 
 def picture_info(plan: CascadePlan, stage: int, made_with: Mapping[str, str | None]) -> dict[str, Any]:
-    """Return what a PNG tells of itself: everything that decides its pixels. made_with: see `versions`."""
+    """Return the info of a PNG: everything that decides its pixels. made_with: see `versions`."""
     return {
         "format": FORMAT,
         "prompt": plan.settings.prompt,

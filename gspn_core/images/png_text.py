@@ -24,8 +24,8 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 def read_png(path: Path) -> dict[str, Any]:
     """Return width, height, parameters (text or None) and gspn_studio (info or None) of a PNG.
 
-    Raises BadSetting for a file that is no PNG, is damaged, or claims more pixels or text than a picture of
-    ours can have; OSError where it cannot be opened.
+    Raises BadSetting for a file that is not a PNG, is damaged, or claims more pixels or text than a picture
+    of ours can have; OSError where it cannot be opened.
     """
     with path.open("rb") as stream:
         return _read(stream, path.name)
@@ -38,7 +38,7 @@ def read_png_head(head: bytes, name: str) -> dict[str, Any]:
 
 def _read(stream: BinaryIO, name: str) -> dict[str, Any]:
     if stream.read(len(_SIGNATURE)) != _SIGNATURE:
-        raise BadSetting("picture", f"{name} is no PNG; choose a PNG that this studio wrote.")
+        raise BadSetting("picture", f"{name} is not a PNG; choose a PNG that this studio wrote.")
     kind, body = _chunk(stream, name)
     if kind != b"IHDR" or len(body) != 13:
         raise _damaged(name)

@@ -4,7 +4,7 @@
 
 Level 0 is the whole picture in one tile; each level after it has twice the sides, the last one those of the
 picture itself. Those at the right and the lower edge are as narrow as what is left. A tile also shows one
-pixel of each neighbour: what lies between two pixels can then be drawn on either side of an edge, and nothing
+pixel of each neighbour: what is between two pixels can then be drawn on either side of an edge, and nothing
 has to be stretched to close it, so that 1:1 shows the very pixels.
 """
 
@@ -22,13 +22,13 @@ from PIL import Image
 TILE_PX = 512
 OVERLAP_PX = 1
 QUALITY = 92
-# Part of a tile's address: it grows when other bytes come to lie under the same names.
+# Part of a tile's address: it grows when other bytes get the same names.
 VERSION = 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class TilesInfo:
-    """How a picture lies in tiles. width, height: of the picture; tile: without its overlap; all in px."""
+    """How a picture is cut into tiles. width, height: of the picture; tile: without overlap; all in px."""
 
     width: int
     height: int
@@ -49,7 +49,7 @@ class TilesInfo:
 
 
 def tiles_info(height: int, width: int) -> TilesInfo:
-    """Return how a picture of that size lies in tiles."""
+    """Return how a picture of that size is cut into tiles."""
     across = -(-max(height, width) // TILE_PX)
     return TilesInfo(width=width, height=height, levels=1 + (across - 1).bit_length())
 
@@ -57,7 +57,7 @@ def tiles_info(height: int, width: int) -> TilesInfo:
 def write_tiles(folder: Path, image: Image.Image) -> TilesInfo:
     """Write the tiles of a picture into `folder`, which appears whole or not at all.
 
-    Tiles that were there before give way. Beside an RGB picture at most a third of its size is held. Raises
+    Tiles that were there before give way. Besides an RGB picture at most a third of its size is held. Raises
     OSError where the folder cannot be written or the disk is full; what was written is then removed.
     """
     info = tiles_info(image.height, image.width)

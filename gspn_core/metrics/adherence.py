@@ -28,7 +28,7 @@ _LEAST_PX = 64
 class PromptAdherence:
     """The share of the attributes named in a prompt that a picture is seen to show.
 
-    The classifier is read at the first picture, and told right as often as the embedded model's card says.
+    The classifier is read at the first picture; its accuracy is in the embedded model's card.
     """
 
     def __init__(self, path: Path = CLASSIFIER_FILE) -> None:

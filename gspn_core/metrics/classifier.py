@@ -33,8 +33,8 @@ class Classifier(nn.Module):
     """A convolutional network from samples (B, 3, H, W) to features (B, F) and logits per attribute.
 
     choices: the values of each attribute, in the order of their logits. Two more heads only shape the
-    features: `detail` tells the scale of the view that a picture was cut from, `softness` by what power of
-    two it was made small and large again.
+    features: `detail` predicts the scale of the view that a picture was cut from, `softness` the power of
+    two by which it was made small and large again.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Classifier(nn.Module):
     def features(self, sample: torch.Tensor) -> torch.Tensor:
         """Return features (B, F), float32: the last maps' means and maxima and more, through one layer.
 
-        The first maps' means and the strength of the picture's bands stand beside them, as normalising takes
+        The first maps' means and the strength of the picture's bands join them, as normalising takes
         away how bright a picture is and how strong its texture.
         """
         first = self.conv_in(sample.contiguous(memory_format=torch.channels_last))
@@ -81,7 +81,7 @@ class Classifier(nn.Module):
 
     @property
     def signature(self) -> str:
-        """Return a name for what it was built to tell, equal for equal attributes, values and widths."""
+        """Return a name for what it was built to predict, equal for equal attributes, values and widths."""
         shapes = {name: tuple(weight.shape) for name, weight in self.named_parameters()}
         return hashlib.sha256(json.dumps([self.choices, shapes]).encode()).hexdigest()[:12]
 
@@ -149,14 +149,14 @@ def _batches(pictures: Iterable[np.ndarray], size: int) -> Iterator[list[np.ndar
 
 
 def save_classifier(classifier: Classifier, path: Path) -> None:
-    """Write a classifier's weights in float16 as one file, with the name of what it tells."""
+    """Write a classifier's weights in float16 as one file, with the name of what it predicts."""
     path.parent.mkdir(parents=True, exist_ok=True)
     weights = {name: weight.half().contiguous() for name, weight in classifier.state_dict().items()}
     save_file(weights, path, metadata={"signature": classifier.signature})
 
 
 def read_classifier(path: Path, device: torch.device | str = "cpu") -> Classifier:
-    """Read the file that `save_classifier` wrote; raises ModelUnavailable where it is missing or no such."""
+    """Read the file that `save_classifier` wrote; raises ModelUnavailable where it is missing or damaged."""
     classifier = Classifier()
     try:
         with safe_open(path, "pt") as file:
@@ -166,7 +166,7 @@ def read_classifier(path: Path, device: torch.device | str = "cpu") -> Classifie
         raise ModelUnavailable(f"The classifier {path} cannot be read: {error}.") from error
     if signature != classifier.signature:
         raise ModelUnavailable(
-            f"The classifier {path} tells other attributes than this world's; "
+            f"The classifier {path} predicts other attributes than this world's; "
             "train one with `python -m gspn_core.evaluation classifier`."
         )
     classifier.load_state_dict(weights)

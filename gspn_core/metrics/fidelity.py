@@ -13,7 +13,7 @@ from gspn_core.metrics.arrays import luma, rgb
 _BAND_ROWS = 256
 _WINDOW, _SIGMA = 11, 1.5
 _K1, _K2, _L = 0.01, 0.03, 255.0
-# A dark to light map that is told apart without colour as well: blue over gray to yellow.
+# A dark to light map that can be read without colour as well: blue over gray to yellow.
 _MAP = np.array(
     [
         [0, 32, 77],
@@ -50,7 +50,7 @@ def ssim(one: Image.Image, other: Image.Image) -> float:
         (2μₐμ_b + C₁)(2σ_ab + C₂) / ((μₐ² + μ_b² + C₁)(σₐ² + σ_b² + C₂))
 
     with a Gaussian window of 11×11, σ 1.5, C = (K·255)², K₁ 0.01 and K₂ 0.03, over the places where the
-    window lies within the picture. Raises BadSetting for other sizes and for less than one window.
+    window is within the picture. Raises BadSetting for other sizes and for less than one window.
     """
     _check(one, other)
     if min(one.size) < _WINDOW:

@@ -34,7 +34,7 @@ class Octave:
 def compare_octaves(picture: Image.Image, truth: Image.Image, count: int) -> tuple[Octave, ...]:
     """Compare the finest `count` octaves of a picture and of the truth that it should show, finest first.
 
-    The finest lies between half and the whole of the Nyquist frequency, each next one at half of that.
+    The finest is between half and the whole of the Nyquist frequency, each next one at half of that.
 
     Raises:
         BadSetting: pictures of two sizes.

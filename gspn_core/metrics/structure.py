@@ -86,7 +86,7 @@ def repetition(picture: Image.Image, scale: int) -> float:
 
 
 def seams(picture: Image.Image, rows: Sequence[int], columns: Sequence[int]) -> float:
-    """Return the mean step across tile edges over the mean step elsewhere; 1 where edges cannot be told.
+    """Return the mean step across tile edges over the mean step elsewhere; 1 where there are no edges.
 
     rows, columns: the pixel before which a tile begins, each from 1 to the side less 1.
     """

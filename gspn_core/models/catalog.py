@@ -1,4 +1,4 @@
-"""The models that go by a name, and the card of any SDXL folder or file. Reads configs, loads no weights."""
+"""The named models, and the card of any SDXL folder or file. Reads configs, loads no weights."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from gspn_core.errors import ModelUnavailable
-from gspn_core.models.extras import with_companions
+from gspn_core.models.extras import with_extras
 from gspn_core.models.hub import EXTRAS, SDXL, Snapshot, cached_folder, find_extra, signature
 from gspn_core.models.quantize import REFINER_LINEAR, SDXL_LINEAR, Scheme, find_scheme, linear_layers
 from gspn_core.models.shapes import SDXL_SHAPES, read_shapes
@@ -22,15 +22,15 @@ from gspn_core.settings import Mixer
 from gspn_core.world import captions
 
 WORLD_FOLDER = Path(__file__).parents[2] / "assets" / "world"
-# Where a model's folder keeps the mixers that it has beside its own attention.
+# Where a model's folder keeps its mixers other than its own attention.
 ADAPTER_FOLDERS: Mapping[Mixer, str] = MappingProxyType({"gspn": "gspn_adapter", "linear": "linfusion"})
 SINGLE_FILE = ".safetensors"
 _MIXERS: tuple[Mixer, ...] = ("gspn", "attention", "neighborhood", "linear")
 _COMPUTING = ("torch", "diffusers", "transformers", "numba")
-# A tensor by which an SDXL checkpoint in one file is known: the second text encoder's own place in it.
-_SDXL_MARK = "conditioner.embedders.1.model.ln_final.weight"
+# A tensor that only an SDXL checkpoint in one file has: it is part of the second text encoder.
+_SDXL_KEY = "conditioner.embedders.1.model.ln_final.weight"
 
-# As published for GSPN-SDXL; the other stages' 0.32 is the card's own.
+# As published for GSPN-SDXL; the other stages take 0.32, the card's default.
 SDXL_STRENGTHS = ((1024, 0.42), (8192, 0.28))
 
 WORLD = ModelCard(
@@ -75,13 +75,16 @@ SDXL_CARD = ModelCard(
 
 @dataclass(frozen=True, kw_only=True)
 class Extras:
-    """What goes beside a model, each a folder or a name in `gspn_core.models.hub.EXTRAS`; None for nothing.
+    """What is loaded with a model: each a folder or a name in `hub.EXTRAS`, None for nothing.
 
-    A name may have a commit to it, "taesdxl@COMMIT".
+    A name may fix a commit, "taesdxl@COMMIT".
 
-    vae: in place of the model's own, run in the dtype of the rest. adapter: trained mixers. preview: a small
-    decoder for the pictures while steps run. refiner: SDXL's second UNet. quantize is no such thing, but a
-    name in `gspn_core.models.quantize.SCHEMES`: in how few bits the UNets' linear layers are kept.
+    Args:
+        vae: An autoencoder in place of the model's own, run in the dtype of the rest.
+        adapter: Trained mixers.
+        preview: A small decoder for the pictures while steps run.
+        refiner: SDXL's second UNet.
+        quantize: Not a folder but a name in `quantize.SCHEMES`: how the UNets' linear layers are quantized.
     """
 
     vae: str | None = None
@@ -91,17 +94,17 @@ class Extras:
     quantize: str | None = None
 
     @property
-    def beside(self) -> Mapping[str, str]:
-        """Return the names or folders that are given, by what they are for."""
-        told = {name: value for name, value in dataclasses.asdict(self).items() if name != "quantize"}
-        return {name: value for name, value in told.items() if value is not None}
+    def sources(self) -> Mapping[str, str]:
+        """Return the names or folders that are given, by the field they are given for."""
+        fields = dataclasses.asdict(self).items()
+        return {name: value for name, value in fields if name != "quantize" and value is not None}
 
 
 NO_EXTRAS = Extras()
 
 
 def model_folder(name_or_path: str) -> Path:
-    """Return the folder or file of a model by name ("world", "sdxl" where it is here) or by path."""
+    """Return the folder or file of a model by name ("world", "sdxl" if it is cached) or by path."""
     if name_or_path == WORLD.name:
         return WORLD_FOLDER
     if name_or_path == SDXL.name and not Path(name_or_path).exists():
@@ -110,7 +113,11 @@ def model_folder(name_or_path: str) -> Path:
 
 
 def extra_source(name_or_path: str) -> Snapshot | Path:
-    """Return where an extra comes from; raise ModelUnavailable where there is no such name or folder."""
+    """Return where an extra is loaded from.
+
+    Raises:
+        ModelUnavailable: It is neither a folder nor a name in `hub.EXTRAS`.
+    """
     path = Path(name_or_path).expanduser()
     found = None if path.exists() else find_extra(name_or_path)
     if found is not None:
@@ -118,13 +125,17 @@ def extra_source(name_or_path: str) -> Snapshot | Path:
     refuse_pickled(path)
     if not path.is_dir():
         raise ModelUnavailable(
-            f"{name_or_path} is no folder here and none of {', '.join(EXTRAS)}; give one of these."
+            f"{name_or_path} is not a folder here and not one of {', '.join(EXTRAS)}; give one of these."
         )
     return path
 
 
 def adapter_mixer(folder: Path) -> Mixer:
-    """Return the mixer whose trained weights a folder holds; raise ModelUnavailable where it is neither."""
+    """Return the mixer whose trained weights a folder holds.
+
+    Raises:
+        ModelUnavailable: It holds no trained mixer.
+    """
     if (folder / "adapter.json").is_file():
         return "gspn"
     if (folder / "config.json").is_file() and "modules_list" in read_json(
@@ -142,38 +153,43 @@ def find_card(
 ) -> ModelCard:
     """Return the card of a model by name, of a local SDXL folder, or of an SDXL checkpoint in one file.
 
-    device, dtype and extras, as they will be asked for at loading, are told apart by the card's fingerprint:
-    a picture made on another device or in another dtype is not the same picture.
+    Args:
+        name_or_path: "world", "sdxl", a folder in diffusers' layout or a .safetensors file.
+        device: As given to `load_model`. It is part of the card's fingerprint, as dtype and extras are: a
+            picture made on another device or in another dtype is not the same picture.
+        dtype: As given to `load_model`.
+        extras: As given to `load_model`.
 
-    Raises ModelUnavailable when there is no such model or it is of another kind.
+    Raises:
+        ModelUnavailable: There is no such model, or it is of another kind.
     """
     if name_or_path == SDXL.name and not Path(name_or_path).exists():
-        card, told, shapes = SDXL_CARD, [signature(SDXL)], SDXL_SHAPES
+        card, files, shapes = SDXL_CARD, [signature(SDXL)], SDXL_SHAPES
     else:
         path = model_folder(name_or_path)
         if path.suffix.lower() in PICKLED:
             refuse_pickled(path)
         card = _file_card(path) if path.is_file() else _folder_card(path, name_or_path)
-        told = _stats(path)
-        there = {mixer: name for mixer, name in ADAPTER_FOLDERS.items() if (path / name).is_dir()}
-        shapes = SDXL_SHAPES if path.is_file() else read_shapes(path, there)
-    mixers, extra_told = _with_adapter(card, extras), []
-    for name, value in extras.beside.items():
+        files = _stats(path)
+        folders = {mixer: name for mixer, name in ADAPTER_FOLDERS.items() if (path / name).is_dir()}
+        shapes = SDXL_SHAPES if path.is_file() else read_shapes(path, folders)
+    mixers, extra_files = _with_adapter(card, extras), []
+    for name, value in extras.sources.items():
         source = extra_source(value)
-        extra_told.append((name, _stats(source) if isinstance(source, Path) else signature(source)))
+        extra_files.append((name, _stats(source) if isinstance(source, Path) else signature(source)))
     refiner, preview = _extra(extras.refiner), _extra(extras.preview)
-    shapes = with_companions(shapes, refiner=refiner, preview=preview)
+    shapes = with_extras(shapes, refiner=refiner, preview=preview)
     if extras.quantize is not None:
         scheme = find_scheme(extras.quantize)
-        extra_told.append((scheme.name, metadata.version(scheme.package)))
+        extra_files.append((scheme.name, metadata.version(scheme.package)))
         card = dataclasses.replace(card, title=f"{card.title}, {scheme.name}")
         shapes = _quantized(shapes, scheme, model_folder(name_or_path), refiner)
     record = [
-        told,
+        files,
         [(package, metadata.version(package)) for package in _COMPUTING],
         device,
         dtype,
-        extra_told,
+        extra_files,
     ]
     fingerprint = hashlib.sha256(json.dumps(record).encode()).hexdigest()[:16]
     has_refiner = extras.refiner is not None
@@ -185,16 +201,18 @@ def find_card(
 def _quantized(
     shapes: Shapes | None, scheme: Scheme, path: Path, refiner: Snapshot | Path | None
 ) -> Shapes | None:
-    """Return a model's numbers with the linear layers of its UNet and its refiner kept in fewer bits."""
+    """Return a model's shapes with the linear layers of its UNet and its refiner quantized."""
     if shapes is None:
         return None
     unet = path if path.is_file() else path / "unet"
-    kept = scheme.keeps(linear_layers(unet) if path.exists() else SDXL_LINEAR)
-    shapes = dataclasses.replace(shapes, unet=dataclasses.replace(shapes.unet, quantized=kept))
+    linear = scheme.quantized(linear_layers(unet) if path.exists() else SDXL_LINEAR)
+    shapes = dataclasses.replace(shapes, unet=dataclasses.replace(shapes.unet, quantized=linear))
     if shapes.refiner is None:
         return shapes
-    kept = scheme.keeps(linear_layers(refiner / "unet") if isinstance(refiner, Path) else REFINER_LINEAR)
-    return dataclasses.replace(shapes, refiner=dataclasses.replace(shapes.refiner, quantized=kept))
+    linear = scheme.quantized(
+        linear_layers(refiner / "unet") if isinstance(refiner, Path) else REFINER_LINEAR
+    )
+    return dataclasses.replace(shapes, refiner=dataclasses.replace(shapes.refiner, quantized=linear))
 
 
 def _extra(name_or_path: str | None) -> Snapshot | Path | None:
@@ -202,7 +220,7 @@ def _extra(name_or_path: str | None) -> Snapshot | Path | None:
 
 
 def local_models(folder: Path) -> tuple[str, ...]:
-    """Return the paths of the SDXL folders and files that lie directly in a folder, by name."""
+    """Return the paths of the SDXL folders and files directly in a folder, sorted by name."""
     if not folder.is_dir():
         return ()
     found = []
@@ -221,7 +239,7 @@ def _folder_card(folder: Path, name_or_path: str) -> ModelCard:
     if index.get("_class_name") != "StableDiffusionXLPipeline":
         kind = index.get("_class_name", "no pipeline")
         raise ModelUnavailable(
-            f"model {name_or_path} holds {kind}, not a StableDiffusionXLPipeline; use an SDXL folder."
+            f"model {name_or_path} holds {kind}, not a StableDiffusionXLPipeline; give an SDXL folder."
         )
     if name_or_path == WORLD.name:
         return WORLD
@@ -235,7 +253,7 @@ def _folder_card(folder: Path, name_or_path: str) -> ModelCard:
         raise ModelUnavailable(
             f"model {name_or_path} has a config without {error}; write the folder again with save_pretrained."
         ) from error
-    there = {mixer: (folder / name).is_dir() for mixer, name in ADAPTER_FOLDERS.items()}
+    trained = {mixer: (folder / name).is_dir() for mixer, name in ADAPTER_FOLDERS.items()}
     return ModelCard(
         name=folder.name,
         title=folder.name,
@@ -248,21 +266,21 @@ def _folder_card(folder: Path, name_or_path: str) -> ModelCard:
         guidance_scale=7.0,
         upscale_strength=0.32,
         upscale_strengths=SDXL_STRENGTHS,
-        mixers=tuple(mixer for mixer in _MIXERS if there.get(mixer, True)),
+        mixers=tuple(mixer for mixer in _MIXERS if trained.get(mixer, True)),
         examples=SDXL_CARD.examples,
     )
 
 
 def _file_card(path: Path) -> ModelCard:
-    """Return the card of a checkpoint in one file; a folder of its name beside it may tell its layout."""
+    """Return the card of a checkpoint in one file; a folder of its name next to it may hold its configs."""
     if path.suffix.lower() != SINGLE_FILE:
-        raise ModelUnavailable(f"{path} is no .safetensors file; give one, or an SDXL folder.")
-    if _SDXL_MARK not in read_header(path):
-        raise ModelUnavailable(f"{path} holds no SDXL checkpoint; give one, or an SDXL folder.")
-    beside = path.with_suffix("")
+        raise ModelUnavailable(f"{path} is not a .safetensors file; give one, or an SDXL folder.")
+    if _SDXL_KEY not in read_header(path):
+        raise ModelUnavailable(f"{path} is not an SDXL checkpoint; give one, or an SDXL folder.")
+    configs = path.with_suffix("")
     name = path.stem
-    is_told = (beside / "model_index.json").is_file()
-    card = _folder_card(beside, str(beside)) if is_told else SDXL_CARD
+    has_configs = (configs / "model_index.json").is_file()
+    card = _folder_card(configs, str(configs)) if has_configs else SDXL_CARD
     description = "an SDXL checkpoint of yours"
     return dataclasses.replace(card, name=name, title=name, description=description)
 
@@ -278,24 +296,28 @@ def _with_adapter(card: ModelCard, extras: Extras) -> tuple[Mixer, ...]:
 def _stats(path: Path) -> list[tuple[str, int, int]]:
     """Return the names, sizes and times of a model's files."""
     if path.is_file():
-        beside = path.with_suffix("")
-        there = _stats(beside) if beside.is_dir() else []
-        return [(path.name, path.stat().st_size, path.stat().st_mtime_ns), *there]
+        configs = path.with_suffix("")
+        stats = _stats(configs) if configs.is_dir() else []
+        return [(path.name, path.stat().st_size, path.stat().st_mtime_ns), *stats]
     files = sorted(file for file in path.rglob("*") if file.is_file())
     stats = [(file.relative_to(path).as_posix(), file.stat()) for file in files]
     return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
 
 
 def read_json(path: Path, name: str) -> dict:
-    """Return a configuration of the model `name`; raise ModelUnavailable where it cannot be read."""
+    """Return a configuration of the model `name`.
+
+    Raises:
+        ModelUnavailable: The file is missing, cannot be read or is not a JSON object.
+    """
     if not path.is_file():
         raise ModelUnavailable(
             f"model {name} has no {path.name} in {path.parent}; use “world” or a folder in diffusers' layout."
         )
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelUnavailable(f"model {name}: {path} cannot be read ({error}); copy it again.") from error
     if not isinstance(content, dict):
-        raise ModelUnavailable(f"model {name}: {path} is no configuration; copy it again.")
+        raise ModelUnavailable(f"model {name}: {path} is not a valid configuration; copy it again.")
     return content

@@ -1,4 +1,4 @@
-"""Whether a model's parts go together, told by their configurations before anything is drawn with them."""
+"""Compatibility of a model's parts, checked by their configurations before anything is drawn."""
 
 from __future__ import annotations
 
@@ -10,42 +10,68 @@ from gspn_core.errors import ModelUnavailable
 
 
 def check_parts(folder: Path, configs: Mapping[str, Any]) -> None:
-    """Raise ModelUnavailable where the VAE or the text encoders belong to another model than the UNet.
+    """Check that the VAE and the text encoders belong to the same model as the UNet.
 
-    configs: of the parts by their names in a pipeline.
+    Args:
+        folder: The model's, for the message.
+        configs: The parts' configurations by their names in a pipeline.
+
+    Raises:
+        ModelUnavailable: They do not.
     """
     unet, first, second = (configs[name] for name in ("unet", "text_encoder", "text_encoder_2"))
-    check_latents(f"the VAE beside {folder}", configs["vae"], unet)
-    reads, written = unet.cross_attention_dim, first.hidden_size + second.hidden_size
-    if reads != written:
+    check_latents(f"the VAE of {folder}", configs["vae"], unet)
+    needed, given = unet.cross_attention_dim, first.hidden_size + second.hidden_size
+    if needed != given:
         raise ModelUnavailable(
-            f"the UNet in {folder} reads {reads} channels of text and its text encoders write {written}; "
+            f"the UNet in {folder} needs {needed} channels of text and its text encoders give {given}; "
             "copy the whole model again."
         )
-    wanted = second.projection_dim + 6 * (unet.addition_time_embed_dim or 0)
-    pooled = unet.projection_class_embeddings_input_dim
-    if pooled != wanted:
+    given = second.projection_dim + 6 * (unet.addition_time_embed_dim or 0)
+    needed = unet.projection_class_embeddings_input_dim
+    if needed != given:
         raise ModelUnavailable(
-            f"the UNet in {folder} reads {pooled} channels of pooled text and sizes and gets {wanted}; "
+            f"the UNet in {folder} needs {needed} channels of pooled text and sizes and gets {given}; "
             "copy the whole model again."
         )
 
 
 def check_latents(what: str, decoder: Any, unet: Any) -> None:
-    """Raise ModelUnavailable where an autoencoder's latents are not those that the UNet draws."""
+    """Check that an autoencoder's latents have the UNet's channels.
+
+    Args:
+        what: The autoencoder, for the message.
+        decoder: Its configuration.
+        unet: The UNet's configuration.
+
+    Raises:
+        ModelUnavailable: They have not.
+    """
     if decoder.latent_channels != unet.in_channels:
         raise ModelUnavailable(
-            f"{what} has latents of {decoder.latent_channels} channels and the UNet reads "
-            f"{unet.in_channels}; give one of SDXL's."
+            f"{what} has latents of {decoder.latent_channels} channels and the UNet needs "
+            f"{unet.in_channels}; give an autoencoder for SDXL."
         )
 
 
 def check_refiner(folder: Path, refiner: Any, second: Any) -> None:
-    """Raise ModelUnavailable where a refiner's UNet does not read what the second text encoder writes."""
-    wanted = second.projection_dim + 5 * (refiner.addition_time_embed_dim or 0)
-    reads = refiner.cross_attention_dim
-    if reads != second.hidden_size or refiner.projection_class_embeddings_input_dim != wanted:
-        raise ModelUnavailable(
-            f"{folder} holds no refiner of this model: it reads {reads} channels of text and the second text "
-            f"encoder writes {second.hidden_size}; give SDXL's refiner with SDXL."
-        )
+    """Check that a refiner's UNet fits the second text encoder.
+
+    Args:
+        folder: The refiner's, for the message.
+        refiner: Its UNet's configuration.
+        second: The second text encoder's configuration.
+
+    Raises:
+        ModelUnavailable: It does not.
+    """
+    pooled = second.projection_dim + 5 * (refiner.addition_time_embed_dim or 0)
+    for what, needed, given in (
+        ("channels of text", refiner.cross_attention_dim, second.hidden_size),
+        ("channels of pooled text and sizes", refiner.projection_class_embeddings_input_dim, pooled),
+    ):
+        if needed != given:
+            raise ModelUnavailable(
+                f"{folder} is not a refiner for this model: it needs {needed} {what} and gets {given}; "
+                "use SDXL's refiner with SDXL."
+            )

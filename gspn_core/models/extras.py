@@ -1,4 +1,4 @@
-"""The numbers of what goes beside a model and takes memory too: a refiner, a small decoder of previews."""
+"""The shapes of extras that take memory too: a refiner, a small decoder for previews."""
 
 from __future__ import annotations
 
@@ -22,16 +22,22 @@ REFINER_SHAPES = UNetShapes(
     sample_side=128,
     parameters=2_259_526_660,
 )
-# Of an AutoencoderTiny with 64 channels, such as TAESDXL.
+# An AutoencoderTiny with 64 channels, such as TAESDXL.
 TINY_PARAMETERS = 2_445_063
 
 
-def with_companions(
+def with_extras(
     shapes: Shapes | None, *, refiner: Snapshot | Path | None, preview: Snapshot | Path | None
 ) -> Shapes | None:
-    """Return a model's numbers with those of what goes beside it, each in a folder or to be fetched.
+    """Return a model's shapes with those of its extras.
 
-    None where the model's own are not known, or a folder does not tell.
+    Args:
+        shapes: The model's own, None if unknown.
+        refiner: Its folder, or what is to be fetched.
+        preview: Its folder, or what is to be fetched.
+
+    Returns:
+        None if the model's own are unknown, or a folder cannot be read.
     """
     if shapes is None:
         return None
@@ -41,7 +47,7 @@ def with_companions(
             refiner=_refiner(refiner),
             preview_parameters=_parameters(preview),
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 

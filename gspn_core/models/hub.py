@@ -1,6 +1,6 @@
-"""Files of public models: whether they are here, and fetching them with progress. Knows no torch.
+"""Files of public models: whether they are cached, and fetching them with progress. Imports no torch.
 
-A file is asked for by its name at a fixed revision; what is not listed here is never fetched.
+A file is fetched by its name at a fixed revision; what is not listed here is never fetched.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from typing import Any
 
 from gspn_core.errors import ModelUnavailable, Stopped
 
-# (bytes here, bytes in all); raises Stopped to leave.
-Told = Callable[[int, int], None]
+# Called with the bytes that are here and the total; raises Stopped to cancel.
+OnBytes = Callable[[int, int], None]
 
 _SDXL_TEXT = (
     "tokenizer/tokenizer_config.json",
@@ -36,7 +36,15 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """Files of a repository at one revision. gigabytes: about how much they are."""
+    """Files of a repository at one revision.
+
+    Args:
+        name: As the command line takes it.
+        repo: The repository on the Hub.
+        revision: A commit, or a branch where no commit is known.
+        files: Their paths in the repository.
+        gigabytes: About how much they are.
+    """
 
     name: str
     repo: str
@@ -46,7 +54,7 @@ class Snapshot:
 
     @property
     def is_fixed(self) -> bool:
-        """Tell whether the revision is a commit, at which files never change."""
+        """Return whether the revision is a commit, at which files never change."""
         return _COMMIT.fullmatch(self.revision) is not None
 
 
@@ -73,7 +81,7 @@ SDXL_TOKENIZERS = Snapshot(
     name="sdxl tokenizers", repo=SDXL.repo, revision=SDXL.revision, files=_SDXL_TEXT, gigabytes=0.004
 )
 _MODEL_FILES = ("config.json", "diffusion_pytorch_model.safetensors")
-# What goes beside a model, by the name that it is asked for with.
+# Extras by the name that the command line takes.
 EXTRAS: Mapping[str, Snapshot] = MappingProxyType(
     {
         snapshot.name: snapshot
@@ -113,9 +121,10 @@ EXTRAS: Mapping[str, Snapshot] = MappingProxyType(
 
 
 def find_extra(name: str) -> Snapshot | None:
-    """Return an extra by its name, or by "name@commit" at that commit; None where there is no such name.
+    """Return an extra by its name, or by "name@commit" at that commit; None if the name is unknown.
 
-    Raises ModelUnavailable for what is no commit.
+    Raises:
+        ModelUnavailable: What follows the @ is not a commit.
     """
     plain, at, commit = name.partition("@")
     snapshot = EXTRAS.get(plain)
@@ -130,7 +139,7 @@ def find_extra(name: str) -> Snapshot | None:
 
 
 def commit_of(snapshot: Snapshot, *, cache: Path | None = None) -> str | None:
-    """Return the commit that a snapshot is or was fetched at, None where it is not here and not fixed."""
+    """Return the commit that a snapshot is or was fetched at, None if it is neither cached nor fixed."""
     if snapshot.is_fixed:
         return snapshot.revision
     folder = cached_folder(snapshot, cache=cache)
@@ -138,12 +147,12 @@ def commit_of(snapshot: Snapshot, *, cache: Path | None = None) -> str | None:
 
 
 def signature(snapshot: Snapshot) -> str:
-    """Return what tells a snapshot from any other."""
+    """Return a name that no other snapshot has: the repository at its commit."""
     return f"{snapshot.repo}@{commit_of(snapshot) or snapshot.revision}"
 
 
 def cached_folder(snapshot: Snapshot, *, cache: Path | None = None) -> Path | None:
-    """Return the folder of a snapshot that is wholly here, else None. cache: the Hub's own by default."""
+    """Return the folder of a snapshot if all its files are cached, else None; cache None is the Hub's own."""
     from huggingface_hub import try_to_load_from_cache
 
     first: Path | None = None
@@ -157,14 +166,21 @@ def cached_folder(snapshot: Snapshot, *, cache: Path | None = None) -> Path | No
 
 def fetch(
     snapshot: Snapshot,
-    told: Told = lambda _done, _total: None,
+    on_bytes: OnBytes = lambda _done, _total: None,
     *,
     cache: Path | None = None,
     endpoint: str = "",
 ) -> Path:
-    """Return the folder of a snapshot, fetching what is not here; raise ModelUnavailable with the reason.
+    """Return the folder of a snapshot, fetching what is missing.
 
-    told: called as bytes come. endpoint: the Hub's own by default.
+    Args:
+        snapshot: The files.
+        on_bytes: Called as bytes arrive; may raise Stopped.
+        cache: Where files are kept; None is the Hub's own cache.
+        endpoint: The Hub's address; "" is its own.
+
+    Raises:
+        ModelUnavailable: They cannot be fetched, with the reason and a remedy.
     """
     found = cached_folder(snapshot, cache=cache)
     if found is not None:
@@ -183,12 +199,12 @@ def fetch(
                 f"{snapshot.repo} has no {missing[0]} at {snapshot.revision[:12]}; give a local folder."
             )
         _leave_room(snapshot, where, sum(sizes.values()))
-        bar = _bar(told, sum(sizes.values()))
+        bar = _bar(on_bytes, sum(sizes.values()))
         for name in snapshot.files:
             api.hf_hub_download(
                 snapshot.repo, name, revision=snapshot.revision, cache_dir=where, tqdm_class=bar
             )
-            bar.ended(sizes[name])
+            bar.finish_file(sizes[name])
     except (ModelUnavailable, Stopped):
         raise
     except Exception as error:
@@ -196,7 +212,7 @@ def fetch(
     folder = cached_folder(snapshot, cache=cache)
     if folder is None:
         raise ModelUnavailable(
-            f"{snapshot.repo} was fetched and is not whole in {where}; remove its folder there and try again."
+            f"{snapshot.repo} was fetched but is incomplete in {where}; remove its folder and try again."
         )
     return folder
 
@@ -211,24 +227,24 @@ def _leave_room(snapshot: Snapshot, where: Path, wanted: int) -> None:
         )
 
 
-def _bar(told: Told, total: int) -> Any:
-    """Return a class that stands where a progress bar's does and tells the bytes of all files."""
+def _bar(on_bytes: OnBytes, total: int) -> Any:
+    """Return a class with tqdm's interface that reports the bytes of all files together."""
 
     class Bar:
-        whole = 0
-        part = 0
+        finished = 0
+        current = 0
 
         def __init__(self, *_: Any, initial: int = 0, **__: Any) -> None:
-            Bar.part = initial
+            Bar.current = initial
 
         @classmethod
-        def ended(cls, size: int) -> None:
-            cls.whole, cls.part = cls.whole + size, 0
-            told(min(cls.whole, total), total)
+        def finish_file(cls, size: int) -> None:
+            cls.finished, cls.current = cls.finished + size, 0
+            on_bytes(min(cls.finished, total), total)
 
         def update(self, count: float | None = 1) -> None:
-            Bar.part += int(count or 0)
-            told(min(Bar.whole + Bar.part, total), total)
+            Bar.current += int(count or 0)
+            on_bytes(min(Bar.finished + Bar.current, total), total)
 
         def __enter__(self) -> Any:
             return self

@@ -1,6 +1,6 @@
 """What SDXL's parts are made of, in full size and small, and the folder of configurations they load from.
 
-Knows no torch and holds no weights. The numbers of the full size are those of SDXL's public configurations.
+Imports no torch and holds no weights. The full size has the numbers of SDXL's public configurations.
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ from gspn_core.models.catalog import WORLD_FOLDER
 
 SizeName = Literal["full", "small"]
 MAX_TOKENS = 77
-_WORD_BREAKS = ("<|startoftext|>", "<|endoftext|>")
+_START_AND_END = ("<|startoftext|>", "<|endoftext|>")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
     """The configurations of a model's parts by their names, without what every SDXL shares.
 
-    refiner: the UNet of the refiner that goes with it, which reads the second text encoder alone.
+    Args:
+        refiner: The UNet of a refiner for it, which takes the second text encoder alone.
     """
 
     unet: Mapping[str, Any]
@@ -170,7 +171,7 @@ LAYOUTS: Mapping[SizeName, Layout] = MappingProxyType(
 
 
 def text_config(config: Mapping[str, Any], *, words: int) -> dict[str, Any]:
-    """Return a text encoder's configuration for a tokenizer whose last two words are its breaks."""
+    """Return a text encoder's configuration for a tokenizer whose last two words are start and end."""
     return {
         "vocab_size": words,
         "max_position_embeddings": MAX_TOKENS,
@@ -190,28 +191,28 @@ def write_configs(folder: Path, layout: Layout) -> None:
     words = layout.text_encoder.get("vocab_size") or len(_embedded_tokenizer()["model"]["vocab"])
     for name, kind in (("text_encoder", "CLIPTextModel"), ("text_encoder_2", "CLIPTextModelWithProjection")):
         config = text_config(getattr(layout, name), words=words)
-        told = {"architectures": [kind], "model_type": "clip_text_model", **config}
-        _write_json(folder / name / "config.json", told)
+        content = {"architectures": [kind], "model_type": "clip_text_model", **config}
+        _write_json(folder / name / "config.json", content)
 
 
 def write_tokenizers(folder: Path, layout: Layout) -> None:
-    """Write the embedded model's tokenizer as both, filled up to as many words as the layout's text encoders.
+    """Write the embedded model's tokenizer as both, padded to the vocabulary of the layout's text encoders.
 
-    What is filled in never occurs in a prompt; the two breaks keep the last two ids, as in CLIP's own.
+    The padding never occurs in a prompt; the start and end tokens keep the last two ids, as in CLIP's own.
     """
-    told = _embedded_tokenizer()
-    words = layout.text_encoder.get("vocab_size") or len(told["model"]["vocab"])
-    vocab = {word: i for word, i in told["model"]["vocab"].items() if word not in _WORD_BREAKS}
-    vocab |= {f"<|unused-{i}|>": i for i in range(len(vocab), words - len(_WORD_BREAKS))}
-    vocab |= {word: words - len(_WORD_BREAKS) + i for i, word in enumerate(_WORD_BREAKS)}
-    told["model"]["vocab"] = vocab
-    for token in told["added_tokens"]:
+    tokenizer = _embedded_tokenizer()
+    words = layout.text_encoder.get("vocab_size") or len(tokenizer["model"]["vocab"])
+    vocab = {word: i for word, i in tokenizer["model"]["vocab"].items() if word not in _START_AND_END}
+    vocab |= {f"<|unused-{i}|>": i for i in range(len(vocab), words - len(_START_AND_END))}
+    vocab |= {word: words - len(_START_AND_END) + i for i, word in enumerate(_START_AND_END)}
+    tokenizer["model"]["vocab"] = vocab
+    for token in tokenizer["added_tokens"]:
         token["id"] = vocab[token["content"]]
-    start, end = _WORD_BREAKS
-    told["post_processor"] |= {"cls": [start, vocab[start]], "sep": [end, vocab[end]]}
+    start, end = _START_AND_END
+    tokenizer["post_processor"] |= {"cls": [start, vocab[start]], "sep": [end, vocab[end]]}
     config = json.loads((WORLD_FOLDER / "tokenizer" / "tokenizer_config.json").read_text(encoding="utf-8"))
     for name in ("tokenizer", "tokenizer_2"):
-        _write_json(folder / name / "tokenizer.json", told)
+        _write_json(folder / name / "tokenizer.json", tokenizer)
         _write_json(folder / name / "tokenizer_config.json", config)
 
 

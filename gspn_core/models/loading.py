@@ -24,7 +24,7 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokeniz
 
 from gspn_core.attention.gspn_adapter import GSPNAdapter
 from gspn_core.attention.linear_adapter import LinearAdapter
-from gspn_core.cascade.model import Model
+from gspn_core.backbones.model import Model
 from gspn_core.errors import GspnError, ModelUnavailable
 from gspn_core.events import ModelProgress
 from gspn_core.models.catalog import (
@@ -40,6 +40,7 @@ from gspn_core.models.catalog import (
 )
 from gspn_core.models.compatibility import check_latents, check_parts, check_refiner
 from gspn_core.models.hub import SDXL, SDXL_TOKENIZERS, Snapshot, commit_of, fetch
+from gspn_core.models.mapped_files import copy_mapped
 from gspn_core.models.quantize import Scheme, diffusers_config, find_scheme, linear_layers, scheme_dtype
 from gspn_core.models.single_file import config_folder, read_single_file
 from gspn_core.models.weights import PartWeights, count_of, part_weights, read_header
@@ -47,7 +48,7 @@ from gspn_core.runtime.device import pick_device, pick_dtype
 from gspn_core.runtime.machine import keep_freed
 from gspn_core.runtime.placement import home_of
 
-Told = Callable[[ModelProgress], None]
+OnProgress = Callable[[ModelProgress], None]
 
 _PARTS: dict[str, type] = {
     "text_encoder": CLIPTextModel,
@@ -56,7 +57,7 @@ _PARTS: dict[str, type] = {
     "vae": AutoencoderKL,
 }
 _ADAPTERS = {"gspn": GSPNAdapter, "linear": LinearAdapter}
-# What reading takes beside the weights themselves.
+# What loading takes in addition to the weights themselves.
 _SPARE_SHARE = 0.1
 
 
@@ -66,21 +67,29 @@ def load_model(
     device: str = "auto",
     dtype: str = "auto",
     extras: Extras = NO_EXTRAS,
-    told: Told = lambda _progress: None,
+    on_progress: OnProgress = lambda _progress: None,
     memory_bytes: int | None = None,
 ) -> Model:
-    """Return the model of that name, folder or file, ready to run on the device; fetch it where it is named.
+    """Return the model of that name, folder or file, ready to run on the device; fetch it if it is named.
 
-    Where the planner says that it does not fit onto the device with all its parts, they lie on the host and
-    come to the device by plan. memory_bytes: the most that a stage may take there; None for what is free.
+    If the planner finds that the model does not fit onto the device with all its parts, they are offloaded
+    to the host. The VAE runs in float32 whatever the dtype of the rest (SDXL's own overflows in float16),
+    unless another one is given, or the rest is bfloat16 on a CPU and the VAE's config has
+    `force_upcast: false`.
 
-    The VAE runs in float32 whatever the dtype of the rest (SDXL's own overflows in float16), unless another
-    one is given, or the rest is bfloat16 on a CPU and the VAE's config says `force_upcast: false`. told:
-    called as bytes are fetched and read; what it raises ends the loading. Raises ModelUnavailable in one
-    sentence when files are missing, cut off or of another layout.
+    Args:
+        name_or_path: "world", "sdxl", a folder in diffusers' layout or a .safetensors file.
+        device: "auto", "cpu" or "cuda".
+        dtype: "auto", "float32", "bfloat16" or "float16".
+        extras: What is loaded with it.
+        on_progress: Called as bytes are fetched and read; what it raises ends the loading.
+        memory_bytes: The most that a stage may take on the device; None takes what is free.
+
+    Raises:
+        ModelUnavailable: Files are missing, incomplete or of another layout, in one sentence.
     """
-    asked_dtype, where = dtype, pick_device(device)
-    card = find_card(name_or_path, device=device, dtype=asked_dtype, extras=extras)
+    requested_dtype, where = dtype, pick_device(device)
+    card = find_card(name_or_path, device=device, dtype=requested_dtype, extras=extras)
     scheme = None if extras.quantize is None else find_scheme(extras.quantize)
     if scheme is not None:
         dtype = scheme_dtype(scheme, dtype, on_gpu=where.type == "cuda")
@@ -90,27 +99,28 @@ def load_model(
     try:
         with _quiet_libraries():
             if name_or_path == SDXL.name and not folder.exists():
-                folder = _fetched(SDXL, told)
+                folder = _fetched(SDXL, on_progress)
             home = home_of(card, where, kind, memory_bytes=memory_bytes)
             keep_freed(where)
-            loader = _Loader(folder, where, home, kind, told, scheme)
-            vae_folder = _extra_folder(extras.vae, told)
+            loader = _Loader(folder, where, home, kind, on_progress, scheme)
+            vae_folder = _extra_folder(extras.vae, on_progress)
             pipeline = loader.file(vae_folder) if folder.is_file() else loader.pipeline(vae_folder)
             adapters = {}
             for mixer, name in ADAPTER_FOLDERS.items():
                 if mixer in card.mixers and (folder / name).is_dir():
                     adapters[mixer] = _ADAPTERS[mixer].load(folder / name, pipeline.unet)
-            given = _extra_folder(extras.adapter, told)
+            given = _extra_folder(extras.adapter, on_progress)
             if given is not None:
                 mixer = adapter_mixer(given)
                 adapters[mixer] = _ADAPTERS[mixer].load(given, pipeline.unet)
             for adapter in adapters.values():
                 adapter.to(device=home, dtype=kind)
-            refiner, preview = _extra_folder(extras.refiner, told), _extra_folder(extras.preview, told)
+            refiner = _extra_folder(extras.refiner, on_progress)
+            preview = _extra_folder(extras.preview, on_progress)
             notes = _revisions(extras)
             if notes:
-                # Which commits they are is known only now that they are here.
-                card = find_card(name_or_path, device=device, dtype=asked_dtype, extras=extras)
+                # The commits of what was fetched are known only now.
+                card = find_card(name_or_path, device=device, dtype=requested_dtype, extras=extras)
             return Model(
                 card=card,
                 notes=notes,
@@ -125,14 +135,14 @@ def load_model(
     except (OSError, SafetensorError, RuntimeError, ValueError, KeyError, TypeError) as error:
         raise ModelUnavailable(_why_not(name_or_path, folder, error)) from error
     finally:
-        # A part whose config diffusers cannot build leaves its dtype behind as everybody's.
+        # A part whose config diffusers cannot build leaves its dtype behind as torch's default.
         torch.set_default_dtype(kept_dtype)
 
 
 class _Loader:
     """Reads parts in one dtype and moves each to its home as soon as it is read.
 
-    where: the device that computes; home: where parts lie until it is their turn, that device or the host.
+    where: the device that computes; home: where parts are kept between their calls, that device or the host.
     """
 
     def __init__(
@@ -141,15 +151,15 @@ class _Loader:
         where: torch.device,
         home: torch.device,
         kind: torch.dtype,
-        told: Told,
+        on_progress: OnProgress,
         scheme: Scheme | None = None,
     ) -> None:
         self.folder, self.where, self.home, self.kind = folder, where, home, kind
-        self.told, self.scheme = told, scheme
+        self.on_progress, self.scheme = on_progress, scheme
         self.done_bytes = self.total_bytes = 0
 
     def pipeline(self, vae_folder: Path | None) -> StableDiffusionXLPipeline:
-        """Return the whole pipeline, its VAE from another folder where one is given."""
+        """Return the whole pipeline, its VAE from another folder if one is given."""
         folders = {name: self.folder / name for name in _PARTS}
         if vae_folder is not None:
             folders["vae"] = vae_folder
@@ -167,24 +177,24 @@ class _Loader:
         return self._joined(self.folder, parts)
 
     def _halves_vae(self, folder: Path) -> bool:
-        """Tell whether the VAE's config allows half precision, on a CPU, where it is four times as fast."""
+        """Return whether the VAE runs in bfloat16: on a CPU, where it is four times as fast."""
         on_cpu = self.where.type == "cpu" and self.kind == torch.bfloat16
         return on_cpu and read_json(folder / "config.json", str(folder)).get("force_upcast", True) is False
 
     def file(self, vae_folder: Path | None) -> StableDiffusionXLPipeline:
-        """Return the pipeline of a checkpoint in one file, its VAE from a folder where one is given."""
+        """Return the pipeline of a checkpoint in one file, its VAE from a folder if one is given."""
         count, self.total_bytes = count_of(read_header(self.folder)), self.folder.stat().st_size
         weights = PartWeights(variant=None, files=(self.folder,), count=count)
         self._check_memory({"checkpoint": weights})
         vae = None if vae_folder is None else self.part("vae", vae_folder, AutoencoderKL)
-        self._tell("checkpoint")
-        with config_folder(self.folder, lambda: _fetched(SDXL_TOKENIZERS, self.told)) as configs:
+        self._report("checkpoint")
+        with config_folder(self.folder, lambda: _fetched(SDXL_TOKENIZERS, self.on_progress)) as configs:
             parts = read_single_file(
-                self.folder, configs, self.kind, vae, self._fewer_bits(UNet2DConditionModel)
+                self.folder, configs, self.kind, vae, self._quantization(UNet2DConditionModel)
             )
             pipeline = self._joined(configs, {name: self._ready(part) for name, part in parts.items()})
         self.done_bytes += weights.file_bytes
-        self._tell("checkpoint")
+        self._report("checkpoint")
         return pipeline
 
     def part(
@@ -195,11 +205,11 @@ class _Loader:
         weights: PartWeights | None = None,
         dtype: torch.dtype | None = None,
     ) -> nn.Module:
-        """Return one part from its folder on the device; raise ModelUnavailable where weights do not fit."""
+        """Return one part at home; raise ModelUnavailable if its weights do not match its config."""
         if weights is None:
             weights = part_weights(folder, prefer_half=self.kind != torch.float32)
             self.total_bytes += weights.file_bytes
-        self._tell(name)
+        self._report(name)
         module, report = cls.from_pretrained(
             folder,
             dtype=dtype or self.kind,
@@ -207,41 +217,43 @@ class _Loader:
             use_safetensors=True,
             local_files_only=True,
             output_loading_info=True,
-            **self._fewer_bits(cls),
+            **self._quantization(cls),
         )
         missing = sorted(report["missing_keys"]) + sorted(str(key) for key in report["mismatched_keys"])
         if missing:
             raise ModelUnavailable(
-                f"{folder} lacks {missing[0]} and {len(missing) - 1} more of what its config asks for; "
+                f"{folder} lacks {missing[0]} and {len(missing) - 1} more tensors of its config; "
                 "copy the whole model again."
             )
         self.done_bytes += weights.file_bytes
-        self._tell(name)
+        self._report(name)
         return self._ready(module)
 
-    def _fewer_bits(self, cls: type) -> dict[str, Any]:
-        """Return the option by which diffusers keeps a UNet's weights in fewer bits, none for other parts."""
+    def _quantization(self, cls: type) -> dict[str, Any]:
+        """Return diffusers' option that quantizes a UNet's weights, none for other parts."""
         if self.scheme is None or cls is not UNet2DConditionModel:
             return {}
         return {"quantization_config": diffusers_config(self.scheme, self.kind)}
 
     def preview(self, folder: Path, pipeline: StableDiffusionXLPipeline) -> AutoencoderTiny:
-        """Return the small decoder, which is always on the device."""
+        """Return the small decoder, which stays on the device."""
         decoder = self.part("preview", folder, AutoencoderTiny)
         check_latents(f"the preview's decoder in {folder}", decoder.config, pipeline.unet.config)
         return decoder.to(self.where)
 
     def refiner(self, folder: Path, pipeline: StableDiffusionXLPipeline) -> UNet2DConditionModel:
-        """Return a refiner's UNet; it reads what the model's second text encoder writes."""
+        """Return a refiner's UNet, checked against the model's second text encoder."""
         unet = self.part("refiner", folder / "unet", UNet2DConditionModel)
         check_refiner(folder, unet.config, pipeline.text_encoder_2.config)
         return unet
 
     def _ready(self, module: nn.Module) -> nn.Module:
-        """Return a part at home, wanting no gradient."""
+        """Return a part at home, without gradients."""
         module = module.to(self.home).eval().requires_grad_(False)
-        convolves = isinstance(module, (UNet2DConditionModel, AutoencoderKL))
-        return module.to(memory_format=torch.channels_last) if convolves else module
+        if isinstance(module, (UNet2DConditionModel, AutoencoderKL)):
+            module = module.to(memory_format=torch.channels_last)
+        copy_mapped(module)
+        return module
 
     def _joined(self, configs: Path, parts: dict[str, nn.Module]) -> StableDiffusionXLPipeline:
         """Return the pipeline of ready parts, with the tokenizers and the scheduler of a folder."""
@@ -262,24 +274,25 @@ class _Loader:
         tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
         if len(tokenizer) != encoder.config.vocab_size:
             raise ModelUnavailable(
-                f"a tokenizer in {self.folder} has {len(tokenizer)} words where its text encoder has "
+                f"a tokenizer in {self.folder} has {len(tokenizer)} words and its text encoder "
                 f"{encoder.config.vocab_size}; copy the folder again."
             )
         return tokenizer
 
-    def _tell(self, part: str) -> None:
-        self.told(
+    def _report(self, part: str) -> None:
+        self.on_progress(
             ModelProgress(doing="read", part=part, done_bytes=self.done_bytes, total_bytes=self.total_bytes)
         )
 
     def _check_memory(self, weights: dict[str, PartWeights]) -> None:
-        """Raise ModelUnavailable where the weights cannot lie in this machine's memory."""
+        """Raise ModelUnavailable if the weights do not fit in this machine's memory."""
         item = torch.empty(0, dtype=self.kind).element_size()
         needs = {name: part.count * (4 if name == "vae" else item) for name, part in weights.items()}
         if self.scheme is not None:
             unet = self.folder if self.folder.is_file() else self.folder / "unet"
-            kept = self.scheme.keeps(linear_layers(unet))
-            needs["checkpoint" if self.folder.is_file() else "unet"] += kept.kept_bytes - kept.numbers * item
+            linear = self.scheme.quantized(linear_layers(unet))
+            saved = linear.numbers * item - linear.kept_bytes
+            needs["checkpoint" if self.folder.is_file() else "unet"] -= saved
         # A GPU gets part after part; what is in this machine's own memory at a time is the largest.
         on_cpu = self.home.type == "cpu"
         need = (sum(needs.values()) if on_cpu else max(needs.values())) * (1 + _SPARE_SHARE)
@@ -295,26 +308,26 @@ class _Loader:
             )
 
 
-def _fetched(snapshot: Snapshot, told: Told) -> Path:
+def _fetched(snapshot: Snapshot, on_progress: OnProgress) -> Path:
     def progress(done: int, total: int) -> None:
-        told(ModelProgress(doing="fetch", part=snapshot.name, done_bytes=done, total_bytes=total))
+        on_progress(ModelProgress(doing="fetch", part=snapshot.name, done_bytes=done, total_bytes=total))
 
     return fetch(snapshot, progress)
 
 
-def _extra_folder(name_or_path: str | None, told: Told) -> Path | None:
+def _extra_folder(name_or_path: str | None, on_progress: OnProgress) -> Path | None:
     if name_or_path is None:
         return None
     source = extra_source(name_or_path)
-    return source if isinstance(source, Path) else _fetched(source, told)
+    return source if isinstance(source, Path) else _fetched(source, on_progress)
 
 
 def _revisions(extras: Extras) -> tuple[str, ...]:
-    """Return a sentence for each extra whose revision is not fixed, with the commit that was read."""
-    snapshots = [extra_source(value) for value in extras.beside.values()]
+    """Return a sentence for each extra whose revision is not fixed, with the commit that was loaded."""
+    snapshots = [extra_source(value) for value in extras.sources.values()]
     return tuple(
-        f"{snapshot.name} was read at commit {commit} of {snapshot.repo}, whose revision is not fixed; stay "
-        f"with it by naming {snapshot.name}@{commit}."
+        f"{snapshot.name} was read at commit {commit} of {snapshot.repo}, whose revision is not fixed; keep "
+        f"it by naming {snapshot.name}@{commit}."
         for snapshot in snapshots
         if isinstance(snapshot, Snapshot)
         and not snapshot.is_fixed
@@ -332,7 +345,7 @@ def _why_not(name: str, folder: Path, error: Exception) -> str:
 
 @contextmanager
 def _quiet_libraries() -> Iterator[None]:
-    """Keep both libraries' progress bars and advice out of the terminal; leave them as they were."""
+    """Keep both libraries' progress bars and advice out of the terminal; restore their settings."""
     libraries: tuple[Any, ...] = (diffusers_logging, transformers_logging)
     levels = [library.get_verbosity() for library in libraries]
     bars = [library.is_progress_bar_enabled() for library in libraries]

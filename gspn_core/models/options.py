@@ -1,4 +1,4 @@
-"""The options by which a command line names what goes beside a model."""
+"""The command-line options for a model's extras."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from gspn_core.models.quantize import SCHEMES
 _HELP = {
     "vae": "autoencoder in place of the model's own, run in its dtype (sdxl-vae-fp16-fix or a folder)",
     "adapter": "trained mixers: a folder with a GSPN adapter or LinFusion's weights, or linfusion-xl",
-    "preview": "small decoder for the pictures while steps run (taesdxl or a folder)",
+    "preview": "small decoder for previews while steps run (taesdxl or a folder)",
     "refiner": "SDXL's second UNet, for the setting refiner (sdxl-refiner or a folder)",
-    "quantize": "keep the UNet's linear layers in fewer bits: "
+    "quantize": "quantize the UNet's linear layers: "
     + ", ".join(f"{name} (with {scheme.package})" for name, scheme in SCHEMES.items()),
 }
 
@@ -27,5 +27,5 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
 
 
 def extras_of(arguments: argparse.Namespace) -> Extras:
-    """Return what the options ask for."""
+    """Return the extras that parsed options name."""
     return Extras(**{f.name: getattr(arguments, f"with_{f.name}") for f in dataclasses.fields(Extras)})

@@ -1,7 +1,7 @@
-"""Weights in fewer bits: what `--quantize` takes, what that saves, and diffusers' configuration of it.
+"""Quantized weights: what `--quantize` takes, what that saves, and diffusers' configuration of it.
 
-Only the linear layers of the UNet's transformers are kept so, which are most of its weights; convolutions,
-norms and what reads the timestep stay as they are. Importing this loads no torch and none of the packages.
+Only the linear layers of the UNet's transformers are quantized, which are most of its weights;
+convolutions, norms and the time embeddings keep their dtype. Importing this loads no torch and no package.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from gspn_core.models.weights import part_weights, read_header
 from gspn_core.planning.types import Quantized
 
 # Linear layers outside of the transformers, as diffusers names them and as checkpoints in one file do.
-KEPT_WHOLE = ("time_embedding", "add_embedding", "time_emb_proj")
-_OUTSIDE = (*KEPT_WHOLE, "time_embed.", "label_emb.", "emb_layers.")
+NOT_QUANTIZED = ("time_embedding", "add_embedding", "time_emb_proj")
+_OUTSIDE = (*NOT_QUANTIZED, "time_embed.", "label_emb.", "emb_layers.")
 _FILE_PREFIX = "model.diffusion_model."
 
 
 @dataclass(frozen=True, kw_only=True)
 class LinearLayers:
-    """The linear layers of a UNet's transformers: how many, their weights' numbers and their rows."""
+    """The linear layers of a UNet's transformers: how many, the numbers in their weights and their rows."""
 
     layers: int
     numbers: int
@@ -42,12 +42,18 @@ REFINER_LINEAR = LinearLayers(layers=462, numbers=1_399_455_744, rows=913_920)
 
 @dataclass(frozen=True, kw_only=True)
 class Scheme:
-    """A way to keep weights in fewer bits.
+    """A quantization of weights.
 
-    package, least: which package computes with it, and its oldest version that does. bits: of one weight;
-    row_bytes, block_bytes: of the scales of a row, or of each block of 64 weights. dtypes: what the rest of
-    the model may run in, the first by default. needs_gpu: it runs on a GPU only. by_layer: single layers may
-    leave the device and come back.
+    Args:
+        name: As `--quantize` takes it.
+        package: Which package computes with it.
+        least: The oldest version of that package that does.
+        bits: Of one weight.
+        row_bytes: Of the scales of a row.
+        block_bytes: Of the scales of each block of 64 weights.
+        dtypes: What the rest of the model may run in, the default first.
+        needs_gpu: It runs on a GPU only.
+        by_layer: Single layers may be offloaded.
     """
 
     name: str
@@ -60,7 +66,7 @@ class Scheme:
     needs_gpu: bool = False
     by_layer: bool = True
 
-    def keeps(self, linear: LinearLayers) -> Quantized:
+    def quantized(self, linear: LinearLayers) -> Quantized:
         """Return what these layers take in this scheme."""
         scales = linear.rows * self.row_bytes + linear.numbers / 64 * self.block_bytes
         return Quantized(
@@ -97,7 +103,11 @@ SCHEMES: Mapping[str, Scheme] = MappingProxyType(
 
 
 def find_scheme(name: str) -> Scheme:
-    """Return the scheme of that name; raise ModelUnavailable for none, or where its package is not here."""
+    """Return the scheme of that name.
+
+    Raises:
+        ModelUnavailable: There is none of that name, or its package is missing or too old.
+    """
     scheme = SCHEMES.get(name)
     if scheme is None:
         raise ModelUnavailable(f"quantize must be one of {', '.join(SCHEMES)}, got {name!r}.")
@@ -115,24 +125,33 @@ def find_scheme(name: str) -> Scheme:
     return scheme
 
 
-def scheme_dtype(scheme: Scheme, asked: str, *, on_gpu: bool) -> str:
-    """Return the dtype that the rest of the model runs in; raise ModelUnavailable where it cannot."""
+def scheme_dtype(scheme: Scheme, requested: str, *, on_gpu: bool) -> str:
+    """Return the dtype that the rest of the model runs in.
+
+    Raises:
+        ModelUnavailable: The scheme needs a GPU, or does not run with the requested dtype.
+    """
     if scheme.needs_gpu and not on_gpu:
         raise ModelUnavailable(
             f"weights in {scheme.name} run on a GPU only; use --quantize int8, which runs anywhere."
         )
-    if asked == "auto":
+    if requested == "auto":
         return scheme.dtypes[0]
-    if asked not in scheme.dtypes:
+    if requested not in scheme.dtypes:
         raise ModelUnavailable(
-            f"weights in {scheme.name} run beside {' or '.join(scheme.dtypes)}, got --dtype {asked}; leave "
-            "--dtype out."
+            f"weights in {scheme.name} run with {' or '.join(scheme.dtypes)}, got --dtype {requested}; omit "
+            "--dtype."
         )
-    return asked
+    return requested
 
 
 def diffusers_config(scheme: Scheme, dtype: Any) -> Any:
-    """Return what diffusers' `from_pretrained` takes as quantization_config. dtype: torch's, of the rest."""
+    """Return what diffusers' `from_pretrained` takes as quantization_config.
+
+    Args:
+        scheme: Of the linear layers.
+        dtype: The torch dtype of the rest.
+    """
     if scheme.package == "bitsandbytes":
         from diffusers import BitsAndBytesConfig
 
@@ -141,19 +160,20 @@ def diffusers_config(scheme: Scheme, dtype: Any) -> Any:
             bnb_4bit_quant_type=scheme.name,
             bnb_4bit_use_double_quant=True,
             bnb_4bit_compute_dtype=dtype,
-            llm_int8_skip_modules=list(KEPT_WHOLE),
+            llm_int8_skip_modules=list(NOT_QUANTIZED),
         )
     from diffusers import TorchAoConfig
     from torchao.quantization import Float8WeightOnlyConfig, Int8WeightOnlyConfig
 
     kinds = {"int8": Int8WeightOnlyConfig, "float8": Float8WeightOnlyConfig}
-    return TorchAoConfig(kinds[scheme.name](), modules_to_not_convert=list(KEPT_WHOLE))
+    return TorchAoConfig(kinds[scheme.name](), modules_to_not_convert=list(NOT_QUANTIZED))
 
 
 def linear_layers(path: Path) -> LinearLayers:
     """Return the linear layers of a UNet's folder, or of a checkpoint in one file, from its headers.
 
-    Raises ModelUnavailable where there are no whole weights.
+    Raises:
+        ModelUnavailable: There are no complete weights.
     """
     if path.is_file():
         tensors = read_header(path).items()

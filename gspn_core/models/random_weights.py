@@ -1,4 +1,4 @@
-"""An SDXL folder of random weights: everything of the real one but what it can draw. For tests and figures.
+"""An SDXL folder of random weights: the real one in everything but its pictures. For tests and figures.
 
 The weights are written tensor by tensor, so that the full size needs memory for its largest tensor alone.
 """
@@ -21,7 +21,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 from gspn_core.errors import ModelUnavailable
 from gspn_core.models.layout import LAYOUTS, SizeName, write_configs, write_tokenizers
 
-Told = Callable[[int, int], None]
+OnBytes = Callable[[int, int], None]
 _WEIGHTS = {
     "text_encoder": "model.fp16.safetensors",
     "text_encoder_2": "model.fp16.safetensors",
@@ -41,25 +41,37 @@ _BRANCH_SCALE = 0.3
 
 
 def write_random_model(
-    folder: Path, size: SizeName = "full", *, seed: int = 0, told: Told = lambda _done, _total: None
+    folder: Path, size: SizeName = "full", *, seed: int = 0, on_bytes: OnBytes = lambda _done, _total: None
 ) -> int:
     """Write an SDXL folder in float16 with weights of the seed; return its weights' bytes.
 
-    The same seed and size give the same bytes. told: called with bytes written and bytes in all. Raises
-    ModelUnavailable where the folder holds something or the disk has no room.
+    The same seed and size give the same bytes.
+
+    Args:
+        folder: A new or empty folder.
+        size: "full" as SDXL 1.0, or "small".
+        seed: Of the weights.
+        on_bytes: Called with the bytes written and the total.
+
+    Raises:
+        ModelUnavailable: The folder is not empty, or the disk has no room.
     """
     layout = LAYOUTS[size]
-    return _write(folder, size, seed, told, ("text_encoder", "text_encoder_2", "unet", "vae"), layout.unet)
+    return _write(
+        folder, size, seed, on_bytes, ("text_encoder", "text_encoder_2", "unet", "vae"), layout.unet
+    )
 
 
 def write_random_refiner(
-    folder: Path, size: SizeName = "full", *, seed: int = 0, told: Told = lambda _done, _total: None
+    folder: Path, size: SizeName = "full", *, seed: int = 0, on_bytes: OnBytes = lambda _done, _total: None
 ) -> int:
     """Write the folder of a refiner for such a model, its UNet alone; see `write_random_model`."""
-    return _write(folder, size, seed, told, ("unet",), LAYOUTS[size].refiner)
+    return _write(folder, size, seed, on_bytes, ("unet",), LAYOUTS[size].refiner)
 
 
-def _write(folder: Path, size: SizeName, seed: int, told: Told, names: tuple[str, ...], unet: Mapping) -> int:
+def _write(
+    folder: Path, size: SizeName, seed: int, on_bytes: OnBytes, names: tuple[str, ...], unet: Mapping
+) -> int:
     layout = LAYOUTS[size]
     if folder.exists() and any(folder.iterdir()):
         raise ModelUnavailable(f"{folder} is not empty; name a new folder.")
@@ -80,7 +92,7 @@ def _write(folder: Path, size: SizeName, seed: int, told: Told, names: tuple[str
             )
         done = 0
         for name, part in shapes.items():
-            done = _stream(folder / name / _WEIGHTS[name], part, seed, lambda d: told(d, total), done)
+            done = _stream(folder / name / _WEIGHTS[name], part, seed, lambda d: on_bytes(d, total), done)
         return total
     except OSError as error:
         raise ModelUnavailable(
@@ -89,7 +101,7 @@ def _write(folder: Path, size: SizeName, seed: int, told: Told, names: tuple[str
 
 
 def _shapes(name: str, folder: Path) -> dict[str, tuple[tuple[int, ...], bool]]:
-    """Return the shape of every tensor of a part, and whether it belongs to a norm or an embedding's like."""
+    """Return the shape of every tensor of a part, and whether it is the weight of a norm."""
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     with torch.device("meta"):
         if name in ("unet", "vae"):
@@ -110,7 +122,7 @@ def _stream(
     path: Path,
     shapes: Mapping[str, tuple[tuple[int, ...], bool]],
     seed: int,
-    told: Callable[[int], None],
+    on_bytes: Callable[[int], None],
     done: int,
 ) -> int:
     """Write one safetensors file, tensor after tensor; return the bytes written so far."""
@@ -128,12 +140,12 @@ def _stream(
             tensor = _random(key, shape, is_norm, seed)
             stream.write(tensor.half().numpy().tobytes())
             done += _BYTES * tensor.numel()
-            told(done)
+            on_bytes(done)
     return done
 
 
 def _random(key: str, shape: tuple[int, ...], is_norm: bool, seed: int) -> torch.Tensor:
-    """Return one tensor: ones for a norm, noughts for a bias, else noise of variance 1 / inputs."""
+    """Return one tensor: ones for a norm, zeros for a bias, else noise of variance 1 / inputs."""
     if is_norm:
         return torch.ones(shape)
     if len(shape) < 2:

@@ -1,4 +1,4 @@
-"""A model's numbers from its folder: configs and headers of safetensors. Loads no weights and no torch."""
+"""A model's shapes from its folder: configs and headers of safetensors. Loads no weights and no torch."""
 
 from __future__ import annotations
 
@@ -31,9 +31,14 @@ _LONGEST_HEADER = 64 * 2**20
 
 
 def read_shapes(folder: Path, adapters: Mapping[Mixer, str]) -> Shapes | None:
-    """Return the numbers of the SDXL in a folder, None where its files do not tell them.
+    """Return the shapes of the SDXL in a folder.
 
-    adapters: the folders of its mixers within it, those that are there.
+    Args:
+        folder: In diffusers' layout.
+        adapters: The folders of trained mixers in it, by mixer.
+
+    Returns:
+        None if a config or a header cannot be read.
     """
     try:
         unet, vae = (_config(folder / part) for part in ("unet", "vae"))
@@ -47,12 +52,12 @@ def read_shapes(folder: Path, adapters: Mapping[Mixer, str]) -> Shapes | None:
                 (mixer, count_parameters(folder / name)) for mixer, name in adapters.items()
             ),
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 
 def unet_shapes(config: Mapping[str, Any], *, parameters: int) -> UNetShapes:
-    """Return the numbers of a UNet2DConditionModel's config; raise KeyError or TypeError where one misses."""
+    """Return the shapes of a UNet2DConditionModel's config; raise KeyError or TypeError if one is missing."""
     channels = tuple(config["block_out_channels"])
     layers = _per_block(config["transformer_layers_per_block"], len(channels))
     down = tuple(
@@ -79,7 +84,7 @@ def unet_shapes(config: Mapping[str, Any], *, parameters: int) -> UNetShapes:
 
 
 def vae_shapes(config: Mapping[str, Any], *, parameters: int) -> VAEShapes:
-    """Return the numbers of an AutoencoderKL's config; raise KeyError or TypeError where one misses."""
+    """Return the shapes of an AutoencoderKL's config; raise KeyError or TypeError if one is missing."""
     return VAEShapes(
         channels=tuple(config["block_out_channels"]),
         resnets=int(config["layers_per_block"]),
@@ -92,7 +97,9 @@ def vae_shapes(config: Mapping[str, Any], *, parameters: int) -> VAEShapes:
 def count_parameters(folder: Path) -> int:
     """Return how many numbers the safetensors files of a folder hold; a part written twice counts once.
 
-    Raises OSError or ValueError where a file is none.
+    Raises:
+        OSError: A file cannot be read.
+        ValueError: A file is not in the format.
     """
     files = sorted(folder.glob("*.safetensors"))
     whole = [path for path in files if ".fp16" not in path.name] or files
@@ -103,7 +110,7 @@ def _count(path: Path) -> int:
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if length > _LONGEST_HEADER:
-            raise ValueError(f"{path} is no safetensors file")
+            raise ValueError(f"{path} is not a valid safetensors file")
         header = json.loads(file.read(length))
     return sum(math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
 

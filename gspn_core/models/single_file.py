@@ -1,7 +1,7 @@
 """An SDXL checkpoint in one .safetensors file, in the layout that other tools write.
 
-Such a file holds the weights alone. What its parts are made of comes from a folder of its name beside it
-where there is one, else from SDXL's own configurations; so do the tokenizers.
+Such a file holds the weights alone. Configurations and tokenizers come from a folder of the same name next
+to it, if there is one, else from SDXL's own.
 """
 
 from __future__ import annotations
@@ -28,27 +28,32 @@ _PREFIXES = {"unet": "model.diffusion_model.", "vae": "first_stage_model."}
 
 
 @contextmanager
-def config_folder(path: Path, sdxls_tokenizers: Callable[[], Path]) -> Iterator[Path]:
+def config_folder(path: Path, sdxl_tokenizers: Callable[[], Path]) -> Iterator[Path]:
     """Yield a folder of the checkpoint's configurations and tokenizers.
 
-    sdxls_tokenizers: returns the folder of SDXL's own; raises ModelUnavailable where they are not to be had.
+    Args:
+        path: The checkpoint.
+        sdxl_tokenizers: Returns the folder of SDXL's own; raises ModelUnavailable if they cannot be fetched.
+
+    Raises:
+        ModelUnavailable: There are no tokenizers.
     """
-    beside = path.with_suffix("")
-    if (beside / "model_index.json").is_file() and all((beside / name).is_dir() for name in _TOKENIZERS):
-        yield beside
+    own = path.with_suffix("")
+    if (own / "model_index.json").is_file() and all((own / name).is_dir() for name in _TOKENIZERS):
+        yield own
         return
     try:
-        there = beside if (beside / "tokenizer").is_dir() else sdxls_tokenizers()
+        source = own if (own / "tokenizer").is_dir() else sdxl_tokenizers()
     except ModelUnavailable as error:
         raise ModelUnavailable(
             f"{path.name} holds no tokenizers, as such files do: put the folders tokenizer and "
-            f"tokenizer_2 of any SDXL into {beside}, or go online once."
+            f"tokenizer_2 of any SDXL into {own}, or go online once."
         ) from error
     with tempfile.TemporaryDirectory(prefix="gspn-configs-") as name:
         folder = Path(name)
         write_configs(folder, LAYOUTS["full"])
         for tokenizer in _TOKENIZERS:
-            found = there / tokenizer if (there / tokenizer).is_dir() else there / "tokenizer"
+            found = source / tokenizer if (source / tokenizer).is_dir() else source / "tokenizer"
             shutil.copytree(found, folder / tokenizer)
         yield folder
 
@@ -58,13 +63,19 @@ def read_single_file(
     configs: Path,
     dtype: torch.dtype,
     vae: AutoencoderKL | None,
-    fewer_bits: Mapping[str, Any] = MappingProxyType({}),
+    quantization: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, nn.Module]:
     """Return the parts of a checkpoint by their names in a pipeline, the VAE in float32 unless it is given.
 
-    fewer_bits: how the UNet's weights are kept, as options of diffusers; none for as they are.
+    Args:
+        path: The checkpoint.
+        configs: The folder of its configurations.
+        dtype: Of every part but the VAE.
+        vae: The VAE, None for the checkpoint's own.
+        quantization: Of the UNet's weights, as options of diffusers; empty for none.
 
-    Raises ModelUnavailable where the file lacks weights that its configuration asks for.
+    Raises:
+        ModelUnavailable: The file lacks weights of its configuration.
     """
     _check_count(path, configs, "unet", UNet2DConditionModel)
     if vae is None:
@@ -73,14 +84,14 @@ def read_single_file(
             str(path), config=str(configs), subfolder="vae", torch_dtype=torch.float32, local_files_only=True
         )
     given: dict[str, nn.Module] = {"vae": vae}
-    if fewer_bits:
+    if quantization:
         given["unet"] = UNet2DConditionModel.from_single_file(
             str(path),
             config=str(configs),
             subfolder="unet",
             torch_dtype=dtype,
             local_files_only=True,
-            **fewer_bits,
+            **quantization,
         )
     pipeline = StableDiffusionXLPipeline.from_single_file(
         str(path),
@@ -102,10 +113,10 @@ def read_single_file(
 
 
 def _check_count(path: Path, configs: Path, name: str, cls: type) -> None:
-    """Raise ModelUnavailable where the file holds fewer tensors of a part than its configuration has.
+    """Raise ModelUnavailable if the file has fewer tensors of a part than its configuration.
 
-    Both layouts name the tensors of these parts one to one. Where one is missing diffusers itself stops
-    with a sentence on meta tensors that names none.
+    Both layouts name the tensors of these parts one to one. If one is missing, diffusers itself stops with a
+    sentence on meta tensors that names none.
     """
     held = sum(key.startswith(_PREFIXES[name]) for key in read_header(path) if key != "__metadata__")
     with init_empty_weights():

@@ -1,6 +1,6 @@
-"""Weights on disk: which files hold a part, whether they are whole, how much memory they need. No torch.
+"""Weights on disk: which files hold a part, whether they are complete, how much memory they need. No torch.
 
-Only safetensors are taken. A pickled file could run code when it is read, so it is refused by its name.
+Only safetensors are loaded. A pickled file could run code when it is read, so it is refused by its name.
 """
 
 from __future__ import annotations
@@ -17,12 +17,18 @@ from typing import Any
 from gspn_core.errors import ModelUnavailable
 
 PICKLED = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
-_MOST_HEADER_BYTES = 100_000_000
+_MAX_HEADER_BYTES = 100_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class PartWeights:
-    """The weight files of one part. variant: such as fp16, None for the plain one; count: their numbers."""
+    """The weight files of one part.
+
+    Args:
+        variant: Such as fp16, None for the plain one.
+        files: One, or all shards.
+        count: How many numbers they hold.
+    """
 
     variant: str | None
     files: tuple[Path, ...]
@@ -35,22 +41,26 @@ class PartWeights:
 
 
 def read_header(path: Path) -> Mapping[str, Mapping[str, Any]]:
-    """Return what a safetensors file says of its tensors; raise ModelUnavailable unless it is whole."""
+    """Return the header of a safetensors file: dtype, shape and place of each tensor.
+
+    Raises:
+        ModelUnavailable: The file cannot be read, is incomplete or is in another format.
+    """
     refuse_pickled(path)
     try:
         size = path.stat().st_size
         with path.open("rb") as stream:
             first = stream.read(8)
             length = struct.unpack("<Q", first)[0] if len(first) == 8 else 0
-            if not 2 <= length <= min(_MOST_HEADER_BYTES, size - 8):
+            if not 2 <= length <= min(_MAX_HEADER_BYTES, size - 8):
                 raise ModelUnavailable(f"{path} is cut off ({size:,} bytes are there); copy it again.")
             header = json.loads(stream.read(length))
         tensors = {key: value for key, value in header.items() if key != "__metadata__"}
         end = 8 + length + max((value["data_offsets"][1] for value in tensors.values()), default=0)
     except OSError as error:
         raise ModelUnavailable(f"{path} cannot be read ({error.strerror}); copy it again.") from error
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise ModelUnavailable(f"{path} is no safetensors file; copy it again.") from error
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
+        raise ModelUnavailable(f"{path} is not a valid safetensors file; copy it again.") from error
     if size != end:
         raise ModelUnavailable(f"{path} has {size:,} of its {end:,} bytes; copy it again.")
     return tensors
@@ -62,9 +72,14 @@ def count_of(tensors: Mapping[str, Mapping[str, Any]]) -> int:
 
 
 def part_weights(folder: Path, *, prefer_half: bool = False) -> PartWeights:
-    """Return the weights of a part's folder, whole; raise ModelUnavailable where there are none.
+    """Return the weights of a part's folder.
 
-    prefer_half: take the fp16 files where both they and the full ones are there.
+    Args:
+        folder: The part's.
+        prefer_half: Take the fp16 files if both they and the full ones are there.
+
+    Raises:
+        ModelUnavailable: There are none, or one is missing or incomplete.
     """
     if not folder.is_dir():
         raise ModelUnavailable(f"{folder} is not there; copy the whole model again.")
@@ -92,7 +107,7 @@ def part_weights(folder: Path, *, prefer_half: bool = False) -> PartWeights:
 
 
 def refuse_pickled(path: Path) -> None:
-    """Raise ModelUnavailable for a file whose kind can hold a program."""
+    """Raise ModelUnavailable for a file in a format that can hold a program."""
     if path.suffix.lower() in PICKLED:
         raise ModelUnavailable(
             f"{path} is a pickled file, which can hold a program and is never loaded; "

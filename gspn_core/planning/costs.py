@@ -6,11 +6,12 @@ import dataclasses
 from dataclasses import dataclass
 
 from gspn_core.planning.memory import Call, decode_cost, encode_cost, unet_cost
-from gspn_core.planning.types import Machine, MemoryOptions, Pace, Shapes
+from gspn_core.planning.timing import HALF_PAIR, timing_at
+from gspn_core.planning.types import Machine, MemoryOptions, Shapes
 from gspn_core.settings import Mixer
 
 SMALLEST_TILE_PX = 256
-# How much longer an evaluation of the UNet takes with each choice, where transfers are not told apart.
+# How much longer an evaluation of the UNet takes with each choice, where transfers are not counted apart.
 SERIAL_FACTOR, CHUNKED_FACTOR, SMALL_BLOCKS_FACTOR, FLOAT8_FACTOR = 1.02, 1.03, 1.03, 1.1
 # Smaller tiles overlap more of each other's rims.
 SMALL_TILES_FACTOR = 1.1
@@ -128,7 +129,7 @@ def _preview_elements(work: Work) -> int:
 
 
 def autoencoder_peak(work: Work, choices: MemoryOptions, shapes: Shapes, machine: Machine) -> int:
-    """Return the bytes that encoding and decoding take at most, beside weights."""
+    """Return the bytes that encoding and decoding take at most, without weights."""
     side = tile_px(work, choices)
     height, width = (
         (work.height, work.width) if side is None else (min(side, work.height), min(side, work.width))
@@ -172,7 +173,7 @@ def _transferred(
 def _times(
     work: Work, choices: MemoryOptions, shapes: Shapes, machine: Machine, transfer_seconds: float
 ) -> tuple[float | None, float]:
-    """Return the seconds of the work, None where no pace is known, and a figure to compare choices by."""
+    """Return the seconds of the work, None where nothing was timed, and a figure to compare choices by."""
     factor = 1.0
     for taken, longer in (
         (choices.serial_guidance, SERIAL_FACTOR),
@@ -182,40 +183,22 @@ def _times(
     ):
         factor *= longer if taken else 1.0
     around_factor = SMALL_TILES_FACTOR**choices.small_tiles
-    rate = pace_at(work, shapes, machine)
-    if rate is None:
-        # A GPU of 50·10¹² operations a second, so that transfers and slower ways can still be told apart.
-        calls = work.calls * operations(work, work.height, work.width, shapes) / 50e12
+
+    def evaluation(mixer: Mixer, height: int, width: int) -> float:
+        return operations(mixer, height, width, shapes)
+
+    timing = timing_at(machine.timings, work.mixer, work.height, work.width, operations=evaluation)
+    if timing is None:
+        # A GPU of 50·10¹² operations a second, so that transfers and slower ways can still be compared.
+        calls = work.calls * evaluation(work.mixer, work.height, work.width) / 50e12
         return None, calls * factor + transfer_seconds + choices.small_tiles
-    head = rate.head_seconds if work.has_reference else 0.0
-    call_seconds = rate.call_seconds * (1.0 if work.rows == 2 else 0.55)
-    seconds = work.calls * call_seconds * factor + (head + rate.tail_seconds) * around_factor
-    seconds += transfer_seconds
+    steps = timing.step_seconds * work.calls * (1.0 if work.rows == 2 else HALF_PAIR)
+    around = timing.seconds(0, encodes=work.has_reference)
+    seconds = steps * factor + around * around_factor + transfer_seconds
     return seconds, seconds
 
 
-def pace_at(work: Work, shapes: Shapes, machine: Machine) -> Pace | None:
-    """Return the pace at the work's size, scaled from the nearest measured size by operations."""
-    same = [pace for pace in machine.paces if pace.mixer == work.mixer] or list(machine.paces)
-    if not same:
-        return None
-    pixels = work.height * work.width
-    near = min(same, key=lambda pace: abs(pace.height * pace.width - pixels))
-    calls = operations(work, work.height, work.width, shapes) / operations(
-        dataclasses.replace(work, mixer=near.mixer), near.height, near.width, shapes
-    )
-    area = pixels / (near.height * near.width)
-    return Pace(
-        mixer=work.mixer,
-        height=work.height,
-        width=work.width,
-        head_seconds=near.head_seconds * area,
-        call_seconds=near.call_seconds * calls,
-        tail_seconds=near.tail_seconds * area,
-    )
-
-
-def operations(work: Work, height: int, width: int, shapes: Shapes) -> float:
-    """Return the operations of one UNet call on the guidance pair at a size in px."""
+def operations(mixer: Mixer, height: int, width: int, shapes: Shapes) -> float:
+    """Return the operations of one UNet evaluation on the guidance pair at a size in px."""
     factor = shapes.vae.factor
-    return unet_cost(shapes.unet, height // factor, width // factor, Call(mixer=work.mixer)).operations
+    return unet_cost(shapes.unet, height // factor, width // factor, Call(mixer=mixer)).operations

@@ -86,7 +86,7 @@ def _alternatives(work: Work, machine: Machine, shapes: Shapes) -> Iterator[list
 
     Within a group any may be taken. A later group holds nothing that is faster than a group before it: tiles
     shrink where the autoencoder already has the device to itself, if it can have that; weights are kept in
-    eight bits beside everything else that saves memory.
+    eight bits along with everything else that saves memory.
     """
     exact = [c for c in _exact(machine, shapes) if _is_useful(c, work, machine)]
     yield exact

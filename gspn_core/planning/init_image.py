@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 
 from gspn_core.errors import BadSetting
-from gspn_core.settings import Settings, start_size
+from gspn_core.setting_values import start_size
+from gspn_core.settings import Settings
 
 
 def climbed_aspect(settings: Settings) -> str:
@@ -19,7 +20,7 @@ def climbed_aspect(settings: Settings) -> str:
 
 
 def first_target(settings: Settings, targets: Sequence[int], target: int) -> int:
-    """Return the first stage of a run up to `target`, told as one of a model's targets.
+    """Return the first stage of a run up to `target`, as one of a model's targets.
 
     Raises BadSetting where a picture cannot come in at the stage that was asked for.
     Left open, a picture that is kept comes in at the stage nearest to its own size that leaves one to climb;

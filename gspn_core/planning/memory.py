@@ -21,7 +21,7 @@ FEED_FORWARD_CHUNKS = 16
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """One call: elements alive at worst beside weights and input, those of skip tensors, and operations."""
+    """One call: elements alive at worst without weights and input, those of skip tensors, and operations."""
 
     elements: int
     skip_elements: int

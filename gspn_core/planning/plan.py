@@ -6,26 +6,22 @@ A plan has no open questions: every `None` of the settings is resolved here from
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import secrets
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from gspn_core.errors import BadSetting, OverBudget, UnsupportedSize
+from gspn_core.kinds.kind import StageKind
+from gspn_core.kinds.registry import DEFAULT, FOLLOWING_ONLY, find_kind, first_kind, following_kinds
 from gspn_core.planning.costs import Prediction, Work, predict, tile_px
 from gspn_core.planning.fitting import fit, least, merged
 from gspn_core.planning.init_image import climbed_aspect, first_target
-from gspn_core.planning.keys import FIRST_STAGE_ONLY, LATER_STAGES_ONLY, MATHS_VERSION, stage_key, unread
+from gspn_core.planning.keys import first_key, stage_key
 from gspn_core.planning.types import CascadePlan, Machine, MemoryOptions, ModelCard, Shapes, Size, StagePlan
-from gspn_core.settings import (
-    MAX_SEED,
-    OVERRIDABLE,
-    STARTING,
-    Override,
-    Settings,
-    aspect_ratio,
-    ladder_px,
-)
+from gspn_core.setting_values import aspect_ratio, ladder_rungs
+from gspn_core.settings import MAX_SEED, OVERRIDABLE, STARTING, Override, Settings
 
 Value = TypeVar("Value")
 Calls = Callable[["StagePlan"], float]
@@ -36,11 +32,35 @@ def make_plan(
 ) -> CascadePlan:
     """Return the plan of a run, or raise BadSetting with the reason why there is none.
 
-    A seed of None is drawn here, so the plan (and what is written beside the picture) can repeat the run.
+    A seed of None is drawn here, so the plan (and what is written with the picture) can repeat the run.
     machine: where it will run; with it every stage's bytes and seconds are predicted, and it is computed in
     the fastest way that fits. A stage that fits in no way says so: see `CascadePlan.too_large`. calls: tells
     how often a stage evaluates the UNet; None takes one evaluation a step.
     """
+    resolved, first_px = _resolved(settings, card)
+    ladder = rungs(resolved, card, first_px, resolved.target)
+    _check_overrides(resolved, card, ladder)
+    stages: list[StagePlan] = []
+    for kind, stage_px in ladder:
+        stage = _sized(resolved, card, stages, kind, stage_px, first_px)
+        if not kind.denoises:
+            stage = dataclasses.replace(stage, seconds=0.0)
+        elif machine is not None and card.shapes is not None:
+            stage = _fitted(stage, card.shapes, machine, calls)
+        before = stages[-1].key if stages else first_key(card)
+        stages.append(dataclasses.replace(stage, key=stage_key(before, stage)))
+    return CascadePlan(
+        model=card.name,
+        fingerprint=card.fingerprint,
+        settings=resolved,
+        stages=tuple(stages),
+        notices=_notices(settings, card),
+        budget_bytes=None if machine is None or card.shapes is None else machine.budget_bytes,
+    )
+
+
+def _resolved(settings: Settings, card: ModelCard) -> tuple[Settings, int]:
+    """Return the settings with no None left in them, and the size in px of the first stage."""
     mixer = _or_default(settings.mixer, card.mixers[0])
     if mixer not in card.mixers:
         have = " and ".join(card.mixers)
@@ -58,7 +78,6 @@ def make_plan(
             "target", f"{card.title} reaches a target of {offered} px, got {target}; try {nearest}."
         )
     first_px, aspect = first_target(settings, card.targets, target), climbed_aspect(settings)
-    base = nearest_size(aspect, first_px, card.size_multiple)
     steps = _or_default(settings.num_inference_steps, card.num_inference_steps)
     strength = _or_default(settings.upscale_strength, card.upscale_strength)
     resolved = dataclasses.replace(
@@ -76,35 +95,39 @@ def make_plan(
     )
     if settings.upscale_strength is None:
         resolved = dataclasses.replace(resolved, overrides=_with_strengths(resolved, card, first_px))
-    _check_overrides(resolved, card, first_px)
-    stages: list[StagePlan] = []
-    for index, stage_px in enumerate(rungs(resolved.ladder, card, first_px, target)):
-        size = base.scaled(stage_px // first_px)
-        own = resolved.at_stage(stage_px)
-        steps, refining = _steps(own, index)
-        stage = StagePlan(
-            index=index,
-            size=size,
-            scale=stage_px // card.base_px,
-            num_inference_steps=own.num_inference_steps,
-            steps=steps,
-            refiner_steps=refining,
-            vae_tile_px=card.vae_tile_px if max(size.height, size.width) > card.vae_tile_px else None,
-            settings=own,
-        )
-        if stage.is_kept:
-            stage = dataclasses.replace(stage, seconds=0.0)
-        elif machine is not None and card.shapes is not None:
-            stage = _fitted(stage, card.shapes, machine, calls)
-        before = stages[-1].key if stages else f"{MATHS_VERSION} {card.name} {card.fingerprint}"
-        stages.append(dataclasses.replace(stage, key=stage_key(before, stage)))
-    return CascadePlan(
-        model=card.name,
-        settings=resolved,
-        stages=tuple(stages),
-        notices=_notices(settings, card),
-        budget_bytes=None if machine is None or card.shapes is None else machine.budget_bytes,
+    return resolved, first_px
+
+
+def _sized(
+    resolved: Settings,
+    card: ModelCard,
+    before: Sequence[StagePlan],
+    kind: StageKind,
+    stage_px: int,
+    first_px: int,
+) -> StagePlan:
+    """Return the stage of some kind and size that follows the stages before it."""
+    base = nearest_size(resolved.aspect, first_px, card.size_multiple)
+    size, own = base.scaled(stage_px // first_px), resolved.at_stage(stage_px)
+    steps, refining = kind.steps(own)
+    return StagePlan(
+        index=len(before),
+        kind=kind,
+        size=size,
+        px=stage_px,
+        ratio=stage_px // before[-1].px if before else 1,
+        scale=stage_px // card.base_px,
+        num_inference_steps=own.num_inference_steps,
+        steps=steps,
+        refiner_steps=refining,
+        vae_tile_px=_card_tile_px(card, size),
+        settings=own,
     )
+
+
+def _card_tile_px(card: ModelCard, size: Size) -> int | None:
+    """Return the side in px of the autoencoder's own tiles at a size, None where none are needed."""
+    return card.vae_tile_px if max(size.height, size.width) > card.vae_tile_px else None
 
 
 def _with_strengths(settings: Settings, card: ModelCard, first_px: int) -> tuple[Override, ...]:
@@ -118,19 +141,37 @@ def _with_strengths(settings: Settings, card: ModelCard, first_px: int) -> tuple
     return (*settings.overrides, *own)
 
 
-def rungs(ladder: str, card: ModelCard, first_px: int, target: int) -> tuple[int, ...]:
-    """Return the sizes in px of a run's stages, from first_px to target; raise BadSetting.
+def rungs(
+    settings: Settings, card: ModelCard, first_px: int, target: int
+) -> tuple[tuple[StageKind, int], ...]:
+    """Return the kind and the size in px of a run's stages, from first_px to target; raise BadSetting.
 
-    ladder: what `Settings.ladder` holds; sizes that are not between first_px and target are left out.
+    Sizes of `settings.ladder` that are not between first_px and target are left out.
     """
-    between = ladder_px(ladder) if ladder else card.targets
-    unknown = [px for px in between if px not in card.targets]
-    if unknown:
-        offered = ", ".join(map(str, card.targets))
-        raise BadSetting(
-            "ladder", f"ladder: {card.title} has stages of {offered} px, got {unknown[0]}; name these."
-        )
-    return (first_px, *(px for px in between if first_px < px < target), *([target] * (target > first_px)))
+    asked = ladder_rungs(settings.ladder) if settings.ladder else tuple(("", px) for px in card.targets)
+    for name, px in asked:
+        if px not in card.targets:
+            offered = ", ".join(map(str, card.targets))
+            raise BadSetting(
+                "ladder", f"ladder: {card.title} has stages of {offered} px, got {px}; name these."
+            )
+        if name and name not in following_kinds():
+            offered = ", ".join(following_kinds())
+            raise BadSetting(
+                "ladder", f"ladder: {name} is not a valid kind of stage here; there are: {offered}."
+            )
+    kinds = {px: find_kind(name) if name else DEFAULT for name, px in asked}
+    above = {*(px for px in kinds if first_px < px < target), *({target} if target > first_px else ())}
+    stages = [(first_kind(settings), first_px), *((kinds.get(px, DEFAULT), px) for px in sorted(above))]
+    for (_, before_px), (kind, px) in itertools.pairwise(stages):
+        if kind.ratios is not None and px // before_px not in kind.ratios:
+            ratios = " or ".join(map(str, sorted(kind.ratios)))
+            raise BadSetting(
+                "ladder",
+                f"ladder: a stage of kind {kind.name} is {ratios} times as large as the one before, got "
+                f"{px} px after {before_px}; put {px // min(kind.ratios)} before it.",
+            )
+    return tuple(stages)
 
 
 def check_fits(plan: CascadePlan) -> None:
@@ -140,8 +181,8 @@ def check_fits(plan: CascadePlan) -> None:
         return
     remedy = "free memory or choose a smaller model"
     last = plan.stages[max(0, stage.index - 1)]
-    if stage.index and not last.is_kept:
-        remedy = f"try a target of {plan.settings.target * last.scale // plan.stages[-1].scale}"
+    if stage.index and last.kind.denoises:
+        remedy = f"try a target of {last.px}"
     raise OverBudget(
         "target",
         f"{stage.size} px needs {stage.peak_bytes / 1e9:.2f} GB of memory at least and there are "
@@ -159,8 +200,8 @@ def work_of(stage: StagePlan, calls: Calls | None = None) -> Work:
         mixer=stage.settings.mixer,
         calls=pairs * 2 / rows,
         rows=rows,
-        has_reference=not stage.is_base,
-        refines=stage.is_base and stage.settings.refiner != "none",
+        has_reference=stage.kind.encodes,
+        refines=stage.kind.refines(stage.settings),
         tile_px=stage.vae_tile_px,
     )
 
@@ -188,15 +229,14 @@ def replanned(
     stages = list(plan.stages)
     for at in range(index, len(stages)):
         stage = stages[at]
-        size = stage.size
-        own = card.vae_tile_px if max(size.height, size.width) > card.vae_tile_px else None
+        own = _card_tile_px(card, stage.size)
         work = dataclasses.replace(work_of(stage), calls=stage.calls or stage.steps, tile_px=own)
         wanted = choices if at == index else merged(stage.choices, choices)
         changed = dataclasses.replace(stage, choices=wanted, vae_tile_px=tile_px(work, wanted), key="")
         if machine is not None and card.shapes is not None:
             way = predict(work, wanted, card.shapes, machine)
             changed = dataclasses.replace(changed, peak_bytes=way.peak_bytes, seconds=way.seconds)
-        before = stages[at - 1].key if at else f"{MATHS_VERSION} {card.name} {card.fingerprint}"
+        before = stages[at - 1].key if at else first_key(card)
         stages[at] = dataclasses.replace(changed, key=stage_key(before, changed))
     return dataclasses.replace(plan, stages=tuple(stages))
 
@@ -220,7 +260,7 @@ def redo(
     """
     if not 0 <= first < len(made.stages):
         raise BadSetting("stage", f"the run has the stages 1 to {len(made.stages)}, got {first + 1}.")
-    stage_px = [made.settings.target * stage.scale // made.stages[-1].scale for stage in made.stages]
+    stage_px = [stage.px for stage in made.stages]
     wanted = plan(
         dataclasses.replace(
             settings,
@@ -235,9 +275,8 @@ def redo(
     for stage in made.stages[:first]:
         for name in OVERRIDABLE:
             value = getattr(stage.settings, name)
-            told = name not in unread(stage)
-            if told and value != getattr(wanted, name):
-                kept.append(Override(stage_px=stage_px[stage.index], name=name, value=value))
+            if stage.kind.takes(name) and value != getattr(wanted, name):
+                kept.append(Override(stage_px=stage.px, name=name, value=value))
     return dataclasses.replace(wanted, overrides=tuple(kept))
 
 
@@ -245,10 +284,13 @@ def _spliced(made: str, asked: str, stage_px: Sequence[int]) -> str:
     """Return a ladder with the stages `stage_px` of a run that was made, and above them those of `asked`."""
     if made == asked or not asked:
         return made
-    return " ".join(map(str, [*stage_px, *(px for px in ladder_px(asked) if px > stage_px[-1])]))
+    above = [rung for rung in asked.split() if int(rung.rpartition(":")[2]) > stage_px[-1]]
+    below = {int(rung.rpartition(":")[2]): rung for rung in made.split()}
+    return " ".join([*(below.get(px, str(px)) for px in stage_px), *above])
 
 
-def _check_overrides(settings: Settings, card: ModelCard, first_px: int) -> None:
+def _check_overrides(settings: Settings, card: ModelCard, stages: Sequence[tuple[StageKind, int]]) -> None:
+    kinds = {px: kind for kind, px in stages}
     for override in settings.overrides:
         if override.stage_px not in card.targets:
             offered = ", ".join(map(str, card.targets))
@@ -256,21 +298,21 @@ def _check_overrides(settings: Settings, card: ModelCard, first_px: int) -> None
                 "overrides",
                 f"overrides: {card.title} has stages of {offered} px, got {override.stage_px}; name one.",
             )
-        if override.stage_px == first_px and override.name in LATER_STAGES_ONLY:
-            raise BadSetting(
-                "overrides",
-                f"overrides: the first stage, {override.stage_px} px, has no {override.name}; name another.",
-            )
-        if override.stage_px != first_px and override.name in FIRST_STAGE_ONLY:
-            raise BadSetting(
-                "overrides",
-                f"overrides: only the first stage, {first_px} px, has {override.name}; name that one.",
-            )
         if override.name == "mixer" and override.value not in card.mixers:
             have = " and ".join(card.mixers)
             raise BadSetting(
                 "overrides", f"overrides: {card.title} has no {override.value} mixer here; it has {have}."
             )
+        kind = kinds.get(override.stage_px, DEFAULT)
+        # An image that is kept has no use for any; those of a drawn first stage may stay for a redraw.
+        if kind.takes(override.name) or not (kind.denoises or override.name in FOLLOWING_ONLY):
+            continue
+        having = [str(px) for other, px in stages if other.takes(override.name)]
+        remedy = f"name {' or '.join(having)} px" if having else "leave it out"
+        raise BadSetting(
+            "overrides",
+            f"overrides: the stage of {override.stage_px} px ({kind.name}) has no {override.name}; {remedy}.",
+        )
 
 
 def _or_default(value: Value | None, default: Value) -> Value:
@@ -287,28 +329,12 @@ def pair_calls(steps: int, guided_steps: int, dilated: Sequence[bool] = ()) -> f
     return sum(count * (1.0 if i < guided_steps else 0.5) for i, count in enumerate(branches))
 
 
-def stage_steps(num_inference_steps: int, strength: float) -> int:
-    """Return ceil(N · strength): how many steps a stage takes that starts at that noise level."""
-    return min(num_inference_steps, max(1, math.ceil(round(num_inference_steps * strength, 6))))
-
-
 def nearest_size(aspect: str, side_px: int, unit: int) -> Size:
     """Return the size nearest to an aspect with about side_px² pixels, both sides multiples of unit."""
     ratio = aspect_ratio(aspect)
     height = max(unit, round(side_px / math.sqrt(ratio) / unit) * unit)
     width = max(unit, round(side_px * math.sqrt(ratio) / unit) * unit)
     return Size(height, width)
-
-
-def _steps(own: Settings, index: int) -> tuple[int, int]:
-    """Return how many steps a stage runs and how many of them, the last, run again with the refiner."""
-    count = own.num_inference_steps
-    if index:
-        return stage_steps(count, own.upscale_strength), 0
-    if own.start and not own.start_strength:
-        return 0, 0
-    refining = stage_steps(count, 1 - own.refiner_start) if own.refiner == "image" else 0
-    return (stage_steps(count, own.start_strength) if own.start else count) + refining, refining
 
 
 def _notices(settings: Settings, card: ModelCard) -> tuple[str, ...]:

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from gspn_core.kinds.kind import StageKind
+from gspn_core.planning.timing import StageTiming
 from gspn_core.settings import Mixer, SchedulerName, Settings
 
 Residency = Literal["device", "model", "group"]
@@ -99,7 +101,7 @@ class VAEShapes:
 class Shapes:
     """A whole model in numbers; text_parameters: of both text encoders; adapters: of each mixer's weights.
 
-    refiner: the UNet beside it, None where there is none; preview_parameters: of the small decoder that
+    refiner: the UNet next to it, None where there is none; preview_parameters: of the small decoder that
     previews are made with, 0 where there is none.
     """
 
@@ -141,25 +143,13 @@ class MemoryOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pace:
-    """What a stage of height × width px took here: before, per UNet call on the pair, and after its steps."""
-
-    mixer: Mixer
-    height: int
-    width: int
-    head_seconds: float
-    call_seconds: float
-    tail_seconds: float
-
-
-@dataclass(frozen=True, kw_only=True)
 class Machine:
     """What a plan must know of where it will run.
 
-    budget_bytes: the most that a stage may take; base_bytes: what is taken beside weights and a stage's own
-    (on a CPU the process itself). host_bytes: memory for weights and maps that leave the device, 0 where the
-    device is the host. element_bytes: of the UNet's and the text encoders' numbers, vae_bytes: of the VAE's.
-    transfer: bytes per second between host and device. paces: what was measured here.
+    budget_bytes: the most that a stage may take; base_bytes: what is taken by others than weights and
+    the stage (on a CPU the process itself). host_bytes: memory for weights and maps that leave the device, 0
+    where the device is the host. element_bytes: of the UNet's and the text encoders' numbers; vae_bytes: of
+    the VAE's. transfer: bytes per second between host and device. timings: what stages took here.
     """
 
     device: Literal["cpu", "cuda"]
@@ -169,7 +159,7 @@ class Machine:
     element_bytes: int = 2
     vae_bytes: int = 4
     transfer: float = 12e9
-    paces: tuple[Pace, ...] = ()
+    timings: tuple[StageTiming, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,46 +206,37 @@ class ModelCard:
 
 @dataclass(frozen=True, kw_only=True)
 class StagePlan:
-    """One stage: `steps` of the `num_inference_steps` timesteps at `size`; none where a picture is kept.
+    """One stage: `steps` of the `num_inference_steps` timesteps at `size`; none where an image is kept.
 
+    kind: what it is; px: the target of which it would be the last stage; ratio: its side against that of the
+    stage before, 1 for the first; backbone: the model family that denoises.
     refiner_steps: the last of the steps that run again with the refiner, after the picture is whole.
     scale: how many times the base's side; vae_tile_px: None where the picture is decoded whole.
     settings: the run's settings as this stage reads them, with its own overrides in place.
     key: signature of everything that this stage's picture depends on, the stages before it included: equal
     keys on one machine mean equal bytes.
     choices: how it is computed; calls: how often the UNet is evaluated on the guidance pair. peak_bytes,
-    seconds: what it will take, None where that cannot be told; fits: whether that is within the budget.
+    seconds: what it will take, None where that is not known; fits: whether that is within the budget.
     """
 
     index: int
+    kind: StageKind
     size: Size
+    px: int
     scale: int
     num_inference_steps: int
     steps: int
     vae_tile_px: int | None
     settings: Settings
     refiner_steps: int = 0
+    ratio: int = 1
+    backbone: str = "sdxl"
     key: str = ""
     choices: MemoryOptions = MemoryOptions()
     calls: int | None = None
     peak_bytes: int | None = None
     seconds: float | None = None
     fits: bool = True
-
-    @property
-    def is_base(self) -> bool:
-        """Tell whether the stage starts from noise rather than from a picture."""
-        return self.index == 0 and not self.settings.start
-
-    @property
-    def is_kept(self) -> bool:
-        """Tell whether the stage is the picture that the run starts from, as it is."""
-        return self.index == 0 and bool(self.settings.start) and not self.steps
-
-    @property
-    def is_redrawn(self) -> bool:
-        """Tell whether the stage draws the last steps of the picture that the run starts from again."""
-        return self.index == 0 and bool(self.settings.start) and self.steps > 0
 
     @property
     def guided_steps(self) -> int:
@@ -269,10 +250,12 @@ class StagePlan:
 class CascadePlan:
     """Everything that a run will do; `settings` has no None left in it.
 
-    budget_bytes: the memory that it was planned for, None where nothing was predicted.
+    model, fingerprint: of the card that it was made from. budget_bytes: the memory that it was planned for,
+    None where nothing was predicted.
     """
 
     model: str
+    fingerprint: str = ""
     settings: Settings
     stages: tuple[StagePlan, ...]
     notices: tuple[str, ...] = ()

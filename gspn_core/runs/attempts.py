@@ -9,18 +9,22 @@ from typing import Any
 
 from gspn_core.errors import GspnError, Stopped
 from gspn_core.events import CascadeDone, Event, PlanReady, Retried, StageDone
+from gspn_core.planning.types import CascadePlan
 from gspn_core.runs.init_images import InitImages
 from gspn_core.runs.recorder import Recorder
-from gspn_core.runs.run import Ended
+from gspn_core.runs.run import Ended, Replanned
 from gspn_core.runs.run_state import LiveRun
 
 Run = Callable[..., Generator[Event, None, None]]
+FinalPlan = Callable[[CascadePlan, Callable[[], bool]], CascadePlan]
 _UNFINISHED = "The run ended before its last stage; the server's log has the details."
 _log = logging.getLogger(__name__)
 
 
 class Attempts:
-    """Runs jobs one after the other. change: folds events into a job's view; learn: called with a job and the
+    """Runs jobs one after the other.
+
+    run, final_plan: see `RunQueue`. change: folds events into a job's view; learn: called with a job and the
     index of each finished stage.
     """
 
@@ -30,16 +34,18 @@ class Attempts:
         recorder: Recorder,
         starts: InitImages,
         *,
+        final_plan: FinalPlan,
         change: Callable[..., None],
         learn: Callable[[LiveRun, int], None],
     ) -> None:
         self._run, self._recorder, self._starts = run, recorder, starts
-        self._change, self._learn = change, learn
+        self._final_plan, self._change, self._learn = final_plan, change, learn
 
     def run(self, job: LiveRun) -> Ended | None:
         """Run a job to its end; return how it ended, None where it reached its target."""
         try:
             self._recorder.open(job)
+            self._settle_plan(job)
             finished = self._recorder.reuse(job)
             if len(finished) == len(job.plan.stages):
                 self._change(job, CascadeDone(seconds=0.0))
@@ -47,8 +53,7 @@ class Attempts:
             options: dict[str, Any] = {"finished": finished} if finished else {}
             if job.plan.settings.start:
                 options["start"] = self._starts.picture(job.plan.settings.start)
-            # Resolved settings plan to the same plan again, seed included.
-            with closing(self._run(job.plan.settings, job.stop.is_set, **options)) as events:
+            with closing(self._run(job.plan, job.stop.is_set, **options)) as events:
                 for event in events:
                     self._take(job, event)
         except Stopped:
@@ -66,6 +71,18 @@ class Attempts:
         if job.view.is_final:
             return None
         return Ended(state="stopped") if job.stop.is_set() else Ended(state="failed", error=_UNFINISHED)
+
+    def _settle_plan(self, job: LiveRun) -> None:
+        """Give a job the plan that it runs by, before anything of it is reused; one that needs no run has it.
+
+        Raises what `final_plan` raises.
+        """
+        if self._recorder.has_all(job.plan):
+            return
+        plan = self._final_plan(job.plan, job.stop.is_set)
+        if plan != job.plan:
+            job.plan = plan
+            self._change(job, Replanned(plan=plan))
 
     def _take(self, job: LiveRun, event: Event) -> None:
         if job.write_error is not None:

@@ -1,52 +1,18 @@
-"""How long a run still takes, from what was measured in it or in earlier runs. Pure; knows no clock."""
+"""How long a run still takes, from what its stages and earlier ones took. Pure; knows no clock."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+import dataclasses
+from collections.abc import Sequence
+
+from gspn_core.planning.timing import HALF_PAIR, StageTiming, timing_at
+from gspn_core.planning.types import MemoryOptions, StagePlan
+from gspn_core.runs.run import StageView
+from gspn_core.settings import Mixer
 
 
-@dataclass(frozen=True, kw_only=True)
-class Rate:
-    """Seconds of a stage at one size: before its steps, per evaluation of the UNet, and after its steps."""
-
-    head_seconds: float
-    call_seconds: float
-    tail_seconds: float
-
-    def scaled(self, factor: float) -> Rate:
-        """Return the rate of a picture with `factor` times the pixels, taking all costs as linear."""
-        return Rate(
-            head_seconds=self.head_seconds * factor,
-            call_seconds=self.call_seconds * factor,
-            tail_seconds=self.tail_seconds * factor,
-        )
-
-
-class Measured(Protocol):
-    """The part of a stage's view that an estimate reads."""
-
-    index: int
-    height: int
-    width: int
-    state: str
-    steps: int
-    seconds: float | None
-    phase: str | None
-    tile: int
-    tiles: int
-    tile_seconds: float
-    model_calls: float
-    calls_done: float
-    first_calls: float
-    first_step_seconds: float
-    last_step_seconds: float
-    predicted_seconds: float | None
-
-
-def measured_rate(stage: Measured) -> Rate | None:
-    """Return what a stage has measured so far; None before its first step.
+def stage_timing(stage: StageView, mixer: Mixer, *, encodes: bool) -> StageTiming | None:
+    """Return what a stage took so far; None before its first step. encodes: it began from an image.
 
     The first step also pays for whatever warms up, so it counts only while it is the only one.
     """
@@ -54,65 +20,82 @@ def measured_rate(stage: Measured) -> Rate | None:
         return None
     if stage.calls_done > stage.first_calls:
         span = stage.last_step_seconds - stage.first_step_seconds
-        call = span / (stage.calls_done - stage.first_calls)
+        step = span / (stage.calls_done - stage.first_calls)
     else:
-        call = stage.first_step_seconds / stage.first_calls
-    head = max(0.0, stage.first_step_seconds - call * stage.first_calls)
-    return Rate(head_seconds=head, call_seconds=call, tail_seconds=_tail(stage))
+        step = stage.first_step_seconds / stage.first_calls
+    return StageTiming(
+        mixer=mixer,
+        height=stage.height,
+        width=stage.width,
+        encode_seconds=max(0.0, stage.first_step_seconds - step * stage.first_calls) if encodes else None,
+        step_seconds=step,
+        decode_seconds=_decode_seconds(stage),
+        peak_bytes=stage.peak_bytes,
+        source="run",
+    )
 
 
-def _tail(stage: Measured) -> float:
-    if stage.seconds is not None:
-        return max(0.0, stage.seconds - stage.last_step_seconds)
-    return _decode_tile_seconds(stage) * stage.tiles
+def finished_timing(plan: StagePlan, stage: StageView) -> StageTiming | None:
+    """Return what a finished stage of a run tells of other runs.
 
-
-def _decode_tile_seconds(stage: Measured) -> float:
-    if stage.phase != "decode" or not stage.tile:
-        return 0.0
-    return max(0.0, stage.tile_seconds - stage.last_step_seconds) / stage.tile
-
-
-def left_seconds(
-    stages: Sequence[Measured], rates: Mapping[tuple[int, int], Rate], *, linear: bool = True
-) -> float | None:
-    """Return the seconds until the last stage is done, or None while nothing comparable was measured.
-
-    rates: what earlier runs of this model and mixer measured, by (height, width). linear: the mixer's cost
-    grows with the pixels, so that a measured stage tells of a larger one; otherwise only its own size does.
+    None where it tells nothing: it took a single step, the refiner or memory options had a part in it, or
+    its evaluations were too few to be told from its warm-up.
     """
+    plain = plan.choices == MemoryOptions() and not stage.retries and not plan.refiner_steps
+    timing = stage_timing(stage, plan.settings.mixer, encodes=plan.kind.encodes)
+    if timing is None or not plain or stage.calls_done <= stage.first_calls or timing.step_seconds <= 0:
+        return None
+    # Half of a pair was counted as half an evaluation, and takes a little more than that.
+    share = 1.0 if plan.guided_steps else 0.5 / HALF_PAIR
+    return dataclasses.replace(timing, step_seconds=timing.step_seconds * share)
+
+
+def left_seconds(stages: Sequence[StageView], timings: Sequence[StageTiming], mixer: Mixer) -> float | None:
+    """Return the seconds until the last stage is done, or None while nothing comparable was timed.
+
+    Args:
+        stages: the run's stages as they stand.
+        timings: what earlier runs of this model and measurements took.
+        mixer: the run's mixer.
+    """
+    # What was timed before at a stage's own size comes before what this run's other stages tell of it.
+    own = [timing for stage in stages if (timing := _so_far(stage, mixer)) is not None]
     total = 0.0
     for stage in stages:
-        if stage.state == "done":
-            continue
-        part = _stage_left(stage, stages if linear else (), rates)
+        part = _stage_left(stage, (*own, *timings), mixer)
         if part is None:
             return None
         total += part
     return total
 
 
-def _stage_left(
-    stage: Measured, comparable: Sequence[Measured], rates: Mapping[tuple[int, int], Rate]
-) -> float | None:
-    if not stage.steps:
-        # A picture that is kept; it is there at once.
+def _stage_left(stage: StageView, timings: Sequence[StageTiming], mixer: Mixer) -> float | None:
+    if stage.state == "done" or not stage.steps:
+        # A stage without steps is a picture that is kept; it is there at once.
         return 0.0
-    known = rates.get((stage.height, stage.width)) or _scaled_from_earlier(stage, comparable)
-    own = measured_rate(stage)
-    if own is None:
-        if known is None or not stage.model_calls:
-            return stage.predicted_seconds
-        return known.head_seconds + stage.model_calls * known.call_seconds + known.tail_seconds
+    running = _so_far(stage, mixer)
+    if running is not None and stage.phase == "decode" and stage.tile:
+        return _tile_seconds(stage) * (stage.tiles - stage.tile)
+    known = timing_at(timings, mixer, stage.height, stage.width)
+    if running is not None:
+        decode = (known.decode_seconds if known is not None else None) or 0.0
+        return (stage.model_calls - stage.calls_done) * running.step_seconds + decode
+    if known is None or not stage.model_calls:
+        return stage.predicted_seconds
+    return known.seconds(stage.model_calls, encodes=stage.index > 0)
+
+
+def _so_far(stage: StageView, mixer: Mixer) -> StageTiming | None:
+    return stage_timing(stage, mixer, encodes=stage.index > 0)
+
+
+def _decode_seconds(stage: StageView) -> float | None:
+    if stage.seconds is not None:
+        return max(0.0, stage.seconds - stage.last_step_seconds)
     if stage.phase == "decode" and stage.tile:
-        return _decode_tile_seconds(stage) * (stage.tiles - stage.tile)
-    tail = known.tail_seconds if known else 0.0
-    return (stage.model_calls - stage.calls_done) * own.call_seconds + tail
-
-
-def _scaled_from_earlier(stage: Measured, stages: Sequence[Measured]) -> Rate | None:
-    for earlier in reversed(stages[: stage.index]):
-        rate = measured_rate(earlier)
-        if rate is not None:
-            return rate.scaled(stage.height * stage.width / (earlier.height * earlier.width))
+        return _tile_seconds(stage) * stage.tiles
     return None
+
+
+def _tile_seconds(stage: StageView) -> float:
+    return max(0.0, stage.tile_seconds - stage.last_step_seconds) / stage.tile

@@ -21,7 +21,7 @@ from gspn_core.files import make_folder, replacing, write_failure
 from gspn_core.images.load import read_file, reference_of, shrunk
 from gspn_core.images.png import read_picture, write_proxy
 from gspn_core.runs.locks import OrderedLock
-from gspn_core.settings import start_size
+from gspn_core.setting_values import start_size
 
 UNUSED_SECONDS = 24 * 3600
 # So that no one fills the disk with pictures of which nothing is made, or takes the place of others' ones.

@@ -1,13 +1,10 @@
-"""The queue: one thread owns the device, runs live on without followers, anybody may follow any run."""
+"""The queue: one thread owns the device, runs go on without followers, anyone may follow any run."""
 
 from __future__ import annotations
 
-import contextvars
 import logging
-import secrets
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,24 +14,24 @@ from gspn_core.events import Event
 from gspn_core.files import FolderClaim
 from gspn_core.images.png import read_picture
 from gspn_core.planning.plan import check_fits, redo
+from gspn_core.planning.timing import timing_at
 from gspn_core.planning.types import CascadePlan, StagePlan
 from gspn_core.runs.archive import Archive, RunSummary, owner_of
-from gspn_core.runs.attempts import Attempts, Run
+from gspn_core.runs.attempts import Attempts, FinalPlan, Run
 from gspn_core.runs.disk_space import DiskSpace
-from gspn_core.runs.estimate import Rate, measured_rate
+from gspn_core.runs.estimate import finished_timing
 from gspn_core.runs.init_images import InitImages
 from gspn_core.runs.locks import OrderedLock
 from gspn_core.runs.pairs import PairFigures, Pairs
 from gspn_core.runs.recorder import Recorder
-from gspn_core.runs.reducer import apply_event, planned
-from gspn_core.runs.run import Ended, JobEvent, QueueMoved, RateKey, RunView, StageView, StopAsked
+from gspn_core.runs.reducer import apply_event
+from gspn_core.runs.run import Ended, JobEvent, QueueMoved, RunView, StageView, StopAsked
 from gspn_core.runs.run_state import LiveRun
 from gspn_core.runs.stage_cache import CacheHit, StageCache
 from gspn_core.runs.store import Store
+from gspn_core.runs.timings import Timings
+from gspn_core.runs.waiting import WaitingLine
 from gspn_core.settings import Settings
-
-# Told of each finished stage that was measured: what was planned, what it took, and its pace.
-Learned = Callable[[StagePlan, StageView, Rate], None]
 
 _KEPT_IN_MEMORY = 100
 _log = logging.getLogger(__name__)
@@ -43,14 +40,17 @@ _log = logging.getLogger(__name__)
 class RunQueue:
     """Runs in the order in which they were asked for, one at a time.
 
-    run: the engine's run; its second argument tells whether to stop, and it gets `finished`, the pictures of
-    the first stages, where an earlier run has made them. plan: what `submit` refuses bad settings with.
+    run: the engine's run: its first argument is the plan, its second tells whether to stop, and it gets
+    `finished`, the pictures of the first stages, where an earlier run has made them. plan: makes a run's plan
+    when it is submitted, which the run carries from there on. final_plan: called with that plan and
+    should_stop once the run's turn has come; it waits for the engine, and a plan that was made before the
+    engine was there it makes again. What is reused and what is run are decided by the plan that it returns.
     folder: where pictures go. keep_bytes: what all that is there may hold; the oldest jobs beyond it are
     removed, never a waiting one nor a favourite. view_seconds: a follower gets views no closer to each other
     than this, and the more of them there are, the further apart. max_queued: runs that may wait, half of them
-    of one visitor. learned: called with every stage that taught something of the machine's pace.
+    of one visitor. timings: where what finished stages took is kept, and what estimates rest on.
 
-    A visitor's token (see `gspn_core.runs.archive`) is called `visitor`; "" is nobody in particular.
+    A visitor's token (see `gspn_core.runs.archive`) is called `visitor`; "" is no one in particular.
     """
 
     def __init__(
@@ -59,10 +59,11 @@ class RunQueue:
         folder: str | Path,
         *,
         plan: Callable[[Settings], CascadePlan],
+        final_plan: FinalPlan = lambda plan, _should_stop: plan,
         max_queued: int = 20,
         keep_bytes: int = 20 * 2**30,
         view_seconds: float = 0.25,
-        learned: Learned = lambda *_: None,
+        timings: Timings | None = None,
     ) -> None:
         self.plan = plan
         self._store = Store(Path(folder))
@@ -75,7 +76,14 @@ class RunQueue:
         self._starts = InitImages(self._store.folder / "starts", self._archive.starts)
         self._starts.sweep()
         self._recorder = Recorder(self._store, self._archive, self._finished, self._change)
-        self._attempts = Attempts(run, self._recorder, self._starts, change=self._change, learn=self._learn)
+        self._attempts = Attempts(
+            run,
+            self._recorder,
+            self._starts,
+            final_plan=final_plan,
+            change=self._change,
+            learn=self._learn,
+        )
         self._pairs = Pairs()
         self._room = DiskSpace(
             self._store,
@@ -87,16 +95,12 @@ class RunQueue:
             is_needed=self._is_needed,
             on_removed=self._drop,
         )
-        self._max_queued = max_queued
-        # So that one visitor leaves room for others.
-        self._most_queued_each = max(1, max_queued // 2)
         self._view_seconds = view_seconds
-        self._learned = learned
+        self._timings = timings or Timings(self._store.folder)
         self._jobs: dict[str, LiveRun] = {}
-        self._queue: deque[LiveRun] = deque()
-        self._rates: dict[RateKey, Rate] = {}
-        # One lock for all; who waits for what is told apart, so that a step of one run wakes no other's
-        # followers, and the queue's thread wakes for the queue alone.
+        self._waiting = WaitingLine(max_queued, self._change)
+        # One lock for all and a condition for each thing to wait for, so that a step of one run wakes no
+        # other's followers, and the queue's thread wakes for the queue alone.
         self._lock = OrderedLock("queue")
         self._queued = threading.Condition(self._lock)
         # Held for a run's length; what else works on the device takes it between runs.
@@ -106,7 +110,7 @@ class RunQueue:
 
     @property
     def folder(self) -> Path:
-        """Return the absolute folder under which every picture lies."""
+        """Return the absolute folder under which every picture is."""
         return self._store.folder
 
     @property
@@ -117,9 +121,9 @@ class RunQueue:
 
     @contextmanager
     def device(self) -> Iterator[None]:
-        """Have the device for the length of a `with` block, runs wait for its end; raise Busy beside one."""
+        """Have the device for the length of a `with` block, in which no run begins; raise Busy during one."""
         if not self._device.acquire(blocking=False):
-            raise Busy("A run has the device; try again when it is over.")
+            raise Busy("Another run is using the device. Try again when it finishes.")
         try:
             yield
         finally:
@@ -129,21 +133,18 @@ class RunQueue:
         """Keep other servers off the folder until `close`; raise GspnError where one has it already."""
         self._claim.take()
 
-    def submit(self, settings: Settings, *, visitor: str = "") -> str:
-        """Queue a run and return its id; raise BadSetting for what cannot be, Busy when the queue is full."""
-        plan = self.plan(settings)
+    def submit(self, asked: Settings | CascadePlan, *, visitor: str = "") -> str:
+        """Queue a run and return its id; raise BadSetting for what cannot be, Busy when the queue is full.
+
+        Args:
+            asked: the plan to run, or settings, which are planned now. A plan's seed counts as asked for.
+        """
+        plan = asked if isinstance(asked, CascadePlan) else self.plan(asked)
         check_fits(plan)
         if plan.settings.start:
             self._starts.check(plan.settings.start)
-        blank = RunView(id=secrets.token_urlsafe(16), created=time.time(), seed_drawn=settings.seed is None)
-        job = LiveRun(
-            plan=plan,
-            context=contextvars.copy_context(),
-            view=planned(blank, plan),
-            owner=owner_of(visitor),
-            changed=threading.Condition(self._lock),
-            ended=threading.Condition(self._lock),
-        )
+        seed_drawn = isinstance(asked, Settings) and asked.seed is None
+        job = LiveRun.waiting(plan, owner=owner_of(visitor), seed_drawn=seed_drawn, lock=self._lock)
         # Held until the record is there: what ends this run, or removes it, comes after that.
         with self._store.writing(job.id):
             self._enqueue(job)
@@ -158,14 +159,8 @@ class RunQueue:
         with self._lock:
             if self._closed:
                 raise Busy("The server is closing; try again when it is back.")
-            if len(self._queue) >= self._max_queued:
-                raise Busy(f"{len(self._queue)} runs wait already, the most there may be; try again later.")
-            own = sum(other.owner == job.owner for other in self._queue) if job.owner else 0
-            if own >= self._most_queued_each:
-                raise Busy(f"{own} of your runs wait already, the most there may be; stop one or wait.")
+            self._waiting.add(job)
             self._jobs[job.id] = job
-            self._queue.append(job)
-            self._move_queue()
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="gspn-worker", daemon=True)
                 self._thread.start()
@@ -208,7 +203,7 @@ class RunQueue:
         return self._finished.reusable(plan)
 
     def compare(self, one: tuple[str, int], other: tuple[str, int]) -> PairFigures:
-        """Return the figures of two stages, each told by a run's id and a stage's index."""
+        """Return the figures of two stages, each given by a run's id and a stage's index."""
         figures = self._pairs.figures(self._stage(*one), self._stage(*other))
         # It is kept with the first one's files.
         self._archive.weigh(one[0])
@@ -221,15 +216,15 @@ class RunQueue:
             raise GspnError(f"This run has {len(stages)} stages, there is no stage {index + 1}.")
         return stages[index]
 
-    def stage_seconds(self, plan: CascadePlan, stage: StagePlan, calls: int) -> float | None:
-        """Return what a stage with so many UNet calls takes, as measured here; None before that."""
+    def stage_seconds(self, stage: StagePlan, calls: float) -> float | None:
+        """Return what a stage with so many UNet evaluations takes here; None where nothing tells."""
         if not stage.steps:
             return 0.0
-        key = (plan.model, stage.settings.mixer, stage.size.height, stage.size.width)
-        rate = self._rates.get(key)
-        if rate is None:
-            return None
-        return rate.head_seconds + calls * rate.call_seconds + rate.tail_seconds
+        if stage.seconds is not None:
+            return stage.seconds
+        size = stage.size
+        timing = timing_at(self._timings.all(), stage.settings.mixer, size.height, size.width)
+        return None if timing is None else timing.seconds(calls, encodes=stage.kind.encodes)
 
     def view(self, job_id: str) -> RunView:
         """Return a run as it stands; raise GspnError where there is no such run."""
@@ -319,11 +314,11 @@ class RunQueue:
         """Stop a run; tell whether it left the queue and is to be closed, outside of the lock."""
         if job.view.is_final:
             return False
-        if job in self._queue:
-            self._queue.remove(job)
+        if job in self._waiting:
+            self._waiting.remove(job)
             job.stop.set()
             self._change(job, Ended(state="stopped"))
-            self._move_queue()
+            self._waiting.renumber()
             return True
         if after_stage and job.view.stopping is None:
             job.stop_after_stage = True
@@ -336,9 +331,10 @@ class RunQueue:
 
     def _change(self, job: LiveRun, *events: Event | JobEvent) -> None:
         """Fold events into a job's view as one change and wake its followers."""
+        timings = self._timings.all()
         with self._lock:
             for event in events:
-                job.view = apply_event(job.view, event, elapsed_seconds=job.elapsed(), rates=self._rates)
+                job.view = apply_event(job.view, event, elapsed_seconds=job.elapsed(), timings=timings)
             self._wake(job)
 
     def _wake(self, job: LiveRun) -> None:
@@ -346,55 +342,37 @@ class RunQueue:
         if job.settled or self._closed or job.view.is_final:
             job.ended.notify_all()
 
-    def _move_queue(self) -> None:
-        for place, job in enumerate(self._queue, start=1):
-            if job.view.queue_position != place:
-                self._change(job, QueueMoved(position=place))
-
     def _work(self) -> None:
         while True:
             with self._lock:
-                self._queued.wait_for(lambda: self._queue or self._closed)
+                self._queued.wait_for(lambda: len(self._waiting) or self._closed)
                 if self._closed:
                     return
             with self._device:
                 with self._lock:
-                    if not self._queue:
+                    job = self._waiting.next()
+                    if job is None:
                         # The run that was waited for was stopped in the meantime.
                         continue
-                    job = self._queue.popleft()
                     job.began = time.monotonic()
                     self._change(job, QueueMoved(position=0))
-                    self._move_queue()
+                    self._waiting.renumber()
                 end = job.context.run(self._attempts.run, job)
             if end is not None:
                 self._change(job, end)
             self._recorder.when_written(job, self._close_job)
 
     def _learn(self, job: LiveRun, index: int) -> None:
-        stage = job.view.stages[index]
-        rate = measured_rate(stage)
-        if rate is not None:
-            key = (job.plan.model, job.plan.stages[index].settings.mixer, stage.height, stage.width)
-            with self._lock:
-                self._rates[key] = rate
-            self._learned(job.plan.stages[index], stage, rate)
+        timing = finished_timing(job.plan.stages[index], job.view.stages[index])
+        if timing is not None:
+            self._timings.add(timing)
 
     def _close_job(self, job: LiveRun) -> None:
         """Write the last of a run that has ended, and let the oldest runs go."""
-        if job.write_error is not None and job.view.state != "failed":
-            self._change(job, Ended(state="failed", error=job.write_error))
         try:
-            self._recorder.save(job)
-        except GspnError as error:
-            # What is on disk says less than what was done, and a restart would show that.
-            self._change(job, Ended(state="failed", error=str(error)))
-        except Exception:
-            _log.exception("The record of run %s could not be written", job.id)
-        try:
-            self._archive.update(job.view, weigh=True)
+            self._recorder.finish(job)
         finally:
-            # Whatever went wrong, nobody is left waiting for it.
+            # Whatever went wrong, no one is left waiting for it.
             with self._lock:
                 job.settled = True
                 self._wake(job)

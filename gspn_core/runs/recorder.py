@@ -17,9 +17,9 @@ from gspn_core.errors import GspnError
 from gspn_core.events import StageDone
 from gspn_core.files import write_failure
 from gspn_core.images.load import digest
-from gspn_core.planning.types import StagePlan
+from gspn_core.planning.types import CascadePlan, StagePlan
 from gspn_core.runs.archive import Archive
-from gspn_core.runs.run import FileWritten, StageReused
+from gspn_core.runs.run import Ended, FileWritten, StageReused
 from gspn_core.runs.run_state import LiveRun
 from gspn_core.runs.stage_cache import StageCache
 from gspn_core.runs.store import Store
@@ -71,6 +71,10 @@ class Recorder:
         }
         self._keep(job, event, event.stage, event.image, measured)
 
+    def has_all(self, plan: CascadePlan) -> bool:
+        """Tell whether earlier runs have made every picture of a plan; they are not read for that."""
+        return len(self._finished.reusable(plan)) == len(plan.stages)
+
     def reuse(self, job: LiveRun) -> list[Image]:
         """Return the pictures of the run's first stages that earlier runs made, and show them as done."""
         pictures: list[Image] = []
@@ -84,6 +88,19 @@ class Recorder:
             event = StageReused(stage=stage.index, saved_seconds=reuse.saved_seconds)
             self._keep(job, event, stage, image, measured)
         return pictures
+
+    def finish(self, job: LiveRun) -> None:
+        """Write the last of a run that has ended; one that cannot be written in full has failed."""
+        if job.write_error is not None and job.view.state != "failed":
+            self._change(job, Ended(state="failed", error=job.write_error))
+        try:
+            self.save(job)
+        except GspnError as error:
+            # What is on disk says less than what was done, and a restart would show that.
+            self._change(job, Ended(state="failed", error=str(error)))
+        except Exception:
+            _log.exception("The record of run %s could not be written", job.id)
+        self._archive.update(job.view, weigh=True)
 
     def when_written(self, job: LiveRun, then: Callable[[LiveRun], None]) -> None:
         """Call `then` once everything of the run so far is written."""
@@ -108,13 +125,16 @@ class Recorder:
             raise GspnError(write_failure(f"The picture of {stage.size}", error)) from error
         self._change(job, event, FileWritten(stage=stage.index, kind="proxy", path=str(path)))
         self.save(job)
-        self._writer.submit(self._write_picture, job, stage, image, measured)
+        # The plan as it was for this stage: it may be another one for the next by the time of writing.
+        self._writer.submit(self._write_picture, job, job.plan, stage, image, measured)
 
-    def _write_picture(self, job: LiveRun, stage: StagePlan, image: Image, measured: dict) -> None:
+    def _write_picture(
+        self, job: LiveRun, plan: CascadePlan, stage: StagePlan, image: Image, measured: dict
+    ) -> None:
         try:
             tiles = self._store.write_tiles(job.id, stage, image)
             self._change(job, FileWritten(stage=stage.index, kind="tiles", path=str(tiles)))
-            path = self._store.write_picture(job.id, job.plan, stage, image, **measured)
+            path = self._store.write_picture(job.id, plan, stage, image, **measured)
             seal = digest(image)
         except OSError as error:
             job.write_error = write_failure(f"The picture of {stage.size}", error)

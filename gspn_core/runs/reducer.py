@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gspn_core.events import (
@@ -19,15 +19,16 @@ from gspn_core.events import (
 )
 from gspn_core.images.png import preview_uri
 from gspn_core.planning.plan import pair_calls
+from gspn_core.planning.timing import StageTiming
 from gspn_core.planning.types import CascadePlan
 from gspn_core.runs.curve import thinned
-from gspn_core.runs.estimate import Rate, left_seconds
+from gspn_core.runs.estimate import left_seconds
 from gspn_core.runs.run import (
     Ended,
     FileWritten,
     JobEvent,
     QueueMoved,
-    RateKey,
+    Replanned,
     RunView,
     StageReused,
     StageView,
@@ -40,12 +41,12 @@ def apply_event(
     event: Event | JobEvent,
     *,
     elapsed_seconds: float | None = None,
-    rates: Mapping[RateKey, Rate] | None = None,
+    timings: Sequence[StageTiming] = (),
 ) -> RunView:
     """Return the view after an event; raise TypeError for one that is unknown.
 
-    elapsed_seconds: since the run began, None leaves it as it was. rates: what earlier runs measured, by
-    (model, mixer, height, width).
+    elapsed_seconds: since the run began, None leaves it as it was. timings: what stages of this model took
+    before.
     """
     handler = _HANDLERS.get(type(event))
     if handler is None:
@@ -53,16 +54,12 @@ def apply_event(
     if elapsed_seconds is not None:
         view = dataclasses.replace(view, elapsed_seconds=elapsed_seconds)
     view = handler(view, event)
-    left = _left(view, rates or {}) if view.state == "running" else None
+    left = _left(view, timings) if view.state == "running" else None
     return dataclasses.replace(view, left_seconds=left, version=view.version + 1)
 
 
-def _left(view: RunView, rates: Mapping[RateKey, Rate]) -> float | None:
-    if not view.stages:
-        return None
-    mixer = view.settings.get("mixer")
-    known = {key[2:]: rate for key, rate in rates.items() if key[:2] == (view.model, mixer)}
-    return left_seconds(view.stages, known, linear=mixer != "attention")
+def _left(view: RunView, timings: Sequence[StageTiming]) -> float | None:
+    return left_seconds(view.stages, timings, view.settings["mixer"]) if view.stages else None
 
 
 def planned(view: RunView, plan: CascadePlan) -> RunView:
@@ -72,6 +69,7 @@ def planned(view: RunView, plan: CascadePlan) -> RunView:
             index=s.index,
             height=s.size.height,
             width=s.size.width,
+            kind=s.kind.name,
             steps=s.steps,
             key=s.key,
             predicted_bytes=s.peak_bytes,
@@ -97,6 +95,7 @@ def _on_stage_started(view: RunView, event: StageStarted) -> RunView:
         index=plan.index,
         height=plan.size.height,
         width=plan.size.width,
+        kind=plan.kind.name,
         state="running",
         steps=plan.steps,
         key=plan.key,
@@ -105,7 +104,7 @@ def _on_stage_started(view: RunView, event: StageStarted) -> RunView:
         retries=view.stages[plan.index].retries,
         predicted_bytes=plan.peak_bytes,
         predicted_seconds=plan.seconds,
-        phase="steps" if plan.is_base or plan.is_kept else "encode",
+        phase="encode" if plan.kind.encodes and plan.kind.denoises else "steps",
     )
     view = dataclasses.replace(view, stage=plan.index, weights=event.weights or view.weights)
     return _with_stage(view, stage)
@@ -234,6 +233,7 @@ _HANDLERS: Mapping[type, Any] = {
     Retried: _on_retried,
     CascadeDone: _on_cascade_done,
     QueueMoved: _on_queue_moved,
+    Replanned: lambda view, event: planned(view, event.plan),
     StopAsked: _on_stop_asked,
     StageReused: _on_reused,
     FileWritten: _on_file,

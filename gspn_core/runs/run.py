@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from gspn_core.events import MemoryKind, MemorySample, StepWeights
-from gspn_core.planning.types import MemoryOptions, Phase
+from gspn_core.kinds.kind import StageKind
+from gspn_core.kinds.registry import KINDS, find_kind
+from gspn_core.planning.types import CascadePlan, MemoryOptions, Phase
 
 JobState = Literal["queued", "running", "done", "stopped", "failed", "interrupted"]
 StageState = Literal["waiting", "running", "done", "stopped", "failed"]
 Stopping = Literal["now", "after_stage"]
-RateKey = tuple[str, str, int, int]
 
 FINAL_STATES: tuple[JobState, ...] = ("done", "stopped", "failed", "interrupted")
 # A run that ended in one of these may be taken up again from its last finished stage.
@@ -35,12 +36,14 @@ class StageView:
     run with the same key lent the picture; nothing is measured, and saved_seconds is what it took then.
     digest: of the picture's pixels (see `gspn_core.images.load.digest`), with its PNG. retries: each way of
     saving memory (a field of `gspn_core.planning.types.MemoryOptions`) with which the stage began again.
-    predicted_bytes, predicted_seconds: what the plan told of it before it ran, where it could.
+    predicted_bytes, predicted_seconds: what the plan predicted of it before it ran, where it could.
+    kind: the name of its `gspn_core.kinds.kind.StageKind`; "" in records that are older than kinds.
     """
 
     index: int
     height: int
     width: int
+    kind: str = ""
     state: StageState = "waiting"
     step: int = 0
     steps: int = 0
@@ -140,6 +143,13 @@ class QueueMoved:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Replanned:
+    """A run that was planned before the model was there has its plan; nothing of it has begun."""
+
+    plan: CascadePlan
+
+
+@dataclass(frozen=True, kw_only=True)
 class StopAsked:
     """Somebody asked the run to stop; it will at its next step, or once its present stage is finished."""
 
@@ -178,4 +188,10 @@ class Ended:
     error: str | None = None
 
 
-JobEvent = QueueMoved | StopAsked | StageReused | FileWritten | Ended
+JobEvent = QueueMoved | Replanned | StopAsked | StageReused | FileWritten | Ended
+
+
+def kind_of(stage: StageView) -> StageKind:
+    """Return what a stage is; of one whose record names no kind that is known here, what its place says."""
+    known = {kind.name for kind in KINDS}
+    return find_kind(stage.kind if stage.kind in known else "upscale" if stage.index else "generate")

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextvars
+import secrets
 import threading
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 
 from gspn_core.planning.types import CascadePlan
+from gspn_core.runs.reducer import planned
 from gspn_core.runs.run import RunView
 
-# So many followers of a run are told as often as each could be; more share what those would be told in all.
+# So many followers of a run get views as often as each can take; more share what those would get in all.
 _FULL_PACE_FOLLOWERS = 5
 
 
@@ -20,8 +22,8 @@ class LiveRun:
     """A run of this server. `settled` means that nothing of it will change any more.
 
     owner: see `gspn_core.runs.archive`. stop_after_stage: `stop` is to be set once the present stage is done.
-    write_error: the sentence for a file that could not be written, which ends the run. changed, ended: told
-    when the view changes and when the end is there. followers: how many are told of the run now.
+    write_error: the sentence for a file that could not be written, which ends the run. changed, ended:
+    notified when the view changes and when the end is there. followers: how many follow the run now.
     """
 
     plan: CascadePlan
@@ -36,6 +38,19 @@ class LiveRun:
     write_error: str | None = None
     settled: bool = False
     followers: int = 0
+
+    @classmethod
+    def waiting(cls, plan: CascadePlan, *, owner: str, seed_drawn: bool, lock: threading.Lock) -> LiveRun:
+        """Return a new run that is about to wait, with an id of its own. lock: of its conditions."""
+        blank = RunView(id=secrets.token_urlsafe(16), created=time.time(), seed_drawn=seed_drawn)
+        return cls(
+            plan=plan,
+            context=contextvars.copy_context(),
+            view=planned(blank, plan),
+            owner=owner,
+            changed=threading.Condition(lock),
+            ended=threading.Condition(lock),
+        )
 
     @property
     def id(self) -> str:

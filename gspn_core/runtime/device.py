@@ -67,7 +67,7 @@ def describe_machine(device: torch.device) -> str:
 
 
 def machine_signature(device: torch.device) -> str:
-    """Return what tells machines of different pace apart: the processor or GPU, and its threads."""
+    """Return what tells machines of different speed apart: the processor or GPU, and its threads."""
     name = describe_machine(device)
     return name if device.type == "cuda" else f"{processor()}, {name}, {torch.get_num_threads()} threads"
 

@@ -1,4 +1,4 @@
-"""The version of the code that a pace was measured with: a figure of the sources that decide on it."""
+"""The version of the code that a stage was timed with: a figure of the sources that decide on it."""
 
 from __future__ import annotations
 

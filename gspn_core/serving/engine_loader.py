@@ -27,7 +27,7 @@ def load_engine(options: ServerOptions, on_progress: OnProgress) -> tuple[Any, s
         device=options.device,
         dtype=options.dtype,
         extras=options.extras,
-        told=on_progress,
+        on_progress=on_progress,
         memory_bytes=options.memory_bytes,
     )
     # On ZeroGPU this process has no GPU to warm up on.

@@ -9,22 +9,22 @@ from typing import Any
 
 from gspn_core.metrics.adherence import PromptAdherence
 from gspn_core.models.catalog import WORLD
-from gspn_core.planning.types import ModelCard
-from gspn_core.runs.measured import Measured
+from gspn_core.planning.types import CascadePlan, ModelCard
 from gspn_core.runs.measuring import Measuring
 from gspn_core.runs.queue import RunQueue
+from gspn_core.runs.timings import Timings
 from gspn_core.serving.engine_host import STOP_POLL_SECONDS, EngineHost
 from gspn_core.serving.engine_loader import LoadEngine
 from gspn_core.serving.exit_codes import ExitCode, refuse
 from gspn_core.serving.model_picker import ModelPicker
 from gspn_core.serving.server_options import ServerOptions
 from gspn_core.serving.zerogpu import Decorator
-from gspn_core.settings import CHOICES, Settings
+from gspn_core.settings import CHOICES
 from gspn_core.studies.runner import Studies
-from ui import words
 from ui.guard.connections import guard_connections
 from ui.guard.hosts import allowed_hosts
 from ui.page import build_page, launch_arguments
+from ui.shared.strings import page_strings
 
 _LAST_ANSWER_SECONDS = 0.5
 
@@ -53,27 +53,30 @@ class ModelServer:
     ) -> None:
         self._options, self._card, self._requested = options, card, requested
         self._issue, self._zerogpu = issue, zerogpu
-        self._timings = Measured(
-            options.runs_folder,
-            # With other weights or other arithmetic a stage takes another time.
-            model=f"{card.name} {card.fingerprint}",
-            machine=lambda: self._engine.machine(),
-        )
+        timings = Timings(options.runs_folder)
         self._engine = EngineHost(
             card,
             lambda on_progress: load(options, on_progress),
             planned_seconds=self.planned_seconds,
-            on_timing=self._timings.take,
             zerogpu=zerogpu,
-            timings_folder=options.runs_folder,
+            timings=timings,
+            on_measurable=lambda: self._measuring.begin(),
         )
         self._queue = RunQueue(
             self._engine.run,
             options.runs_folder,
             plan=self._engine.plan,
+            final_plan=self._engine.final_plan,
             max_queued=options.max_queued,
             keep_bytes=options.quota_bytes,
-            learned=self._timings.take_stage,
+            timings=timings,
+        )
+        self._measuring = Measuring(
+            self._queue,
+            timings,
+            # ZeroGPU has no GPU between runs.
+            self._engine.measure if zerogpu is None else None,
+            pieces=len(CHOICES["mixer"]) * len(card.targets),
         )
 
     def claim(self) -> None:
@@ -96,7 +99,6 @@ class ModelServer:
         if self._zerogpu is not None:
             # ZeroGPU takes over what is on the GPU when the page is launched, and forks afterwards.
             self._engine.load()
-        measuring = self._measuring()
         studies = Studies(
             self._queue,
             calls_of=self._engine.model_calls,
@@ -104,7 +106,7 @@ class ModelServer:
             adherence=PromptAdherence() if self._card.name == WORLD.name else None,
         )
         picker = self._picker()
-        page = self._page(picker, measuring, studies)
+        page = self._page(picker, studies)
         try:
             code = self._launch(page, picker, wait or picker.wait)
             # The answer to the choice still has to reach the page.
@@ -113,26 +115,16 @@ class ModelServer:
         finally:
             page.close(verbose=False)
             studies.close()
-            measuring.close()
+            self._measuring.close()
             self._queue.close()
             self._engine.drop()
             gc.collect()
 
-    def planned_seconds(self, settings: Settings) -> float | None:
+    def planned_seconds(self, plan: CascadePlan) -> float | None:
         """Return what a run takes as measured here before; None if one of its stages was not measured."""
-        plan = self._engine.plan(settings)
         calls = self._engine.model_calls
-        seconds = [self._queue.stage_seconds(plan, stage, calls(stage) or 0) for stage in plan.stages]
+        seconds = [self._queue.stage_seconds(stage, calls(stage) or 0) for stage in plan.stages]
         return None if None in seconds else sum(seconds)
-
-    def _measuring(self) -> Measuring:
-        return Measuring(
-            self._queue,
-            self._timings,
-            # ZeroGPU has no GPU between runs.
-            self._engine.measure_mixers if self._zerogpu is None else None,
-            pieces=len(CHOICES["mixer"]) * len(self._card.targets),
-        )
 
     def _picker(self) -> ModelPicker:
         options = self._options
@@ -145,7 +137,7 @@ class ModelServer:
             is_fixed=self._zerogpu is not None or options.share or options.mcp,
         )
 
-    def _page(self, picker: ModelPicker, measuring: Measuring, studies: Studies) -> Any:
+    def _page(self, picker: ModelPicker, studies: Studies) -> Any:
         engine = self._engine
         return build_page(
             self._queue,
@@ -153,11 +145,11 @@ class ModelServer:
             studies=studies,
             weights=engine.weights,
             machine=engine.machine,
-            measured=engine.measured,
+            measured=lambda: 0 if engine.machine() is None else self._measuring.pending,
             reading=lambda: engine.progress,
             trouble=lambda: self._issue if engine.error is None else str(engine.error),
             shelf=picker,
-            measuring=measuring,
+            measuring=self._measuring,
             in_space=self._options.in_space,
         )
 
@@ -182,7 +174,7 @@ class ModelServer:
         except OSError as error:
             return refuse(f"The page cannot be served on port {options.port}: {error}.", ExitCode.USAGE)
         guard_connections(page.server)
-        print(f"{words.TITLE}: {local}" + (f" and {public}" if public else ""), flush=True)
+        print(f"{page_strings.TITLE}: {local}" + (f" and {public}" if public else ""), flush=True)
         engine.start()
         try:
             return self._wait_for_end(picker, wait)

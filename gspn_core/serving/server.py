@@ -15,7 +15,7 @@ from gspn_core.serving.ports import why_not_listen
 from gspn_core.serving.server_options import ServerOptions
 from gspn_core.serving.signals import interrupted_by_signals
 from gspn_core.serving.zerogpu import Decorator
-from ui import words
+from ui.shared.strings import page_strings
 
 _NO_MCP = "--mcp needs the package mcp, which is not installed; add it with: pip install 'gradio[mcp]'."
 _MCP_WITH_AUTH = "--mcp cannot be served with --auth, as agents cannot sign in; leave one of them out."
@@ -75,7 +75,7 @@ def _serve_models(
             if name == WORLD.name:
                 return ExitCode.NO_MODEL
             # The page opens all the same, with the model that is always here, and says why.
-            name, issue = WORLD.name, words.fell_back(str(error), WORLD.title)
+            name, issue = WORLD.name, page_strings.fell_back(str(error), WORLD.title)
             continue
         server = ModelServer(own, card, requested=options.model, issue=issue, load=load, zerogpu=zerogpu)
         try:

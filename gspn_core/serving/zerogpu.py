@@ -16,7 +16,7 @@ from typing import Any
 
 from gspn_core.errors import GspnError, ModelUnavailable, Stopped
 from gspn_core.events import Event
-from gspn_core.settings import Settings
+from gspn_core.planning.types import CascadePlan
 
 # Requested in addition to the planned seconds: for the fork, the transfer of the weights, a busy card.
 OVERHEAD_SECONDS = 20
@@ -43,35 +43,35 @@ def seconds_to_request(planned: float | None) -> int:
 
 
 def run_on_zerogpu(
-    run: Run, decorator: Decorator, planned_seconds: Callable[[Settings], float | None]
+    run: Run, decorator: Decorator, planned_seconds: Callable[[CascadePlan], float | None]
 ) -> Run:
     """Return `run` as it is called from a process that has no GPU of its own.
 
     Args:
         run: The engine's run.
         decorator: ZeroGPU's decorator, called with `duration=`.
-        planned_seconds: Returns a run's seconds, None if unknown.
+        planned_seconds: Returns the seconds that a plan takes, None if unknown.
 
     Returns:
         A function that raises what `run` raises; what ZeroGPU itself refuses, such as a quota, it raises as
         ModelUnavailable in ZeroGPU's words.
     """
 
-    def duration(settings: Settings, _options: Mapping[str, Any]) -> int:
-        return seconds_to_request(planned_seconds(settings))
+    def duration(plan: CascadePlan, _options: Mapping[str, Any]) -> int:
+        return seconds_to_request(planned_seconds(plan))
 
     @decorator(duration=duration)
-    def on_gpu(settings: Settings, options: Mapping[str, Any]) -> Generator[Event | Failure, None, None]:
+    def on_gpu(plan: CascadePlan, options: Mapping[str, Any]) -> Generator[Event | Failure, None, None]:
         try:
-            yield from run(settings, _never, **options)
+            yield from run(plan, _never, **options)
         except GspnError as error:
             yield Failure(error)
         except Exception as error:
             yield Failure(GspnError(f"the run failed on the GPU ({type(error).__name__}: {error})."))
 
     @functools.wraps(run)
-    def run_forked(settings: Settings, should_stop: Callable[[], bool], **options: Any) -> Iterator[Event]:
-        with closing(on_gpu(settings, options)) as events:
+    def run_forked(plan: CascadePlan, should_stop: Callable[[], bool], **options: Any) -> Iterator[Event]:
+        with closing(on_gpu(plan, options)) as events:
             for event in _refusals_named(events):
                 if isinstance(event, Failure):
                     raise event.error

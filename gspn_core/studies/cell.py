@@ -15,7 +15,7 @@ from gspn_core.runs.run import RunView, StageView
 
 _log = logging.getLogger(__name__)
 
-# How much of a prompt a picture shows, None where that cannot be told.
+# How much of a prompt a picture shows, None where it is not known.
 Adherence = Callable[[str, Image], float | None]
 
 
@@ -52,20 +52,20 @@ def _measured(view: RunView, adherence: Adherence | None) -> dict[str, Any]:
     last = _picture(view.stages[-1])
     if last is None:
         return {}
-    told = {}
+    figures = {}
     if adherence is not None:
         try:
-            told["adherence"] = adherence(str(view.settings.get("prompt", "")), last)
+            figures["adherence"] = adherence(str(view.settings.get("prompt", "")), last)
         except GspnError as error:
             # The picture is there; it lacks a figure.
             _log.warning("%s", error)
     base = _picture(view.stages[0]) if len(view.stages) > 1 else None
     if base is None:
-        return told
+        return figures
     from gspn_core.metrics.structure import consistency, detail
 
     decibels = consistency(last, base)
-    return {**told, "consistency": min(decibels, 99.0), "detail": detail(last, base.width)}
+    return {**figures, "consistency": min(decibels, 99.0), "detail": detail(last, base.width)}
 
 
 def _picture(stage: StageView) -> Image | None:

@@ -95,7 +95,7 @@ def _policy() -> str:
 def _cell(cell: Cell, name: str | None) -> str:
     if name is None:
         return f"<td class=none>{escape(cell.error or cell.state)}</td>"
-    told = " · ".join(
+    shown = " · ".join(
         part
         for part in (
             f"{cell.seconds:.1f} s" if cell.seconds is not None else "",
@@ -107,7 +107,7 @@ def _cell(cell: Cell, name: str | None) -> str:
     )
     alt = escape(", ".join(map(str, cell.values)), quote=True)
     return (
-        f"<td><button><img loading=lazy src='{escape(name)}' alt='{alt}'></button><small>{told}</small></td>"
+        f"<td><button><img loading=lazy src='{escape(name)}' alt='{alt}'></button><small>{shown}</small></td>"
     )
 
 

@@ -1,12 +1,11 @@
 """Studies while they run: a cell at a time as an ordinary job, kept on disk, stopped and taken up again.
 
-A study lies in a folder of its own under `studies` in the jobs' folder. Its cells are jobs like any other:
+A study is in a folder of its own under `studies` in the jobs' folder. Its cells are jobs like any other:
 they wait in the queue, reuse what is there, and stay when the study is removed.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 import secrets
@@ -21,18 +20,18 @@ from pathlib import Path
 from typing import Any
 
 from gspn_core.errors import Busy, GspnError, NotOwner
-from gspn_core.files import make_folder, remove_folder, remove_leftovers, replacing, write_failure
+from gspn_core.files import remove_folder, remove_leftovers
 from gspn_core.planning.types import StagePlan
 from gspn_core.runs.archive import owner_of
 from gspn_core.runs.locks import OrderedLock
 from gspn_core.runs.queue import RunQueue
-from gspn_core.runs.records import DAMAGED, MAX_INTEGER, read_json
+from gspn_core.runs.records import DAMAGED
 from gspn_core.settings import Settings
 from gspn_core.studies.axis import Axis
 from gspn_core.studies.cell import Adherence, ended, going
 from gspn_core.studies.study import Cost, Draft, StudyView, cost, draft
+from gspn_core.studies.study_record import FILE, StudyRecord, read_study, waiting_again, write_study
 
-FORMAT = 1
 MAX_RUNNING = 8
 MAX_RUNNING_EACH = 3
 MAX_KEPT, MAX_KEPT_EACH = 500, 100
@@ -84,7 +83,7 @@ class Studies:
 
     @property
     def tells_adherence(self) -> bool:
-        """Return whether cells are told how much of their prompt they show."""
+        """Return whether cells have a figure of how much of their prompt they show."""
         return self._adherence is not None
 
     def draft(self, base: Settings, axes: Sequence[Axis]) -> Draft:
@@ -132,10 +131,7 @@ class Studies:
                 return
             if live.view.state != "running":
                 self._refuse_too_many(live.owner)
-            cells = tuple(
-                replace(cell, state="waiting", progress=0.0) if cell.state == "running" else cell
-                for cell in live.view.cells
-            )
+            cells = waiting_again(live.view)
             self._change(live, live.view.changed(cells=cells, state="running", notice=""))
             self._run(live, visitor)
 
@@ -248,7 +244,7 @@ class Studies:
 
     def _work(self, live: _Live, stop: threading.Event, before: threading.Thread | None) -> None:
         if before is not None:
-            # It was told to stop, and a cell of a study has one run at a time.
+            # It was asked to stop, and a cell of a study has one run at a time.
             before.join()
         while True:
             with self._changed:
@@ -321,31 +317,15 @@ class Studies:
         self._changed.notify_all()
 
     def _save(self, live: _Live) -> None:
-        record = {
-            "format": FORMAT,
-            "order": live.order,
-            "owner": live.owner,
-            "view": live.view.to_dict(),
-        }
-        folder = self.folder_of(live.view.id)
-        try:
-            make_folder(self.folder)
-            folder.mkdir(exist_ok=True)
-            with replacing(folder / "study.json") as stream:
-                stream.write(json.dumps(record).encode())
-        except OSError as error:
-            raise GspnError(write_failure("The record of this study", error)) from error
+        record = StudyRecord(view=live.view, owner=live.owner, order=live.order)
+        write_study(self.folder_of(live.view.id), record)
 
     def _find(self, study_id: str) -> _Live:
         live = self._live.get(study_id)
         if live is not None:
             return live
-        path = self.folder_of(study_id) / "study.json"
         try:
-            record = read_json(path)
-            # The folder's name says which study this is: a copy under another name is another study.
-            view = replace(StudyView.from_dict(record["view"]), id=study_id)
-            owner, order = str(record["owner"]), record.get("order")
+            record = read_study(self.folder_of(study_id))
         except OSError:
             raise _unknown(study_id) from None
         except DAMAGED as error:
@@ -353,15 +333,7 @@ class Studies:
                 self._damaged.add(study_id)
                 _log.warning("The record of study %s is damaged (%r); it is left as it is.", study_id, error)
             raise GspnError(f"The record of study {study_id} is damaged; start it again.") from None
-        if view.state == "running":
-            # The server ended while it ran.
-            cells = tuple(
-                replace(cell, state="waiting", progress=0.0) if cell.state == "running" else cell
-                for cell in view.cells
-            )
-            view = view.changed(state="stopped", cells=cells)
-        known = type(order) is int and 0 <= order < MAX_INTEGER
-        self._live[study_id] = _Live(view=view, owner=owner, order=order if known else -1)
+        self._live[study_id] = _Live(view=record.view, owner=record.owner, order=record.order)
         return self._live[study_id]
 
     def _own(self, study_id: str, visitor: str, *, or_ownerless: bool = False) -> _Live:
@@ -395,7 +367,7 @@ class Studies:
 
     def _read_all(self) -> None:
         """Take in every study on disk; one whose record is damaged is left out, and the log says so."""
-        for record in self.folder.glob("*/study.json"):
+        for record in self.folder.glob(f"*/{FILE}"):
             with suppress(GspnError):
                 self._find(record.parent.name)
 

@@ -131,11 +131,11 @@ def draft(base: Settings, axes: Sequence[Axis], plan: Callable[[Settings], Casca
     """
     seed = plan(base).settings.seed if base.seed is None else base.seed
     fixed = dataclasses.replace(base, seed=seed)
-    told = cells_of(fixed, axes)
-    plans = tuple(_planned(plan, values, settings) for values, settings in told)
+    drafted = cells_of(fixed, axes)
+    plans = tuple(_planned(plan, values, settings) for values, settings in drafted)
     cells = tuple(
         Cell(values=values, settings=made.settings.to_dict())
-        for (values, _), made in zip(told, plans, strict=True)
+        for (values, _), made in zip(drafted, plans, strict=True)
     )
     return Draft(base=fixed, axes=tuple(axes), cells=cells, plans=plans, order=run_order(plans))
 
@@ -169,12 +169,12 @@ def cost(
     *,
     is_there: Callable[[StagePlan], bool],
     calls_of: Callable[[StagePlan], float | None],
-    seconds_of: Callable[[CascadePlan, StagePlan, int], float | None],
+    seconds_of: Callable[[StagePlan, int], float | None],
 ) -> Cost:
     """Return what the cells of a study take, each stage counted once by its key.
 
     is_there: whether a stage's picture is kept. calls_of: its evaluations of the UNet, None if unknown yet.
-    seconds_of: what that many evaluations take with all around them, None if never measured.
+    seconds_of: what that many evaluations take with encoding and decoding, None where nothing tells.
     """
     seen: set[str] = set()
     shared = calls = 0
@@ -190,7 +190,7 @@ def cost(
             seen.add(stage.key)
             count = calls_of(stage)
             known = known and count is not None
-            part = None if count is None else seconds_of(plan, stage, count)
+            part = None if count is None else seconds_of(stage, count)
             seconds = None if seconds is None or part is None else seconds + part
             calls += count or 0
     return Cost(

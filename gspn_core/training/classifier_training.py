@@ -1,4 +1,4 @@
-"""Train the classifier of the world's attributes on renders, and tell how often it is right."""
+"""Train the classifier of the world's attributes on renders, and measure its accuracy."""
 
 from pathlib import Path
 
@@ -16,10 +16,10 @@ from gspn_core.world.scene import ATTRIBUTES
 
 BATCH = 24
 SHIFT_PX = 12
-# A generated picture has gone through an autoencoder: what it shows must be told where it is soft too.
+# A generated picture has gone through an autoencoder: its attributes must be seen where it is soft, too.
 SOFTEST = 4.0
-# How soft a picture is and how much detail a pixel holds are asked as well: without that the features would
-# forget the texture, and a distance in them would not tell a sharp picture from an enlarged one.
+# How soft a picture is and how much detail a pixel holds are learnt as well: without that the features would
+# forget the texture, and a distance in them would be the same for a sharp picture and an enlarged one.
 SOFTNESS_WEIGHT = 1.0
 DETAIL_WEIGHT = 0.5
 # A crop often does not reach what its scene's attributes are about; whole views teach them.
@@ -32,8 +32,8 @@ def train_classifier(
 ) -> Classifier:
     """Train on the cache's pictures, whole views and crops of larger ones; returns the averaged weights.
 
-    Its checkpoint lies in `work` and is resumed. Every picture is moved by some px, half are mirrored (no
-    attribute tells a side) and half are softened.
+    Its checkpoint is in `work` and is resumed. Every picture is moved by some px, half are mirrored (no
+    attribute names a side) and half are softened.
     """
     torch.manual_seed(seed)
     classifier = Classifier().to(device, memory_format=torch.channels_last)
@@ -57,14 +57,14 @@ def train_classifier(
         sharp = softness == 0
         detail = functional.cross_entropy(classifier.detail(found[sharp]), scales[sharp])
         soft = functional.mse_loss(classifier.softness(found)[:, 0], softness)
-        told = {"attributes": attributes, "detail": detail, "softness": soft}
+        parts = {"attributes": attributes, "detail": detail, "softness": soft}
         loss = attributes + DETAIL_WEIGHT * detail + SOFTNESS_WEIGHT * soft
-        return loss, {name: float(value.detach()) for name, value in told.items()}
+        return loss, {name: float(value.detach()) for name, value in parts.items()}
 
-    def look() -> None:
+    def evaluate() -> None:
         log(step=loop.step, **held_out_accuracy(loop.averages["classifier"], cache)["all"])
 
-    loop.run(step, log, look)
+    loop.run(step, log, evaluate)
     return loop.averages["classifier"].eval()
 
 
@@ -82,19 +82,19 @@ def load_classifier(work: Path, device: torch.device | str = "cpu") -> Classifie
 
 
 def checkpoint(work: Path, classifier: Classifier) -> Path:
-    """Return where the classifier's weights lie; a world of other attributes has another file."""
+    """Return the file of the classifier's weights; a world of other attributes has another one."""
     return work / f"classifier-{classifier.signature}.pt"
 
 
 def held_out_accuracy(classifier: Classifier, cache: RenderCache) -> dict[str, dict[str, float]]:
-    """Return the share of held-out pictures told right, per attribute: of all, of whole views, of crops."""
+    """Return the accuracy on held-out pictures, per attribute: of all, of whole views, of crops."""
     numbers = cache.held_out_numbers()
     views = [view_of(int(number), seed=cache.seed, base_px=cache.base_px) for number in numbers]
-    told = [view.scene.attributes() for view in views]
+    truth = [view.scene.attributes() for view in views]
     seen = look(classifier, (cache.images[number] for number in numbers))
     whole = np.array([view.view_px == cache.base_px for view in views])
     right = {
-        name: np.array([scene[name] == value for scene, value in zip(told, values, strict=True)])
+        name: np.array([scene[name] == value for scene, value in zip(truth, values, strict=True)])
         for name, values in seen.values.items()
     }
     groups = {"all": np.ones(len(views), dtype=bool), "whole views": whole, "crops": ~whole}
@@ -112,7 +112,7 @@ def _labels(
     views = [view_of(int(number), seed=cache.seed, base_px=cache.base_px) for number in numbers]
     shown = [view.scene.attributes() for view in views]
     truth = {
-        name: torch.tensor([choices.index(told[name]) for told in shown], device=device)
+        name: torch.tensor([choices.index(each[name]) for each in shown], device=device)
         for name, choices in ATTRIBUTES.items()
     }
     scales = torch.tensor([VIEW_SCALES.index(view.view_px // cache.base_px) for view in views], device=device)
@@ -122,7 +122,7 @@ def _labels(
 def _disturbed(sample: torch.Tensor, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
     """Move a batch (B, 3, H, W) by some px, mirror half of it by chance and soften its later half.
 
-    Returns: the batch, and by what power of two each picture was made small and large again, (B,).
+    Returns: the batch, and the power of two by which each picture was made small and large again, (B,).
     """
     height, width = sample.shape[2:]
     reach = min(SHIFT_PX, height - 1, width - 1)

@@ -1,4 +1,4 @@
-"""The training data: views of the world, rendered once into a cache on disk, told again each time.
+"""The training data: views of the world, rendered once into a cache on disk, with a new caption each time.
 
 Knows which view a number stands for, what was rendered and what its micro-conditioning says.
 Pictures are stored; scenes and captions are drawn again from (seed, number), so phrasing varies each epoch.
@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from gspn_core.errors import GspnError
+from gspn_core.files import write_json
 from gspn_core.metrics.samples import VIEW_SCALES, to_sample
 from gspn_core.world.captions import caption
 from gspn_core.world.render.draw import render, thing_box
@@ -56,8 +57,8 @@ class View:
     def time_ids(self, rng: np.random.Generator) -> tuple[int, ...]:
         """Return SDXL's micro-conditioning: original size, crop offset, target size, in px, height first.
 
-        Half of the crops hide where they lie (0, 0), because a cascade draws a large view in one piece; one
-        picture in four names its view's size as the target, which a caller may do as well.
+        Half of the crops say that they start at (0, 0), because a cascade draws a large view in one piece;
+        one picture in four names its view's size as the target, which a caller may do as well.
         """
         hidden = rng.random() < 0.5
         target = self.view_px if rng.random() < 0.25 else self.base_px
@@ -75,7 +76,7 @@ def view_of(number: int, *, seed: int, base_px: int) -> View:
 
 
 def caption_of(number: int, *, seed: int, rng: np.random.Generator) -> str:
-    """Tell the scene of a number in fresh words."""
+    """Return a new caption of the scene that a number stands for."""
     return caption(sample_scene(np.random.default_rng((seed, number))), rng)
 
 
@@ -104,7 +105,7 @@ class RenderCache:
             shape = (count, base_px, base_px, 3)
             np.lib.format.open_memmap(folder / "images.npy", mode="w+", dtype=np.uint8, shape=shape)
             np.lib.format.open_memmap(folder / "done.npy", mode="w+", dtype=np.uint8, shape=(count,))
-            (folder / "cache.json").write_text(json.dumps(info))
+            write_json(folder / "cache.json", info)
         cache = cls(folder)
         found = {"count": cache.count, "base_px": cache.base_px, "seed": cache.seed}
         if found != info:
@@ -126,7 +127,7 @@ class RenderCache:
         return ready[ready < held_out(self.count)]
 
     def fill(self, *, processes: int) -> None:
-        """Draw what is missing, in order, with so many processes."""
+        """Draw what is missing, in order, in this many processes."""
         missing = np.flatnonzero(self._done == 0)
         chunks = [missing[start : start + CHUNK] for start in range(0, len(missing), CHUNK)]
         draw = partial(_draw_chunk, self.folder)

@@ -15,11 +15,19 @@ from diffusers.models.attention_processor import AttnProcessor
 from torch import nn
 from transformers import CLIPTokenizer
 
-from gspn_core.training import nets as _nets
+from gspn_core.training.checkpoint import digest_of, save_checkpoint
 from gspn_core.training.data import RenderCache, caption_of, held_out, no_renders, view_of
 from gspn_core.training.initial_weights import start_model
 from gspn_core.training.log import Log, save_sheet
-from gspn_core.training.loop import Loop, digest_of, save_atomically
+from gspn_core.training.loop import Loop
+from gspn_core.training.nets import (
+    build_pipeline,
+    build_scheduler,
+    build_text_encoders,
+    build_tokenizer,
+    build_unet,
+    encode_prompts,
+)
 from gspn_core.training.recipe import Recipe
 from gspn_core.training.vae import latents_of, to_pictures
 from gspn_core.world.captions import EXAMPLES, corpus
@@ -27,9 +35,8 @@ from gspn_core.world.captions import EXAMPLES, corpus
 CAPTION_DROPOUT = 0.1
 OFFSET_NOISE = 0.05
 SNR_LIMIT = 5.0
-# An object takes few of a picture's cells and much of its caption: without more weight it is learnt last.
+# An object covers few of a picture's cells and much of its caption: without more weight it is learnt last.
 THING_WEIGHT = 5.0
-CORPUS_SIZE = 20000
 HELD_OUT_BATCHES = 4
 
 
@@ -44,7 +51,7 @@ class LatentSet:
 def encode_cache(recipe: Recipe, vae: AutoencoderKL, cache: RenderCache) -> LatentSet:
     """Encode the cache, or read the encoding of an earlier call from work/latents.pt.
 
-    Pictures that were drawn since, or another encoder, make it anew.
+    Encoded again where pictures were drawn since, or where the encoder is another one.
 
     Raises:
         GspnError: nothing is drawn yet.
@@ -60,20 +67,20 @@ def encode_cache(recipe: Recipe, vae: AutoencoderKL, cache: RenderCache) -> Late
     vae = vae.to(memory_format=torch.channels_last)
     latents = torch.cat([*latents_of(vae, cache, numbers)])
     state = {"latents": latents, "numbers": torch.from_numpy(numbers), "encoder": made_by}
-    save_atomically(state, path)
+    save_checkpoint(state, path)
     return LatentSet(latents=latents, numbers=numbers)
 
 
 def encoder_digest(vae: AutoencoderKL) -> str:
-    """Return a name for the weights that latents depend on; the decoder's are no part of it."""
+    """Return a name for the weights that latents depend on, so without the decoder's."""
     return digest_of(vae.encoder, vae.quant_conv)
 
 
 class Batch(NamedTuple):
-    """Latents (B, 4, h, w), their captions and add_time_ids (B, 6); where objects stand, (B, 1, h, w)."""
+    """Latents (B, 4, h, w), their captions and add_time_ids (B, 6); where objects are (B, 1, h, w)."""
 
     latents: torch.Tensor
-    told: list[str]
+    captions: list[str]
     time_ids: torch.Tensor
     things: torch.Tensor | None = None
 
@@ -89,15 +96,15 @@ class Batches:
         places = self.rng.choice(self.places, size=size)
         seed, base_px = self.cache.seed, self.cache.base_px
         latents = self.data.latents[torch.from_numpy(places)]
-        told, ids, masks = [], [], []
+        captions, ids, masks = [], [], []
         for number in self.data.numbers[places]:
-            silent = self.rng.random() < CAPTION_DROPOUT
-            told.append("" if silent else caption_of(int(number), seed=seed, rng=self.rng))
+            empty = self.rng.random() < CAPTION_DROPOUT
+            captions.append("" if empty else caption_of(int(number), seed=seed, rng=self.rng))
             view = view_of(int(number), seed=seed, base_px=base_px)
             ids.append(view.time_ids(self.rng))
             masks.append(view.thing_mask(latents.shape[-1]))
         things = torch.from_numpy(np.stack(masks))[:, None]
-        return Batch(latents, told, torch.tensor(ids, dtype=torch.float32), things)
+        return Batch(latents, captions, torch.tensor(ids, dtype=torch.float32), things)
 
 
 def add_noise(latents: torch.Tensor, alphas: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -122,18 +129,18 @@ def min_snr_weights(alphas: torch.Tensor) -> torch.Tensor:
 
 def build_model(recipe: Recipe) -> tuple[CLIPTokenizer, dict[str, nn.Module]]:
     """Build the tokenizer and the parts that train together, by their names in the pipeline."""
-    tokenizer = _tokenizer(recipe.seed)
-    first, second = _nets.build_text_encoders(recipe.nets, tokenizer)
-    unet = _nets.build_unet(recipe.nets).to(memory_format=torch.channels_last)
+    tokenizer = _tokenizer(recipe.seed, recipe.corpus_captions)
+    first, second = build_text_encoders(recipe.nets, tokenizer)
+    unet = build_unet(recipe.nets).to(memory_format=torch.channels_last)
     # At 256 tokens plain matrix products in bfloat16 are faster on a CPU than the fused attention.
     unet.set_attn_processor(AttnProcessor())
     return tokenizer, {"unet": unet, "text_encoder": first, "text_encoder_2": second}
 
 
 @cache
-def _tokenizer(seed: int) -> CLIPTokenizer:
-    """Return the tokenizer of a corpus's seed: learning its pairs takes seconds, and it never changes."""
-    return _nets.build_tokenizer(corpus(CORPUS_SIZE, np.random.default_rng(seed)))
+def _tokenizer(seed: int, captions: int) -> CLIPTokenizer:
+    """Return the tokenizer of a corpus: learning its pairs takes seconds, and it never changes."""
+    return build_tokenizer(corpus(captions, np.random.default_rng(seed)))
 
 
 def predict_noise(
@@ -141,13 +148,13 @@ def predict_noise(
     tokenizer: CLIPTokenizer,
     noisy: torch.Tensor,
     timesteps: torch.Tensor,
-    told: list[str],
+    captions: list[str],
     time_ids: torch.Tensor,
 ) -> torch.Tensor:
     """Run the UNet on noisy latents (B, 4, h, w), in bfloat16 where that is safe: noise_pred, float32."""
     with torch.autocast("cpu", torch.bfloat16):
         encoders = (modules["text_encoder"], modules["text_encoder_2"])
-        embeds, pooled = _nets.encode_prompts(tokenizer, encoders, told)
+        embeds, pooled = encode_prompts(tokenizer, encoders, captions)
         added = {"text_embeds": pooled, "time_ids": time_ids}
         noisy = noisy.to(memory_format=torch.channels_last)
         return modules["unet"](noisy, timesteps, embeds, added_cond_kwargs=added).sample.float()
@@ -163,7 +170,7 @@ def train_model(recipe: Recipe) -> None:
     vae = AutoencoderKL.from_pretrained(recipe.work / "vae")
     data = encode_cache(recipe, vae, cache)
     loop = Loop(modules, recipe.model_loop, recipe.work / "model.pt")
-    alphas = _nets.build_scheduler().alphas_cumprod
+    alphas = build_scheduler().alphas_cumprod
     weights, first = min_snr_weights(alphas), held_out(cache.count)
     rng = np.random.default_rng((recipe.seed, loop.step))
     batches = Batches(cache, data, np.flatnonzero(data.numbers >= first), rng)
@@ -175,11 +182,11 @@ def train_model(recipe: Recipe) -> None:
 
     def distance(parts: Mapping[str, nn.Module], batch: Batch, thing_weight: float = 1.0) -> torch.Tensor:
         noisy, noise, timesteps = add_noise(batch.latents, alphas)
-        predicted = predict_noise(parts, tokenizer, noisy, timesteps, batch.told, batch.time_ids)
+        predicted = predict_noise(parts, tokenizer, noisy, timesteps, batch.captions, batch.time_ids)
         squares = (predicted - noise).square() * torch.where(batch.things, thing_weight, 1.0)
         return (squares.mean(dim=(1, 2, 3)) * weights[timesteps]).mean()
 
-    def look() -> None:
+    def evaluate() -> None:
         with torch.random.fork_rng(), torch.no_grad():
             torch.manual_seed(recipe.seed)
             log(
@@ -189,7 +196,7 @@ def train_model(recipe: Recipe) -> None:
         pipeline = pipeline_of(loop.averages, vae, tokenizer)
         save_sheet(recipe.work / "sheets" / f"model-{loop.step:06d}.png", sample_rows(pipeline, recipe))
 
-    loop.run(lambda _: (distance(modules, batches.draw(recipe.model_batch), THING_WEIGHT), {}), log, look)
+    loop.run(lambda _: (distance(modules, batches.draw(recipe.model_batch), THING_WEIGHT), {}), log, evaluate)
 
 
 def pipeline_of(
@@ -197,7 +204,7 @@ def pipeline_of(
 ) -> StableDiffusionXLPipeline:
     """Join trained parts by name into a pipeline."""
     encoders = (modules["text_encoder"], modules["text_encoder_2"])
-    return _nets.build_pipeline(vae, modules["unet"], encoders, tokenizer)
+    return build_pipeline(vae, modules["unet"], encoders, tokenizer)
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""What a training run leaves behind to be read: log lines, sample sheets."""
+"""What a training run writes to be read: log lines and sheets of pictures."""
 
 import json
 import sys
@@ -18,8 +18,8 @@ class Log:
 
     def __call__(self, **values: float | int | str) -> None:
         """Write the values in the order given."""
-        told = " ".join(f"{name} {_short(value)}" for name, value in values.items())
-        sys.stdout.write(f"{time.strftime('%H:%M:%S')} {told}\n")
+        text = " ".join(f"{name} {_short(value)}" for name, value in values.items())
+        sys.stdout.write(f"{time.strftime('%H:%M:%S')} {text}\n")
         sys.stdout.flush()
         with self.path.open("a") as lines:
             lines.write(json.dumps(values) + "\n")

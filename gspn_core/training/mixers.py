@@ -1,9 +1,9 @@
 """Compare forms of the GSPN mixer, distilled alike: `python -m gspn_core.training.mixers --work DIR`.
 
 Every form learns from the same attention teacher, on the same batches, for the same minutes: half of them
-each mixer alone, half all together. Prints a table in Markdown and writes it with its figures into the work
-folder; a form that is there already is not repeated. `--ship FORM` goes on with one of them, on pictures that
-its mixers draw, and writes it as an adapter.
+layer-wise, half end-to-end. Prints a table in Markdown and writes it with its figures into the work folder; a
+form that is there already is not repeated. `--ship FORM` trains one of them further by on-policy distillation
+and writes it as an adapter.
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ from torch import nn
 from gspn_core.attention.adapter import self_attentions
 from gspn_core.attention.gspn import GSPNConfig
 from gspn_core.errors import GspnError
-from gspn_core.training.distill import Distillation, train
-from gspn_core.training.loop import save_atomically
+from gspn_core.files import write_json, write_text
+from gspn_core.training.checkpoint import save_checkpoint
+from gspn_core.training.distill import train
+from gspn_core.training.distillation import Distillation
 from gspn_core.training.recipe import Recipe
 
 
@@ -65,15 +67,14 @@ FORMS = {
 def compare(recipe: Recipe, forms: dict[str, Form]) -> list[dict]:
     """Distil every form for recipe.distill_loop.minutes; return their figures, nearest first.
 
-    On noised views alone, which are the same for all; what its mixers draw is every form's own.
+    Without on-policy distillation, whose batches would differ from form to form.
     """
-    recipe, rows = replace(recipe, align_share=0.5, drawn_share=0.0), []
+    recipe, rows = replace(recipe, layerwise_share=0.5, on_policy_share=0.0), []
     for name, form in forms.items():
         folder = recipe.work / "mixers" / name
         figures = folder / "figures.json"
         if not figures.exists():
-            figures.parent.mkdir(parents=True, exist_ok=True)
-            figures.write_text(json.dumps(_distilled(recipe, form, folder)))
+            write_json(figures, _distilled(recipe, form, folder))
         rows.append({"name": name, "title": form.title, **json.loads(figures.read_text())})
     return sorted(rows, key=lambda row: row["apart"])
 
@@ -83,7 +84,7 @@ def _distilled(recipe: Recipe, form: Form, folder: Path) -> dict[str, float]:
     work = Distillation(recipe, form.config, names=form.names(blank.unet), folder=folder)
     began = time.monotonic()
     train(work)
-    save_atomically(work.adapter.state_dict(), folder / "adapter.pt")
+    save_checkpoint(work.adapter.state_dict(), folder / "adapter.pt")
     return {
         "minutes": (time.monotonic() - began) / 60,
         "mixers": len(work.adapter.mixers),
@@ -93,9 +94,9 @@ def _distilled(recipe: Recipe, form: Form, folder: Path) -> dict[str, float]:
 
 
 def ship(recipe: Recipe, name: str, out: Path) -> dict[str, float]:
-    """Go on with a compared form for recipe.distill_loop.minutes, write its adapter, return its losses."""
+    """Train a compared form further for recipe.distill_loop.minutes, write its adapter, return its losses."""
     form, folder = FORMS[name], recipe.work / "mixers" / name
-    recipe = replace(recipe, align_share=0.0, drawn_share=1.0)
+    recipe = replace(recipe, layerwise_share=0.0, on_policy_share=1.0)
     blank = Distillation(recipe, folder=folder)
     work = Distillation(recipe, form.config, names=form.names(blank.unet), folder=folder)
     work.adapter.load_state_dict(torch.load(folder / "adapter.pt", weights_only=True))
@@ -123,12 +124,16 @@ def table(rows: list[dict]) -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     """Compare from the command line."""
-    parser = argparse.ArgumentParser(prog="gspn_core.training.mixers", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m gspn_core.training.mixers", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("--work", type=Path, required=True, help="folder in which the model was trained")
     parser.add_argument("--minutes", type=float, default=3.0, help="of every form")
     parser.add_argument("--forms", nargs="+", choices=tuple(FORMS), default=tuple(FORMS))
     parser.add_argument("--ship", choices=tuple(FORMS), help="write this form as an adapter")
-    parser.add_argument("--ship-minutes", type=float, default=8.0, help="of the shipped form, from there")
+    parser.add_argument(
+        "--ship-minutes", type=float, default=8.0, help="of the shipped form's further training"
+    )
     parser.add_argument("--out", type=Path, default=Path("assets/world/gspn_adapter"))
     parser.add_argument("--batch", type=int, default=Recipe.distill_batch)
     parser.add_argument("--threads", type=int, default=2)
@@ -146,15 +151,15 @@ def main(arguments: list[str] | None = None) -> None:
 def _run(given: argparse.Namespace, recipe: Recipe) -> None:
     rows = compare(recipe, {name: FORMS[name] for name in given.forms})
     text = table(rows)
-    (given.work / "mixers" / "table.md").write_text(f"{text}\n")
-    (given.work / "mixers" / "table.json").write_text(json.dumps(rows, indent=1))
+    write_text(given.work / "mixers" / "table.md", f"{text}\n")
+    write_json(given.work / "mixers" / "table.json", rows, indent=1)
     sys.stdout.write(f"{text}\n")
     if given.ship:
         longer = replace(recipe, distill_loop=replace(recipe.distill_loop, minutes=given.ship_minutes))
         losses = ship(longer, given.ship, given.out)
-        told = ", ".join(f"{name} {value:.5f}" for name, value in losses.items())
+        shown = ", ".join(f"{name} {value:.5f}" for name, value in losses.items())
         sys.stdout.write(
-            f"{given.ship} after {given.ship_minutes:g} minutes more: {told}; written to {given.out}\n"
+            f"{given.ship} after {given.ship_minutes:g} minutes more: {shown}; written to {given.out}\n"
         )
 
 

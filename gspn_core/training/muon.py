@@ -1,55 +1,76 @@
-"""Muon: momentum whose update matrix is made orthogonal, for the matrices and filters of a network.
+"""Muon for the matrices and filters of a network: `torch.optim.Muon` on views of two dimensions.
 
 After Jordan (2024, kellerjordan.github.io/posts/muon), scaled to AdamW's step size as in arXiv 2502.16982.
 Fewer steps than AdamW to the same loss, which on a CPU is worth the extra matrix products.
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import nn
 
-# The odd quintic a·s + b·s³ + c·s⁵ that drives all singular values towards 1 in five rounds.
-_QUINTIC = (3.4445, -4.7750, 2.0315)
-_ROUNDS = 5
-_ADAM_STEP = 0.2
 
+class Muon(torch.optim.Muon):
+    """Steps matrices (m, n) and convolution filters (m, i, kh, kw), read as (m, kh·kw·i) or (m, i·kh·kw).
 
-class Muon(torch.optim.Optimizer):
-    """Steps matrices (m, n) and convolution filters (m, i, kh, kw), read as (m, i·kh·kw)."""
+    torch's own takes matrices alone. The order of a filter's columns is the one in which its memory can be
+    viewed; the orthogonal update is the same in any.
+    """
 
     def __init__(
         self, weights: Iterable[nn.Parameter], *, lr: float, momentum: float = 0.95, weight_decay: float = 0.0
-    ):
-        super().__init__(weights, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+    ) -> None:
+        self._weights = [*weights]
+        matrices = [nn.Parameter(_as_matrix(weight.detach(), weight)) for weight in self._weights]
+        super().__init__(
+            matrices, lr=lr, momentum=momentum, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"
+        )
 
     @torch.no_grad()
-    def step(self) -> None:
-        """Take one step along the orthogonalised Nesterov momentum."""
-        for group in self.param_groups:
-            for weight in group["params"]:
-                if weight.grad is None:
-                    continue
-                state = self.state[weight]
-                if not state:
-                    state["momentum"] = torch.zeros_like(weight)
-                kept = state["momentum"].lerp_(weight.grad, 1 - group["momentum"])
-                ahead = weight.grad.lerp(kept, group["momentum"]).flatten(1)
-                update = orthogonalize(ahead).view(weight.shape)
-                weight.mul_(1 - group["lr"] * group["weight_decay"])
-                weight.add_(update, alpha=-group["lr"] * _ADAM_STEP * max(ahead.shape) ** 0.5)
+    def step(self, closure: None = None) -> None:
+        """Take one step along the orthogonalised Nesterov momentum.
+
+        Raises:
+            RuntimeError: a weight has moved to other memory since, which the step would not reach.
+        """
+        for weight, matrix in zip(self._weights, self.param_groups[0]["params"], strict=True):
+            if weight.data_ptr() != matrix.data_ptr():
+                raise RuntimeError(
+                    "a weight was moved after its optimizer was made; make the optimizer last."
+                )
+            matrix.grad = None if weight.grad is None else _as_matrix(weight.grad, weight)
+        super().step(closure)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Reset the gradients of the weights and of their matrices."""
+        super().zero_grad(set_to_none)
+        for weight in self._weights:
+            if set_to_none:
+                weight.grad = None
+            elif weight.grad is not None:
+                weight.grad.zero_()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over what `state_dict` returned, here or before this became torch's Muon."""
+        (group,) = state_dict["param_groups"]
+        states = {
+            number: {"momentum_buffer": _as_matrix(state["momentum"], self._weights[number])}
+            if "momentum" in state
+            else state
+            for number, state in state_dict["state"].items()
+        }
+        super().load_state_dict({"state": states, "param_groups": [{**self.defaults, **group}]})
 
 
-def orthogonalize(matrix: torch.Tensor) -> torch.Tensor:
-    """Return U·Vᵀ of matrix = U·S·Vᵀ, nearly (singular values between 0.7 and 1.2), by Newton-Schulz."""
-    a, b, c = _QUINTIC
-    tall = matrix.shape[0] > matrix.shape[1]
-    x = (matrix.mT if tall else matrix).bfloat16()
-    x = x / (x.norm() + 1e-7)
-    for _ in range(_ROUNDS):
-        square = x @ x.mT
-        x = a * x + (b * square + c * square @ square) @ x
-    return (x.mT if tall else x).to(matrix.dtype)
+def _as_matrix(tensor: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Return a tensor (m, ...) of a weight's shape as (m, n), its columns as they are in the weight's memory.
+
+    A view wherever the tensor is laid out like the weight.
+    """
+    if tensor.ndim == 4 and not weight.is_contiguous():
+        tensor = tensor.permute(0, 2, 3, 1)
+    return tensor.reshape(len(tensor), -1)
 
 
 def splits(modules: Iterable[nn.Module]) -> tuple[list[nn.Parameter], list[nn.Parameter]]:

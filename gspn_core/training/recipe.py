@@ -13,9 +13,10 @@ from gspn_core.training.trajectories import Sampler
 class Recipe:
     """Sizes, rates and minutes of all parts. vae_crop_px is the side of a crop that the autoencoder sees.
 
-    start: the folder of an earlier model whose weights the training starts from; None starts from nothing.
-    align_share and drawn_share: of the distillation's minutes, in which mixers learn alone, and on pictures
-    that they draw in drawn_steps; the rest is for all of them together on noised views.
+    corpus_captions: how many captions the tokenizer learns its pairs on.
+    start: the folder of an earlier model whose weights the training starts from; None: random weights.
+    layerwise_share and on_policy_share: shares of the distillation's minutes, for layer-wise distillation and
+    for on-policy distillation over on_policy_steps sampler steps; the rest is end-to-end distillation.
     """
 
     work: Path
@@ -23,6 +24,7 @@ class Recipe:
     nets: NetConfig = NetConfig()
     seed: int = 0
     pictures: int = 10000
+    corpus_captions: int = 20000
     processes: int = 2
     vae_loop: LoopConfig = LoopConfig(minutes=25, average_decay=0.998)
     decoder_loop: LoopConfig = LoopConfig(
@@ -34,22 +36,23 @@ class Recipe:
     model_batch: int = 24
     distill_loop: LoopConfig = LoopConfig(minutes=18, average_decay=0.995)
     distill_batch: int = 16
-    align_share: float = 0.4
-    drawn_share: float = 0.3
-    drawn_steps: int = 24
+    layerwise_share: float = 0.4
+    on_policy_share: float = 0.3
+    on_policy_steps: int = 24
     scheduler: Sampler = "dpm++2m-karras"
     large_views: int = 48
     sheet_steps: int = 20
     sheet_guidance: float = 3.0
 
     def __post_init__(self) -> None:
-        for name in ("align_share", "drawn_share"):
+        for name in ("layerwise_share", "on_policy_share"):
             if not 0 <= getattr(self, name) <= 1:
-                raise BadSetting(name, f"{name} must lie between 0 and 1, got {getattr(self, name):g}.")
-        if self.align_share + self.drawn_share > 1 + 1e-9:
-            both = f"{self.align_share:g} and {self.drawn_share:g}"
+                raise BadSetting(name, f"{name} must be between 0 and 1, got {getattr(self, name):g}.")
+        if self.layerwise_share + self.on_policy_share > 1 + 1e-9:
+            both = f"{self.layerwise_share:g} and {self.on_policy_share:g}"
             raise BadSetting(
-                "drawn_share", f"align_share and drawn_share must not exceed 1 together, got {both}."
+                "on_policy_share",
+                f"both shares must not exceed 1 together, got {both}.",
             )
 
     @property

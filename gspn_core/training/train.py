@@ -1,6 +1,7 @@
-"""Train the embedded model from nothing: `python -m gspn_core.training.train COMMAND`.
+"""Train the embedded model: `python -m gspn_core.training.train PART --work DIR`.
 
-Knows the order of the parts and how the result is laid out; the parts are data, vae and denoiser.
+Knows the order of the parts and how the result is laid out on disk; the parts themselves are in `data`, `vae`
+and `denoiser`.
 """
 
 import argparse
@@ -11,10 +12,10 @@ import torch
 from diffusers import AutoencoderKL
 
 from gspn_core.errors import GspnError
-from gspn_core.training import nets as _nets
 from gspn_core.training.data import RenderCache
 from gspn_core.training.denoiser import build_model, pipeline_of, train_model
 from gspn_core.training.loop import Loop
+from gspn_core.training.nets import build_vae
 from gspn_core.training.recipe import Recipe
 from gspn_core.training.vae import train_decoder, train_vae
 
@@ -37,8 +38,8 @@ def export(recipe: Recipe, out: Path) -> None:
     tokenizer, modules = build_model(recipe)
     parts = Loop(modules, recipe.model_loop, recipe.work / "model.pt").averages
     parts["unet"].set_default_attn_processor()
-    # Built anew, so that its config does not tell the folder it was read from.
-    vae = _nets.build_vae(recipe.nets)
+    # Built again: the config of one that was read names the folder it was read from.
+    vae = build_vae(recipe.nets)
     vae.load_state_dict(AutoencoderKL.from_pretrained(recipe.work / "vae").state_dict())
     parts["unet"].to(torch.float16, memory_format=torch.contiguous_format)
     pipeline = pipeline_of(parts, vae.half(), tokenizer)
@@ -47,7 +48,9 @@ def export(recipe: Recipe, out: Path) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the parts named on the command line."""
-    parser = argparse.ArgumentParser(prog="gspn_core.training.train", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m gspn_core.training.train", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("part", choices=("data", "vae", "model", "decoder", "export", "all"))
     parser.add_argument("--work", type=Path, required=True, help="folder of caches and checkpoints")
     parser.add_argument("--out", type=Path, default=Path("assets/world"), help="where export writes")

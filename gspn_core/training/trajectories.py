@@ -1,6 +1,6 @@
 """Latents on their way from noise to a picture, as a sampler takes them: where mixers work once they ship.
 
-Knows the steps and what each adds to the picture; does not know who predicts the noise.
+Knows the steps and what each adds to the picture; does not know what predicts the noise.
 """
 
 from collections.abc import Callable
@@ -10,34 +10,37 @@ import numpy as np
 import torch
 
 from gspn_core.cascade.schedule import make_scheduler
-from gspn_core.training import nets as _nets
+from gspn_core.training.nets import LATENT_FACTOR, build_scheduler
 
 # What adds no noise of its own and steps from σ to σ.
 Sampler = Literal["euler", "euler-karras", "dpm++2m", "dpm++2m-karras"]
 
 
 class Moment(NamedTuple):
-    """Several pictures, each at its own step: what the UNet is asked, and what its answer is for.
+    """Several pictures, each at its own step: the UNet's inputs, how its prediction is guided and weighed.
 
     noisy (B, 4, h, w), timesteps (B,), captions, add_time_ids (B, 6); guidance and weights (B, 1, 1, 1).
     """
 
     noisy: torch.Tensor
     timesteps: torch.Tensor
-    told: list[str]
+    captions: list[str]
     time_ids: torch.Tensor
     guidance: torch.Tensor
     weights: torch.Tensor
 
     def pairs(self) -> tuple[torch.Tensor, torch.Tensor, list[str], torch.Tensor]:
-        """Return noisy, timesteps, captions and time ids of guidance pairs: B untold rows, then B told."""
-        told = [*[""] * len(self.told), *self.told]
-        return self.noisy.repeat(2, 1, 1, 1), self.timesteps.repeat(2), told, self.time_ids.repeat(2, 1)
+        """Return noisy, timesteps, captions and time ids of guidance pairs.
+
+        B unconditional rows, then B conditional ones.
+        """
+        captions = [*[""] * len(self.captions), *self.captions]
+        return self.noisy.repeat(2, 1, 1, 1), self.timesteps.repeat(2), captions, self.time_ids.repeat(2, 1)
 
     def guided(self, predicted: torch.Tensor) -> torch.Tensor:
         """Return the guided prediction (B, 4, h, w) of the pairs' (2·B, 4, h, w)."""
-        untold, told = predicted.chunk(2)
-        return untold + self.guidance * (told - untold)
+        unconditional, conditional = predicted.chunk(2)
+        return unconditional + self.guidance * (conditional - unconditional)
 
 
 class Trajectories:
@@ -46,7 +49,7 @@ class Trajectories:
     def __init__(
         self,
         size: int,
-        tell: Callable[[], str],
+        next_caption: Callable[[], str],
         rng: np.random.Generator,
         *,
         base_px: int,
@@ -57,10 +60,13 @@ class Trajectories:
     ) -> None:
         """Begin `size` pictures.
 
-        tell: returns a new picture's caption. guidance: the bounds of its guidance scale. staggered: the
-        first ones are given up early, each at another step: then all parts of the way are seen at any time.
+        Args:
+            next_caption: returns a new picture's caption.
+            guidance: the bounds of its guidance scale.
+            staggered: give the first pictures up early, each at another step, so that at any time there are
+                pictures at all steps.
         """
-        self.tell, self.rng, self.base_px, self.scheduler = tell, rng, base_px, scheduler
+        self.next_caption, self.rng, self.base_px, self.scheduler = next_caption, rng, base_px, scheduler
         self.steps, self.guidance = steps, guidance
         self._weights = step_weights(scheduler, steps)
         self.pictures = [self._begin() for _ in range(size)]
@@ -68,7 +74,7 @@ class Trajectories:
         self._ends = early if staggered else [steps] * size
 
     def now(self) -> Moment:
-        """Return what is asked at the step that every picture is at."""
+        """Return the UNet's inputs at the step that every picture is at."""
         noisy = [p.scheduler.scale_model_input(p.latents, p.timestep) for p in self.pictures]
         side = self.base_px
         ids = torch.tensor([[side, side, 0, 0, side, side]], dtype=torch.float32)
@@ -79,7 +85,7 @@ class Trajectories:
         return Moment(
             noisy=torch.cat(noisy),
             timesteps=torch.stack([p.timestep for p in self.pictures]),
-            told=[p.told for p in self.pictures],
+            captions=[p.caption for p in self.pictures],
             time_ids=ids.repeat(len(self.pictures), 1),
             guidance=column([p.guidance for p in self.pictures]),
             weights=column([self._weights[p.step] for p in self.pictures]),
@@ -93,21 +99,23 @@ class Trajectories:
                 self.pictures[place], self._ends[place] = self._begin(), self.steps
 
     def _begin(self) -> "_Picture":
-        side = self.base_px // _nets.LATENT_FACTOR
+        side = self.base_px // LATENT_FACTOR
         latents = torch.from_numpy(self.rng.standard_normal((1, 4, side, side), dtype=np.float32))
-        return _Picture(self.scheduler, self.steps, latents, self.tell(), self.rng.uniform(*self.guidance))
+        caption = self.next_caption()
+        guidance = self.rng.uniform(*self.guidance)
+        return _Picture(self.scheduler, self.steps, latents, caption, guidance)
 
 
 class _Picture:
     """One picture being drawn, with a scheduler of its own: some remember the steps before."""
 
     def __init__(
-        self, scheduler: Sampler, steps: int, noise: torch.Tensor, told: str, guidance: float
+        self, scheduler: Sampler, steps: int, noise: torch.Tensor, caption: str, guidance: float
     ) -> None:
-        self.scheduler = make_scheduler(scheduler, _nets.build_scheduler().config)
+        self.scheduler = make_scheduler(scheduler, build_scheduler().config)
         self.scheduler.set_timesteps(steps)
         self.latents = noise * self.scheduler.init_noise_sigma
-        self.told, self.guidance, self.step = told, guidance, 0
+        self.caption, self.guidance, self.step = caption, guidance, 0
 
     @property
     def timestep(self) -> torch.Tensor:
@@ -124,7 +132,7 @@ def step_weights(scheduler: Sampler, steps: int) -> list[float]:
     A step from σ to σ' adds (σ - σ') times the error to latents whose size then is √(1 + σ'²), and the
     picture is the latents at the end, of size 1: the square of what it adds there is the weight.
     """
-    made = make_scheduler(scheduler, _nets.build_scheduler().config)
+    made = make_scheduler(scheduler, build_scheduler().config)
     made.set_timesteps(steps)
     before, after = made.sigmas[:-1].double(), made.sigmas[1:].double()
     weights = (before - after).square() / (1 + after.square())

@@ -4,30 +4,33 @@ Knows its losses and how its latents are made zero-mean and unit-variance; does 
 """
 
 from collections.abc import Iterator
+from statistics import fmean
 
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
+from PIL import Image
 from torch import nn
 
+from gspn_core.metrics.fidelity import psnr
 from gspn_core.metrics.samples import to_sample
-from gspn_core.training import nets as _nets
-from gspn_core.training.critic import Critic, balance
 from gspn_core.training.data import RenderCache, crops
+from gspn_core.training.discriminator import Discriminator, adaptive_weight
 from gspn_core.training.initial_weights import start_vae
 from gspn_core.training.log import Log, save_sheet
 from gspn_core.training.loop import Loop
+from gspn_core.training.nets import build_vae, fold_latent_statistics
 from gspn_core.training.recipe import Recipe
 
 PRIOR_WEIGHT = 3e-4
 TEXTURE_WEIGHT = 0.5
-CRITIC_WEIGHT = 0.3
+ADVERSARIAL_WEIGHT = 0.3
 HALVED_SHARE = 0.2
 PYRAMID_LEVELS = 3
 
 
 def train_vae(recipe: Recipe) -> AutoencoderKL:
-    """Train the autoencoder, apply_event its latent statistics in and save it under work/vae.
+    """Train the autoencoder, fold its latent statistics in and save it under work/vae.
 
     Loss: L1 over the picture and a Laplacian pyramid, local texture energy, a small pull of the latents
     to the unit Gaussian; one batch in five decodes halved latents to the halved picture (EQ-VAE, 2502.09509),
@@ -35,7 +38,7 @@ def train_vae(recipe: Recipe) -> AutoencoderKL:
     """
     torch.manual_seed(recipe.seed)
     cache, log = RenderCache(recipe.data), Log(recipe.work / "vae.jsonl")
-    vae = _nets.build_vae(recipe.nets).to(memory_format=torch.channels_last)
+    vae = build_vae(recipe.nets).to(memory_format=torch.channels_last)
     if recipe.start:
         start_vae(vae, recipe.start)
     loop = Loop({"vae": vae}, recipe.vae_loop, recipe.work / "vae.pt")
@@ -44,7 +47,7 @@ def train_vae(recipe: Recipe) -> AutoencoderKL:
     latents = torch.cat([*latents_of(vae, cache, cache.ready()[:512])])
     mean, std = latents.mean(dim=(0, 2, 3)), latents.std(dim=(0, 2, 3))
     log(latent_mean=str(mean.tolist()), latent_std=str(std.tolist()))
-    _nets.fold_latent_statistics(vae, mean, std)
+    fold_latent_statistics(vae, mean, std)
     vae.to(memory_format=torch.contiguous_format).save_pretrained(recipe.work / "vae")
     return vae
 
@@ -52,16 +55,17 @@ def train_vae(recipe: Recipe) -> AutoencoderKL:
 def train_decoder(recipe: Recipe) -> AutoencoderKL:
     """Train the decoder of work/vae further and save it there; the latents, and so the UNet, are kept.
 
-    A critic joins the loss: what the latents do not say is drawn as grain, not as blur.
+    An adversarial loss joins the others: what the latents do not hold comes out as grain, not as blur.
     """
     torch.manual_seed(recipe.seed)
     cache, log = RenderCache(recipe.data), Log(recipe.work / "decoder.jsonl")
     vae = AutoencoderKL.from_pretrained(recipe.work / "vae").to(memory_format=torch.channels_last)
     vae.encoder.requires_grad_(False)
     vae.quant_conv.requires_grad_(False)
-    critic = Critic()
-    loop = Loop({"vae": vae}, recipe.decoder_loop, recipe.work / "decoder.pt", {"critic": critic})
-    steps = _Steps(recipe, cache, vae, critic)
+    discriminator = Discriminator()
+    stateful = {"critic": discriminator}
+    loop = Loop({"vae": vae}, recipe.decoder_loop, recipe.work / "decoder.pt", stateful)
+    steps = _Steps(recipe, cache, vae, discriminator)
     loop.run(steps, log, lambda: _report(recipe, cache, loop, log))
     vae = loop.averages["vae"]
     vae.to(memory_format=torch.contiguous_format).save_pretrained(recipe.work / "vae")
@@ -69,12 +73,16 @@ def train_decoder(recipe: Recipe) -> AutoencoderKL:
 
 
 class _Steps:
-    """Called with a step's number: one batch of crops through the autoencoder, and before a critic if any."""
+    """Called with a step's number: one batch of crops through the autoencoder (and a discriminator)."""
 
     def __init__(
-        self, recipe: Recipe, cache: RenderCache, vae: AutoencoderKL, critic: Critic | None = None
+        self,
+        recipe: Recipe,
+        cache: RenderCache,
+        vae: AutoencoderKL,
+        discriminator: Discriminator | None = None,
     ) -> None:
-        self.recipe, self.cache, self.vae, self.critic = recipe, cache, vae, critic
+        self.recipe, self.cache, self.vae, self.discriminator = recipe, cache, vae, discriminator
 
     def __call__(self, step: int) -> tuple[torch.Tensor, dict[str, float]]:
         recipe, cache = self.recipe, self.cache
@@ -93,28 +101,31 @@ class _Steps:
         prior = 0.5 * (mean.square() + variance - 1 - posterior.logvar.float()).mean()
         decoded = decoded.float()
         pixels, texture = picture_loss(decoded, sample)
-        told = {"pixels": float(pixels.detach()), "texture": float(texture.detach())}
+        logged = {"pixels": float(pixels.detach()), "texture": float(texture.detach())}
         loss = pixels + TEXTURE_WEIGHT * texture + PRIOR_WEIGHT * prior
-        if self.critic is not None:
-            told["apart"] = self.critic.judge(sample, decoded)
-            complaint = self.critic.complaint(sample, decoded)
-            weight = balance(loss, complaint, self.vae.decoder.conv_out.weight)
-            told["complaint"] = float(complaint.detach())
-            loss = loss + CRITIC_WEIGHT * weight * complaint
-        return loss, told
+        if self.discriminator is not None:
+            logged["discriminator_gap"] = self.discriminator.discriminator_step(sample, decoded)
+            adversarial = self.discriminator.generator_loss(sample, decoded)
+            weight = adaptive_weight(loss, adversarial, self.vae.decoder.conv_out.weight)
+            logged["generator_loss"] = float(adversarial.detach())
+            loss = loss + ADVERSARIAL_WEIGHT * weight * adversarial
+        return loss, logged
 
 
 def _report(recipe: Recipe, cache: RenderCache, loop: Loop, log: Log) -> None:
-    """Log the averaged weights' figures on held-out pictures and write a sheet, drawn over decoded."""
-    held = to_sample(cache.images[cache.held_out_numbers()[:16]])
-    decoded = reconstruct(loop.averages["vae"], torch.from_numpy(held))
+    """Log the averaged weights' figures on held-out pictures and write a sheet, rendered over decoded."""
+    rendered = cache.images[cache.held_out_numbers()[:16]]
+    sample = torch.from_numpy(to_sample(rendered))
+    decoded = reconstruct(loop.averages["vae"], sample)
+    pictures = to_pictures(decoded)
+    pairs = [map(Image.fromarray, pair) for pair in zip(rendered, pictures, strict=True)]
     log(
         step=loop.step,
-        held_out_psnr_db=psnr(decoded, held),
-        held_out_grain=grain(decoded, torch.from_numpy(held)),
+        held_out_psnr_db=fmean(psnr(*pair) for pair in pairs),
+        held_out_grain=grain(decoded, sample),
     )
-    pictures = [to_pictures(torch.from_numpy(held[:8])), to_pictures(decoded[:8])]
-    save_sheet(recipe.work / "sheets" / f"{loop.path.stem}-{loop.step:06d}.png", pictures)
+    sheet = recipe.work / "sheets" / f"{loop.path.stem}-{loop.step:06d}.png"
+    save_sheet(sheet, [rendered[:8], pictures[:8]])
 
 
 def picture_loss(decoded: torch.Tensor, sample: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -143,14 +154,8 @@ def reconstruct(vae: AutoencoderKL, sample: torch.Tensor, batch: int = 4) -> tor
     return torch.cat(parts).clamp(-1, 1)
 
 
-def psnr(decoded: torch.Tensor, sample: np.ndarray) -> float:
-    """Return the mean PSNR in dB over pictures (N, 3, H, W) in [-1, 1]."""
-    error = (decoded - torch.from_numpy(sample)).square().mean(dim=(1, 2, 3)) / 4
-    return float((-10 * error.log10()).mean())
-
-
 def grain(decoded: torch.Tensor, sample: torch.Tensor) -> float:
-    """Return the energy of the finest octave of pictures (N, 3, H, W) over that of what was drawn."""
+    """Return the energy of the finest octave of pictures (N, 3, H, W) over that of the samples."""
     decoded, sample = (
         picture - nn.functional.interpolate(nn.functional.avg_pool2d(picture, 2), scale_factor=2.0)
         for picture in (decoded, sample)

@@ -130,7 +130,7 @@ _PALETTES = {
     "pastel": ("pastel colors", "soft pastel tones", "in pastel colors", "pale colors"),
     "vivid": ("vivid colors", "in vivid colors", "saturated colors", "strong colors"),
 }
-# How often an attribute is told; what is the ordinary case is rarely worth a word.
+# How often an attribute is named; what is the ordinary case is rarely worth a word.
 _TOLD = {
     "time": 0.82,
     "sky": 0.8,
@@ -172,11 +172,11 @@ _STOP_WORDS = frozenset(
 
 def caption(scene: Scene, rng: np.random.Generator) -> str:
     """Say some of the scene's attributes, at least one, in lower case and a varying order."""
-    return tell(scene, rng)[0]
+    return describe(scene, rng)[0]
 
 
-def tell(scene: Scene, rng: np.random.Generator) -> tuple[str, frozenset[str]]:
-    """Return a caption of the scene and the names of the attributes that it tells."""
+def describe(scene: Scene, rng: np.random.Generator) -> tuple[str, frozenset[str]]:
+    """Return a caption of the scene and the names of the attributes that it names."""
     said = {name for name in scene.attributes() if rng.random() < _chance(scene, name)}
     if not said & {"terrain", "cover", "foreground"} and rng.random() < 0.85:
         said.add("terrain")
@@ -311,7 +311,7 @@ def _sky(scene: Scene, rng: np.random.Generator) -> str:
 
 
 def _land(scene: Scene, covered: bool, rng: np.random.Generator) -> str:
-    """Return the phrase of the terrain, with its cover before or after it if that is told."""
+    """Return the phrase of the terrain, with its cover before or after it if that is named."""
     noun = _one(rng, _TERRAINS[scene.terrain])
     if not covered:
         return noun

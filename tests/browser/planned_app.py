@@ -9,14 +9,17 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from diffusers import EulerDiscreteScheduler
 
 import app
-from gspn_core.cascade.sample import stage_weights
+from gspn_core.cascade.weights import stage_weights
 from gspn_core.models.catalog import WORLD_FOLDER, find_card
 from gspn_core.planning.plan import make_plan
-from gspn_core.planning.types import Machine, Pace
+from gspn_core.planning.timing import StageTiming
+from gspn_core.planning.types import Machine
 
 # Enough for 1024 px in the way that needs least, and too little for 2048.
-PACE = Pace(mixer="gspn", height=256, width=256, head_seconds=0.02, call_seconds=0.03, tail_seconds=0.05)
-MACHINE = Machine(device="cpu", budget_bytes=74 * 10**7, base_bytes=6 * 10**8, paces=(PACE,))
+TIMING = StageTiming(
+    mixer="gspn", height=256, width=256, encode_seconds=0.02, step_seconds=0.03, decode_seconds=0.05
+)
+MACHINE = Machine(device="cpu", budget_bytes=74 * 10**7, base_bytes=6 * 10**8, timings=(TIMING,))
 
 
 class Planner:
@@ -30,15 +33,15 @@ class Planner:
     def plan(self, settings):
         return make_plan(settings, self.card, MACHINE)
 
-    def weights(self, settings):
+    def weights(self, plan):
         config = EulerDiscreteScheduler.from_config(self.config).config
-        return tuple(stage_weights(config, stage) for stage in self.plan(settings).stages)
+        return tuple(stage_weights(config, stage) for stage in plan.stages)
 
     def model_calls(self, stage):
         return stage.steps
 
-    def run(self, settings, _should_stop, **_options):
-        raise AssertionError(f"a run was begun that does not fit: {settings}")
+    def run(self, plan, _should_stop, **_options):
+        raise AssertionError(f"a run was begun that does not fit: {plan}")
 
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from gspn_core.settings import Settings
-from ui import words
-from ui.crops import FOLDER
+from ui.form.crops import FOLDER
+from ui.shared.strings import form_strings, labels
 
 pytestmark = [
     pytest.mark.browser,
@@ -39,7 +39,7 @@ def test_crops_show_by_pointer_and_by_key_and_a_press_sets_the_slider(visit) -> 
     assert len(fetched) == len(stored_values()) and all("gaussian_sigma" in url for url in fetched)
     values = stored_values()
     for value in values:
-        alt = words.crop_at(words.LABELS["gaussian_sigma"], float(value))
+        alt = form_strings.crop_at(labels.LABELS["gaussian_sigma"], float(value))
         assert panel.get_by_alt_text(alt, exact=True).count() == 1
     default = Settings(prompt="a lake").gaussian_sigma
     nearest = min(values, key=lambda value: abs(float(value) - default))

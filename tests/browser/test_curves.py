@@ -9,7 +9,7 @@ from gspn_core.images.png import picture_info, write_png
 from gspn_core.models.catalog import find_card
 from gspn_core.planning.plan import make_plan
 from gspn_core.settings import Settings
-from ui import words
+from ui.shared.strings import form_strings
 
 pytestmark = pytest.mark.browser
 
@@ -57,7 +57,7 @@ def test_a_slider_without_effect_says_why_and_its_curve_comes_back_with_the_serv
     page = visit()
     page.wait_for_selector(f"{CURVE} .fill", state="attached")
     page.locator("#field-target label", has_text="256").first.click()
-    wait_for_text(page, f"{STRENGTH} .slider-idle", words.IDLE["one_stage"])
+    wait_for_text(page, f"{STRENGTH} .slider-idle", form_strings.IDLE["one_stage"])
     page.wait_for_selector(CURVE, state="hidden")
     slider = page.locator(f"{STRENGTH} input.travel")
     assert slider.is_enabled() and slider.get_attribute("aria-describedby") == "idle-upscale_strength"

@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from ui import words
+from ui.shared.strings import page_strings, screen_strings, studio_strings
 
 pytestmark = pytest.mark.browser
 
@@ -82,7 +82,7 @@ def test_the_history_lists_a_run_with_its_picture_and_opens_it_again(page) -> No
     wait_for_runs(page, 1)
     page.fill(".history-search", "nothing like it")
     page.wait_for_selector(".history-empty:not([hidden])")
-    assert page.inner_text(".history-empty-title") == words.SCREEN["history_none"]
+    assert page.inner_text(".history-empty-title") == screen_strings.SCREEN["history_none"]
 
 
 def test_a_favourite_and_a_note_survive_a_reload_and_delete_removes_the_run(visit) -> None:
@@ -125,10 +125,10 @@ def test_another_visitor_does_not_see_a_run_but_opens_it_by_its_link(visit) -> N
 def test_going_on_to_the_next_target_reuses_the_stages_before_it(page) -> None:
     run(page, "a forest in the morning", seed="15")
     first = picture(page, 0)
-    page.click(f".actions button >> text={words.continue_to(512)}")
+    page.click(f".actions button >> text={studio_strings.continue_to(512)}")
     wait_for_pictures(page, 2)
     assert picture(page, 0) == first
-    assert page.inner_text(".ladder li:first-child .lines").startswith(words.REUSED)
+    assert page.inner_text(".ladder li:first-child .lines").startswith(studio_strings.REUSED)
     assert hashlib.sha256(picture(page, 1).encode()).digest() != hashlib.sha256(first.encode()).digest()
     assert page.locator("#ahead").inner_text().startswith("The next run reuses every stage")
 
@@ -142,7 +142,7 @@ def test_a_stage_is_redone_from_its_menu_by_keyboard_and_the_stage_before_it_sta
     page.focus(".ladder li:nth-child(2) .stage-menu")
     page.keyboard.press("Enter")
     page.wait_for_selector("[role=menu]")
-    assert page.evaluate("document.activeElement.textContent") == words.REDO
+    assert page.evaluate("document.activeElement.textContent") == studio_strings.REDO
     page.keyboard.press("Escape")
     assert page.locator("[role=menu]").count() == 0
     page.keyboard.press("Enter")
@@ -168,7 +168,7 @@ def test_a_run_that_goes_on_is_in_view_from_the_history(page) -> None:
     assert page.evaluate(STATE) == "running", "Escape stops a run only in the studio"
     page.keyboard.press("Escape")
     page.wait_for_function(f"{STATE} === 'stopped'")
-    page.click(f".actions button >> text={words.RESUME}")
+    page.click(f".actions button >> text={studio_strings.RESUME}")
     page.wait_for_function(f"{STATE} === 'running'")
     page.click("#stop")
     page.wait_for_function(f"{STATE} === 'stopped'")
@@ -178,7 +178,7 @@ def test_the_keys_are_shown_and_close_again(page) -> None:
     page.locator(".headline").click()
     page.keyboard.press("?")
     page.wait_for_selector(".keys-dialog[open]")
-    assert page.locator(".keys-list > div").count() == len(words.KEYS)
+    assert page.locator(".keys-list > div").count() == len(page_strings.KEYS)
     page.keyboard.press("Escape")
     assert page.locator(".keys-dialog[open]").count() == 0
     page.fill("#field-prompt textarea", "what is it?")

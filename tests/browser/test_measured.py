@@ -1,11 +1,23 @@
 """Time and memory by size: a visitor measures, stops, and the figures are there for the next one too."""
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
 pytestmark = pytest.mark.browser
 
 
-def test_a_visitor_measures_and_the_next_one_sees_the_figures(visit) -> None:
+@pytest.fixture(scope="module")
+def quiet_address(tmp_path_factory, serve_script) -> Iterator[str]:
+    """Return the address of a page whose machine is never found busy."""
+    folder, script = tmp_path_factory.mktemp("quiet"), Path(__file__).with_name("quiet_app.py")
+    with serve_script(script, folder / "jobs", folder / "app.log") as (address, _server):
+        yield address
+
+
+def test_a_visitor_measures_and_the_next_one_sees_the_figures(visit_at, quiet_address) -> None:
+    visit = visit_at(quiet_address)
     page = visit()
     page.wait_for_selector(".masthead .machine:not(:empty)")
     part = page.locator(".panel .measured")

@@ -3,11 +3,12 @@
 import hashlib
 import io
 import json
+import time
 
 import pytest
 from PIL import Image
 
-from ui import words
+from ui.shared.strings import studio_strings
 
 pytestmark = pytest.mark.browser
 
@@ -104,7 +105,7 @@ def test_a_slider_changes_the_picture_and_the_same_settings_give_the_same(page) 
         digests.append(hashlib.sha256(picture_of(page, 1)).hexdigest())
     assert digests[0] == digests[1]
     assert digests[0] != digests[2]
-    assert page.inner_text(".ladder li:first-child .lines").startswith(words.REUSED)
+    assert page.inner_text(".ladder li:first-child .lines").startswith(studio_strings.REUSED)
 
 
 def test_a_stop_keeps_what_was_done_and_the_next_run_works(page) -> None:
@@ -254,7 +255,7 @@ def test_an_outline_that_comes_late_does_not_take_a_run_from_the_screen(page) ->
 
     def hold(route) -> None:
         answer = route.fetch()
-        if '"state":"empty"' in answer.text().replace(" ", ""):
+        if '"outline":{' in answer.text().replace(" ", ""):
             # The server has answered; the browser does not know it yet.
             held.append((route, answer))
         else:
@@ -270,3 +271,43 @@ def test_an_outline_that_comes_late_does_not_take_a_run_from_the_screen(page) ->
     page.wait_for_timeout(1500)
     assert page.evaluate(STATE) == "done"
     assert page.locator(".ladder li.done img").is_visible()
+
+
+# Lets no event of the queue through while window.isDeaf.
+DEAF = """
+const fetched = window.fetch;
+window.fetch = async (...given) => {
+  const answer = await fetched(...given);
+  if (!String(given[0]?.url || given[0]).includes('/queue/data')) return answer;
+  const decoder = new TextDecoder(), encoder = new TextEncoder();
+  let text = '';
+  const events = new TransformStream({
+    transform(chunk, stream) {
+      text += decoder.decode(chunk, { stream: true });
+      const end = text.lastIndexOf('\\n\\n') + 2;
+      if (end < 2) return;
+      if (!window.isDeaf) stream.enqueue(encoder.encode(text.slice(0, end)));
+      text = text.slice(end);
+    },
+  });
+  return new Response(answer.body.pipeThrough(events), { status: answer.status, headers: answer.headers });
+};
+"""
+
+
+def test_a_page_that_missed_the_end_of_a_run_asks_for_it_again(visit, jobs_folder) -> None:
+    page = visit(before=lambda page: page.add_init_script(DEAF))
+    small_run(page, "dunes at noon", target="256", steps="40")
+    wait_for_state(page, "running")
+    page.evaluate("window.isDeaf = true")
+    job = page.evaluate("new URLSearchParams(location.search).get('job')")
+    deadline = time.monotonic() + 240
+    while json.loads((jobs_folder / job / "job.json").read_text("utf-8"))["state"] != "done":
+        assert time.monotonic() < deadline
+        page.wait_for_timeout(200)
+    # Its follower's last word, half a second later at most, is lost too.
+    page.wait_for_timeout(1500)
+    assert page.evaluate(STATE) == "running"
+    page.evaluate("window.isDeaf = false")
+    wait_for_state(page, "done")
+    assert page.locator("#run").is_enabled()

@@ -10,7 +10,7 @@ from gspn_core.images.png import picture_info, write_png
 from gspn_core.models.catalog import find_card
 from gspn_core.planning.plan import make_plan
 from gspn_core.settings import RANGES, Settings
-from ui import words
+from ui.shared.strings import labels
 
 pytestmark = pytest.mark.browser
 
@@ -70,7 +70,7 @@ def test_the_native_slider_is_out_of_view_and_out_of_reach(visit) -> None:
     page.locator(f"{COSINE} input[type=number]").focus()
     page.keyboard.press("Tab")
     assert thumb(page).evaluate("thumb => thumb === document.activeElement")
-    assert page.get_by_role("slider", name=words.LABELS["cosine_scale_1"]).count() == 1
+    assert page.get_by_role("slider", name=labels.LABELS["cosine_scale_1"]).count() == 1
     assert page.locator(f"{COSINE} label").first.get_attribute("for") == "travel-cosine_scale_1"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from gspn_core.events import (
 )
 from gspn_core.planning.plan import make_plan
 from gspn_core.planning.types import CascadePlan, ModelCard, StagePlan
+from gspn_core.runtime.other_work import OtherWork
 from gspn_core.settings import Settings
 
 CARD = ModelCard(
@@ -47,7 +49,7 @@ def memory(now: int = 1_000, peak: int = 2_000) -> MemorySample:
 
 def stage_weights(stage: StagePlan) -> tuple[StepWeights, ...]:
     """The first step of every later stage evaluates the dilated branch."""
-    if stage.is_base:
+    if stage.kind.name == "generate":
         return ()
     return tuple(
         StepWeights(timestep=float(500 - i), c1=0.1, c2=0.3, c3=0.2, dilated=i == 0)
@@ -95,32 +97,49 @@ class Engine:
     """
 
     before_event: Callable[[Settings, int], None] = lambda _settings, _number: None
+    planned: list[Settings] = field(default_factory=list)
     ran: list[Settings] = field(default_factory=list)
     finished: list[tuple[Image.Image, ...]] = field(default_factory=list)
     starts: list[Image.Image | None] = field(default_factory=list)
     stopped_after: list[int] = field(default_factory=list)
 
     def plan(self, settings: Settings) -> CascadePlan:
+        self.planned.append(settings)
         return make_plan(settings, CARD)
 
     def run(
         self,
-        settings: Settings,
+        plan: CascadePlan,
         should_stop: Callable[[], bool],
         previews: bool = True,  # noqa: ARG002 - the engine's signature
         finished: Sequence[Image.Image] = (),
         start: Image.Image | None = None,
     ) -> Generator[Event, None, None]:
-        self.ran.append(settings)
+        self.ran.append(plan.settings)
         self.finished.append(tuple(finished))
         self.starts.append(start)
-        events = cascade_events(self.plan(settings), len(finished))
+        events = cascade_events(plan, len(finished))
         for number, event in zip(itertools.count(), events, strict=False):
-            self.before_event(settings, number)
+            self.before_event(plan.settings, number)
             if should_stop():
                 self.stopped_after.append(number)
                 raise Stopped("The run was stopped.")
             yield event
+
+
+@pytest.fixture
+def sized_model(tiny_model):
+    """A tiny model whose numbers are known, so that plans predict its memory."""
+    from gspn_core.models.shapes import unet_shapes, vae_shapes
+    from gspn_core.planning.types import Shapes
+
+    pipeline = tiny_model.pipeline
+    shapes = Shapes(
+        unet=unet_shapes(pipeline.unet.config, parameters=10**5),
+        vae=vae_shapes(pipeline.vae.config, parameters=10**5),
+        text_parameters=10**4,
+    )
+    return dataclasses.replace(tiny_model, card=dataclasses.replace(tiny_model.card, shapes=shapes))
 
 
 @pytest.fixture
@@ -172,12 +191,33 @@ def trained(tmp_path_factory, toy_nets):
     work = tmp_path_factory.mktemp("work")
     loop = LoopConfig(minutes=10, max_steps=2, log_steps=1)
     recipe = Recipe(
-        work=work, nets=toy_nets, pictures=12, processes=1, vae_loop=loop, decoder_loop=loop, model_loop=loop,
-        distill_loop=loop, vae_batch=2, vae_crop_px=32, model_batch=2, distill_batch=2, sheet_steps=2,
-        large_views=1,
+        work=work, nets=toy_nets, pictures=12, corpus_captions=1000, processes=1, vae_loop=loop,
+        decoder_loop=loop, model_loop=loop, distill_loop=loop, vae_batch=2, vae_crop_px=32,
+        model_batch=2, distill_batch=2, sheet_steps=2, large_views=1, on_policy_steps=4,
     )  # fmt: skip
     render_cache(recipe)
     train_vae(recipe)
     train_model(recipe)
     export(recipe, work / "out")
     return recipe, work / "out"
+
+
+@pytest.fixture(scope="session")
+def tiny_conditioning():
+    """Return two different prompts as a guidance pair with sizes in px."""
+    import torch
+
+    from gspn_core.backbones.conditioning import Conditioning
+
+    generator = torch.Generator().manual_seed(3)
+    return Conditioning(
+        prompt_embeds=torch.randn(2, 77, 32, generator=generator),
+        pooled_prompt_embeds=torch.randn(2, 16, generator=generator),
+        add_time_ids=torch.tensor([[64.0, 64, 0, 0, 64, 64]]).expand(2, -1),
+    )
+
+
+@pytest.fixture
+def quiet_machine(monkeypatch):
+    """Let measurements find that no other program runs, whatever else the tests' machine does."""
+    monkeypatch.setattr(OtherWork, "cores", 0.0)

@@ -9,6 +9,7 @@ from gspn_core.engine import Engine
 from gspn_core.errors import BadSetting
 from gspn_core.events import StageDone, StageStarted
 from gspn_core.images.load import reference_of
+from gspn_core.planning.plan import make_plan
 from gspn_core.settings import CHOICES, Settings
 
 
@@ -21,7 +22,7 @@ def test_a_plan_names_the_tokens_that_are_not_read(tiny_model):
 
 def test_a_seed_that_is_left_open_is_drawn_and_told(tiny_model):
     engine = Engine(tiny_model)
-    seeds = {next(engine.run(Settings(prompt="a hill"))).plan.settings.seed for _ in range(4)}
+    seeds = {next(engine.run(engine.plan(Settings(prompt="a hill")))).plan.settings.seed for _ in range(4)}
     assert len(seeds) == 4
     assert None not in seeds
 
@@ -33,7 +34,8 @@ def test_the_settings_of_a_plan_repeat_the_run(tiny_model):
 
 
 def test_events_cross_to_another_process(tiny_model):
-    events = list(Engine(tiny_model).run(Settings(prompt="a hill", seed=1)))
+    engine = Engine(tiny_model)
+    events = list(engine.run(engine.plan(Settings(prompt="a hill", seed=1))))
     for event in pickle.loads(pickle.dumps(events)):
         assert dataclasses.is_dataclass(event)
 
@@ -44,8 +46,9 @@ def test_weights_told_before_a_run_are_those_of_the_run(tiny_model):
         asked = Settings(
             prompt="a hill", seed=1, target=256, scheduler=scheduler, overrides="256.cosine_scale_2=2"
         )
-        told = engine.weights(asked)
-        events = engine.run(asked, previews=False)
+        plan = engine.plan(asked)
+        told = engine.weights(plan)
+        events = engine.run(plan, previews=False)
         assert told == tuple(event.weights for event in events if isinstance(event, StageStarted))
         assert told[0] == () and told[1][0].c2 != told[2][0].c2
 
@@ -75,23 +78,67 @@ def image(width: int = 64, height: int = 64, mode: str = "RGB") -> Image.Image:
     ],
 )
 def test_images_that_a_run_has_no_place_for_are_refused_before_it_begins(tiny_model, options, said):
+    engine = Engine(tiny_model)
+    plan = engine.plan(ASKED)
     with pytest.raises(BadSetting, match=said) as caught:
-        next(Engine(tiny_model).run(ASKED, **options))
+        next(engine.run(plan, **options))
     assert caught.value.field in options
 
 
-def test_what_is_no_settings_is_refused(tiny_model):
-    with pytest.raises(BadSetting, match=r"^settings must be Settings, got str; give Settings\("):
-        next(Engine(tiny_model).run("a hill"))
+@pytest.mark.parametrize(("given", "kind"), [(ASKED, "Settings"), ("a hill", "str"), (None, "NoneType")])
+def test_a_run_refuses_what_is_not_a_plan_and_names_the_remedy(tiny_model, given, kind):
+    with pytest.raises(BadSetting, match=rf"^plan must be a CascadePlan, got {kind}; call ") as caught:
+        next(Engine(tiny_model).run(given))
+    assert str(caught.value).endswith("; call engine.run(engine.plan(Settings(prompt=…))).")
+    assert caught.value.field == "plan"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"name": "other"}, r"^plan was made for the model other, this is .+; call engine\.run\("),
+        ({"fingerprint": "other"}, r"^plan was made for other files or options of the model .+; call"),
+    ],
+)
+def test_a_run_refuses_the_plan_of_another_model(tiny_model, change, said):
+    plan = make_plan(ASKED, dataclasses.replace(tiny_model.card, **change))
+    with pytest.raises(BadSetting, match=said) as caught:
+        next(Engine(tiny_model).run(plan))
+    assert caught.value.field == "plan"
+
+
+def test_a_plan_crosses_to_another_process_with_its_keys(tiny_model):
+    plan = Engine(tiny_model, memory_bytes=2**40).plan(ASKED)
+    crossed = pickle.loads(pickle.dumps(plan))
+    assert crossed == plan
+    assert [stage.key for stage in crossed.stages] == [stage.key for stage in plan.stages]
+    assert all(stage.key for stage in plan.stages)
+    assert pictures_of(Engine(tiny_model), crossed) == pictures_of(Engine(tiny_model), plan)
+
+
+def pictures_of(engine: Engine, plan) -> list[bytes]:
+    return [event.image.tobytes() for event in engine.run(plan) if isinstance(event, StageDone)]
+
+
+def test_a_run_does_what_its_plan_says_whatever_memory_there_is_by_then(sized_model, monkeypatch):
+    engine = Engine(sized_model, memory_bytes=2**40)
+    plan = engine.plan(ASKED)
+    monkeypatch.setattr(engine, "_memory_bytes", 1)
+    assert engine.plan(ASKED).too_large is not None
+    ready, *events = engine.run(plan)
+    assert ready.plan == plan
+    drawn = [event.stage for event in events if isinstance(event, StageDone)]
+    assert drawn == list(plan.stages)
 
 
 def test_the_remedies_of_those_refusals_work(tiny_model):
     engine, start = Engine(tiny_model), image(128, 128)
-    made = [event.image for event in engine.run(ASKED) if isinstance(event, StageDone)]
-    again = [event.image for event in engine.run(ASKED, finished=made[:1]) if isinstance(event, StageDone)]
+    plan = engine.plan(ASKED)
+    made = [event.image for event in engine.run(plan) if isinstance(event, StageDone)]
+    again = [event.image for event in engine.run(plan, finished=made[:1]) if isinstance(event, StageDone)]
     assert [picture.tobytes() for picture in again] == [made[1].tobytes()]
-    assert not any(isinstance(event, StageDone) for event in engine.run(ASKED, finished=made))
-    next(engine.run(dataclasses.replace(ASKED, start=reference_of(start)), start=start))
+    assert not any(isinstance(event, StageDone) for event in engine.run(plan, finished=made))
+    next(engine.run(engine.plan(dataclasses.replace(ASKED, start=reference_of(start))), start=start))
 
 
 @pytest.mark.parametrize("scheduler", CHOICES["scheduler"])
@@ -100,7 +147,7 @@ def test_the_callers_default_dtype_changes_nothing(tiny_model, scheduler):
     asked = dataclasses.replace(ASKED, scheduler=scheduler)
 
     def pictures() -> list[bytes]:
-        return [e.image.tobytes() for e in engine.run(asked) if isinstance(e, StageDone)]
+        return [e.image.tobytes() for e in engine.run(engine.plan(asked)) if isinstance(e, StageDone)]
 
     expected = pictures()
     before = torch.get_default_dtype()

@@ -9,7 +9,8 @@ import re
 import pytest
 
 from gspn_core.errors import BadSetting, UnsupportedSize
-from gspn_core.settings import CHOICES, FIELD_NAMES, RANGES, Override, Settings, aspect_ratio, overrides_text
+from gspn_core.setting_values import aspect_ratio
+from gspn_core.settings import CHOICES, FIELD_NAMES, RANGES, Override, Settings, overrides_text
 
 OPTIONAL = {
     "mixer",

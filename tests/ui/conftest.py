@@ -52,7 +52,7 @@ def run_events(settings: Settings, card: ModelCard) -> Iterator[Event]:
     for stage in plan.stages:
         weights = tuple(
             StepWeights(timestep=500.0 - i, c1=0.8 / (i + 1), c2=0.6, c3=0.5, dilated=False)
-            for i in range(0 if stage.is_base else stage.steps)
+            for i in range(0 if stage.kind.name == "generate" else stage.steps)
         )
         yield StageStarted(stage=stage, weights=weights)
         for step in range(1, stage.steps + 1):

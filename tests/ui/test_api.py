@@ -20,8 +20,8 @@ from ui.page import build_page
 
 @pytest.fixture
 def jobs(events_of, card, tmp_path):
-    def run(settings, _should_stop, **_options):
-        yield from events_of(settings)
+    def run(plan, _should_stop, **_options):
+        yield from events_of(plan.settings)
 
     jobs = RunQueue(run, tmp_path / "jobs", plan=lambda settings: make_plan(settings, card), view_seconds=0.0)
     yield jobs

@@ -1,8 +1,8 @@
-"""What ZeroGPU's package does to a generator function, without a GPU: a request asked for, a fork, pickles.
+"""What ZeroGPU's package does to a generator function, without a GPU: a request, a fork, pickles.
 
 Put on the path in place of the real one. As there, the child inherits the server's memory, arguments and
 events are pickled, a stop is seen after the next event, and an error arrives as the name of its class. Each
-call is told as a line of JSON in the file that the environment names.
+call is logged as a line of JSON in the file that the environment names.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ def GPU(*, duration):  # noqa: N802
         def call(*args):
             if LocalContext.request.get(None) is None:
                 raise RuntimeError("no request: whose quota is it?")
-            told = {"server": os.getpid(), "seconds": duration(*args), "events": 0, "stopped": False}
+            record = {"server": os.getpid(), "seconds": duration(*args), "events": 0, "stopped": False}
             ours, theirs = _fork.Pipe()
             stop = _fork.Event()
             child = _fork.Process(target=_iterate, args=(task, pickle.dumps(args), theirs, stop), daemon=True)
             child.start()
             theirs.close()
-            told["child"] = child.pid
+            record["child"] = child.pid
             try:
                 while (kind_and_value := pickle.loads(ours.recv_bytes()))[0] != "end":
                     kind, value = kind_and_value
                     if kind == "error":
                         raise RuntimeError(value)
-                    told["events"] += 1
+                    record["events"] += 1
                     yield value
             except GeneratorExit:
-                told["stopped"] = True
+                record["stopped"] = True
                 stop.set()
                 raise
             finally:
@@ -52,7 +52,7 @@ def GPU(*, duration):  # noqa: N802
                         pass
                 child.join()
                 with Path(os.environ["ZEROGPU_LOG"]).open("a", encoding="utf-8") as log:
-                    log.write(json.dumps(told) + "\n")
+                    log.write(json.dumps(record) + "\n")
 
         return call
 

@@ -7,9 +7,10 @@ from typing import Any
 import gradio as gr
 
 from gspn_core.errors import BadSetting, GspnError
-from ui import words
 from ui.guard.asgi import Application, Message, Receive, Send
 from ui.guard.payload import check_plain, files_in
+from ui.shared.gradio_private import sent_with
+from ui.shared.strings import guard_strings
 
 # The one function that takes a file that was sent before, and the one that hands a file out.
 TAKES_FILE, GIVES_FILE = "picture", "fetch"
@@ -37,14 +38,14 @@ class GuardedBlocks(gr.Blocks):
 
     def _check(self, fn: Any, inputs: Any, event: Any) -> None:
         if not isinstance(inputs, list) or len(inputs) < len(fn.inputs):
-            raise BadSetting("payload", words.bad_payload(""))
+            raise BadSetting("payload", guard_strings.bad_payload(""))
         check_plain(inputs, may_hold_file=fn.api_name == TAKES_FILE)
-        check_plain(getattr(event, "_data", None))
+        check_plain(sent_with(event))
 
     async def postprocess_data(self, block_fn: Any, predictions: Any, state: Any) -> list[Any]:
         """Return an event's answer as Gradio makes it; raise BadSetting where it would hand out a file."""
         if block_fn.api_name != GIVES_FILE and files_in(predictions):
-            raise BadSetting("payload", words.NO_FILES_HERE)
+            raise BadSetting("payload", guard_strings.NO_FILES_HERE)
         return await super().postprocess_data(block_fn, predictions, state)
 
 

@@ -7,8 +7,8 @@ import time
 from contextlib import suppress
 
 from gspn_core.images.load import MAX_FILE_BYTES
-from ui import words
 from ui.guard.asgi import Application, Message, Receive, Send, header, refuse, route_of
+from ui.shared.strings import guard_strings
 
 # The largest thing that a page sends by itself is the head of a picture, a mebibyte in base64.
 MAX_BODY_BYTES = 2 * 1024 * 1024
@@ -55,7 +55,7 @@ class BoundedBodies:
         most = self._most[route_of(scope).startswith(UPLOAD)]
         length = header(scope, b"content-length")
         if length.isdigit() and (len(length) > 15 or int(length) > most):
-            await refuse(send, 413, words.body_too_large(most), ((b"connection", b"close"),))
+            await refuse(send, 413, guard_strings.body_too_large(most), ((b"connection", b"close"),))
             return
         answered = False
 
@@ -74,7 +74,9 @@ class BoundedBodies:
         with suppress(TooLarge, TooSlow):
             await self._app(scope, body.receive, tell)
         if body.refused and not answered:
-            sentence = words.body_too_large(most) if body.refused == 413 else words.BODY_TOO_SLOW
+            sentence = (
+                guard_strings.body_too_large(most) if body.refused == 413 else guard_strings.BODY_TOO_SLOW
+            )
             await refuse(send, body.refused, sentence, ((b"connection", b"close"),))
 
 

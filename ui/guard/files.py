@@ -7,6 +7,7 @@ import posixpath
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 FILES = "/gradio_api/file="
 _ID = r"[A-Za-z0-9_-]{16,64}"
@@ -17,15 +18,22 @@ _OF_RUNS = re.compile(
     r"|pair-[0-9a-f]{1,64}\.png)"
     rf"|starts/[0-9]{{2,4}}x[0-9]{{2,4}}-[0-9a-f]{{64}}\.jpg|studies/{_ID}/study\.zip"
 )
-_OF_THE_PAGE = re.compile(r"(?:[A-Za-z0-9_-]+/)*[A-Za-z0-9_-][A-Za-z0-9_.-]*\.(?:js|css|svg|webp|png|jpg)")
+PAGE = Path(__file__).parents[1]
+PLACES = ("shared", "studio", "form", "compare", "lab", "history")
+SERVED_SUFFIXES = (".js", ".css", ".svg", ".webp")
+# Scripts, style sheets and pictures of a place: never its Python, markup or data.
+_OF_THE_PAGE = re.compile(
+    rf"(?:{'|'.join(PLACES)})/(?:[A-Za-z0-9_-]+/)*[A-Za-z0-9_-][A-Za-z0-9_.-]*"
+    rf"(?:{'|'.join(map(re.escape, SERVED_SUFFIXES))})"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ServedFiles:
-    """Which files a server hands out. runs: the jobs' folder; assets: what the page is made of."""
+    """Which files a server hands out. runs: the jobs' folder; page: the folder of this package."""
 
     runs: Path
-    assets: Path
+    page: Path
 
     def find(self, route: str) -> Path | None:
         """Return the file that a route names, None for one that is not served, however it is spelled."""
@@ -33,11 +41,16 @@ class ServedFiles:
         if asked == route or not _is_plain(asked):
             return None
         path = Path(os.path.realpath(asked))
-        for folder, names in ((self.runs, _OF_RUNS), (self.assets, _OF_THE_PAGE)):
+        for folder, names in ((self.runs, _OF_RUNS), (self.page, _OF_THE_PAGE)):
             root = os.path.realpath(folder)
             if path.is_relative_to(root) and names.fullmatch(path.relative_to(root).as_posix()):
                 return path
         return None
+
+
+def file_url(path: str | None) -> str | None:
+    """Return the address of a served file, relative to the page so that it holds under any root path."""
+    return None if path is None else f"gradio_api/file={quote(Path(path).as_posix(), safe='/')}"
 
 
 def _is_plain(asked: str) -> bool:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from ui import words
 from ui.guard.asgi import Application, Message, Receive, Send, header, refuse
+from ui.shared.strings import guard_strings
 
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 _HOST = re.compile(r"(\[[0-9a-f:.]{2,45}\]|[a-z0-9_.-]{1,253})(?::[0-9]{1,5})?", re.IGNORECASE)
@@ -44,6 +44,6 @@ class TrustedHosts:
         if scope["type"] in ("http", "websocket") and self._hosts:
             match = _HOST.fullmatch(header(scope, b"host"))
             if match is None or match[1].lower() not in self._hosts:
-                await refuse(send, 421, words.foreign_host(match[1] if match else ""))
+                await refuse(send, 421, guard_strings.foreign_host(match[1] if match else ""))
                 return
         await self._app(scope, receive, send)

@@ -8,9 +8,9 @@ from collections import OrderedDict
 from collections.abc import Callable
 from http.cookies import CookieError, SimpleCookie
 
-from ui import words
 from ui.guard.asgi import Application, Message, Receive, Send, header, refuse, route_of
 from ui.guard.routes import find_route
+from ui.shared.strings import guard_strings
 
 LEAST_WAIT_SECONDS, MOST_WAIT_SECONDS = 1.0, 60.0
 # The first wrong passwords cost nothing: people mistype.
@@ -29,7 +29,7 @@ class SignedIn:
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one request; one that needs a sign-in and has none is refused in a sentence."""
         if self._has_login and scope["type"] == "http" and not self._may_pass(scope):
-            await refuse(send, 401, words.SIGN_IN_FIRST)
+            await refuse(send, 401, guard_strings.SIGN_IN_FIRST)
             return
         await self._app(scope, receive, send)
 
@@ -69,7 +69,7 @@ class SlowLogin:
         if wait > 0:
             seconds = int(wait) + 1
             retry = (b"retry-after", str(seconds).encode())
-            await refuse(send, 429, words.wait_to_sign_in(seconds), (retry,))
+            await refuse(send, 429, guard_strings.wait_to_sign_in(seconds), (retry,))
             return
         # Counted as wrong before it is known, or tries at one moment would all be looked at.
         self._count(address, wrong + 1)

@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from gspn_core.errors import BadSetting
-from ui import words
+from ui.shared.strings import guard_strings
 
 MOST_VALUES = 20_000
 MOST_DEPTH = 16
@@ -55,7 +55,7 @@ def read(kind: type[P], sent: Any) -> P:
         return kind.model_validate(as_mapping(sent))
     except ValidationError as error:
         place = error.errors(include_url=False, include_input=False)[0]["loc"]
-        raise BadSetting("payload", words.bad_payload(str(place[0])[:40] if place else "")) from None
+        raise BadSetting("payload", guard_strings.bad_payload(str(place[0])[:40] if place else "")) from None
 
 
 def visitor_of(token: Any) -> str:
@@ -63,7 +63,7 @@ def visitor_of(token: Any) -> str:
     if token is None or token == "":
         return ""
     if not isinstance(token, str) or not _TOKEN.fullmatch(token):
-        raise BadSetting("payload", words.bad_payload("visitor"))
+        raise BadSetting("payload", guard_strings.bad_payload("visitor"))
     return token
 
 
@@ -84,18 +84,18 @@ def check_plain(value: Any, *, may_hold_file: bool = False) -> None:
         one, depth = pending.pop()
         count += 1
         if count > MOST_VALUES or depth > MOST_DEPTH:
-            raise BadSetting("payload", words.PAYLOAD_TOO_LARGE)
+            raise BadSetting("payload", guard_strings.PAYLOAD_TOO_LARGE)
         if isinstance(one, str):
             _check_text(one)
         elif isinstance(one, dict):
             if names_file(one) and not may_hold_file:
-                raise BadSetting("payload", words.NO_FILES_HERE)
+                raise BadSetting("payload", guard_strings.NO_FILES_HERE)
             pending += [(key, depth + 1) for key in one]
             pending += [(item, depth + 1) for item in one.values()]
         elif isinstance(one, (list, tuple)):
             pending += [(item, depth + 1) for item in one]
         elif not isinstance(one, _NUMBERS):
-            raise BadSetting("payload", words.bad_payload(""))
+            raise BadSetting("payload", guard_strings.bad_payload(""))
 
 
 def names_file(value: Any) -> bool:
@@ -121,4 +121,4 @@ def _check_text(text: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise BadSetting("payload", words.HALF_CHARACTER) from None
+        raise BadSetting("payload", guard_strings.HALF_CHARACTER) from None

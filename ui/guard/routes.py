@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from ui import words
 from ui.guard.asgi import Application, Message, Receive, Send, refuse, route_of
+from ui.shared.strings import guard_strings
 
 _NAME = r"[A-Za-z0-9_.-]{1,128}"
 _ASSET = rf"{_NAME}(?:/{_NAME})*"
@@ -63,6 +63,6 @@ class KnownRoutes:
         elif scope["type"] != "http":
             await send({"type": "websocket.close", "code": 1008})
         elif find_route(route_of(scope), scope["method"], has_mcp=self._has_mcp) is None:
-            await refuse(send, 404, words.NO_ROUTE)
+            await refuse(send, 404, guard_strings.NO_ROUTE)
         else:
             await self._app(scope, receive, send)

@@ -7,15 +7,14 @@ from pathlib import Path
 
 from starlette.middleware import Middleware
 
-from ui.caching import KeptFiles
 from ui.guard.blocks import Refusals
 from ui.guard.bodies import BoundedBodies
-from ui.guard.files import ServedFiles
+from ui.guard.files import PAGE, ServedFiles
 from ui.guard.headers import SafeHeaders
 from ui.guard.hosts import TrustedHosts
 from ui.guard.login import SignedIn, SlowLogin
 from ui.guard.routes import KnownRoutes
-from ui.theme import ASSETS
+from ui.shared.caching import KeptFiles
 
 
 def guards(
@@ -30,5 +29,5 @@ def guards(
         Middleware(SlowLogin),
         Middleware(BoundedBodies),
         Middleware(Refusals),
-        Middleware(KeptFiles, files=ServedFiles(runs=folder, assets=ASSETS)),
+        Middleware(KeptFiles, files=ServedFiles(runs=folder, page=PAGE)),
     ]

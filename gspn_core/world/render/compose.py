@@ -260,7 +260,7 @@ def _make_thing(
         z = _draw(rng, 0.55, 0.85)
         y = land.horizon + FOCAL * land.eye / z
         tall = _draw(rng, 0.14, 0.18)
-        # The river bends through the middle; the cabin stands beside it.
+        # The river bends through the middle; the cabin stands next to it.
         x = away * _draw(rng, 0.24, 0.34) * reach
     elif kind == BALLOON:
         tall = _draw(rng, 0.22, 0.3)

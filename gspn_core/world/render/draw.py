@@ -130,7 +130,7 @@ def _plant(layout: Layout, image: np.ndarray, cover: np.ndarray, aspect: float, 
 
 
 def _with_water(layout: Layout, view: _View) -> np.ndarray:
-    """Draw the backdrop, its mirror image in lake, river or sea, and what floats or lies before it."""
+    """Draw the backdrop, its mirror image in lake, river or sea, and what floats on or stands before it."""
     sky, land, thing, _ = layout
     left, top, pixel, height, width = view
     line = shoreline(land)

@@ -52,7 +52,7 @@ def _smooth_skyline(color, cover, skyline):
         two = 0.5 * (skyline[j + 2] + here)
         first = max(0, int(math.floor(min(here, one, two))))
         last = min(H - 1, int(math.ceil(max(here, one, two))))
-        # The land's colour on the skyline, wherever the column's own coverage is enough to tell it.
+        # The land's colour on the skyline, wherever the column's own coverage is enough to know it.
         solid = min(H - 1, max(0, int(math.floor(here))))
         if cover[solid, j] < 0.25 and solid + 1 < H:
             solid += 1

@@ -17,7 +17,7 @@ _WARM = (1.0, 0.80, 0.42)
 
 @njit(cache=True, nogil=True)
 def _window(u, v, x, y, half):
-    """Tell how a point lies in a window with a cross: 2 pane, 1 frame, 0 outside."""
+    """Return where a point is in a window with a cross: 2 pane, 1 frame, 0 outside."""
     du = abs(u - x)
     dv = abs(v - y)
     if du > half or dv > half:

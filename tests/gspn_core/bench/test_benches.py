@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import itertools
 import json
 from pathlib import Path
 from xml.etree import ElementTree
@@ -11,12 +12,13 @@ import torch
 from PIL import Image
 
 import gspn_core.bench.__main__ as command
-from gspn_core.bench import against, cascade, mixer, plan, unet
+from gspn_core.bench import against, cascade, mixer, plan, timing, unet
 from gspn_core.bench.__main__ import BENCHES
 from gspn_core.bench.plot import HEIGHT, WIDTH
 from gspn_core.errors import GspnError
 from gspn_core.models.shapes import unet_shapes, vae_shapes
 from gspn_core.planning.types import Shapes
+from gspn_core.runtime.other_work import OtherWork
 
 
 def test_the_scans_table_has_every_direction_and_attention(capsys, tmp_path):
@@ -46,7 +48,8 @@ def test_the_cascades_table_tells_every_stage_and_the_first_run(tiny_model, monk
     assert "First run of the process:" in out
 
 
-def test_predictions_stand_beside_the_median_of_runs_with_their_errors(tiny_model, monkeypatch, capsys):
+@pytest.mark.usefixtures("quiet_machine")
+def test_predictions_stand_next_to_the_median_of_runs_with_their_errors(tiny_model, monkeypatch, capsys):
     card = dataclasses.replace(tiny_model.card, shapes=tiny_shapes(tiny_model))
     model = dataclasses.replace(tiny_model, card=card)
     monkeypatch.setattr(plan, "load_model", lambda *_args, **_options: model)
@@ -191,3 +194,26 @@ def test_a_quick_look_at_the_mixers_is_two_sides_and_one_run(monkeypatch, capsys
     assert command.main(["mixer", "--quick", "--device", "cpu", "--mixers", "gspn", "--shapes", "world"]) == 0
     rows = [line for line in capsys.readouterr().out.splitlines() if "| gspn |" in line]
     assert [row.split(" | ")[0].strip("| ") for row in rows] == ["32", "64"]
+
+
+def test_ratios_of_mixers_are_measured_both_ways_next_to_a_neighbour(tiny_model, monkeypatch, capsys):
+    monkeypatch.setattr(timing, "load_model", lambda *_args, **_options: tiny_model)
+    neighbours_there = []
+    neighbour = timing.neighbour
+
+    @contextlib.contextmanager
+    def noted(pause_seconds):
+        with neighbour(pause_seconds):
+            neighbours_there[:] = [pause_seconds is not None]
+            yield
+
+    monkeypatch.setattr(timing, "neighbour", noted)
+    monkeypatch.setattr(OtherWork, "is_in_the_way", property(lambda _: neighbours_there == [True]))
+    assert command.main(["timing", "--repeats", "2", "--side", "64"]) == 0
+    ways, neighbours = ("one after the other", "alternately"), ("none", "in bursts", "always")
+    rows = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines() if " | " in line]
+    ratios = {tuple(row[:2]): row[2].split(", ") for row in rows if len(row) == 4 and row[0] in ways}
+    assert set(ratios) == set(itertools.product(ways, neighbours))
+    for (way, neighbour), said in ratios.items():
+        busy = way == "alternately" and neighbour != "none"
+        assert said == ["busy"] * 2 if busy else all(float(one) > 0 for one in said)

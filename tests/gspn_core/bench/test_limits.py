@@ -1,4 +1,4 @@
-"""What the next size will take is told from what the sizes before took."""
+"""What the next size will take follows from what the sizes before took."""
 
 import pytest
 

@@ -74,7 +74,7 @@ def test_a_small_load_is_answered_stopped_and_paired(tmp_path, capsys):
     seconds = {name: float(figure) for name, figure, _ in pairs["rows"]}
     assert seconds["Engine.run alone"] > 0
     own, page = seconds["Engine.run alone"], seconds["through the page, followed, all files written"]
-    # Both seconds are told to two places.
+    # Both seconds are given to two places.
     rounding = 0.5 * (1 + page / own) / own
     assert seconds["more, in percent"] == pytest.approx((page / own - 1) * 100, abs=0.1 + 2 * rounding)
     # The system counts a thread's time in steps of 10 ms, which the page of so short a run may not reach.

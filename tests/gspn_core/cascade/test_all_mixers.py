@@ -1,5 +1,7 @@
 import dataclasses
 
+import pytest
+
 import gspn_core.cascade.all_mixers as module
 from gspn_core.attention.adapter import self_attentions
 from gspn_core.cascade.all_mixers import with_all_mixers
@@ -32,11 +34,12 @@ def test_without_the_memory_for_them_none_are_added(tiny_model, monkeypatch):
     assert (set(whole.card.mixers), weights) == ({"attention", "neighborhood"}, 0)
 
 
+@pytest.mark.usefixtures("quiet_machine")
 def test_all_mixers_are_measured_and_the_model_is_left_as_it_was(tiny_model):
     engine = Engine(tiny_model)
     before, mixers = self_attentions(tiny_model.pipeline.unet), tiny_model.card.mixers
-    told = list(engine.measure_mixers(limit_seconds=60.0))
-    assert {calibrated.mixer for calibrated in told} == ALL
-    assert {c.size.height for c in told if c.mixer == "linear"} == set(tiny_model.card.targets)
+    timings = [event.timing for event in engine.measure(every_mixer=True, limit_seconds=60.0)]
+    assert {timing.mixer for timing in timings} == ALL
+    assert {timing.height for timing in timings if timing.mixer == "linear"} == set(tiny_model.card.targets)
     assert list(self_attentions(tiny_model.pipeline.unet).values()) == list(before.values())
     assert engine.model.card.mixers == mixers

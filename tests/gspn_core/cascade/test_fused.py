@@ -14,8 +14,8 @@ from diffusers.models.upsampling import Upsample2D
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
-from gspn_core.cascade.dilation import dilated
 from gspn_core.cascade.fused import fused_layers
+from gspn_core.controls.dilated_branch import dilated
 from gspn_core.runtime.device import pick_dtype
 
 HAS_BFLOAT16 = pick_dtype("auto", torch.device("cpu")) == torch.bfloat16

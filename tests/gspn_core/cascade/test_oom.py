@@ -5,9 +5,9 @@ import dataclasses
 import pytest
 import torch
 
-from gspn_core.cascade import oom as ladder
+from gspn_core.backbones.codec import Autoencoder
+from gspn_core.cascade import oom
 from gspn_core.cascade import walk as cascade
-from gspn_core.cascade.latents import Autoencoder
 from gspn_core.cascade.sample import StageSampler
 from gspn_core.engine import Engine
 from gspn_core.errors import OutOfMemory
@@ -56,13 +56,13 @@ def break_at(monkeypatch, phase, index, times, error):
 
     monkeypatch.setattr(cascade, "_run_stage", run_stage)
     if phase == "steps":
-        predict = StageSampler._predict
+        predictor = StageSampler._predictor
 
         def failing(self, *args):
             fails(self.stage.index)
-            return predict(self, *args)
+            return predictor(self, *args)
 
-        monkeypatch.setattr(StageSampler, "_predict", failing)
+        monkeypatch.setattr(StageSampler, "_predictor", failing)
     else:
         own = getattr(Autoencoder, phase)
 
@@ -81,18 +81,18 @@ def test_a_stage_that_runs_out_of_memory_begins_again_and_the_run_reaches_its_ta
     engine, monkeypatch, phase, index, error
 ):
     break_at(monkeypatch, phase, index, 1, error)
-    events = list(engine.run(ASK))
+    events = list(engine.run(engine.plan(ASK)))
     retried = [event for event in events if isinstance(event, Retried)]
     assert [(event.stage, event.phase) for event in retried] == [(index, phase)]
     assert [event.stage.index for event in events if isinstance(event, StageDone)] == [0, 1]
     assert isinstance(events[-1], CascadeDone)
 
 
-def test_each_rung_is_told_and_at_the_ladders_end_the_finished_stages_are_kept(engine, monkeypatch):
+def test_each_option_is_reported_and_after_the_last_one_the_finished_stages_are_kept(engine, monkeypatch):
     break_at(monkeypatch, "steps", 1, 99, ERRORS[0])
     events = []
     with pytest.raises(OutOfMemory, match="128×128 px however"):
-        for event in engine.run(ASK):
+        for event in engine.run(engine.plan(ASK)):
             events.append(event)
     assert [event.choice for event in events if isinstance(event, Retried)] == [
         "serial_guidance",
@@ -102,14 +102,14 @@ def test_each_rung_is_told_and_at_the_ladders_end_the_finished_stages_are_kept(e
     assert [event.stage.index for event in events if isinstance(event, StageDone)] == [0]
 
 
-def test_after_the_ladders_end_the_next_run_draws_what_it_always_drew(engine, monkeypatch):
-    before = [event.image.tobytes() for event in engine.run(ASK) if isinstance(event, StageDone)]
+def test_after_the_last_option_failed_the_next_run_draws_the_same_bytes(engine, monkeypatch):
+    before = [event.image.tobytes() for event in engine.run(engine.plan(ASK)) if isinstance(event, StageDone)]
     weights = {name: tensor.clone() for name, tensor in engine.model.pipeline.unet.state_dict().items()}
     with monkeypatch.context() as broken:
         break_at(broken, "steps", 1, 99, ERRORS[2])
         with pytest.raises(OutOfMemory):
-            list(engine.run(ASK))
-    after = [event.image.tobytes() for event in engine.run(ASK) if isinstance(event, StageDone)]
+            list(engine.run(engine.plan(ASK)))
+    after = [event.image.tobytes() for event in engine.run(engine.plan(ASK)) if isinstance(event, StageDone)]
     assert before == after
     for name, tensor in engine.model.pipeline.unet.state_dict().items():
         assert torch.equal(tensor, weights[name])
@@ -118,12 +118,12 @@ def test_after_the_ladders_end_the_next_run_draws_what_it_always_drew(engine, mo
 def test_another_error_ends_the_run_as_it_is(engine, monkeypatch):
     break_at(monkeypatch, "steps", 0, 1, RuntimeError("shapes do not match"))
     with pytest.raises(RuntimeError, match="shapes do not match"):
-        list(engine.run(ASK))
+        list(engine.run(engine.plan(ASK)))
 
 
 def test_keys_follow_a_retry_that_changes_bytes(engine, monkeypatch):
     break_at(monkeypatch, "steps", 1, 2, ERRORS[0])
-    events = list(engine.run(ASK))
+    events = list(engine.run(engine.plan(ASK)))
     plan = next(event for event in events if isinstance(event, PlanReady)).plan
     serial, chunked = (event.plan for event in events if isinstance(event, Retried))
     keys = [[stage.key for stage in made.stages] for made in (plan, serial, chunked)]
@@ -133,18 +133,18 @@ def test_keys_follow_a_retry_that_changes_bytes(engine, monkeypatch):
     assert done == keys[2]
 
 
-def test_a_gpus_ladder_goes_from_what_costs_least_to_what_costs_most():
+def test_a_gpus_options_go_from_what_costs_least_to_what_costs_most():
     machine = Machine(device="cuda", budget_bytes=1, base_bytes=0, host_bytes=10**12)
     work = Work(height=4096, width=4096, mixer="gspn", calls=9, tile_px=1024)
 
-    def ladder_of(phase):
+    def options_of(phase):
         choices, names = MemoryOptions(), []
         while found := cheaper(choices, work, SDXL_SHAPES, machine, phase):
             choices, name = found
             names.append(f"{name}={getattr(choices, name)}")
         return names
 
-    assert ladder_of("steps") == [
+    assert options_of("steps") == [
         "serial_guidance=True",
         "small_blocks=True",
         "skips_on_host=True",
@@ -152,10 +152,10 @@ def test_a_gpus_ladder_goes_from_what_costs_least_to_what_costs_most():
         "residency=model",
         "residency=group",
     ]
-    assert ladder_of("decode") == ["residency=model", "small_tiles=1", "small_tiles=2"]
+    assert options_of("decode") == ["residency=model", "small_tiles=1", "small_tiles=2"]
 
 
 def test_only_lack_of_memory_counts_as_such():
-    assert all(map(ladder.is_out_of_memory, ERRORS))
-    assert not ladder.is_out_of_memory(RuntimeError("expected scalar type Float"))
-    assert not ladder.is_out_of_memory(ValueError("out of memory"))
+    assert all(map(oom.is_out_of_memory, ERRORS))
+    assert not oom.is_out_of_memory(RuntimeError("expected scalar type Float"))
+    assert not oom.is_out_of_memory(ValueError("out of memory"))

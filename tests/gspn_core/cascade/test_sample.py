@@ -1,4 +1,4 @@
-"""One test for each defect of the published cascade that this one mends, and for what each setting does."""
+"""One test for each defect of the published cascade that is fixed here, and for what each setting does."""
 
 import dataclasses
 import itertools
@@ -8,7 +8,10 @@ import pytest
 import torch
 
 from gspn_core.cascade.sample import StageSampler, stage_generator
-from gspn_core.cascade.schedule import noise_levels
+from gspn_core.controls.control import StageSetup
+from gspn_core.controls.keep_base import KeepBase
+from gspn_core.controls.registry import stage_controls
+from gspn_core.kinds.registry import find_kind
 from gspn_core.planning.types import Size, StagePlan
 from gspn_core.settings import CHOICES, Settings
 
@@ -26,10 +29,27 @@ SETTINGS = Settings(
     dilated_min_weight=0.0,
 )
 STAGE = StagePlan(
-    index=1, size=Size(128, 192), scale=2, num_inference_steps=6, steps=3, vae_tile_px=None, settings=SETTINGS
+    index=1,
+    kind=find_kind("upscale"),
+    size=Size(128, 192),
+    px=128,
+    ratio=2,
+    scale=2,
+    num_inference_steps=6,
+    steps=3,
+    vae_tile_px=None,
+    settings=SETTINGS,
 )
 BASE = StagePlan(
-    index=0, size=Size(64, 96), scale=1, num_inference_steps=6, steps=6, vae_tile_px=None, settings=SETTINGS
+    index=0,
+    kind=find_kind("generate"),
+    size=Size(64, 96),
+    px=64,
+    scale=1,
+    num_inference_steps=6,
+    steps=6,
+    vae_tile_px=None,
+    settings=SETTINGS,
 )
 
 
@@ -41,14 +61,24 @@ def z_ref():
 @pytest.fixture
 def sampler(tiny_model, tiny_conditioning):
     def make(stage=STAGE, **changes):
-        told = dataclasses.replace(stage, settings=dataclasses.replace(SETTINGS, **changes))
-        return StageSampler(tiny_model, told, tiny_conditioning)
+        changed = dataclasses.replace(stage, settings=dataclasses.replace(SETTINGS, **changes))
+        return StageSampler(tiny_model, changed, tiny_conditioning)
 
     return make
 
 
+def _setup(sampler, z_ref=None):
+    return StageSetup(
+        stage=sampler.stage,
+        backbone=sampler.backbone,
+        weights=sampler.weights,
+        reference=z_ref,
+        before=Size(64, 96) if sampler.stage.index else None,
+    )
+
+
 def _run(sampler, z_ref):
-    steps = sampler.sample(z_ref)
+    steps = sampler.sample(z_ref, stage_controls(_setup(sampler, z_ref)))
     with torch.inference_mode():
         while True:
             try:
@@ -59,7 +89,7 @@ def _run(sampler, z_ref):
 
 def _unet_inputs(sampler, z_ref):
     seen = []
-    unet = sampler.model.pipeline.unet
+    unet = sampler.backbone.net
 
     def record(module, args, _kwargs):
         seen.append((args[0].clone(), module.mid_block.resnets[0].conv1.dilation))
@@ -87,14 +117,14 @@ def test_the_scheduler_steps_once_per_timestep(name, sampler, z_ref):
 
 def test_the_weights_say_the_noise_level_and_what_is_held_how_widely(sampler):
     made = sampler(cosine_scale_2=0.5, dilated_min_weight=0.3)
-    levels = noise_levels(made.scheduler)
+    levels = made.path.sigmas
     first = float(levels[int(made.timesteps[0])])
     assert [step.dilated for step in made.weights] == [True, True, False]
     for step, t in zip(made.weights, made.timesteps, strict=True):
         assert step.sigma == pytest.approx(np.interp(float(t), np.arange(len(levels)), levels))
         assert step.held == pytest.approx(step.c1 * (1 - step.c2 if step.dilated else 1))
         assert step.layout_px == pytest.approx(0.8 * first / step.c3)
-    assert made.hold.sigma_px == made.weights[0].layout_px
+    assert _keep_base(made).sigma_px == made.weights[0].layout_px
 
 
 def test_both_branches_scale_their_input_with_the_same_sigma(sampler, z_ref):
@@ -133,7 +163,7 @@ def test_after_guidance_stop_only_the_positive_half_runs(stop, guided, sampler, 
     assert made.model_calls == sum(rows) / 2
 
 
-def test_a_guidance_stop_of_nought_is_a_guidance_scale_of_one(sampler, z_ref):
+def test_a_guidance_stop_of_zero_is_a_guidance_scale_of_one(sampler, z_ref):
     assert torch.equal(_run(sampler(guidance_stop=0.0), z_ref), _run(sampler(guidance_scale=1.0), z_ref))
 
 
@@ -195,7 +225,7 @@ def test_every_setting_of_the_loop_changes_the_latents(change, sampler, z_ref):
     assert not torch.equal(_run(sampler(), z_ref), _run(sampler(**change), z_ref))
 
 
-def test_weights_are_told_before_the_first_step(sampler):
+def test_weights_are_known_before_the_first_step(sampler):
     made = sampler()
     assert len(made.weights) == STAGE.steps
     assert [weights.timestep for weights in made.weights] == [float(t) for t in made.timesteps]
@@ -214,16 +244,15 @@ def test_equal_strength_is_an_equal_noise_level_under_every_scheduler(name, samp
 @pytest.mark.parametrize("name", CHOICES["scheduler"])
 def test_a_full_pull_without_blur_ends_at_the_reference(name, sampler, z_ref, monkeypatch):
     made = sampler(scheduler=name, cosine_scale_1=0.0, dilation_until=0.0)
-    monkeypatch.setattr("gspn_core.cascade.sample.gaussian_blur", lambda x, _: x)
+    monkeypatch.setattr("gspn_core.controls.skip_residual.gaussian_blur", lambda x, _: x)
     torch.testing.assert_close(_run(made, z_ref), z_ref, atol=0.03, rtol=0.02)
 
 
 @pytest.mark.parametrize("name", [name for name in CHOICES["scheduler"] if "sde" in name])
 def test_the_skip_residual_leaves_the_noise_level_to_the_scheduler(name, sampler, z_ref, monkeypatch):
     made = sampler(scheduler=name, cosine_scale_1=0.5, upscale_strength=0.9, dilation_until=0.0)
-    made.stage = dataclasses.replace(made.stage, steps=6)
-    monkeypatch.setattr("gspn_core.cascade.sample.gaussian_blur", lambda x, _: x)
-    # A model that knows the reference: what is left beside it in x is noise, at the scheduler's own level.
+    monkeypatch.setattr("gspn_core.controls.skip_residual.gaussian_blur", lambda x, _: x)
+    # A model that knows the reference: the rest of x is noise, at the scheduler's own level.
     seen = []
 
     def predict(model_input, *_):
@@ -231,26 +260,29 @@ def test_the_skip_residual_leaves_the_noise_level_to_the_scheduler(name, sampler
         alpha, sigma = made.scheduler._sigma_to_alpha_sigma_t(made.scheduler.sigmas[index])
         noise = (model_input - alpha * z_ref) / sigma
         seen.append(float(noise.std()))
-        return noise
+        return torch.cat([noise, noise])
 
-    monkeypatch.setattr(made, "_predict", predict)
+    monkeypatch.setattr(made.backbone, "predict", predict)
     _run(made, z_ref)
     assert seen == pytest.approx([1.0] * len(seen), abs=0.08)
 
 
+def _keep_base(sampler):
+    return KeepBase.for_stage(_setup(sampler))
+
+
 def test_the_layout_is_wider_where_the_stage_starts_in_more_noise(sampler):
-    held = (sampler(upscale_strength=share, cosine_scale_3=0.0).hold for share in (0.3, 0.9))
-    low, high = (hold.sigma_px for hold in held)
-    assert high > 5 * low
+    low, high = (sampler(upscale_strength=share, cosine_scale_3=0.0) for share in (0.3, 0.9))
+    assert _keep_base(high).sigma_px > 5 * _keep_base(low).sigma_px
 
 
-def test_the_hold_follows_the_first_steps_weights(sampler):
+def test_the_restored_share_follows_the_first_steps_weights(sampler):
     made = sampler(cosine_scale_1=0.5, keep_base=0.8, dilation_until=0.0)
-    assert made.hold.weight == pytest.approx(0.8 * made.weights[0].c1)
-    assert sampler(cosine_scale_1=0.0, dilation_until=0.0).hold.weight == 1.0
+    assert _keep_base(made).weight == pytest.approx(0.8 * made.weights[0].c1)
+    assert _keep_base(sampler(cosine_scale_1=0.0, dilation_until=0.0)).weight == 1.0
     dilating = sampler(cosine_scale_1=0.0, cosine_scale_2=0.0)
-    assert dilating.hold.weight == pytest.approx(0.0)
-    assert sampler(BASE).hold.weight == 0.0
+    assert _keep_base(dilating).weight == pytest.approx(0.0)
+    assert stage_controls(_setup(sampler(BASE))) == ()
 
 
 def test_dilation_in_the_main_prediction_costs_no_second_call(sampler, z_ref):

@@ -1,18 +1,14 @@
-import math
-
 import pytest
 import torch
 
+from gspn_core.backbones.noise_path import diffusion_path
 from gspn_core.cascade.schedule import (
-    cosine_weights,
-    denoised,
     make_scheduler,
-    prediction_of,
     set_last_timesteps,
     set_timesteps_from,
     step_options,
 )
-from gspn_core.settings import CHOICES, Settings
+from gspn_core.settings import CHOICES
 
 SCHEDULERS = CHOICES["scheduler"]
 
@@ -36,10 +32,11 @@ def test_steps_with_the_true_noise_lead_back_to_the_latents(name, tiny_pipeline)
     z = torch.randn(1, 4, 8, 8, generator=generator)
     noise = torch.randn(1, 4, 8, 8, generator=generator)
     timesteps = set_last_timesteps(scheduler, 20, 8, torch.device("cpu"))
-    x = scheduler.add_noise(z, noise, timesteps[:1])
+    path = diffusion_path(scheduler)
+    x = path.noised(z, noise, timesteps[:1])
     for t in timesteps:
-        model_input = scheduler.scale_model_input(x, t)
-        torch.testing.assert_close(denoised(scheduler, model_input, noise, float(t)), z, atol=0.02, rtol=0.02)
+        estimate = path.clean(path.scaled(x, t), noise, float(t))
+        torch.testing.assert_close(estimate, z, atol=0.02, rtol=0.02)
         x = scheduler.step(noise, t, x, return_dict=False)[0]
     torch.testing.assert_close(x, z, atol=0.05, rtol=0.02)
 
@@ -62,26 +59,6 @@ def test_steps_that_add_noise_lead_back_too_where_it_is_seen(name, tiny_pipeline
 def test_only_a_stochastic_scheduler_is_given_a_source_of_noise(name, tiny_pipeline):
     scheduler = make_scheduler(name, tiny_pipeline.scheduler.config)
     assert bool(step_options(scheduler, torch.Generator())) is (name in STOCHASTIC)
-
-
-def test_weights_follow_the_formula():
-    settings = Settings(
-        prompt="a", cosine_scale_1=3.0, cosine_scale_2=2.0, cosine_scale_3=0.5, dilated_min_weight=0.1
-    )
-    weights = cosine_weights(400.0, settings, 1000)
-    c = 0.5 * (1 + math.cos(math.pi * 0.6))
-    assert weights.c1 == pytest.approx(c**3)
-    assert weights.c2 == pytest.approx(c**2)
-    assert weights.c3 == pytest.approx(0.99 * c**0.5 + 0.01)
-    assert weights.dilated is (c**2 >= 0.1)
-
-
-def test_weights_are_one_in_pure_noise_and_vanish_at_the_end():
-    settings = Settings(prompt="a", cosine_scale_1=3.0, cosine_scale_2=1.0, cosine_scale_3=1.0)
-    start, end = cosine_weights(1000.0, settings, 1000), cosine_weights(0.0, settings, 1000)
-    assert (start.c1, start.c2, start.c3) == pytest.approx((1, 1, 1))
-    assert (end.c1, end.c2, end.c3) == pytest.approx((0, 0, 0.01))
-    assert not end.dilated
 
 
 @pytest.mark.parametrize("name", SCHEDULERS)
@@ -133,11 +110,3 @@ def test_a_name_says_its_spacing_whatever_the_models_own_is(name, own, tiny_pipe
     for scheduler in (plain, other):
         scheduler.set_timesteps(7)
     assert torch.equal(plain.timesteps, other.timesteps)
-
-
-@pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])
-def test_a_prediction_and_its_estimate_are_one_fact(kind, tiny_pipeline):
-    scheduler = make_scheduler("euler", {**tiny_pipeline.scheduler.config, "prediction_type": kind})
-    x, p = (torch.randn(1, 4, 4, 4, generator=torch.Generator().manual_seed(i)) for i in range(2))
-    estimate = denoised(scheduler, x, p, 333.5)
-    torch.testing.assert_close(prediction_of(scheduler, x, estimate, 333.5), p, atol=1e-4, rtol=1e-4)

@@ -30,7 +30,7 @@ def asked(start: Image.Image, **values) -> Settings:
 
 
 def run(engine, settings, start, **options):
-    return list(engine.run(settings, previews=False, start=start, **options))
+    return list(engine.run(engine.plan(settings), previews=False, start=start, **options))
 
 
 def pictures(events):
@@ -64,9 +64,9 @@ def test_the_next_stage_starts_from_all_that_the_picture_shows(engine, monkeypat
     start, seen = photograph(150, 150), []
     original = StageSampler.sample
 
-    def sample(self, z_ref):
+    def sample(self, z_ref, controls):
         seen.append(z_ref.clone())
-        return original(self, z_ref)
+        return original(self, z_ref, controls)
 
     monkeypatch.setattr(StageSampler, "sample", sample)
     run(engine, asked(start, start_px=64, target=128), start)
@@ -95,7 +95,7 @@ def test_a_picture_drawn_again_follows_it_the_closer_the_fewer_steps_are(engine)
 
 
 @pytest.mark.parametrize("strength", [0.0, 0.5])
-def test_stages_that_are_lent_give_the_same_bytes(engine, strength):
+def test_stages_after_finished_ones_give_the_same_bytes(engine, strength):
     start = photograph()
     settings = asked(start, start_strength=strength, start_px=64)
     whole = pictures(run(engine, settings, start))
@@ -120,8 +120,11 @@ def test_another_picture_than_the_one_named_is_refused_before_the_first_event(en
     start, other = photograph(), photograph(seed=1)
     for given in (None, other):
         with pytest.raises(BadSetting, match="give that picture"):
-            next(engine.run(asked(start), start=given))
-    assert next(engine.run(Settings(prompt="a hill", target=64))).plan.stages[0].is_base
+            next(engine.run(engine.plan(asked(start)), start=given))
+    assert (
+        next(engine.run(engine.plan(Settings(prompt="a hill", target=64)))).plan.stages[0].kind.name
+        == "generate"
+    )
 
 
 def test_the_refiner_ends_a_picture_that_is_drawn_again(engine):

@@ -13,7 +13,7 @@ from gspn_core.attention.registry import NEEDS_ADAPTER
 from gspn_core.engine import Engine
 from gspn_core.errors import BadSetting, NotFinite, OutOfMemory, Stopped
 from gspn_core.events import CascadeDone, PlanReady, StageDone, StageStarted, StepDone, TileDone
-from gspn_core.planning.keys import FIRST_STAGE_ONLY
+from gspn_core.kinds.registry import BEGINNING_ONLY
 from gspn_core.settings import FIELD_NAMES, STARTING, Settings
 
 SETTINGS = Settings(prompt="a hill", target=256, seed=3, num_inference_steps=4, dilated_min_weight=0.0)
@@ -25,7 +25,11 @@ def engine(tiny_model):
 
 
 def _pictures(engine, settings):
-    return [event.image for event in engine.run(settings, previews=False) if isinstance(event, StageDone)]
+    return [
+        event.image
+        for event in engine.run(engine.plan(settings), previews=False)
+        if isinstance(event, StageDone)
+    ]
 
 
 def _last(engine, **changes):
@@ -33,7 +37,7 @@ def _last(engine, **changes):
 
 
 def test_events_come_in_the_order_of_the_plan(engine):
-    events = list(engine.run(SETTINGS))
+    events = list(engine.run(engine.plan(SETTINGS)))
     assert isinstance(events[0], PlanReady)
     assert isinstance(events[-1], CascadeDone)
     stages = events[0].plan.stages
@@ -45,11 +49,11 @@ def test_events_come_in_the_order_of_the_plan(engine):
         assert [event.step for event in steps] == list(range(1, stage.steps + 1))
         tiles = [event for event in events if isinstance(event, TileDone) and event.stage == stage.index]
         phases = {event.phase for event in tiles}
-        assert phases == ({"decode"} if stage.is_base else {"encode", "decode"})
+        assert phases == ({"decode"} if stage.kind.name == "generate" else {"encode", "decode"})
 
 
 def test_pictures_double_and_previews_are_small(engine):
-    events = list(engine.run(SETTINGS))
+    events = list(engine.run(engine.plan(SETTINGS)))
     sizes = [event.image.size for event in events if isinstance(event, StageDone)]
     assert sizes == [(64, 64), (128, 128), (256, 256)]
     previews = [event.preview for event in events if isinstance(event, StepDone)]
@@ -57,7 +61,7 @@ def test_pictures_double_and_previews_are_small(engine):
 
 
 def test_figures_are_measured(engine):
-    events = list(engine.run(SETTINGS))
+    events = list(engine.run(engine.plan(SETTINGS)))
     for event in events:
         if isinstance(event, StageDone):
             assert event.seconds > 0
@@ -131,7 +135,7 @@ def test_the_unet_is_left_as_it_was_found(engine, mixer):
     unet = engine.model.pipeline.unet
     before = _state_of(unet)
     settings = Settings(**{**SETTINGS.to_dict(), "mixer": mixer})
-    run = engine.run(settings)
+    run = engine.run(engine.plan(settings))
     while not (isinstance(event := next(run), StepDone) and event.stage == 1):
         pass
     run.close()
@@ -182,7 +186,7 @@ def test_every_field_of_the_settings_has_a_change_to_try():
 def test_every_setting_reaches_the_picture(engine, name):
     # With the dilated branch at work; it is off at the defaults.
     usual = {"upscale_strength": 0.7, "guidance_scale": 3.0, "cosine_scale_2": 1.0}
-    if name in FIRST_STAGE_ONLY - {"refiner"}:
+    if name in BEGINNING_ONLY - {"refiner"}:
         usual["refiner"] = "ensemble"
     before = _last(engine, **usual)
     after = _last(engine, **{**usual, name: CHANGES[name]})
@@ -191,11 +195,11 @@ def test_every_setting_reaches_the_picture(engine, name):
 
 @pytest.fixture
 def seen_by_the_refiner(engine):
-    """Return the timesteps that the refiner is asked at, and the scores that it is told."""
+    """Return the timesteps that of the refiner's calls, and the scores that it reads."""
     seen = []
     hook = engine.model.refiner.register_forward_pre_hook(
-        lambda _module, args, told: seen.append(
-            (float(args[1]), told["added_cond_kwargs"]["time_ids"][:, -1].tolist())
+        lambda _module, args, kwargs: seen.append(
+            (float(args[1]), kwargs["added_cond_kwargs"]["time_ids"][:, -1].tolist())
         ),
         with_kwargs=True,
     )
@@ -216,7 +220,7 @@ def test_a_finished_picture_is_drawn_again_by_the_refiner_in_steps_that_are_plan
     settings = Settings(
         prompt="a hill", target=64, seed=3, num_inference_steps=10, refiner="image", refiner_start=0.7
     )
-    events = list(engine.run(settings))
+    events = list(engine.run(engine.plan(settings)))
     assert events[0].plan.stages[0].steps == 13 and events[0].model_calls == (13,)
     assert [event.step for event in events if isinstance(event, StepDone)] == list(range(1, 14))
     assert len(seen_by_the_refiner) == 3
@@ -245,7 +249,7 @@ def test_a_stop_ends_the_run_at_the_next_event_and_keeps_finished_stages(engine,
     asked = threading.Event()
     events = []
     with pytest.raises(Stopped):
-        for event in engine.run(SETTINGS, asked.is_set):
+        for event in engine.run(engine.plan(SETTINGS), asked.is_set):
             assert not asked.is_set()
             events.append(event)
             if len(events) == after:
@@ -256,7 +260,7 @@ def test_a_stop_ends_the_run_at_the_next_event_and_keeps_finished_stages(engine,
 
 def test_bad_settings_are_refused_before_anything_runs(engine):
     with pytest.raises(BadSetting, match="reaches a target of 64, 128, 256, 512 px, got 1000; try 512"):
-        next(engine.run(Settings(prompt="a", target=1000)))
+        next(engine.run(engine.plan(Settings(prompt="a", target=1000))))
 
 
 @pytest.mark.parametrize(
@@ -268,7 +272,7 @@ def test_bad_settings_are_refused_before_anything_runs(engine):
     ],
     ids=["gpu", "python", "cpu"],
 )
-def test_memory_that_runs_out_is_told_in_a_sentence_and_the_engine_goes_on(engine, monkeypatch, error):
+def test_lack_of_memory_is_reported_in_a_sentence_and_the_engine_goes_on(engine, monkeypatch, error):
     vae, decode = engine.model.pipeline.vae, engine.model.pipeline.vae.decode
 
     def fail_at_the_second_stage(latents, **kwargs):
@@ -279,7 +283,7 @@ def test_memory_that_runs_out_is_told_in_a_sentence_and_the_engine_goes_on(engin
     seen = []
     with monkeypatch.context() as patch, pytest.raises(OutOfMemory, match="finished stages are kept"):
         patch.setattr(vae, "decode", fail_at_the_second_stage)
-        for event in engine.run(SETTINGS):
+        for event in engine.run(engine.plan(SETTINGS)):
             seen.append(event)
     assert sum(isinstance(event, StageDone) for event in seen) == 1
     assert len(_pictures(engine, SETTINGS)) == 3
@@ -291,11 +295,11 @@ def test_another_failure_of_torch_is_not_taken_for_memory(engine, monkeypatch):
 
     monkeypatch.setattr(engine.model.pipeline.vae, "decode", fail)
     with pytest.raises(RuntimeError, match="shapes differ"):
-        list(engine.run(SETTINGS))
+        list(engine.run(engine.plan(SETTINGS)))
 
 
 def test_inference_mode_does_not_leak_out_of_the_run(engine):
-    run = engine.run(SETTINGS)
+    run = engine.run(engine.plan(SETTINGS))
     next(run)
     next(run)
     assert not torch.is_inference_mode_enabled()
@@ -303,7 +307,7 @@ def test_inference_mode_does_not_leak_out_of_the_run(engine):
 
 
 def test_a_run_may_be_resumed_from_another_thread(engine):
-    run, events = engine.run(SETTINGS, previews=False), []
+    run, events = engine.run(engine.plan(SETTINGS), previews=False), []
     for _ in range(3):
         thread = threading.Thread(target=lambda: events.append(next(run)))
         thread.start()
@@ -315,7 +319,7 @@ def test_a_run_may_be_resumed_from_another_thread(engine):
 
 def test_a_run_that_goes_on_after_finished_stages_gives_the_same_bytes(engine):
     whole = _pictures(engine, SETTINGS)
-    events = list(engine.run(SETTINGS, finished=whole[:2]))
+    events = list(engine.run(engine.plan(SETTINGS), finished=whole[:2]))
     started = [event.stage.index for event in events if isinstance(event, StageStarted)]
     assert started == [2]
     (last,) = [event.image for event in events if isinstance(event, StageDone)]

@@ -55,7 +55,7 @@ def test_every_setting_is_a_flag_that_reaches_the_engine(make_engine, tmp_path, 
     value = other_value(name)
     assert run(engine, "a lake", "--" + name.replace("_", "-"), value, out=tmp_path) == command.DONE
     expected = Settings.from_dict({"prompt": "a lake", name: type_of(name)(value)})
-    assert engine.ran == [expected]
+    assert engine.planned == [expected]
     assert expected != Settings(prompt="a lake")
 
 
@@ -77,7 +77,7 @@ def test_a_picture_to_start_from_reaches_the_engine_with_its_settings(make_engin
     engine = make_engine()
     flags = ["--start", str(photograph), "--start-px", "64", "--start-strength", "0.5"]
     assert run(engine, *ASKED, *flags, out=tmp_path / "out") == command.DONE
-    (start,), (settings,) = engine.starts, engine.ran
+    (start,), (settings,) = engine.starts, engine.planned
     assert settings.start == reference_of(start) and start.size == (150, 100)
     assert (settings.start_px, settings.start_strength) == (64, 0.5)
 
@@ -123,11 +123,11 @@ def test_any_prompt_makes_a_name_inside_the_folder(make_engine, tmp_path, prompt
 
 def test_json_is_one_object_that_tells_the_run(make_engine, tmp_path, capsys):
     assert run(make_engine(), *ASKED, "--json", out=tmp_path) == command.DONE
-    told = json.loads(capsys.readouterr().out)
-    assert told["state"] == "done"
-    assert told["settings"]["seed"] == 5
-    assert [stage["width"] for stage in told["stages"]] == [64, 128, 256]
-    assert all(Path(path).is_file() for path in told["paths"])
+    record = json.loads(capsys.readouterr().out)
+    assert record["state"] == "done"
+    assert record["settings"]["seed"] == 5
+    assert [stage["width"] for stage in record["stages"]] == [64, 128, 256]
+    assert all(Path(path).is_file() for path in record["paths"])
 
 
 def test_progress_goes_to_stderr_and_quiet_says_nothing(make_engine, tmp_path, capsys):
@@ -180,9 +180,9 @@ def test_an_error_is_one_sentence_and_an_exit_code_and_keeps_what_was_written(
             raise error
 
     assert run(make_engine(before_event=breaks), *ASKED, out=tmp_path) == code
-    told = capsys.readouterr()
-    assert told.err.splitlines()[-1] == f"error: {error}"
-    assert [Path(path).is_file() for path in told.out.splitlines()] == [True]
+    printed = capsys.readouterr()
+    assert printed.err.splitlines()[-1] == f"error: {error}"
+    assert [Path(path).is_file() for path in printed.out.splitlines()] == [True]
 
 
 @pytest.mark.parametrize(
@@ -243,9 +243,9 @@ def test_a_disk_that_fills_up_has_its_code_and_keeps_the_earlier_stages(
 
     monkeypatch.setattr(command, "write_png", fills_up)
     assert run(make_engine(), *ASKED, out=tmp_path) == command.NOT_WRITTEN
-    told = capsys.readouterr()
-    assert "No space left on device" in told.err
-    assert len(told.out.splitlines()) == 1
+    printed = capsys.readouterr()
+    assert "No space left on device" in printed.err
+    assert len(printed.out.splitlines()) == 1
 
 
 def test_the_first_interrupt_ends_the_run_at_its_next_step_and_keeps_finished_stages(
@@ -259,8 +259,8 @@ def test_the_first_interrupt_ends_the_run_at_its_next_step_and_keeps_finished_st
     engine = make_engine(before_event=interrupt)
     assert run(engine, *ASKED, "--json", out=tmp_path) == command.INTERRUPTED
     assert engine.stopped_after == [9]
-    told = json.loads(capsys.readouterr().out)
-    assert (told["state"], len(told["paths"])) == ("stopped", 1)
+    record = json.loads(capsys.readouterr().out)
+    assert (record["state"], len(record["paths"])) == ("stopped", 1)
     assert signal.getsignal(signal.SIGINT) is before
 
 
@@ -288,9 +288,9 @@ def test_the_real_engine_on_a_tiny_model_writes_what_it_planned(tiny_model, tmp_
     from gspn_core.engine import Engine
 
     engine = Engine(tiny_model)
-    asked = ["lake", "--target", "128", "--num-inference-steps", "2", "--seed", "1"]
+    arguments = ["lake", "--target", "128", "--num-inference-steps", "2", "--seed", "1"]
     for folder in ("first", "second"):
-        assert run(engine, *asked, out=tmp_path / folder) == command.DONE
+        assert run(engine, *arguments, out=tmp_path / folder) == command.DONE
     paths = list(map(Path, capsys.readouterr().out.splitlines()))
     assert [path.name for path in paths[:2]] == ["lake-1-stage-0-64x64.png", "lake-1-stage-1-128x128.png"]
     for first, second in zip(paths[:2], paths[2:], strict=True):

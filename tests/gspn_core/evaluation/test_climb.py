@@ -8,9 +8,9 @@ import torch
 from PIL import Image
 
 from gspn_core.errors import BadSetting, ModelUnavailable
-from gspn_core.evaluation import methods as _methods
 from gspn_core.evaluation.climb import Climb, ClimbConfig, Drawings
 from gspn_core.evaluation.climb_report import climb_json, climb_markdown, climb_notes
+from gspn_core.evaluation.coding import reconstruct
 from gspn_core.evaluation.commands import main
 from gspn_core.evaluation.methods import (
     Method,
@@ -23,35 +23,11 @@ from gspn_core.evaluation.methods import (
 from gspn_core.evaluation.pairs import ScenePair
 from gspn_core.evaluation.prompts import held_out_prompts
 from gspn_core.evaluation.upscaler import Upscaler, read_upscaler, why_no_upscaler
-from gspn_core.metrics.classifier import Classifier
-from gspn_core.models.loading import load_model
 from gspn_core.settings import Override
 from gspn_core.world.render.draw import render
-from gspn_core.world.scene import ATTRIBUTES
 
 SHORT = "short: num_inference_steps=2, mixer=attention"
 METHODS = ("bicubic", "hires fix 0.25", "short", "autoencoder")
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Small maps gain nothing from more threads, which wait for one another on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def model(trained):
-    _, out = trained
-    return load_model(str(out), device="cpu", dtype="float32")
-
-
-@pytest.fixture(scope="module")
-def classifier():
-    torch.manual_seed(0)
-    return Classifier(ATTRIBUTES, (8, 8), 8).eval()
 
 
 @pytest.fixture(scope="module")
@@ -63,10 +39,6 @@ def rendered(number):
     prompt = held_out_prompts(number + 1)[number]
     base, truth = (Image.fromarray(render(prompt.scene, height=side, width=side)) for side in (64, 128))
     return ScenePair(prompt=prompt, base=base, truth=truth)
-
-
-def silent(*_):
-    pass
 
 
 def config(**changes):
@@ -139,7 +111,7 @@ def test_the_hires_fix_runs_the_model_again_over_the_enlargement(model, pair):
     little, much = (hires_fix(model, pair, 128, strength) for strength in (0.1, 0.8))
     assert little.size == much.size == (128, 128)
     assert np.array_equal(pixels(little), pixels(hires_fix(model, pair, 128, 0.1)))
-    soft = pixels(_methods.reconstruct(model, pair.base.resize((128, 128), Image.Resampling.LANCZOS)))
+    soft = pixels(reconstruct(model, pair.base.resize((128, 128), Image.Resampling.LANCZOS)))
     assert 0 < np.abs(pixels(little) - soft).mean() < np.abs(pixels(much) - soft).mean()
 
 
@@ -167,7 +139,9 @@ def test_a_picture_is_drawn_once_and_its_first_in_a_process_is_not_timed(tmp_pat
     assert np.array_equal(pixels(second[0]), pixels(rendered(1).truth))
 
 
-def test_the_walk_measures_each_method_and_draws_nothing_again(model, classifier, tmp_path, monkeypatch):
+def test_the_walk_measures_each_method_and_draws_nothing_again(
+    model, classifier, tmp_path, monkeypatch, silent
+):
     climb = Climb(model, classifier, tmp_path, config(), silent)
     assert [*climb.run()] == [1, 2]
     rows = {row.name: row.figures for row in climb.rows()}
@@ -197,14 +171,14 @@ def test_the_walk_measures_each_method_and_draws_nothing_again(model, classifier
     ],
 )
 def test_what_cannot_be_compared_is_refused_before_anything_is_drawn(
-    model, classifier, tmp_path, changes, sentence
+    model, classifier, tmp_path, changes, sentence, silent
 ):
     with pytest.raises(BadSetting, match=sentence):
         Climb(model, classifier, tmp_path, config(**changes), silent)
     assert not [*tmp_path.rglob("*")]
 
 
-def test_tables_have_a_cell_per_column_and_json_no_infinity(model, classifier, tmp_path):
+def test_tables_have_a_cell_per_column_and_json_no_infinity(model, classifier, tmp_path, silent):
     climb = Climb(model, classifier, tmp_path, config(methods=("bicubic", "lanczos")), silent)
     [*climb.run()]
     notes = climb_notes(climb.config, model, 2)

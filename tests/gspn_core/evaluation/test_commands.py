@@ -1,5 +1,6 @@
 """The whole measurement at toy size, on a toy model and a toy classifier."""
 
+import io
 import json
 
 import numpy as np
@@ -18,28 +19,11 @@ from gspn_core.evaluation.renders import Renders, world_fingerprint
 from gspn_core.evaluation.variations import OWN, REFERENCES, measure_variations, read_settings, variations
 from gspn_core.events import StageDone
 from gspn_core.metrics.classifier import Classifier
-from gspn_core.models.loading import load_model
 from gspn_core.settings import Settings
 from gspn_core.training.classifier_training import checkpoint
 from gspn_core.world.scene import ATTRIBUTES
 
 MIXERS = ("attention", "neighborhood")
-
-
-@pytest.fixture(scope="module")
-def model(trained):
-    _, out = trained
-    return load_model(str(out), device="cpu", dtype="float32")
-
-
-@pytest.fixture(scope="module")
-def classifier():
-    torch.manual_seed(0)
-    return Classifier(ATTRIBUTES, (8, 8), 8).eval()
-
-
-def silent(*_):
-    pass
 
 
 def test_a_batch_of_base_pictures_is_what_each_prompt_gives_alone(model):
@@ -50,7 +34,7 @@ def test_a_batch_of_base_pictures_is_what_each_prompt_gives_alone(model):
     ]
     batch = draw_base_batch(model, [engine.plan(each).stages[0] for each in settings])
     for each, image in zip(settings, batch, strict=True):
-        (alone,) = (event.image for event in engine.run(each) if isinstance(event, StageDone))
+        (alone,) = (event.image for event in engine.run(engine.plan(each)) if isinstance(event, StageDone))
         apart = np.abs(np.asarray(alone, int) - np.asarray(image, int))
         assert apart.max() <= 2
 
@@ -65,9 +49,9 @@ def test_a_batch_of_different_steps_is_refused(model):
         draw_base_batch(model, stages)
 
 
-def test_pictures_that_are_there_are_not_drawn_again(model, tmp_path):
+def test_pictures_that_are_there_are_not_drawn_again(model, tmp_path, silent):
     prompts = held_out_prompts(3)
-    gallery = Gallery(tmp_path, model, asked={"num_inference_steps": 2}, batch=2, tell=silent)
+    gallery = Gallery(tmp_path, model, asked={"num_inference_steps": 2}, batch=2, on_progress=silent)
     gallery.draw_bases(prompts, "attention")
     gallery.draw_cascades(prompts[:1], "attention", 128)
     made = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.png")}
@@ -87,20 +71,22 @@ def test_pictures_that_are_there_are_not_drawn_again(model, tmp_path):
         {"upscale_strength": 0.9},
     ],
 )
-def test_bases_are_drawn_as_their_settings_ask_alone_or_in_a_batch(model, tmp_path, asked):
+def test_bases_are_drawn_as_their_settings_ask_alone_or_in_a_batch(model, tmp_path, asked, silent):
     asked = {"num_inference_steps": 2, **asked}
     prompts = held_out_prompts(2)
-    gallery = Gallery(tmp_path, model, asked=asked, batch=2, tell=silent)
+    gallery = Gallery(tmp_path, model, asked=asked, batch=2, on_progress=silent)
     gallery.draw_bases(prompts, "attention")
     for prompt in prompts:
         settings = Settings(prompt=prompt.text, mixer="attention", target=64, seed=prompt.number, **asked)
-        (alone,) = (event.image for event in Engine(model).run(settings) if isinstance(event, StageDone))
+        engine = Engine(model)
+        events = engine.run(engine.plan(settings))
+        (alone,) = (event.image for event in events if isinstance(event, StageDone))
         kept = gallery.picture(prompt, "attention", 64)
         assert np.abs(np.asarray(alone, int) - np.asarray(kept, int)).max() <= 2
 
 
-def test_references_are_kept_and_lie_within_larger_views(tmp_path):
-    renders = Renders(tmp_path, crop_px=32, processes=1, seed=0, tell=silent)
+def test_references_are_kept_and_come_from_larger_views(tmp_path, silent):
+    renders = Renders(tmp_path, crop_px=32, processes=1, seed=0, on_progress=silent)
     renders.draw_references(3, 128)
     first = [*renders.references(3, 128)]
     assert [crop.shape for crop in first] == [(32, 32, 3)] * 3
@@ -113,17 +99,46 @@ def test_the_worlds_fingerprint_is_the_same_on_every_call():
     assert world_fingerprint() == world_fingerprint()
 
 
-def test_progress_tells_how_long_the_rest_takes():
-    lines = []
-    progress = Progress(lines.append, every_seconds=0.0)
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_progress_in_a_log_is_a_line_now_and_then():
+    log = io.StringIO()
+    progress = Progress(log, every_seconds=0.0)
     for done in range(4):
         progress("pictures", done, 3)
-    assert len(lines) == 4
-    assert "0 of 3" in lines[0] and "left" not in lines[0]
-    assert "2 of 3, 0.0 min left" in lines[2] and lines[3].endswith("3 of 3")
+    progress("scenes", 3, 3)
+    lines = log.getvalue().splitlines()
+    assert [line.split(" [")[0].split("|")[-1].strip() for line in lines] == [
+        "0/3",
+        "1/3",
+        "2/3",
+        "3/3",
+        "3/3",
+    ]
+    assert all(line.startswith("pictures: ") for line in lines[:4]) and lines[4].startswith("scenes: 100%")
+    assert "\r" not in log.getvalue()
+    seldom = io.StringIO()
+    progress = Progress(seldom)
+    for done in range(101):
+        progress("pictures", done, 100)
+    assert len(seldom.getvalue().splitlines()) == 2
 
 
-def test_the_whole_measurement_fills_every_figure_and_every_picture(model, classifier, tmp_path):
+def test_progress_on_a_terminal_is_one_bar_for_each_name():
+    terminal = Terminal()
+    progress = Progress(terminal)
+    for name in ("pictures", "scenes"):
+        for done in range(3):
+            progress(name, done, 2)
+    *bars, rest = terminal.getvalue().split("\n")
+    assert [bar.split("\r")[-1].split("|")[0] for bar in bars] == ["pictures: 100%", "scenes: 100%"]
+    assert rest == ""
+
+
+def test_the_whole_measurement_fills_every_figure_and_every_picture(model, classifier, tmp_path, silent):
     config = MeasureConfig(
         mixers=MIXERS,
         pictures=3,
@@ -151,7 +166,7 @@ def test_the_whole_measurement_fills_every_figure_and_every_picture(model, class
     assert all(picture.size == (64, 64) for _, pictures in rows for picture in pictures)
 
 
-def test_a_target_that_the_model_does_not_reach_is_refused(model, classifier, tmp_path):
+def test_a_target_that_the_model_does_not_reach_is_refused(model, classifier, tmp_path, silent):
     with pytest.raises(BadSetting, match="got 100; name one"):
         Evaluation(model, classifier, tmp_path, MeasureConfig(mixers=MIXERS, target=100), silent)
 
@@ -165,13 +180,13 @@ def test_a_target_that_the_model_does_not_reach_is_refused(model, classifier, tm
         ({"cascades": (2,), "crops": (2, 0)}, "crops must be at least 1, got 2, 0"),
     ],
 )
-def test_counts_that_no_size_can_have_are_refused(model, classifier, tmp_path, counts, sentence):
+def test_counts_that_no_size_can_have_are_refused(model, classifier, tmp_path, counts, sentence, silent):
     config = MeasureConfig(mixers=MIXERS, pictures=4, target=256, **counts)
     with pytest.raises(BadSetting, match=sentence):
         Evaluation(model, classifier, tmp_path, config, silent)
 
 
-def test_mixers_that_the_model_does_not_have_are_refused(model, classifier, tmp_path):
+def test_mixers_that_the_model_does_not_have_are_refused(model, classifier, tmp_path, silent):
     with pytest.raises(BadSetting, match="has none of linear"):
         Evaluation(model, classifier, tmp_path, MeasureConfig(mixers=("linear",), target=128), silent)
 
@@ -212,7 +227,7 @@ def test_the_command_without_a_classifier_says_what_to_do(trained, tmp_path, cap
     assert "evaluation classifier" in capsys.readouterr().err
 
 
-def test_settings_are_tried_one_at_a_time_from_the_same_bases(model, classifier, tmp_path):
+def test_settings_are_tried_one_at_a_time_from_the_same_bases(model, classifier, tmp_path, silent):
     asked = {"num_inference_steps": 4}
     config = MeasureConfig(
         mixers=("attention",), cascades=(2,), target=128, crops=(2,), references=4, asked=asked, processes=1
@@ -230,10 +245,10 @@ def test_settings_are_tried_one_at_a_time_from_the_same_bases(model, classifier,
     assert little.figures["consistency"] > much.figures["consistency"]
 
 
-def test_settings_that_are_none_and_a_cascade_of_one_stage_are_refused(model, classifier, tmp_path):
+def test_unknown_settings_and_a_cascade_of_one_stage_are_refused(model, classifier, tmp_path, silent):
     with pytest.raises(BadSetting, match="strenght is no setting"):
         variations(["strenght=0.3"])
-    with pytest.raises(BadSetting, match="mixer is told by the measurement"):
+    with pytest.raises(BadSetting, match="mixer is set by the measurement"):
         variations(["mixer=attention"])
     with pytest.raises(BadSetting, match="guidance_scale is given twice"):
         read_settings(["guidance_scale=2", "guidance_scale=3"])

@@ -13,7 +13,6 @@ from gspn_core.evaluation.figures import (
     add_frechet,
     bars,
     mean_structure,
-    peak_signal,
     structure,
 )
 from gspn_core.evaluation.report import contact_sheet, markdown, to_json
@@ -99,12 +98,6 @@ def test_seams_are_found_on_the_edges_of_the_base_size_and_of_tiles():
     assert structure(Image.fromarray(on_base), base, None)["seams"] > 1.8
     assert structure(Image.fromarray(on_tile), base, None)["seams"] < 1.2
     assert structure(Image.fromarray(on_tile), base, 64)["seams"] > 1.8
-
-
-def test_peak_signal_is_the_error_in_decibels():
-    one = np.full((8, 8, 3), 100, np.uint8)
-    assert peak_signal(one, one + 1) == pytest.approx(20 * math.log10(255))
-    assert peak_signal(one, one) == math.inf
 
 
 def test_markdown_puts_the_bar_beside_each_figure():

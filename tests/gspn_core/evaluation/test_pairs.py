@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from gspn_core.evaluation.crops import enlarge
@@ -23,25 +22,9 @@ from gspn_core.evaluation.pairs import (
     seconds_of,
 )
 from gspn_core.evaluation.prompts import held_out_prompts
-from gspn_core.metrics.classifier import Classifier
 from gspn_core.world.scene import ATTRIBUTES
 
 BASE, LARGE = 64, 256
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Small maps gain nothing from more threads, which wait for one another on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def classifier():
-    torch.manual_seed(0)
-    return Classifier(ATTRIBUTES, (8, 8, 8), 8).eval()
 
 
 @pytest.fixture(scope="module")

@@ -21,9 +21,9 @@ def test_neither_prompts_nor_references_are_scenes_that_training_draws():
 
 def test_captions_tell_some_attributes_and_rarely_all():
     prompts = held_out_prompts(100)
-    assert all(prompt.text and prompt.told and prompt.told <= set(ATTRIBUTES) for prompt in prompts)
-    assert {name for prompt in prompts for name in prompt.told} == set(ATTRIBUTES)
-    assert any(prompt.told != set(ATTRIBUTES) for prompt in prompts)
+    assert all(prompt.text and prompt.named and prompt.named <= set(ATTRIBUTES) for prompt in prompts)
+    assert {name for prompt in prompts for name in prompt.named} == set(ATTRIBUTES)
+    assert any(prompt.named != set(ATTRIBUTES) for prompt in prompts)
 
 
 def test_a_classifier_that_is_always_right_finds_full_adherence():
@@ -43,7 +43,7 @@ def test_a_classifier_that_is_always_wrong_finds_none():
 def test_what_a_caption_does_not_tell_does_not_count():
     prompts = held_out_prompts(20)
     values = {
-        name: [prompt.scene.attributes()[name] if name in prompt.told else "other" for prompt in prompts]
+        name: [prompt.scene.attributes()[name] if name in prompt.named else "other" for prompt in prompts]
         for name in ATTRIBUTES
     }
     assert adherence(prompts, values)[1] == 1

@@ -1,4 +1,4 @@
-"""The crops beside the sliders: which values, which square, which files."""
+"""The crops next to the sliders: which values, which square, which files."""
 
 import json
 
@@ -22,8 +22,8 @@ from gspn_core.evaluation.slider_crops import (
 )
 from gspn_core.models.catalog import WORLD_FOLDER
 from gspn_core.settings import RANGES, Settings
-from ui import words
-from ui.crops import crops_props
+from ui.form.crops import crops_props
+from ui.shared.strings import form_strings
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_a_slider_is_shown_at_both_ends_of_its_travel_and_at_its_default():
 
 
 def test_every_neutral_value_has_a_word_on_the_page():
-    assert set(words.NEUTRAL) == set(NEUTRAL)
+    assert set(form_strings.NEUTRAL) == set(NEUTRAL)
 
 
 @pytest.mark.parametrize("name", NEUTRAL)
@@ -65,7 +65,7 @@ def test_a_slider_is_shown_where_it_is_neutral_too(name):
     assert monotone == tuple(sorted(set(monotone)))
 
 
-def test_the_square_lies_where_the_pictures_differ():
+def test_the_square_is_where_the_pictures_differ():
     pictures = [np.zeros((64, 96, 3), np.uint8) for _ in range(3)]
     pictures[2][24:40, 48:64] = 200
     assert telling_place(pictures, 16) == (24, 48)
@@ -96,24 +96,24 @@ def test_the_crops_of_a_cascade_are_cut_at_one_place_and_shared_stages_run_once(
 
     monkeypatch.setattr(Engine, "run", counted)
     monkeypatch.setattr(slider_crops, "SLIDERS", ("gaussian_sigma", "guidance_scale"))
-    told = []
+    reported = []
 
-    def tell(*progress):
-        told.append(progress[1:])
+    def on_progress(*progress):
+        reported.append(progress[1:])
 
-    found = draw_slider_crops(tiny_model, "a hill", seed=3, target=128, tell=tell, crop_px=32)
+    found = draw_slider_crops(tiny_model, "a hill", seed=3, target=128, on_progress=on_progress, crop_px=32)
     assert [slider.name for slider in found] == ["gaussian_sigma", "guidance_scale"]
     assert [slider.values for slider in found] == [(0.0, 0.2, 6.0), (1.0, 3.0, 20.0)]
     assert all(crop.size == (32, 32) for slider in found for crop in slider.crops)
     # The first run makes both stages; sigma changes the second alone, guidance both, and the default of
     # every slider is one picture.
     assert ran == [0, 1, 1, 0, 0]
-    assert told == [(i, 6) for i in range(7)]
+    assert reported == [(i, 6) for i in range(7)]
 
 
 def test_one_picture_serves_the_default_of_every_slider(tiny_model, monkeypatch):
     monkeypatch.setattr(slider_crops, "SLIDERS", ("gaussian_sigma", "cosine_scale_1"))
-    draw = {"seed": 3, "target": 128, "tell": lambda *_: None, "crop_px": 128}
+    draw = {"seed": 3, "target": 128, "on_progress": lambda *_: None, "crop_px": 128}
     sigma, cosine = draw_slider_crops(tiny_model, "a hill", **draw)
     (least, default, largest), (same, _) = sigma.crops, cosine.crops
     assert default.tobytes() == same.tobytes()
@@ -122,7 +122,7 @@ def test_one_picture_serves_the_default_of_every_slider(tiny_model, monkeypatch)
     assert [crop.tobytes() for crop in again.crops] == [crop.tobytes() for crop in sigma.crops]
 
 
-def test_what_is_written_is_told_by_the_index_and_nothing_older_is_left(noise, tmp_path):
+def test_what_is_written_is_in_the_index_and_nothing_older_is_left(noise, tmp_path):
     (tmp_path / "old.webp").write_bytes(b"old")
     size = write_crops(noise(2, 16), tmp_path, {"prompt": "a hill"})
     index = json.loads((tmp_path / INDEX).read_text("utf-8"))

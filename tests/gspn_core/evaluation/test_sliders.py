@@ -4,17 +4,13 @@ import dataclasses
 import json
 
 import pytest
-import torch
 
 from gspn_core.errors import BadSetting
 from gspn_core.evaluation.commands import main
 from gspn_core.evaluation.slider_crops import FRONT_SLIDERS
 from gspn_core.evaluation.slider_report import sliders_json, sliders_markdown, sliders_notes
 from gspn_core.evaluation.sliders import SliderConfig, SliderRow, Sliders, slider_travel
-from gspn_core.metrics.classifier import Classifier
-from gspn_core.models.loading import load_model
 from gspn_core.settings import RANGES
-from gspn_core.world.scene import ATTRIBUTES
 
 ROW = SliderRow(
     name="upscale_strength",
@@ -28,35 +24,10 @@ ROW = SliderRow(
 )
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Small maps gain nothing from more threads, which wait for one another on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def model(trained):
-    _, out = trained
-    return load_model(str(out), device="cpu", dtype="float32")
-
-
-@pytest.fixture(scope="module")
-def classifier():
-    torch.manual_seed(0)
-    return Classifier(ATTRIBUTES, (8, 8), 8).eval()
-
-
 @pytest.fixture(scope="module")
 def work(tmp_path_factory):
     """One folder for all tests: what one has drawn the others find."""
     return tmp_path_factory.mktemp("sliders")
-
-
-def silent(*_):
-    pass
 
 
 def config(**changes):
@@ -79,7 +50,7 @@ def test_a_setting_without_a_range_and_a_single_value_are_refused():
         slider_travel("upscale_strength", 1)
 
 
-def test_the_base_is_drawn_once_per_prompt_and_nothing_a_second_time(model, classifier, work):
+def test_the_base_is_drawn_once_per_prompt_and_nothing_a_second_time(model, classifier, work, silent):
     sliders = Sliders(model, classifier, work, config(), silent)
     (row,) = sliders.run()
     pictures = {px: [*work.rglob(f"attention-{px}/*.png")] for px in (64, 128)}
@@ -89,7 +60,7 @@ def test_the_base_is_drawn_once_per_prompt_and_nothing_a_second_time(model, clas
     assert {path: path.stat().st_mtime_ns for path in work.rglob("*.png")} == made
 
 
-def test_a_slider_that_redraws_more_is_farther_from_its_base(model, classifier, work):
+def test_a_slider_that_redraws_more_is_farther_from_its_base(model, classifier, work, silent):
     (row,) = Sliders(model, classifier, work, config(), silent).run()
     assert row.values == slider_travel("upscale_strength", 3)
     assert row.consistency[0] > row.consistency[-1]
@@ -97,7 +68,7 @@ def test_a_slider_that_redraws_more_is_farther_from_its_base(model, classifier, 
     assert len(row.neighbours) == 2 and len(row.amplitude) == len(row.adherence) == 3
 
 
-def test_a_setting_that_later_stages_do_not_read_changes_nothing(model, classifier, work):
+def test_a_setting_that_later_stages_do_not_read_changes_nothing(model, classifier, work, silent):
     few = config(sliders=("aesthetic_score",), values=2, prompts=1)
     (row,) = Sliders(model, classifier, work, few, silent).run()
     assert row.ends == row.neighbours[0] == 100
@@ -113,7 +84,7 @@ def test_a_setting_that_later_stages_do_not_read_changes_nothing(model, classifi
     ],
 )
 def test_what_cannot_be_measured_is_refused_before_anything_is_drawn(
-    model, classifier, tmp_path, changes, sentence
+    model, classifier, tmp_path, changes, sentence, silent
 ):
     with pytest.raises(BadSetting, match=sentence):
         Sliders(model, classifier, tmp_path, config(**changes), silent)

@@ -9,7 +9,8 @@ from PIL import Image, ImageCms
 from gspn_core.errors import BadSetting
 from gspn_core.images import load as pictures
 from gspn_core.images.load import check_start, cropped, read_bytes, read_file, reference_of
-from gspn_core.settings import MAX_START_PX, Settings, start_size
+from gspn_core.setting_values import MAX_START_PX, start_size
+from gspn_core.settings import Settings
 
 
 def pixels(height: int = 80, width: int = 120) -> Image.Image:
@@ -148,9 +149,10 @@ def test_a_picture_that_is_too_large_to_keep_is_shrunk_in_proportion():
 def test_what_cannot_be_taken_is_refused_in_a_sentence_with_its_remedy(data, sentence):
     with pytest.raises(BadSetting, match=sentence) as caught:
         read_bytes(data, "holiday.png")
-    told = str(caught.value)
+    message = str(caught.value)
     assert caught.value.field == "start"
-    assert told.startswith("holiday.png ") and told.endswith(".") and ";" in told and len(told) < 160
+    assert message.startswith("holiday.png ") and message.endswith(".")
+    assert ";" in message and len(message) < 160
 
 
 def test_a_file_of_too_many_bytes_is_refused_before_it_is_read(monkeypatch, tmp_path):

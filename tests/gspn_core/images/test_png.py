@@ -50,13 +50,13 @@ def header(width: int, height: int) -> bytes:
 def test_a_png_tells_everything_that_made_it_and_its_pixels_are_untouched(tmp_path, picture, info, plan):
     path = tmp_path / "a.png"
     write_png(path, picture, info)
-    told = read_png(path)
-    assert told["gspn_studio"] == info
-    assert (told["width"], told["height"]) == (128, 128)
-    assert Settings.from_dict(told["gspn_studio"]["settings"]) == plan.settings
+    read = read_png(path)
+    assert read["gspn_studio"] == info
+    assert (read["width"], read["height"]) == (128, 128)
+    assert Settings.from_dict(read["gspn_studio"]["settings"]) == plan.settings
     with Image.open(path) as opened:
         assert opened.tobytes() == picture.tobytes()
-        assert opened.text["parameters"] == told["parameters"]
+        assert opened.text["parameters"] == read["parameters"]
 
 
 def test_the_parameters_have_the_form_that_other_tools_read(card):
@@ -96,9 +96,9 @@ def test_the_same_picture_and_info_give_the_same_bytes(tmp_path, picture, info):
 def test_a_prompt_in_any_script_comes_back(tmp_path, picture, card, prompt):
     plan = make_plan(Settings(prompt=prompt), card)
     write_png(tmp_path / "a.png", picture, picture_info(plan, 0, MADE_WITH))
-    told = read_png(tmp_path / "a.png")
-    assert told["gspn_studio"]["prompt"] == prompt
-    assert told["parameters"].startswith(prompt)
+    read = read_png(tmp_path / "a.png")
+    assert read["gspn_studio"]["prompt"] == prompt
+    assert read["parameters"].startswith(prompt)
 
 
 def test_what_differs_from_run_to_run_is_in_the_sidecar_alone(tmp_path, info):
@@ -156,8 +156,8 @@ BOMB = zlib.compress(b"x" * (MAX_TEXT_BYTES + 1))
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "is no PNG"),
-        (b"\xff\xd8\xff", "is no PNG"),
+        (b"", "is not a PNG"),
+        (b"\xff\xd8\xff", "is not a PNG"),
         (SIGNATURE, "is damaged"),
         (header(8, 8), "is damaged"),
         (header(8, 8)[:-1] + b"\0", "is damaged"),

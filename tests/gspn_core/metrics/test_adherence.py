@@ -31,10 +31,10 @@ def sees(tmp_path):
 
 
 def test_it_is_the_share_of_what_the_prompt_names(sees):
-    told = sees(time="night", object="birds", weather="fog")
-    assert told("birds at night in the fog", GREY) == 1.0
-    assert told("birds by day in the fog", GREY) == pytest.approx(2 / 3)
-    assert told("a sailboat by day", GREY) == 0.0
+    adherence = sees(time="night", object="birds", weather="fog")
+    assert adherence("birds at night in the fog", GREY) == 1.0
+    assert adherence("birds by day in the fog", GREY) == pytest.approx(2 / 3)
+    assert adherence("a sailboat by day", GREY) == 0.0
 
 
 def test_of_two_values_either_counts(sees):
@@ -46,21 +46,21 @@ def test_a_prompt_that_names_nothing_has_no_share(sees):
 
 
 def test_pictures_of_any_shape_are_looked_at(sees):
-    told = sees(time="night")
+    adherence = sees(time="night")
     for size in ((31, 900), (1500, 300), (8, 8)):
-        assert told("at night", Image.new("RGB", size)) == 1.0
+        assert adherence("at night", Image.new("RGB", size)) == 1.0
 
 
-def test_a_missing_network_is_told_in_a_sentence(tmp_path):
+def test_a_missing_network_is_one_sentence(tmp_path):
     with pytest.raises(ModelUnavailable, match="cannot be read"):
         PromptAdherence(tmp_path / "none.safetensors")("at night", GREY)
 
 
 def test_the_shipped_network_tells_night_from_day_and_reads_both_off_a_larger_picture():
-    told = PromptAdherence()
+    adherence = PromptAdherence()
     common = {"sky": "clear", "terrain": "mountains", "cover": "snowy", "foreground": "lake"}
     for time, celestial in (("night", "moon"), ("day", "sun")):
         scene = Scene(time=time, celestial=celestial, **common, seed=5)
         picture = Image.fromarray(np.asarray(render(scene, height=512, width=512)))
-        assert told({"night": "at night", "day": "by day"}[time], picture) == 1.0
-        assert told({"night": "by day", "day": "at night"}[time], picture) == 0.0
+        assert adherence({"night": "at night", "day": "by day"}[time], picture) == 1.0
+        assert adherence({"night": "by day", "day": "at night"}[time], picture) == 0.0

@@ -67,7 +67,7 @@ def test_it_learns_an_attribute_that_its_pictures_show(tmp_path):
         tint = TINTS[ATTRIBUTES["time"].index(scene.time)]
         cache.images[number] = np.array(tint, dtype=np.uint8) + pictures(1)[0] // 8
     cache._done[:] = 1
-    loop = LoopConfig(minutes=60, max_steps=200, learning_rate=5e-3, warmup_steps=5, average_decay=0.9)
+    loop = LoopConfig(minutes=60, max_steps=80, learning_rate=1e-2, warmup_steps=5, average_decay=0.9)
     trained = train_classifier(cache, tmp_path, loop, batch=16)
     assert held_out_accuracy(trained, cache)["all"]["time"] == 1.0
 
@@ -83,7 +83,7 @@ def test_a_trained_one_is_read_again_and_training_resumes(cache, tmp_path):
 
 
 @pytest.mark.usefixtures("small")
-def test_accuracy_is_told_for_every_attribute_of_held_out_pictures(cache):
+def test_accuracy_is_given_for_every_attribute_of_held_out_pictures(cache):
     found = held_out_accuracy(Classifier().eval(), cache)
     assert set(found["all"]) == set(ATTRIBUTES)
     assert all(0 <= share <= 1 for shares in found.values() for share in shares.values())
@@ -96,8 +96,8 @@ def test_a_world_of_other_attributes_has_another_checkpoint(tmp_path):
     assert len(places) == 2
 
 
-def test_a_missing_classifier_is_told_with_its_remedy(tmp_path):
-    with pytest.raises(ModelUnavailable, match="evaluate classifier"):
+def test_a_missing_classifier_is_named_with_its_remedy(tmp_path):
+    with pytest.raises(ModelUnavailable, match="evaluation classifier"):
         load_classifier(tmp_path)
 
 
@@ -118,7 +118,7 @@ def test_a_published_one_of_another_world_is_refused(tmp_path):
         read_classifier(tmp_path / "classifier.safetensors")
 
 
-def test_a_file_that_is_cut_off_is_told_in_a_sentence(tmp_path):
+def test_a_file_that_is_cut_off_is_one_sentence(tmp_path):
     path = tmp_path / "classifier.safetensors"
     save_classifier(Classifier(CHOICES, (8, 8), 8), path)
     path.write_bytes(path.read_bytes()[:100])

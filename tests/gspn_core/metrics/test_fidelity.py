@@ -65,7 +65,7 @@ def test_noise_is_less_alike_than_a_slight_blur():
     assert ssim(picture, noise(64, 64, 9)) < 0.1 < ssim(picture, Image.blend(picture, noise(64, 64, 9), 0.2))
 
 
-def test_a_difference_is_light_where_it_is_and_its_scale_is_told():
+def test_a_difference_is_light_where_it_is_and_its_scale_is_given():
     one = grey(100, 40, 40)
     pixels = np.array(one)
     pixels[:20] += 50

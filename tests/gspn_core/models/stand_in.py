@@ -14,7 +14,7 @@ from torch.nn import functional
 
 
 class EightBits(nn.Parameter):
-    """Whole numbers of eight bits, a scale for each row beside them."""
+    """Integers of eight bits with a scale for each row."""
 
     def __new__(cls, full):
         scale = full.abs().amax(1, keepdim=True).float() / 127
@@ -24,7 +24,7 @@ class EightBits(nn.Parameter):
 
 
 class EightBitLinear(nn.Linear):
-    """Computes with a weight of eight bits; whoever reads that weight gets whole numbers."""
+    """Computes with a weight of eight bits; reading that weight gives integers."""
 
     def forward(self, x):
         full = (self.weight.float() * self.weight.scale).to(self.compute_dtype)
@@ -58,8 +58,8 @@ class Quantizer(DiffusersQuantizer):
 
     def check_if_quantized_param(self, model, _value, param_name, _state, **_):
         name, _, kind = param_name.rpartition(".")
-        whole = any(mark in name for mark in self.quantization_config.kept_whole)
-        return kind == "weight" and not whole and isinstance(model.get_submodule(name), nn.Linear)
+        is_kept = any(mark in name for mark in self.quantization_config.kept_whole)
+        return kind == "weight" and not is_kept and isinstance(model.get_submodule(name), nn.Linear)
 
     def create_quantized_param(self, model, param_value, param_name, *_args, **_kwargs):
         layer = model.get_submodule(param_name.rpartition(".")[0])

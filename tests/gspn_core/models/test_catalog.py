@@ -1,5 +1,8 @@
 import os
 
+import pytest
+
+from gspn_core.errors import ModelUnavailable
 from gspn_core.models.catalog import WORLD, WORLD_FOLDER, find_card
 
 
@@ -27,3 +30,14 @@ def test_the_card_is_the_worlds_and_its_fingerprint_changes_with_files_and_devic
     (link / "model_index.json").write_bytes((WORLD_FOLDER / "model_index.json").read_bytes())
     os.utime(link / "model_index.json", (1, 1))
     assert card.fingerprint != find_card("world").fingerprint
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[" * 100_000, "[]", '{"_class_name": 1e999}', '{"_class_name": null}']
+)
+def test_a_broken_index_is_refused_in_one_sentence(text, tmp_path):
+    (tmp_path / "model_index.json").write_text(text)
+    with pytest.raises(ModelUnavailable) as caught:
+        find_card(str(tmp_path))
+    assert str(tmp_path) in str(caught.value)
+    assert str(caught.value).endswith(".") and "\n" not in str(caught.value)

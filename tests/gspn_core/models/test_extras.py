@@ -4,7 +4,7 @@ import torch
 from diffusers import AutoencoderTiny, UNet2DConditionModel
 
 from gspn_core.models.catalog import Extras, find_card
-from gspn_core.models.extras import REFINER_SHAPES, TINY_PARAMETERS, with_companions
+from gspn_core.models.extras import REFINER_SHAPES, TINY_PARAMETERS, with_extras
 from gspn_core.models.layout import LAYOUTS
 from gspn_core.models.random_weights import write_random_refiner
 from gspn_core.models.shapes import SDXL_SHAPES, unet_shapes
@@ -14,7 +14,7 @@ def count(part) -> int:
     return sum(parameter.numel() for parameter in part.parameters())
 
 
-def test_the_published_companions_numbers_are_those_of_their_classes():
+def test_the_published_extras_shapes_are_those_of_their_classes():
     with torch.device("meta"):
         refiner = UNet2DConditionModel.from_config(dict(LAYOUTS["full"].refiner))
         tiny = AutoencoderTiny()
@@ -36,5 +36,5 @@ def test_what_is_to_be_fetched_is_known_by_its_name():
 
 
 def test_a_folder_that_tells_nothing_leaves_the_whole_untold(tmp_path):
-    assert with_companions(SDXL_SHAPES, refiner=tmp_path, preview=None) is None
-    assert with_companions(None, refiner=None, preview=None) is None
+    assert with_extras(SDXL_SHAPES, refiner=tmp_path, preview=None) is None
+    assert with_extras(None, refiner=None, preview=None) is None

@@ -44,8 +44,8 @@ class Hub(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        told = [{"type": "file", "path": p, "size": len(b), "oid": "1" * 40} for p, b in FILES.items()]
-        self._answer(json.dumps(told).encode(), {"Content-Type": "application/json"})
+        listing = [{"type": "file", "path": p, "size": len(b), "oid": "1" * 40} for p, b in FILES.items()]
+        self._answer(json.dumps(listing).encode(), {"Content-Type": "application/json"})
 
     def do_GET(self) -> None:
         revision, _, name = self.path.partition("/resolve/")[2].partition("/")
@@ -70,24 +70,24 @@ def hub():
 
 
 def test_a_snapshot_is_fetched_once_and_tells_its_bytes(hub, tmp_path):
-    told = []
+    reports = []
     assert cached_folder(SNAPSHOT, cache=tmp_path) is None
-    folder = fetch(SNAPSHOT, lambda *bytes_: told.append(bytes_), cache=tmp_path, endpoint=hub.address)
+    folder = fetch(SNAPSHOT, lambda *bytes_: reports.append(bytes_), cache=tmp_path, endpoint=hub.address)
     assert {name: (folder / name).read_bytes() for name in FILES} == FILES
     total = sum(map(len, FILES.values()))
-    assert told[-1] == (total, total)
-    assert [done for done, _ in told] == sorted(done for done, _ in told)
+    assert reports[-1] == (total, total)
+    assert [done for done, _ in reports] == sorted(done for done, _ in reports)
     hub.handler.status = 500
     assert fetch(SNAPSHOT, cache=tmp_path, endpoint=hub.address) == folder
 
 
-def test_a_snapshot_that_is_not_whole_is_not_here(hub, tmp_path):
+def test_an_incomplete_snapshot_is_not_cached(hub, tmp_path):
     folder = fetch(SNAPSHOT, cache=tmp_path, endpoint=hub.address)
     (folder / "config.json").unlink()
     assert cached_folder(SNAPSHOT, cache=tmp_path) is None
 
 
-def test_a_revision_that_is_not_fixed_is_told_by_the_commit_that_came(hub, tmp_path):
+def test_a_revision_that_is_not_fixed_is_named_by_the_commit_that_came(hub, tmp_path):
     floating = dataclasses.replace(SNAPSHOT, revision="main")
     assert commit_of(floating, cache=tmp_path) is None
     folder = fetch(floating, cache=tmp_path, endpoint=hub.address)
@@ -125,7 +125,7 @@ def test_fetching_can_be_left(hub, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("status", "headers", "said"),
+    ("status", "headers", "message"),
     [
         (401, {}, "its token is wrong or revoked"),
         (403, {"X-Error-Code": "GatedRepo"}, "accept its terms"),
@@ -134,35 +134,37 @@ def test_fetching_can_be_left(hub, tmp_path):
         (503, {}, "cannot be fetched"),
     ],
 )
-def test_a_refusal_of_the_hub_is_one_sentence(hub, tmp_path, monkeypatch, status, headers, said):
+def test_a_refusal_of_the_hub_is_one_sentence(hub, tmp_path, monkeypatch, status, headers, message):
     monkeypatch.setattr("time.sleep", lambda _seconds: None)
     hub.handler.status, hub.handler.headers_of_refusal = status, headers
-    with pytest.raises(ModelUnavailable, match=said) as caught:
+    with pytest.raises(ModelUnavailable, match=message) as caught:
         fetch(SNAPSHOT, cache=tmp_path, endpoint=hub.address)
     assert "\n" not in str(caught.value) and "me/toy" in str(caught.value)
 
 
-def test_without_a_network_the_way_out_is_said(tmp_path):
+def test_without_a_network_the_remedy_is_named(tmp_path):
     with pytest.raises(ModelUnavailable, match="connect to the network, or give a local SDXL folder"):
         fetch(SNAPSHOT, cache=tmp_path, endpoint="http://127.0.0.1:9")
 
 
-def test_too_small_a_disk_is_said_before_anything_is_fetched(hub, tmp_path, monkeypatch):
+def test_too_small_a_disk_is_refused_before_anything_is_fetched(hub, tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: SimpleNamespace(free=1_000_000))
     with pytest.raises(ModelUnavailable, match="needs 0.0 GB and the disk of .* has 0.0 GB free"):
         fetch(SNAPSHOT, cache=tmp_path / "new" / "cache", endpoint=hub.address)
     assert not (tmp_path / "new").exists()
 
 
-@pytest.mark.parametrize(("number", "said"), [(errno.ENOSPC, "is full"), (errno.EACCES, "cannot be written")])
-def test_a_disk_that_takes_no_more_is_said(hub, tmp_path, monkeypatch, number, said):
+@pytest.mark.parametrize(
+    ("number", "message"), [(errno.ENOSPC, "is full"), (errno.EACCES, "cannot be written")]
+)
+def test_a_disk_that_is_full_or_closed_is_named(hub, tmp_path, monkeypatch, number, message):
     from huggingface_hub import HfApi
 
     def fail(*_: object, **__: object) -> None:
         raise OSError(number, "no")
 
     monkeypatch.setattr(HfApi, "hf_hub_download", fail)
-    with pytest.raises(ModelUnavailable, match=said):
+    with pytest.raises(ModelUnavailable, match=message):
         fetch(SNAPSHOT, cache=tmp_path, endpoint=hub.address)
 
 

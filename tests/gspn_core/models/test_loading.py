@@ -139,13 +139,13 @@ def test_an_unknown_device_or_dtype_is_refused(folder, device, dtype, words):
 
 
 def test_loading_tells_its_parts_and_ends_with_all_bytes_read(folder):
-    told = []
-    load_model(str(folder), device="cpu", told=told.append)
-    assert [progress.part for progress in told[::2]] == ["text_encoder", "text_encoder_2", "unet", "vae"]
-    assert {progress.doing for progress in told} == {"read"}
-    done = [progress.done_bytes for progress in told]
+    reports = []
+    load_model(str(folder), device="cpu", on_progress=reports.append)
+    assert [progress.part for progress in reports[::2]] == ["text_encoder", "text_encoder_2", "unet", "vae"]
+    assert {progress.doing for progress in reports} == {"read"}
+    done = [progress.done_bytes for progress in reports]
     assert done == sorted(done) and done[0] == 0
-    assert done[-1] == told[-1].total_bytes > 0
+    assert done[-1] == reports[-1].total_bytes > 0
 
 
 def test_a_loading_that_is_left_stays_left(folder):
@@ -153,7 +153,7 @@ def test_a_loading_that_is_left_stays_left(folder):
         raise Stopped("left")
 
     with pytest.raises(Stopped):
-        load_model(str(folder), device="cpu", told=leave)
+        load_model(str(folder), device="cpu", on_progress=leave)
 
 
 def _cut_the_end(folder):
@@ -178,7 +178,7 @@ def _lose_a_part(folder):
 
 
 @pytest.mark.parametrize(
-    ("damage", "said"),
+    ("damage", "message"),
     [
         (_cut_off, r"is cut off \(2,000 bytes"),
         (_cut_the_end, "of its .* bytes"),
@@ -189,9 +189,9 @@ def _lose_a_part(folder):
         (_lose_a_part, "text_encoder_2 is not there"),
     ],
 )
-def test_each_damage_is_called_by_its_name(folder, damage, said):
+def test_each_damage_is_called_by_its_name(folder, damage, message):
     damage(folder)
-    with pytest.raises(ModelUnavailable, match=said):
+    with pytest.raises(ModelUnavailable, match=message):
         load_model(str(folder), device="cpu")
 
 
@@ -208,26 +208,26 @@ def _other_pooled_text(folder):
 
 
 def _replace_part(folder, name, cls, **changes):
-    """Put a part there that is whole and sound, but belongs to another model."""
+    """Put a complete part there that belongs to another model."""
     config = json.loads((folder / name / "config.json").read_text())
     shutil.rmtree(folder / name)
     cls.from_config({**config, **changes}).save_pretrained(folder / name)
 
 
 @pytest.mark.parametrize(
-    ("damage", "said"),
+    ("damage", "message"),
     [
         (
             _other_latents,
-            "the VAE beside .* has latents of 8 channels and the UNet reads 4; give one of SDXL's",
+            "the VAE of .* has latents of 8 channels and the UNet needs 4; give an autoencoder for SDXL",
         ),
-        (_other_text, "reads 48 channels of text and its text encoders write 32; copy"),
-        (_other_pooled_text, "reads 64 channels of pooled text and sizes and gets 40; copy"),
+        (_other_text, "needs 48 channels of text and its text encoders give 32; copy"),
+        (_other_pooled_text, "needs 64 channels of pooled text and sizes and gets 40; copy"),
     ],
 )
-def test_a_part_of_another_model_is_refused_before_anything_is_drawn(folder, damage, said):
+def test_a_part_of_another_model_is_refused_before_anything_is_drawn(folder, damage, message):
     damage(folder)
-    with pytest.raises(ModelUnavailable, match=said):
+    with pytest.raises(ModelUnavailable, match=message):
         load_model(str(folder), device="cpu")
 
 
@@ -294,12 +294,12 @@ def test_a_small_decoder_of_other_latents_is_refused(folder, tmp_path):
         load_model(str(folder), device="cpu", extras=Extras(preview=str(tmp_path / "tiny-decoder")))
 
 
-def test_an_extra_that_vanished_since_is_said(folder, tiny_model, tmp_path):
+def test_an_extra_that_vanished_since_is_named(folder, tiny_model, tmp_path):
     tiny_model.adapters["gspn"].save(tmp_path / "adapter")
     extras = Extras(adapter=str(tmp_path / "adapter"))
     find_card(str(folder), extras=extras)
     shutil.rmtree(tmp_path / "adapter")
-    with pytest.raises(ModelUnavailable, match="adapter is no folder here"):
+    with pytest.raises(ModelUnavailable, match="adapter is not a folder here"):
         load_model(str(folder), device="cpu", extras=extras)
 
 
@@ -310,8 +310,8 @@ def test_a_revision_that_is_not_fixed_is_noted_with_its_commit(folder, tmp_path,
     monkeypatch.setattr("gspn_core.models.hub.cached_folder", lambda *_, **__: tmp_path / commit)
     floating = load_model(str(folder), device="cpu", extras=Extras(preview="taesdxl"))
     assert floating.notes == (
-        f"taesdxl was read at commit {commit} of madebyollin/taesdxl, whose revision is not fixed; stay "
-        f"with it by naming taesdxl@{commit}.",
+        f"taesdxl was read at commit {commit} of madebyollin/taesdxl, whose revision is not fixed; keep "
+        f"it by naming taesdxl@{commit}.",
     )
     fixed = load_model(str(folder), device="cpu", extras=Extras(preview=f"taesdxl@{commit}"))
     assert fixed.notes == ()
@@ -319,22 +319,22 @@ def test_a_revision_that_is_not_fixed_is_noted_with_its_commit(folder, tmp_path,
     assert fixed.card.fingerprint == floating.card.fingerprint
 
 
-def test_a_folder_that_vanishes_while_it_is_read_is_said(folder):
+def test_a_folder_that_vanishes_while_it_is_read_is_named(folder):
     with pytest.raises(ModelUnavailable, match="is no longer at"):
         load_model(
-            str(folder), device="cpu", told=lambda _progress: shutil.rmtree(folder, ignore_errors=True)
+            str(folder), device="cpu", on_progress=lambda _progress: shutil.rmtree(folder, ignore_errors=True)
         )
 
 
-def test_too_little_memory_is_said_before_weights_are_read(folder, monkeypatch):
-    told = []
+def test_too_little_memory_is_refused_before_weights_are_read(folder, monkeypatch):
+    reports = []
     free = SimpleNamespace(available=100_000)
     monkeypatch.setattr("gspn_core.models.loading.psutil.virtual_memory", lambda: free)
     with pytest.raises(
         ModelUnavailable, match="GB of memory in float32 and 0.0 GB are free.*bfloat16 halves"
     ):
-        load_model(str(folder), device="cpu", dtype="float32", told=told.append)
-    assert told == []
+        load_model(str(folder), device="cpu", dtype="float32", on_progress=reports.append)
+    assert reports == []
 
 
 @pytest.mark.parametrize("name", ["weights.ckpt", "weights.bin"])
@@ -392,14 +392,14 @@ def test_an_adapter_from_elsewhere_offers_its_mixer(folder, tiny_model, tmp_path
     assert mixer in model.card.mixers and set(model.adapters) == {mixer}
 
 
-def test_a_folder_that_is_no_adapter_is_refused(folder, tmp_path):
+def test_a_folder_without_an_adapter_is_refused(folder, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ModelUnavailable, match="holds neither a GSPN adapter"):
         find_card(str(folder), extras=Extras(adapter=str(tmp_path / "empty")))
 
 
-def test_an_extra_that_is_nowhere_names_what_there_is(folder):
-    with pytest.raises(ModelUnavailable, match="no folder here and none of sdxl-vae-fp16-fix"):
+def test_an_unknown_extra_is_refused_with_the_valid_ones(folder):
+    with pytest.raises(ModelUnavailable, match="not a folder here and not one of sdxl-vae-fp16-fix"):
         find_card(str(folder), extras=Extras(vae="nowhere"))
 
 
@@ -412,7 +412,10 @@ def test_a_refiner_loads_with_its_model_and_another_models_does_not(tmp_path):
     config = tmp_path / "refiner" / "unet" / "config.json"
     changed = json.loads(config.read_text()) | {"addition_time_embed_dim": 16}
     config.write_text(json.dumps(changed))
-    with pytest.raises(ModelUnavailable, match="holds no refiner of this model"):
+    with pytest.raises(
+        ModelUnavailable,
+        match="is not a refiner for this model: it needs 64 channels of pooled text and sizes and gets 104",
+    ):
         load_model(str(tmp_path / "model"), device="cpu", extras=extras)
 
 

@@ -20,7 +20,7 @@ from gspn_core.models.catalog import ADAPTER_FOLDERS, Extras, find_card
 from gspn_core.models.layout import LAYOUTS
 from gspn_core.models.loading import load_model
 from gspn_core.models.quantize import (
-    KEPT_WHOLE,
+    NOT_QUANTIZED,
     REFINER_LINEAR,
     SCHEMES,
     SDXL_LINEAR,
@@ -67,7 +67,7 @@ def package(request, monkeypatch):
     monkeypatch.setattr("gspn_core.models.loading.find_scheme", SCHEMES.__getitem__)
     monkeypatch.setattr("gspn_core.models.catalog.metadata.version", lambda _name: "1.0")
     monkeypatch.setattr(
-        "gspn_core.models.loading.diffusers_config", lambda _scheme, _dtype: stand_in.Config(KEPT_WHOLE)
+        "gspn_core.models.loading.diffusers_config", lambda _scheme, _dtype: stand_in.Config(NOT_QUANTIZED)
     )
 
 
@@ -79,10 +79,11 @@ def folder(tmp_path_factory):
 
 
 def pictures(model, mixer):
+    engine = Engine(model)
     ask = Settings(prompt="a lake", target=128, seed=3, num_inference_steps=2, mixer=mixer)
     return [
         np.asarray(event.image).astype(int)
-        for event in Engine(model).run(ask, previews=False)
+        for event in engine.run(engine.plan(ask), previews=False)
         if isinstance(event, StageDone)
     ]
 
@@ -108,9 +109,9 @@ def test_the_transformers_linear_layers_are_kept_in_eight_bits_and_nothing_else(
 @pytest.mark.usefixtures("package")
 def test_a_layers_weight_is_read_in_full_to_a_two_hundredth(folder):
     kept = layers_of(load_model(str(folder), device="cpu", extras=INT8).pipeline.unet)
-    whole = layers_of(load_model(str(folder), device="cpu", dtype="bfloat16").pipeline.unet)
+    full_model = layers_of(load_model(str(folder), device="cpu", dtype="bfloat16").pipeline.unet)
     for name, layer in kept.items():
-        full, wanted = full_weight(layer), whole[name].weight
+        full, wanted = full_weight(layer), full_model[name].weight
         assert full.shape == wanted.shape and full.dtype == wanted.dtype
         assert (full - wanted).norm() <= 0.01 * wanted.norm()
 
@@ -118,17 +119,17 @@ def test_a_layers_weight_is_read_in_full_to_a_two_hundredth(folder):
 @pytest.mark.usefixtures("package")
 @pytest.mark.parametrize("mixer", ["attention", "neighborhood", "gspn", "linear"])
 def test_every_mixer_draws_nearly_the_same_over_them(folder, tmp_path, mixer):
-    whole = load_model(str(folder), device="cpu", dtype="bfloat16")
+    full_model = load_model(str(folder), device="cpu", dtype="bfloat16")
     extras = INT8
     if mixer in ADAPTER_FOLDERS:
-        adapter = _adapter(whole.pipeline.unet, mixer)
+        adapter = _adapter(full_model.pipeline.unet, mixer)
         adapter.save(tmp_path / "adapter")
         extras = dataclasses.replace(INT8, adapter=str(tmp_path / "adapter"))
-        whole = load_model(
+        full_model = load_model(
             str(folder), device="cpu", dtype="bfloat16", extras=dataclasses.replace(extras, quantize=None)
         )
     kept = load_model(str(folder), device="cpu", extras=extras)
-    for one, other in zip(pictures(whole, mixer), pictures(kept, mixer), strict=True):
+    for one, other in zip(pictures(full_model, mixer), pictures(kept, mixer), strict=True):
         assert 0 < np.abs(one - other).mean() < 6
 
 
@@ -172,7 +173,7 @@ def test_a_refiners_linear_layers_are_kept_and_counted_too(folder, tmp_path):
     assert (counted.layers, counted.numbers) == (len(kept), sum(layer.weight.numel() for layer in kept))
 
 
-def test_a_missing_package_is_said_with_the_command_that_installs_it(pretend):
+def test_a_missing_package_is_named_with_the_command_that_installs_it(pretend):
     pretend(None)
     with pytest.raises(
         ModelUnavailable, match=r"int8 need the package torchao.*`pip install 'torchao>=0.15'`"
@@ -180,7 +181,7 @@ def test_a_missing_package_is_said_with_the_command_that_installs_it(pretend):
         find_card("world", extras=INT8)
 
 
-def test_an_old_package_is_said_with_both_versions(pretend):
+def test_an_old_package_is_named_with_both_versions(pretend):
     pretend("0.7.2")
     with pytest.raises(ModelUnavailable, match=r"need torchao 0.15 or newer, got 0.7.2; install"):
         find_scheme("int8")
@@ -188,7 +189,7 @@ def test_an_old_package_is_said_with_both_versions(pretend):
     assert find_scheme("int8").name == "int8"
 
 
-def test_a_name_that_is_none_of_them_is_refused_with_those_there_are():
+def test_an_unknown_name_is_refused_with_the_valid_ones():
     with pytest.raises(ModelUnavailable, match="must be one of int8, float8, nf4, got 'int3'"):
         find_card("world", extras=Extras(quantize="int3"))
 
@@ -196,7 +197,7 @@ def test_a_name_that_is_none_of_them_is_refused_with_those_there_are():
 def test_what_cannot_run_here_names_what_can():
     with pytest.raises(ModelUnavailable, match="nf4 run on a GPU only; use --quantize int8"):
         scheme_dtype(SCHEMES["nf4"], "auto", on_gpu=False)
-    with pytest.raises(ModelUnavailable, match="beside bfloat16, got --dtype float32; leave --dtype out"):
+    with pytest.raises(ModelUnavailable, match="with bfloat16, got --dtype float32; omit --dtype"):
         scheme_dtype(SCHEMES["int8"], "float32", on_gpu=True)
     assert scheme_dtype(SCHEMES["int8"], "auto", on_gpu=False) == "bfloat16"
     assert scheme_dtype(SCHEMES["nf4"], "float16", on_gpu=True) == "float16"
@@ -225,7 +226,7 @@ PLAIN = SDXL_SHAPES
 
 
 def quantised(name):
-    kept = SCHEMES[name].keeps(SDXL_LINEAR)
+    kept = SCHEMES[name].quantized(SDXL_LINEAR)
     return dataclasses.replace(PLAIN, unet=dataclasses.replace(PLAIN.unet, quantized=kept))
 
 

@@ -33,11 +33,11 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(small, tmp_p
 
 
 def test_what_is_written_is_told_and_is_all_there(tmp_path):
-    told = []
-    written = write_random_model(tmp_path / "told", "small", told=lambda *bytes_: told.append(bytes_))
-    assert told[-1] == (written, written)
+    reports = []
+    written = write_random_model(tmp_path / "made", "small", on_bytes=lambda *bytes_: reports.append(bytes_))
+    assert reports[-1] == (written, written)
     parts = ("text_encoder", "text_encoder_2", "unet", "vae")
-    assert sum(2 * part_weights(tmp_path / "told" / name).count for name in parts) == written
+    assert sum(2 * part_weights(tmp_path / "made" / name).count for name in parts) == written
 
 
 def test_a_random_folder_loads_and_predicts_noise_of_unit_size(small):
@@ -91,7 +91,7 @@ def test_a_folder_that_holds_something_is_left_alone(tmp_path):
         write_random_model(tmp_path, "small")
 
 
-def test_a_disk_without_room_is_said_before_anything_is_written(tmp_path, monkeypatch):
+def test_a_disk_without_room_is_refused_before_anything_is_written(tmp_path, monkeypatch):
     monkeypatch.setattr(random_weights.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000}))
     with pytest.raises(ModelUnavailable, match="0.0 GB free; make room"):
         write_random_model(tmp_path / "new", "small")
@@ -108,6 +108,6 @@ def test_the_command_writes_a_folder_that_has_a_card(tmp_path, capsys):
 
 def test_the_list_names_every_model_and_companion(capsys):
     assert main(["list"]) == 0
-    said = capsys.readouterr().out
+    printed = capsys.readouterr().out
     for name in ("world", "sdxl ", "sdxl-vae-fp16-fix", "sdxl-refiner", "taesdxl", "linfusion-xl"):
-        assert name in said
+        assert name in printed

@@ -15,7 +15,7 @@ from tests.gspn_core.models.original_layout import original_tensors
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
-    """Return a folder with a checkpoint in one file, its configuration beside it, and the model in parts."""
+    """Return a folder with a checkpoint in one file, its configuration next to it, and the model in parts."""
     folder = tmp_path_factory.mktemp("single")
     write_random_model(folder / "parts", "small")
     model = load_model(str(folder / "parts"), device="cpu", dtype="float32")
@@ -37,10 +37,10 @@ def test_a_checkpoint_in_one_file_holds_the_same_weights_as_its_folder(saved):
 
 
 def test_its_progress_ends_with_the_whole_file(saved):
-    told = []
-    load_model(str(saved[0] / "mine.safetensors"), device="cpu", dtype="bfloat16", told=told.append)
-    assert told[0].done_bytes == 0
-    assert told[-1].done_bytes == told[-1].total_bytes == (saved[0] / "mine.safetensors").stat().st_size
+    reports = []
+    load_model(str(saved[0] / "mine.safetensors"), device="cpu", dtype="bfloat16", on_progress=reports.append)
+    assert reports[0].done_bytes == 0
+    assert reports[-1].done_bytes == reports[-1].total_bytes == (saved[0] / "mine.safetensors").stat().st_size
 
 
 def test_its_autoencoder_stays_in_float32_and_another_may_take_its_place(saved):
@@ -58,19 +58,19 @@ def test_it_is_found_among_the_models_of_a_folder(saved):
 
 def test_a_file_of_another_kind_is_refused(tmp_path):
     save_file({"a": torch.zeros(2)}, tmp_path / "other.safetensors")
-    with pytest.raises(ModelUnavailable, match="holds no SDXL checkpoint"):
+    with pytest.raises(ModelUnavailable, match="is not an SDXL checkpoint"):
         find_card(str(tmp_path / "other.safetensors"))
 
 
 @pytest.mark.parametrize("bytes_", [b"", b"\x08", b"\xff" * 40, b"\x02\x00\x00\x00\x00\x00\x00\x00[]"])
-def test_a_file_that_is_no_safetensors_is_refused(tmp_path, bytes_):
+def test_a_file_in_another_format_is_refused(tmp_path, bytes_):
     (tmp_path / "broken.safetensors").write_bytes(bytes_)
     with pytest.raises(ModelUnavailable, match="broken.safetensors is .*copy it again"):
         find_card(str(tmp_path / "broken.safetensors"))
 
 
 @pytest.mark.parametrize(
-    ("missing", "told"),
+    ("missing", "message"),
     [
         ("model.diffusion_model.out.2.weight", r"lacks 1 of the \d+ tensors of its unet; copy it"),
         (
@@ -79,13 +79,13 @@ def test_a_file_that_is_no_safetensors_is_refused(tmp_path, bytes_):
         ),
     ],
 )
-def test_a_part_that_is_not_whole_is_refused(saved, tmp_path, missing, told):
+def test_an_incomplete_part_is_refused(saved, tmp_path, missing, message):
     folder, _ = saved
     shutil.copytree(folder / "mine", tmp_path / "mine")
     tensors = load_file(folder / "mine.safetensors")
     tensors.pop(missing)
     save_file(tensors, tmp_path / "mine.safetensors")
-    with pytest.raises(ModelUnavailable, match=told):
+    with pytest.raises(ModelUnavailable, match=message):
         load_model(str(tmp_path / "mine.safetensors"), device="cpu")
 
 
@@ -98,7 +98,7 @@ def test_without_a_folder_beside_it_sdxls_own_layout_and_tokenizers_are_taken(sa
     assert not configs.exists()
 
 
-def test_tokenizers_that_are_nowhere_are_said_with_the_remedy(tmp_path):
+def test_missing_tokenizers_are_named_with_the_remedy(tmp_path):
     def nowhere():
         raise ModelUnavailable("no network")
 

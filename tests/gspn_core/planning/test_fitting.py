@@ -12,7 +12,8 @@ from gspn_core.models.shapes import SDXL_SHAPES
 from gspn_core.planning.costs import Work, predict, tile_px
 from gspn_core.planning.fitting import fit
 from gspn_core.planning.plan import make_plan, work_of
-from gspn_core.planning.types import Machine, MemoryOptions, Pace
+from gspn_core.planning.timing import StageTiming
+from gspn_core.planning.types import Machine, MemoryOptions
 from gspn_core.settings import Settings
 
 GPU = Machine(
@@ -20,9 +21,14 @@ GPU = Machine(
     budget_bytes=24 * 10**9,
     base_bytes=5 * 10**8,
     host_bytes=64 * 10**9,
-    paces=(
-        Pace(
-            mixer="attention", height=1024, width=1024, head_seconds=0.2, call_seconds=0.3, tail_seconds=0.4
+    timings=(
+        StageTiming(
+            mixer="attention",
+            height=1024,
+            width=1024,
+            encode_seconds=0.2,
+            step_seconds=0.3,
+            decode_seconds=0.4,
         ),
     ),
 )

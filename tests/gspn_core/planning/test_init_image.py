@@ -3,7 +3,6 @@ import dataclasses
 import pytest
 
 from gspn_core.errors import BadSetting, OverBudget
-from gspn_core.planning.keys import unread
 from gspn_core.planning.plan import check_fits, make_plan, redo
 from gspn_core.planning.types import ModelCard
 from gspn_core.settings import OVERRIDABLE, STARTING, Settings
@@ -52,8 +51,7 @@ def test_a_picture_comes_in_at_the_stage_nearest_to_its_size_that_leaves_one_to_
     plan = make_plan(started(side, side, target=target), CARD)
     assert plan.settings.start_px == first == plan.stages[0].size.width
     assert plan.stages[-1].size.width == target
-    assert [stage.is_kept for stage in plan.stages] == [True] + [False] * (len(plan.stages) - 1)
-    assert not any(stage.is_base or stage.is_redrawn for stage in plan.stages)
+    assert [stage.kind.name for stage in plan.stages] == ["keep"] + ["upscale"] * (len(plan.stages) - 1)
 
 
 def test_a_kept_picture_takes_no_steps_and_later_stages_climb_as_ever():
@@ -69,7 +67,7 @@ def test_a_picture_that_is_drawn_again_comes_in_where_the_model_was_trained():
     plan = make_plan(started(target=1024, start_strength=0.35), CARD)
     assert told(plan) == [("256×256", 4), ("512×512", 4), ("1024×1024", 4)]
     first = plan.stages[0]
-    assert first.is_redrawn and not first.is_kept and not first.is_base and first.scale == 1
+    assert first.kind.name == "redraw" and first.scale == 1
     assert told(make_plan(started(target=256, start_strength=1.0), CARD)) == [("256×256", 10)]
     there = make_plan(started(target=1024, start_strength=0.35, start_px=512), CARD)
     assert told(there) == [("512×512", 4), ("1024×1024", 4)]
@@ -120,9 +118,9 @@ def test_how_much_is_drawn_again_changes_every_key():
 
 def test_keys_of_runs_that_start_from_noise_do_not_know_of_starting_pictures():
     plan = make_plan(Settings(prompt="a lake", seed=7, target=512), CARD)
-    assert plan.stages[0].is_base and plan.settings.start_px == 0
+    assert plan.stages[0].kind.name == "generate" and plan.settings.start_px == 0
     # So that what was made before a run could start from a picture is still reused.
-    assert all("start" in unread(stage) for stage in plan.stages)
+    assert not any("start" in stage.kind.reads for stage in plan.stages)
 
 
 @pytest.mark.parametrize(
@@ -191,7 +189,7 @@ def test_a_redone_stage_keeps_the_picture_below_it_and_the_first_takes_what_is_a
     assert same == [True, True, False]
     assert kept.settings.start == made.settings.start and kept.settings.prompt == "a hill"
     anew = plan(redo(made, 0, asked, plan))
-    assert anew.settings.start == "" and anew.stages[0].is_base
+    assert anew.settings.start == "" and anew.stages[0].kind.name == "generate"
 
 
 def test_a_stage_that_does_not_fit_above_a_kept_picture_names_no_target_without_a_climb():

@@ -101,5 +101,5 @@ def test_parameters_are_counted_from_the_files_headers(tiny_pipeline, tmp_path):
 
 def test_a_file_that_is_no_safetensors_is_refused(tmp_path):
     (tmp_path / "model.safetensors").write_bytes(b"\xff" * 64)
-    with pytest.raises(ValueError, match="no safetensors"):
+    with pytest.raises(ValueError, match="is not a valid safetensors file"):
         count_parameters(tmp_path)

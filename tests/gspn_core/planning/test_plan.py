@@ -9,8 +9,9 @@ import random
 import pytest
 
 from gspn_core.errors import BadSetting, UnsupportedSize
-from gspn_core.planning.keys import FIRST_STAGE_ONLY, LATER_STAGES_ONLY
-from gspn_core.planning.plan import make_plan, nearest_size, pair_calls, redo, stage_steps
+from gspn_core.kinds.kind import steps_from_level
+from gspn_core.kinds.registry import BEGINNING_ONLY, FOLLOWING_ONLY
+from gspn_core.planning.plan import make_plan, nearest_size, pair_calls, redo
 from gspn_core.planning.types import ModelCard, Size
 from gspn_core.settings import CHOICES, FIELD_NAMES, OVERRIDABLE, RANGES, STARTING, Settings
 
@@ -62,7 +63,7 @@ def test_a_plan_of_anything_allowed_keeps_its_promises(cases):
         for stage, following in zip(plan.stages, plan.stages[1:], strict=False):
             assert following.size == stage.size.scaled(2)
         for index, stage in enumerate(plan.stages):
-            assert (stage.index, stage.scale, stage.is_base) == (index, 2**index, index == 0)
+            assert (stage.index, stage.scale, stage.kind.name == "generate") == (index, 2**index, index == 0)
             assert stage.size.height % card.size_multiple == stage.size.width % card.size_multiple == 0
             own = stage.steps - stage.refiner_steps
             assert 1 <= own <= stage.num_inference_steps == resolved.num_inference_steps
@@ -103,7 +104,7 @@ def test_the_number_of_steps_is_the_ceiling_of_their_share():
     for steps in range(1, 151):
         for percent in range(2, 101):
             exact = -(-steps * percent // 100)
-            assert stage_steps(steps, percent / 100) == max(1, exact)
+            assert steps_from_level(steps, percent / 100) == max(1, exact)
 
 
 def test_a_seed_that_was_not_given_is_drawn_anew_and_one_that_was_is_kept(card):
@@ -191,7 +192,7 @@ KEY_CHANGES = {
     "seed": 8,
     "overrides": "128.seed=9",
 }
-LATER_ONLY = {"overrides", "ladder"} | LATER_STAGES_ONLY
+LATER_ONLY = {"overrides", "ladder"} | FOLLOWING_ONLY
 
 
 @pytest.mark.parametrize("name", [name for name in FIELD_NAMES if name not in STARTING])
@@ -218,7 +219,7 @@ def test_keys_change_with_the_models_files(card):
 def test_a_stages_own_value_changes_that_stage_and_those_after_it_alone(card):
     asked = Settings(prompt="a lake", seed=7, mixer="attention", target=256)
     before = make_plan(asked, card).stages
-    for name in sorted(set(OVERRIDABLE) - FIRST_STAGE_ONLY):
+    for name in sorted(set(OVERRIDABLE) - BEGINNING_ONLY):
         value = {"mixer": "gspn"}.get(name, KEY_CHANGES[name])
         changed = dataclasses.replace(asked, overrides=[{"stage_px": 128, "name": name, "value": value}])
         after = make_plan(changed, card).stages
@@ -238,9 +239,10 @@ def test_an_override_for_a_stage_beyond_the_target_waits_for_that_stage(card):
     assert [s.key for s in make_plan(asked, card).stages] == [s.key for s in plain.stages]
 
 
-@pytest.mark.parametrize("name", sorted(LATER_STAGES_ONLY))
+@pytest.mark.parametrize("name", sorted(FOLLOWING_ONLY))
 def test_the_first_stage_has_no_own_value_of_what_it_does_not_read(card, name):
-    with pytest.raises(BadSetting, match=f"the first stage, 64 px, has no {name}") as caught:
+    refusal = rf"the stage of 64 px \(generate\) has no {name}; name 128 or 256 px"
+    with pytest.raises(BadSetting, match=refusal) as caught:
         make_plan(
             Settings(prompt="a", overrides=[{"stage_px": 64, "name": name, "value": KEY_CHANGES[name]}]), card
         )
@@ -298,7 +300,7 @@ def test_the_refiner_belongs_to_the_first_stage_alone(card):
     assert told.stages[0].steps == usual.stages[0].steps + 1
     assert [stage.refiner_steps for stage in told.stages[1:]] == [0, 0]
     assert usual.stages[0].key != told.stages[0].key
-    with pytest.raises(BadSetting, match="only the first stage, 64 px, has refiner"):
+    with pytest.raises(BadSetting, match=r"the stage of 128 px \(upscale\) has no refiner; name 64 px"):
         make_plan(Settings(prompt="a", overrides="128.refiner=image"), card)
     assert make_plan(Settings(prompt="a", overrides="64.refiner=image"), card).stages[0].refiner_steps
 
@@ -333,7 +335,7 @@ def test_a_ladder_names_the_stages_between_the_first_and_the_target(card):
 def test_a_ladder_of_sizes_that_the_model_lacks_is_refused(card):
     with pytest.raises(BadSetting, match="stages of 64, 128, 256 px, got 100"):
         make_plan(Settings(prompt="a", ladder="64 100"), card)
-    for text in ("x4:4096", "-3", 5, "1 " * 40):
+    for text in ("x4:", "-3", 5, "1 " * 40):
         with pytest.raises(BadSetting, match="ladder must list sizes in px"):
             Settings(prompt="a", ladder=text)
     assert Settings(prompt="a", ladder=" 256, 64 64").ladder == "64 256"
@@ -361,5 +363,5 @@ def test_a_models_own_strengths_stand_as_overrides_unless_one_is_asked_for(card)
 def test_what_a_first_stage_lacks_is_asked_of_the_runs_own_first_stage(card):
     start = "128x128-" + "0" * 64
     asked = {"prompt": "a", "start": start, "start_px": 128, "target": 256}
-    with pytest.raises(BadSetting, match="the first stage, 128 px, has no upscale_strength"):
+    with pytest.raises(BadSetting, match=r"the stage of 128 px \(keep\) has no upscale_strength"):
         make_plan(Settings(**asked, overrides="128.upscale_strength=0.5"), card)

@@ -10,28 +10,29 @@ from gspn_core.models.catalog import SDXL_CARD, find_card
 from gspn_core.models.shapes import SDXL_SHAPES
 from gspn_core.planning.plan import make_plan
 from gspn_core.planning.suggestions import LONG_SECONDS, MOST_REMEDIES, find_fit_issue, find_suggestions
-from gspn_core.planning.types import Machine, Pace
+from gspn_core.planning.timing import StageTiming
+from gspn_core.planning.types import Machine
 from gspn_core.settings import Settings
 
 SDXL = dataclasses.replace(SDXL_CARD, shapes=SDXL_SHAPES)
 ASK = Settings(prompt="a lake", seed=1, target=8192)
 
 
-def gpu(gigabytes: float, call_seconds: float | None = None) -> Machine:
-    pace = Pace(
+def gpu(gigabytes: float, step_seconds: float | None = None) -> Machine:
+    timing = StageTiming(
         mixer="attention",
         height=1024,
         width=1024,
-        head_seconds=0.1,
-        call_seconds=call_seconds or 0.1,
-        tail_seconds=0.1,
+        encode_seconds=0.1,
+        step_seconds=step_seconds or 0.1,
+        decode_seconds=0.1,
     )
     return Machine(
         device="cuda",
         budget_bytes=int(gigabytes * 1e9),
         base_bytes=5 * 10**8,
         host_bytes=64 * 10**9,
-        paces=() if call_seconds is None else (pace,),
+        timings=() if step_seconds is None else (timing,),
     )
 
 

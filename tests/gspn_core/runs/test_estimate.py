@@ -1,13 +1,36 @@
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
-from gspn_core.runs.estimate import Rate, left_seconds, measured_rate
-from gspn_core.runs.run import StageView
+from gspn_core.planning.timing import StageTiming
+from gspn_core.planning.types import MemoryOptions
+from gspn_core.runs.estimate import finished_timing, left_seconds, stage_timing
+from gspn_core.runs.reducer import apply_event, planned
+from gspn_core.runs.run import RunView, StageView
+
+
+def timed(
+    px: int, encode: float | None, step: float, decode: float | None, mixer: str = "gspn"
+) -> StageTiming:
+    return StageTiming(
+        mixer=mixer,
+        height=px,
+        width=px,
+        encode_seconds=encode,
+        step_seconds=step,
+        decode_seconds=decode,
+        source="run",
+    )
+
+
+def left(stages, *timings, mixer="gspn"):
+    return left_seconds(stages, timings, mixer)
 
 
 def stage(index: int = 0, **values) -> StageView:
-    side = 64 * 2**index
+    side = values.pop("side", 64 * 2**index)
     return StageView(index=index, height=side, width=side, steps=10, **values)
 
 
@@ -22,63 +45,102 @@ def running(**values) -> StageView:
         "first_step_seconds": 5.0,
         "last_step_seconds": 11.0,
     }
-    return stage(**{**measured, **values})
+    return stage(**{**measured, "side": 64, **values})
 
 
 def test_nothing_measured_gives_no_number():
-    assert measured_rate(stage()) is None
-    assert left_seconds([stage(state="running", model_calls=10)], {}) is None
-    assert left_seconds([stage(), stage(1)], {}) is None
+    assert stage_timing(stage(), "gspn", encodes=True) is None
+    assert left([stage(state="running", model_calls=10)]) is None
+    assert left([stage(), stage(1)]) is None
 
 
 def test_the_first_step_counts_only_while_it_is_the_only_one():
-    assert measured_rate(running()) == Rate(head_seconds=3.0, call_seconds=2.0, tail_seconds=0.0)
+    assert stage_timing(running(), "gspn", encodes=True) == timed(64, 3.0, 2.0, None)
     alone = running(calls_done=1, last_step_seconds=5.0)
-    assert measured_rate(alone) == Rate(head_seconds=0.0, call_seconds=5.0, tail_seconds=0.0)
+    assert stage_timing(alone, "gspn", encodes=True) == timed(64, 0.0, 5.0, None)
+
+
+def test_a_stage_that_encodes_nothing_does_not_take_its_warm_up_for_encoding():
+    assert stage_timing(running(), "gspn", encodes=False) == timed(64, None, 2.0, None)
 
 
 def test_a_running_stage_has_its_remaining_calls_left():
-    assert left_seconds([running()], {}) == pytest.approx(6 * 2.0)
+    assert left([running()]) == pytest.approx(6 * 2.0)
 
 
-def test_the_tail_of_a_size_that_was_measured_before_is_added():
-    known = {(64, 64): Rate(head_seconds=9.0, call_seconds=9.0, tail_seconds=4.0)}
-    assert left_seconds([running()], known) == pytest.approx(6 * 2.0 + 4.0)
+def test_the_decoding_of_a_size_that_was_timed_before_is_added():
+    assert left([running()], timed(64, 9.0, 9.0, 4.0)) == pytest.approx(6 * 2.0 + 4.0)
 
 
 def test_tiles_that_remain_cost_what_those_before_them_did():
     decoding = running(
         calls_done=10, last_step_seconds=23.0, phase="decode", tile=2, tiles=8, tile_seconds=26.0
     )
-    assert left_seconds([decoding], {}) == pytest.approx(6 * 1.5)
+    assert left([decoding]) == pytest.approx(6 * 1.5)
 
 
 def test_a_later_stage_is_scaled_by_its_pixels():
     base = running(state="done", calls_done=10, last_step_seconds=23.0, seconds=25.0)
-    told = stage(1, model_calls=14, state="running", phase="encode")
-    assert left_seconds([base, told], {}) == pytest.approx(4 * (3.0 + 14 * 2.0 + 2.0))
+    later = stage(1, model_calls=14, state="running", phase="encode")
+    assert left([base, later]) == pytest.approx(4 * (14 * 2.0 + 2.0))
     waiting = stage(2, model_calls=14)
-    assert left_seconds([base, told, waiting], {}) == pytest.approx(20 * (3.0 + 14 * 2.0 + 2.0))
+    assert left([base, later, waiting]) == pytest.approx(20 * (14 * 2.0 + 2.0))
 
 
-def test_a_mixer_of_quadratic_cost_tells_nothing_of_a_larger_stage():
+def test_attention_at_one_size_tells_nothing_of_a_larger_stage():
     base = running(state="done", calls_done=10, last_step_seconds=23.0, seconds=25.0)
     later = stage(1, model_calls=14)
-    assert left_seconds([base, later], {}, linear=False) is None
-    known = {(128, 128): Rate(head_seconds=0.0, call_seconds=1.0, tail_seconds=0.0)}
-    assert left_seconds([base, later], known, linear=False) == pytest.approx(14.0)
+    assert left([base, later], mixer="attention") is None
+    known = timed(128, 0.0, 1.0, 0.5, "attention")
+    assert left([base, later], known, mixer="attention") == pytest.approx(14.5)
+    predicted = dataclasses.replace(later, predicted_seconds=7.0)
+    assert left([base, predicted], mixer="attention") == 7.0
 
 
-def test_a_stage_whose_calls_are_not_told_yet_gives_no_number():
-    known = {(64, 64): Rate(head_seconds=1.0, call_seconds=1.0, tail_seconds=1.0)}
-    assert left_seconds([stage()], known) is None
+def test_a_stage_whose_calls_are_not_known_yet_gives_no_number():
+    assert left([stage()], timed(64, 1.0, 1.0, 1.0)) is None
 
 
-def test_a_measured_size_is_preferred_to_a_scaled_one():
+def test_a_timed_size_is_preferred_to_a_scaled_one():
     base = running(state="done", calls_done=10, last_step_seconds=23.0, seconds=25.0)
-    known = {(128, 128): Rate(head_seconds=0.0, call_seconds=1.0, tail_seconds=0.0)}
-    assert left_seconds([base, stage(1, model_calls=14)], known) == pytest.approx(14.0)
+    assert left([base, stage(1, model_calls=14)], timed(128, 0.5, 1.0, 0.25)) == pytest.approx(14.75)
 
 
 def test_nothing_is_left_when_every_stage_is_done():
-    assert left_seconds([running(state="done", seconds=25.0)], {}) == 0.0
+    assert left([running(state="done", seconds=25.0)]) == 0.0
+
+
+@pytest.fixture
+def finished(plan, events):
+    """Return the planned stages with how they ended."""
+    view = planned(RunView(id="j" * 22, created=0.0), plan)
+    for event in events:
+        view = apply_event(view, event, elapsed_seconds=1.0)
+    return list(zip(plan.stages, view.stages, strict=True))
+
+
+def test_a_finished_stage_is_timed_with_its_peak(finished):
+    plan, view = finished[1]
+    timing = finished_timing(plan, view)
+    assert (timing.mixer, timing.source) == (plan.settings.mixer, "run")
+    assert (timing.height, timing.width, timing.peak_bytes) == (view.height, view.width, view.peak_bytes)
+    evaluations = view.calls_done
+    assert timing.seconds(evaluations, encodes=True) == pytest.approx(view.seconds)
+
+
+def test_half_pairs_are_told_as_whole_ones(finished):
+    plan, view = finished[1]
+    unguided = dataclasses.replace(plan.settings, guidance_stop=0.0)
+    alone = dataclasses.replace(plan, settings=unguided)
+    whole = finished_timing(plan, view).step_seconds
+    assert finished_timing(alone, view).step_seconds == pytest.approx(whole * 0.5 / 0.55)
+
+
+def test_a_stage_with_memory_options_the_refiner_or_one_step_tells_nothing(finished):
+    plan, view = finished[1]
+    assert (
+        finished_timing(dataclasses.replace(plan, choices=MemoryOptions(serial_guidance=True)), view) is None
+    )
+    assert finished_timing(plan, dataclasses.replace(view, retries=("serial_guidance",))) is None
+    assert finished_timing(dataclasses.replace(plan, refiner_steps=2), view) is None
+    assert finished_timing(plan, dataclasses.replace(view, calls_done=view.first_calls)) is None

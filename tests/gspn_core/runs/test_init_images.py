@@ -200,5 +200,5 @@ def test_a_finished_stage_may_be_climbed_from(jobs):
 def test_a_kept_picture_takes_no_seconds(jobs, photograph):
     reference = jobs.take_start(photograph(), "mine.png")
     plan = jobs.plan(Settings(prompt="a lake", target=256, start=reference))
-    assert jobs.stage_seconds(plan, plan.stages[0], 0) == 0.0
-    assert jobs.stage_seconds(plan, plan.stages[1], 2) is None
+    assert jobs.stage_seconds(plan.stages[0], 0) == 0.0
+    assert jobs.stage_seconds(plan.stages[1], 2) is None

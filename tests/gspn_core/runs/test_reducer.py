@@ -16,13 +16,14 @@ from gspn_core.events import (
     StepDone,
     TileDone,
 )
-from gspn_core.runs.estimate import Rate
+from gspn_core.planning.timing import StageTiming
 from gspn_core.runs.reducer import apply_event, planned
 from gspn_core.runs.run import (
     Ended,
     FileWritten,
     JobEvent,
     QueueMoved,
+    Replanned,
     RunView,
     StageReused,
     StopAsked,
@@ -151,6 +152,7 @@ def test_every_kind_of_event_is_folded(plan, events):
     extra = [
         QueueMoved(position=1),
         StopAsked(),
+        Replanned(plan=plan),
         StageReused(stage=0),
         FileWritten(stage=0, kind="proxy", path="p"),
         Ended(state="stopped"),
@@ -215,14 +217,21 @@ def test_the_time_left_is_exact_where_cost_grows_with_the_pixels(events, plan):
     assert len(plan.stages) == 3
 
 
-def test_earlier_runs_of_the_same_model_and_mixer_tell_the_time_left_at_once(plan):
-    rate = Rate(head_seconds=1.0, call_seconds=2.0, tail_seconds=3.0)
-    sizes = [(s.size.height, s.size.width) for s in plan.stages]
-    known = {("toy", "gspn", *size): rate for size in sizes}
+def test_what_was_timed_before_tells_the_time_left_at_once(plan):
+    def timed(mixer):
+        return [
+            StageTiming(
+                mixer=mixer,
+                height=stage.size.height,
+                width=stage.size.width,
+                encode_seconds=1.0,
+                step_seconds=2.0,
+                decode_seconds=3.0,
+            )
+            for stage in plan.stages
+        ]
+
     ready = PlanReady(plan=plan, model_calls=(4, 3, 2))
-    view = apply_event(new_view(), ready, rates=known)
-    assert view.left_seconds == pytest.approx(3 * (1 + 3) + 2 * (4 + 3 + 2))
-    others = {("toy", "attention", *size): rate for size in sizes}
-    assert apply_event(new_view(), ready, rates=others).left_seconds is None
-    missing = dict(list(known.items())[1:])
-    assert apply_event(new_view(), ready, rates=missing).left_seconds is None
+    view = apply_event(new_view(), ready, timings=timed("gspn"))
+    assert view.left_seconds == pytest.approx(2 * 1 + 3 * 3 + 2 * (4 + 3 + 2))
+    assert apply_event(new_view(), ready, timings=timed("attention")).left_seconds is None

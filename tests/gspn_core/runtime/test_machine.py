@@ -31,7 +31,9 @@ def test_what_a_run_holds_is_not_taken_for_the_process(tiny_model):
     model = dataclasses.replace(tiny_model, card=dataclasses.replace(tiny_model.card, shapes=SHAPES))
     engine = Engine(model)
     before = engine.machine
-    events = engine.run(Settings(prompt="a hill", seed=1, target=64, num_inference_steps=1), previews=False)
+    events = engine.run(
+        engine.plan(Settings(prompt="a hill", seed=1, target=64, num_inference_steps=1)), previews=False
+    )
     next(events)
     held = bytearray(300 * 10**6)
     held[::4096] = b"x" * len(held[::4096])

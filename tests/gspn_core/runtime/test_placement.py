@@ -242,7 +242,7 @@ def test_a_model_on_the_host_draws_by_plan_and_the_host_has_room_for_what_it_hol
     assert engine.machine.host_bytes == weights // 4 + held
     ask = Settings(prompt="a lake", target=64, seed=1, num_inference_steps=2, guidance_scale=1.0)
     assert engine.plan(ask).stages[0].choices.residency == "model"
-    done = [event for event in engine.run(ask, previews=True) if isinstance(event, StageDone)]
+    done = [event for event in engine.run(engine.plan(ask), previews=True) if isinstance(event, StageDone)]
     assert done[0].image.size == (64, 64)
 
 

@@ -11,7 +11,7 @@ from gspn_core.planning.types import ModelCard
 
 
 class ToyEngine:
-    """Plans by its card; a run yields its settings and whether it should stop."""
+    """Plans by its card; a run yields its plan and whether it should stop."""
 
     def __init__(self, card: ModelCard) -> None:
         self._card = card
@@ -19,8 +19,8 @@ class ToyEngine:
     def plan(self, settings):
         return make_plan(settings, self._card)
 
-    def run(self, settings, should_stop):
-        yield from (settings, should_stop())
+    def run(self, plan, should_stop):
+        yield from (plan, should_stop())
 
 
 @pytest.fixture

@@ -157,8 +157,8 @@ def test_a_signal_that_ends_the_server_stops_the_run_and_keeps_its_record(
     before = signal.signal(number, own)
 
     class Waiting(type(toy_engine)):
-        def run(self, settings, should_stop):
-            yield PlanReady(plan=self.plan(settings), model_calls=(1.0, 1.0))
+        def run(self, plan, should_stop):
+            yield PlanReady(plan=plan, model_calls=(1.0, 1.0))
             while not should_stop():
                 threading.Event().wait(0.005)
             raise Stopped("stopped.")

@@ -6,6 +6,7 @@ from functools import wraps
 import pytest
 
 from gspn_core.errors import BadSetting, GspnError, ModelUnavailable, OutOfMemory, Stopped
+from gspn_core.planning.types import CascadePlan
 from gspn_core.serving.zerogpu import (
     LEAST_SECONDS,
     MOST_SECONDS,
@@ -15,7 +16,7 @@ from gspn_core.serving.zerogpu import (
 )
 from gspn_core.settings import Settings
 
-SETTINGS = Settings(prompt="a lake", seed=1)
+PLAN = CascadePlan(model="toy", settings=Settings(prompt="a lake", seed=1), stages=())
 
 
 class Decorator:
@@ -44,9 +45,9 @@ class Decorator:
 
 
 def run_of(*events, error: Exception | None = None):
-    def run(settings, should_stop, **options):
+    def run(plan, should_stop, **options):
         assert not should_stop()
-        yield settings, options
+        yield plan, options
         yield from events
         if error is not None:
             raise error
@@ -54,11 +55,11 @@ def run_of(*events, error: Exception | None = None):
     return run
 
 
-def test_settings_and_options_cross_and_every_event_comes_back():
-    decorator = Decorator()
-    run = run_on_zerogpu(run_of("one", "two"), decorator, lambda _: 40.0)
-    first, *rest = run(SETTINGS, lambda: False, finished=("a picture",))
-    assert first == (SETTINGS, {"finished": ("a picture",)})
+def test_the_plan_and_the_options_cross_and_every_event_comes_back():
+    decorator, asked = Decorator(), []
+    run = run_on_zerogpu(run_of("one", "two"), decorator, lambda of: asked.append(of) or 40.0)
+    first, *rest = run(PLAN, lambda: False, finished=("a picture",))
+    assert (asked, first) == ([PLAN], (PLAN, {"finished": ("a picture",)}))
     assert rest == ["one", "two"]
     assert decorator.requested == [80]
     assert decorator.closed == 1
@@ -67,7 +68,7 @@ def test_settings_and_options_cross_and_every_event_comes_back():
 @pytest.mark.parametrize("error", [OutOfMemory("too large."), BadSetting("target", "too large.")])
 def test_an_error_of_ours_keeps_its_kind_and_words(error):
     run = run_on_zerogpu(run_of("one", error=error), Decorator(), lambda _: None)
-    events = run(SETTINGS, lambda: False)
+    events = run(PLAN, lambda: False)
     assert [next(events), next(events)][1] == "one"
     with pytest.raises(type(error), match="too large") as caught:
         next(events)
@@ -77,14 +78,14 @@ def test_an_error_of_ours_keeps_its_kind_and_words(error):
 def test_an_error_of_another_kind_is_named():
     run = run_on_zerogpu(run_of(error=ZeroDivisionError("by nothing")), Decorator(), lambda _: None)
     with pytest.raises(GspnError, match=r"failed on the GPU \(ZeroDivisionError: by nothing\)\.$"):
-        list(run(SETTINGS, lambda: False))
+        list(run(PLAN, lambda: False))
 
 
 def test_a_stop_closes_the_far_end_after_the_next_event():
     decorator, seen = Decorator(), []
     run = run_on_zerogpu(run_of(*range(100)), decorator, lambda _: None)
     with pytest.raises(Stopped):
-        for event in run(SETTINGS, lambda: len(seen) >= 3):
+        for event in run(PLAN, lambda: len(seen) >= 3):
             seen.append(event)
     assert len(seen) == 3
     assert decorator.closed == 1
@@ -96,7 +97,7 @@ def test_what_zerogpu_refuses_is_shown_without_its_markup():
 
     run = run_on_zerogpu(run_of(), Decorator(Quota("x")), lambda _: 40.0)
     with pytest.raises(ModelUnavailable, match=r"^ZeroGPU gave this run no GPU: You have exceeded your GPU"):
-        list(run(SETTINGS, lambda: False))
+        list(run(PLAN, lambda: False))
 
 
 @pytest.mark.parametrize(

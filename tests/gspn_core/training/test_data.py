@@ -42,16 +42,16 @@ def test_a_crop_is_a_piece_of_the_large_drawing():
 def test_conditioning_names_the_view_and_hides_the_place_of_some_crops():
     scene = view_of(0, seed=0, base_px=256).scene
     view = View(scene=scene, base_px=256, view_px=1024, top=300, left=40)
-    told = [view.time_ids(np.random.default_rng(number)) for number in range(200)]
-    assert {ids[:2] for ids in told} == {(1024, 1024)}
-    assert {ids[2:4] for ids in told} == {(0, 0), (300, 40)}
-    assert {ids[4:] for ids in told} == {(256, 256), (1024, 1024)}
+    ids_drawn = [view.time_ids(np.random.default_rng(number)) for number in range(200)]
+    assert {ids[:2] for ids in ids_drawn} == {(1024, 1024)}
+    assert {ids[2:4] for ids in ids_drawn} == {(0, 0), (300, 40)}
+    assert {ids[4:] for ids in ids_drawn} == {(256, 256), (1024, 1024)}
 
 
 def test_captions_of_a_number_vary_and_speak_of_the_world():
-    told = {caption_of(4, seed=0, rng=np.random.default_rng(number)) for number in range(20)}
-    assert len(told) > 5
-    assert {word for text in told for word in text.replace(",", "").split()} <= vocabulary()
+    captions = {caption_of(4, seed=0, rng=np.random.default_rng(number)) for number in range(20)}
+    assert len(captions) > 5
+    assert {word for text in captions for word in text.replace(",", "").split()} <= vocabulary()
 
 
 def test_cache_keeps_what_was_drawn(cache):

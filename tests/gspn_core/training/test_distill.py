@@ -10,7 +10,9 @@ from diffusers import StableDiffusionXLPipeline
 
 from gspn_core.attention.gspn_adapter import GSPNAdapter
 from gspn_core.errors import GspnError
-from gspn_core.training.distill import Captured, Distillation, distill, main, train
+from gspn_core.training.captured import Captured
+from gspn_core.training.distill import distill, main, train
+from gspn_core.training.distillation import Distillation
 
 
 def test_distilled_adapter_loads_into_the_exported_model_and_changes_it(trained, tmp_path):
@@ -44,36 +46,36 @@ def test_all_passes_leave_their_figures(trained, tmp_path):
     assert {"attention_loss", "mixer_loss", "apart_while_drawing"} <= names
 
 
-def test_mixers_that_learnt_alone_before_learn_together_at_once(trained, tmp_path):
+def test_without_a_share_for_layerwise_distillation_mixers_learn_together_at_once(trained, tmp_path):
     recipe, _ = trained
-    work = Distillation(replace(recipe, align_share=0.0, drawn_share=0.0), folder=tmp_path)
+    work = Distillation(replace(recipe, layerwise_share=0.0, on_policy_share=0.0), folder=tmp_path)
     train(work)
     lines = [json.loads(line) for line in (tmp_path / "distill.jsonl").read_text().splitlines()]
     names = {name for line in lines for name in line}
     assert "noise" in names and not {"worst", "guided"} & names
-    assert [path.stem for path in tmp_path.glob("*.pt")] == ["whole"]
+    assert [path.stem for path in tmp_path.glob("*.pt")] == ["end-to-end"]
     assert work.adapter.trained
 
 
-def test_mixers_learn_from_the_pictures_that_they_draw(trained):
+def test_mixers_learn_from_the_pictures_that_they_sample(trained):
     recipe, _ = trained
     work = Distillation(recipe)
     started = [picture.latents.clone() for picture in work.trajectories.pictures]
     steps = 0
     while not steps or work.trajectories.pictures[0].step == 0:
-        loss, told = work.drawn_step(steps)
+        loss, logged = work.on_policy_step(steps)
         steps += 1
     loss.backward()
     assert all(weight.grad is None for weight in work.unet.parameters())
     moved = [weight for weight in work.adapter.parameters() if weight.grad is not None]
     assert len(moved) > 0.9 * len([*work.adapter.parameters()])
-    assert told["guided"] > 0 and told["plain"] > 0
+    assert logged["guided"] > 0 and logged["plain"] > 0
     assert not torch.equal(work.trajectories.pictures[0].latents, started[0])
-    before = work.apart_while_drawing()
-    assert before == work.apart_while_drawing()
+    before = work.on_policy_distance()
+    assert before == work.on_policy_distance()
 
 
-def test_a_share_that_is_none_is_refused(tmp_path, capsys):
+def test_a_share_above_one_is_refused(tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(["--work", str(tmp_path), "--align-share", "1.5"])
     assert "got 1.5" in capsys.readouterr().err
@@ -108,17 +110,17 @@ def test_an_exported_model_teaches_where_none_was_trained(trained, tmp_path):
         read, state = work.vae if name == "vae" else work.modules[name], part.float().state_dict()
         for key, tensor in read.state_dict().items():
             torch.testing.assert_close(tensor, state[key])
-    assert work.drawn_step(0)[0].isfinite()
+    assert work.on_policy_step(0)[0].isfinite()
 
 
-def test_a_start_that_is_no_model_is_named(trained, tmp_path):
+def test_a_start_that_is_not_a_model_is_named(trained, tmp_path):
     recipe, out = trained
     shutil.copytree(out, tmp_path / "torn", ignore=shutil.ignore_patterns("vae"))
     with pytest.raises(GspnError, match="torn has no vae; name a model's folder"):
         Distillation(replace(recipe, start=tmp_path / "torn", work=bare(recipe, tmp_path)))
 
 
-def test_checkpoints_of_other_mixers_are_not_gone_on_with(trained, tmp_path):
+def test_checkpoints_of_other_mixers_are_not_resumed(trained, tmp_path):
     recipe, _ = trained
     quick = replace(recipe, distill_loop=replace(recipe.distill_loop, max_steps=1))
     train(Distillation(quick, folder=tmp_path))
@@ -126,11 +128,11 @@ def test_checkpoints_of_other_mixers_are_not_gone_on_with(trained, tmp_path):
     assert began == [1, 1, 1]
     # The same again is finished already; with a longer pass before it the next one begins elsewhere.
     train(Distillation(quick, folder=tmp_path))
-    with pytest.raises(GspnError, match=r"whole\.pt began from other weights; move it away"):
+    with pytest.raises(GspnError, match=r"end-to-end\.pt began from other weights; move it away"):
         train(Distillation(recipe, folder=tmp_path))
 
 
-def test_latents_of_another_encoder_are_made_anew(trained, tmp_path):
+def test_latents_of_another_encoder_are_encoded_again(trained, tmp_path):
     recipe, out = trained
     recipe = replace(recipe, start=out, work=bare(recipe, tmp_path))
     first = Distillation(recipe)
@@ -151,11 +153,12 @@ def test_latents_of_another_encoder_are_made_anew(trained, tmp_path):
 
 def test_a_work_folder_without_a_model_or_renders_says_so(trained, tmp_path, capsys):
     recipe, _ = trained
-    for work, told in ((bare(recipe, tmp_path), "holds no trained model"), (tmp_path / "no", "no renders")):
+    folders = ((bare(recipe, tmp_path), "holds no trained model"), (tmp_path / "no", "no renders"))
+    for work, message in folders:
         with pytest.raises(SystemExit) as stopped:
             main(["--work", str(work), "--out", str(tmp_path / "out")])
         assert stopped.value.code == 1
-        assert told in capsys.readouterr().err
+        assert message in capsys.readouterr().err
 
 
 def bare(recipe, folder):
@@ -165,10 +168,10 @@ def bare(recipe, folder):
     return folder / "bare"
 
 
-def test_alignment_moves_the_mixers_and_not_the_teacher(trained):
+def test_layerwise_distillation_moves_the_mixers_and_not_the_teacher(trained):
     recipe, _ = trained
     work = Distillation(recipe)
-    loss, _told = work.align_step(0)
+    loss, _ = work.layerwise_step(0)
     loss.backward()
     assert all(weight.grad is None for weight in work.unet.parameters())
     moved = [weight for weight in work.adapter.parameters() if weight.grad is not None]
@@ -188,11 +191,11 @@ def test_captured_sees_every_layer_and_its_map_size(trained):
         assert height * batch.latents.shape[3] == width * batch.latents.shape[2]
 
 
-def test_larger_views_are_told_with_their_own_size(trained):
+def test_larger_views_are_conditioned_on_their_own_size(trained):
     recipe, _ = trained
     work = Distillation(recipe)
     for _ in range(4):
-        latents, _told, ids, _ = work.large.draw(2)
+        latents, _, ids, _ = work.large.draw(2)
         assert ids[0, :2].tolist() == [8 * side for side in latents.shape[2:]]
 
 

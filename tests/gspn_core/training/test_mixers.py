@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from gspn_core.attention.gspn_adapter import GSPNAdapter
-from gspn_core.training.distill import Captured, Distillation
+from gspn_core.training.captured import Captured
+from gspn_core.training.distillation import Distillation
 from gspn_core.training.mixers import FORMS, but_the_lowest, compare, ship, table
 
 
@@ -23,9 +24,9 @@ def test_every_form_is_distilled_once_and_sorted_by_its_distance(trained):
     assert all(row["parameters"] > 0 and row["mixer_loss"] > 0 for row in rows)
     kept = {row["name"]: row["mixers"] for row in rows}
     assert 0 < kept["hybrid"] < kept["chunk-free"]
-    told = (recipe.work / "mixers" / "hybrid" / "figures.json").read_text()
+    figures = (recipe.work / "mixers" / "hybrid" / "figures.json").read_text()
     (recipe.work / "mixers" / "hybrid" / "figures.json").write_text(
-        json.dumps({**json.loads(told), "apart": 9.0})
+        json.dumps({**json.loads(figures), "apart": 9.0})
     )
     assert compare(recipe, forms)[-1]["apart"] == 9.0
     assert table(rows).count("\n") == 3
@@ -53,12 +54,12 @@ def test_a_form_that_is_shipped_goes_on_from_the_comparison(trained, tmp_path):
     longer = replace(recipe, distill_loop=replace(recipe.distill_loop, max_steps=3))
     losses = ship(longer, "compact", tmp_path / "adapter")
     assert losses["mixer_loss"] > 0
-    drawn = torch.load(recipe.work / "mixers" / "compact" / "drawn.pt", weights_only=True)
-    assert drawn["step"] == 3
+    kept = torch.load(recipe.work / "mixers" / "compact" / "on-policy.pt", weights_only=True)
+    assert kept["step"] == 3
     loaded = GSPNAdapter.load(tmp_path / "adapter", Distillation(recipe).unet)
     assert loaded.config == FORMS["compact"].config
     # Three steps on from where the comparison ended, and these are what is written.
-    written, averages = [*loaded.mixers.values()], drawn["averages"]["mixers"]
+    written, averages = [*loaded.mixers.values()], kept["averages"]["mixers"]
     state = nn.ModuleList(written).state_dict()
     before = dict(zip(averages, compared.values(), strict=True))
     for name, average in averages.items():

@@ -6,7 +6,7 @@ import torch
 from diffusers import StableDiffusionXLPipeline
 
 from gspn_core.cascade.schedule import make_scheduler
-from gspn_core.training import nets as _nets
+from gspn_core.training.nets import build_scheduler, encode_prompts
 from gspn_core.training.trajectories import Trajectories, step_weights
 
 
@@ -29,8 +29,8 @@ def test_pictures_go_the_way_that_the_pipeline_takes(trained, scheduler):
     with torch.no_grad():
         for _ in range(6):
             moment = way.now()
-            noisy, timesteps, told, time_ids = moment.pairs()
-            embeds, pooled = _nets.encode_prompts(pipeline.tokenizer, encoders, told)
+            noisy, timesteps, captions, time_ids = moment.pairs()
+            embeds, pooled = encode_prompts(pipeline.tokenizer, encoders, captions)
             added = {"text_embeds": pooled, "time_ids": time_ids}
             predicted = pipeline.unet(noisy, timesteps, embeds, added_cond_kwargs=added).sample
             way.advance(moment.guided(predicted))
@@ -50,7 +50,7 @@ def _drawn(pipeline, picture):
         return tensors
 
     pipeline(
-        picture.told, height=64, width=64, num_inference_steps=6, guidance_scale=picture.guidance,
+        picture.caption, height=64, width=64, num_inference_steps=6, guidance_scale=picture.guidance,
         latents=picture.latents / picture.scheduler.init_noise_sigma, output_type="latent",
         callback_on_step_end=keep,
     )  # fmt: skip
@@ -82,8 +82,8 @@ def test_finished_pictures_make_room_and_all_parts_of_the_way_are_seen():
 def test_pairs_are_the_untold_and_the_told_and_guidance_joins_them():
     way = begin(2, guidance=(1.0, 5.0))
     moment = way.now()
-    noisy, timesteps, told, time_ids = moment.pairs()
-    assert told == ["", "", "dunes", "dunes"]
+    noisy, timesteps, captions, time_ids = moment.pairs()
+    assert captions == ["", "", "dunes", "dunes"]
     assert torch.equal(noisy[:2], noisy[2:]) and torch.equal(timesteps[:2], timesteps[2:])
     assert time_ids.tolist() == [[64, 64, 0, 0, 64, 64]] * 4
     untold, said = torch.randn(2, 2, 4, 8, 8)
@@ -100,7 +100,7 @@ def test_weights_are_what_an_error_adds_to_a_picture_of_noise():
     steps = 24
 
     def end(wrong_step):
-        scheduler = make_scheduler("euler-karras", _nets.build_scheduler().config)
+        scheduler = make_scheduler("euler-karras", build_scheduler().config)
         scheduler.set_timesteps(steps)
         latents = torch.ones(1, 1, 1, 1, dtype=torch.float64) * scheduler.init_noise_sigma
         for step, timestep in enumerate(scheduler.timesteps):

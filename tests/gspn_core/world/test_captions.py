@@ -9,10 +9,10 @@ from gspn_core.world.captions import (
     EXAMPLES,
     caption,
     corpus,
+    describe,
     hint,
     read_attributes,
     read_words,
-    tell,
     vocabulary,
 )
 from gspn_core.world.scene import Scene, sample_scene
@@ -39,7 +39,7 @@ def test_captions_are_never_empty_and_lower_case():
         assert re.fullmatch(r"[a-z]+(,? [a-z]+)*", text), text
 
 
-def test_one_scene_is_told_in_many_ways():
+def test_one_scene_has_many_captions():
     rng = np.random.default_rng(4)
     scene = sample_scene(rng)
     assert len({caption(scene, rng) for _ in range(100)}) > 60
@@ -86,7 +86,7 @@ def test_the_examples_are_ten_and_say_only_known_words():
     assert [read_words(example)[1] for example in EXAMPLES] == [()] * 10
 
 
-def test_what_is_told_is_named_and_what_is_not_is_silent():
+def test_the_attributes_returned_are_those_that_the_caption_names():
     rng = np.random.default_rng(9)
     scene = Scene(
         time="dusk",
@@ -107,16 +107,16 @@ def test_what_is_told_is_named_and_what_is_not_is_silent():
         "palette": {"vivid", "saturated", "strong"},
     }
     for _ in range(300):
-        text, told = tell(scene, rng)
+        text, named = describe(scene, rng)
         for name, giveaway in giveaways.items():
-            assert (name in told) == bool(giveaway & set(words(text))), text
+            assert (name in named) == bool(giveaway & set(words(text))), text
 
 
 def test_the_hint_names_every_terrain_and_thing_in_the_worlds_own_words():
-    told = hint()
+    named = hint()
     for word in ("mountains", "cliffs", "a river", "at night", "falling snow", "a lighthouse", "autumn"):
-        assert word in told or word.split()[-1] in told
-    assert read_words(told.replace("it draws landscapes", ""))[1] == ()
+        assert word in named or word.split()[-1] in named
+    assert read_words(named.replace("it draws landscapes", ""))[1] == ()
 
 
 def test_unknown_words_come_back_in_order_without_known_plurals():
@@ -138,8 +138,8 @@ def test_what_a_caption_tells_is_read_back_and_nothing_else():
     rng = np.random.default_rng(6)
     for _ in range(400):
         scene = sample_scene(rng)
-        text, told = tell(scene, rng)
-        assert read_attributes(text) == {name: (getattr(scene, name),) for name in told}, text
+        text, named = describe(scene, rng)
+        assert read_attributes(text) == {name: (getattr(scene, name),) for name in named}, text
 
 
 @pytest.mark.parametrize("example", EXAMPLES)

@@ -74,8 +74,8 @@ class Served:
 def serving(card, folder: Path, port: int, **options: Any) -> Iterator[tuple[Any, RunQueue, httpx.Client]]:
     """Serve the page; options: of `launch`, and hosts and mcp."""
 
-    def run(settings, _should_stop, **_options):
-        yield from run_events(settings, card)
+    def run(plan, _should_stop, **_options):
+        yield from run_events(plan.settings, card)
 
     jobs = RunQueue(run, folder, plan=lambda settings: make_plan(settings, card), view_seconds=0.0)
     studies = Studies(jobs)

@@ -51,7 +51,7 @@ def test_a_body_of_too_many_values_is_refused(served: Served, many):
 def test_a_body_as_large_as_the_page_sends_is_taken(served: Served):
     event = next(one for one in served.events if one["api_name"] == "read")
     answer = served.ask(event, served.values(event), {"name": "a.png", "head": "A" * 1_398_100})
-    assert answer.status_code == 200 and "is no PNG" in answer.text
+    assert answer.status_code == 200 and "is not a PNG" in answer.text
 
 
 def answer_to(messages: list, **options) -> tuple[int, bytes]:

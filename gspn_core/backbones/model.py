@@ -1,0 +1,58 @@
+"""What a backbone is made of: its card, its diffusers pipeline and, where it has one, its adapter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from diffusers import AutoencoderTiny, StableDiffusionXLPipeline, UNet2DConditionModel
+from torch import nn
+
+from gspn_core.attention.adapter import MixerAdapter
+from gspn_core.planning.types import ModelCard
+from gspn_core.settings import Mixer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """A loaded model: its pipeline holds the parts and is itself never called.
+
+    Attributes:
+        card: what a plan needs to know of it.
+        pipeline: diffusers' pipeline.
+        family: its backbone's row in `registry.BACKBONES`.
+        adapters: ejected mixers that this UNet has besides its own attention, by mixer.
+        refiner: SDXL's second UNet, which reads the second text encoder alone.
+        preview: a small decoder of the same latents.
+        device: where it computes, None for where the UNet is; parts may wait on the host.
+        notes: sentences for whoever loads it.
+    """
+
+    card: ModelCard
+    pipeline: StableDiffusionXLPipeline
+    family: str = "sdxl"
+    adapters: Mapping[Mixer, MixerAdapter] = field(default_factory=dict)
+    refiner: UNet2DConditionModel | None = None
+    preview: AutoencoderTiny | None = None
+    device: torch.device | None = None
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.device is None:
+            object.__setattr__(self, "device", self.pipeline.unet.device)
+
+    @property
+    def encoders(self) -> tuple[nn.Module, ...]:
+        """Return both text encoders."""
+        return self.pipeline.text_encoder, self.pipeline.text_encoder_2
+
+    @property
+    def parts(self) -> tuple[nn.Module, ...]:
+        """Return every part that may move between host and device: all but the small decoder."""
+        refiner = () if self.refiner is None else (self.refiner,)
+        return (self.pipeline.unet, *refiner, self.pipeline.vae, *self.encoders)
+
+    def parts_but(self, *left_out: nn.Module) -> tuple[nn.Module, ...]:
+        """Return the parts without some of them."""
+        return tuple(part for part in self.parts if all(part is not other for other in left_out))

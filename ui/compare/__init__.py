@@ -1,0 +1,1 @@
+"""Pictures next to each other."""

@@ -1,0 +1,1 @@
+"""The form: the settings and what helps to choose them."""

@@ -1,0 +1,196 @@
+"""Settings from a picture's own text: dropped, pasted or chosen; only its first bytes come to the server."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import gradio as gr
+from pydantic import Field
+
+from gspn_core.errors import BadSetting, GspnError
+from gspn_core.images.metadata import Recipe, recipe_of
+from gspn_core.images.png import versions
+from gspn_core.images.png_text import read_png_head
+from gspn_core.planning.types import ModelCard
+from gspn_core.runs.queue import RunQueue
+from gspn_core.settings import FIELD_NAMES
+from ui.form.form import Form, initial_values, values_of
+from ui.guard.payload import Items, Name, Payload, Whole, read
+from ui.shared.gradio_private import sent_with
+from ui.shared.part import html_part
+from ui.shared.strings import form_strings, labels
+
+# The bytes before a PNG's pixels: two texts of at most 256 KiB and whatever other tools put between them.
+MOST_HEAD_BYTES = 1024 * 1024
+_BAND_BYTES = 1024 * 1024
+Text = Annotated[str, Field(max_length=20_000)]
+# What a field of the form may hold.
+Value = Text | int | float | None
+
+
+class HeadAsked(Payload):
+    """The first bytes of a picture in base64, None where they are too many, and the whole file's SHA-256."""
+
+    name: Name = ""
+    head: str | None = None
+    sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
+
+
+class ShownPart(Payload):
+    """What the part shows, as `drop_props` gave it."""
+
+    said: str = Field("", max_length=2000)
+    notes: list[Text] = Field([], max_length=100)
+    error: str = Field("", max_length=2000)
+    stage: int | None = None
+    sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
+    check: str = Field("", max_length=200)
+    before: list[Value] | None = Field(None, max_length=len(FIELD_NAMES))
+    name: str = Field("", max_length=200)
+
+
+class CheckAsked(Payload):
+    """A reproduction: the run and the stage, the picture's SHA-256, and what the part shows."""
+
+    job: Name = ""
+    stage: Whole = -1
+    sha256: Name = ""
+    shown: ShownPart = ShownPart()
+
+
+class UndoAsked(Payload):
+    """What the form held before a picture filled it."""
+
+    before: Annotated[list[Value], Items] = []
+
+
+def build_drop() -> gr.HTML:
+    """Draw the part into the open gradio block."""
+    return html_part("form", "drop", drop_props(), most_bytes=MOST_HEAD_BYTES)
+
+
+def wire_drop(parts: dict[str, Any], form: Form, jobs: RunQueue, card: ModelCard) -> None:
+    """Let a picture fill the form, the form come back, and a reproduction be held against the picture."""
+    quiet = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+    part = parts["drop"]
+
+    def read(event: gr.EventData, *held: Any) -> list[Any]:
+        return read_picture(sent_with(event), held, card)
+
+    def undo(event: gr.EventData) -> list[Any]:
+        return [drop_props(said=form_strings.DROP_UNDONE), *restored(sent_with(event), card)]
+
+    def check(event: gr.EventData) -> dict[str, Any]:
+        return checked(jobs, sent_with(event))
+
+    part.read(read, form.inputs, [part, *form.inputs], preprocess=False, **quiet)
+    part.undo(undo, None, [part, *form.inputs], **quiet)
+    part.check(check, None, part, trigger_mode="multiple", **quiet)
+
+
+def drop_props(
+    *,
+    said: str = "",
+    notes: Sequence[str] = (),
+    error: str = "",
+    before: Sequence[Any] | None = None,
+    **more: Any,
+) -> dict[str, Any]:
+    """Return what the part shows. before: what the form held, so that it can come back."""
+    shown = {"said": said, "notes": list(notes), "error": error, "stage": None, "sha256": None, "check": ""}
+    return {**shown, "before": None if before is None else list(before), **more}
+
+
+def read_picture(sent: Any, values_held: Sequence[Any], card: ModelCard) -> list[Any]:
+    """Return the part and the form's values for the head of a picture; a refusal leaves the form as it is."""
+    asked, held = read(HeadAsked, sent), held_values(values_held, card)
+    name = Path(asked.name or form_strings.DROP_NAMELESS).name[:80]
+    try:
+        recipe = recipe_of(read_png_head(_head(asked.head, name), name), card, versions())
+    except BadSetting as refusal:
+        return [drop_props(error=str(refusal)), *(gr.skip() for _ in FIELD_NAMES)]
+    values = values_of(recipe.settings, card)
+    if not recipe.is_ours:
+        # Another tool knows only some of our settings; the others stay as they stand, valid or not.
+        stay = [name not in recipe.settings for name in FIELD_NAMES]
+        values = [old if keep else new for old, new, keep in zip(held, values, stay, strict=True)]
+    shown = drop_props(
+        said=form_strings.picture_read(name, recipe.stage),
+        notes=_notes(recipe),
+        before=held,
+        stage=recipe.stage,
+        sha256=asked.sha256 if recipe.is_ours else None,
+        name=name,
+    )
+    return [shown, *values]
+
+
+def held_values(values: Any, card: ModelCard) -> list[Any]:
+    """Return what the form holds as plain values; as it is at first where no form holds them."""
+    try:
+        held = read(UndoAsked, {"before": list(values)}).before
+    except BadSetting:
+        return values_of(initial_values(card), card)
+    return held
+
+
+def restored(sent: Any, card: ModelCard) -> list[Any]:
+    """Return the values that the form held before; as they are at first where they are no such values."""
+    before = read(UndoAsked, sent).before
+    return values_of(initial_values(card), card) if len(before) != len(FIELD_NAMES) else before
+
+
+def checked(jobs: RunQueue, sent: Any) -> dict[str, Any]:
+    """Return the part with what a reproduction came to; `check` is "wait" until the PNG is written.
+
+    sent: job and stage of the reproduction, sha256 of the picture, and what the part shows.
+    """
+    asked = read(CheckAsked, sent)
+    shown, stage = asked.shown.model_dump(), asked.stage
+    try:
+        stages = jobs.view(asked.job).stages
+    except GspnError:
+        return {**shown, "check": ""}
+    if not 0 <= stage < len(stages) or not stages[stage].png_path:
+        return {**shown, "check": "wait"}
+    if _sha256(Path(stages[stage].png_path)) != asked.sha256:
+        return {**shown, "check": form_strings.DROP_DIFFERS}
+    return {
+        **shown,
+        "check": form_strings.DROP_SAME_REUSED if stages[stage].reused else form_strings.DROP_SAME,
+    }
+
+
+def _notes(recipe: Recipe) -> list[str]:
+    notes = [] if recipe.is_ours else [form_strings.DROP_OTHER_TOOL]
+    notes += map(labels.said, recipe.refused)
+    if recipe.unknown:
+        notes.append(form_strings.not_taken(recipe.unknown))
+    if recipe.differing:
+        notes.append(form_strings.made_with(recipe.differing))
+    return notes
+
+
+def _head(text: Any, name: str) -> bytes:
+    if not isinstance(text, str) or len(text) > MOST_HEAD_BYTES * 4 // 3 + 4:
+        raise BadSetting("picture", form_strings.head_too_large(name, MOST_HEAD_BYTES // 1024))
+    try:
+        return base64.b64decode(text, validate=True)
+    except binascii.Error:
+        raise BadSetting("picture", form_strings.not_whole(name)) from None
+
+
+def _sha256(path: Path) -> str | None:
+    seal = hashlib.sha256()
+    try:
+        with path.open("rb") as stream:
+            while band := stream.read(_BAND_BYTES):
+                seal.update(band)
+    except OSError:
+        return None
+    return seal.hexdigest()

@@ -1,0 +1,81 @@
+/* The picture that a run starts from: its file goes to the server, which tells under what reference it is kept. */
+const words = props.words;
+const studio = window.studio;
+const { set } = window.dom;
+const find = window.dom.within(element);
+const file = find(".start-file");
+const open = find(".start-open");
+let busy = false;
+
+function paint() {
+  const value = props.value || {};
+  const has = Boolean(value.reference);
+  open.hidden = has;
+  open.disabled = busy;
+  set(open, busy ? words.start_busy : words.start_open);
+  find(".start-card").hidden = !has;
+  const thumb = find(".start-thumb");
+  thumb.hidden = !value.thumb;
+  if (value.thumb && thumb.getAttribute("src") !== value.thumb) thumb.src = value.thumb;
+  set(find(".start-size"), value.size || "");
+  const told = find(".start-told");
+  told.hidden = !value.error;
+  set(told, value.error || "");
+  if (value.error) told.scrollIntoView({ block: "nearest" });
+}
+
+/* What the part says by itself; what it shows of a picture stays. */
+function say(error) {
+  busy = false;
+  props.value = { ...props.value, error };
+  paint();
+}
+
+async function take(picture) {
+  if (!picture || busy) return;
+  studio.go("studio");
+  if (picture.size > props.most_bytes) {
+    say(words.start_too_large.replace("{name}", picture.name));
+    return;
+  }
+  busy = true;
+  window.dispatchEvent(new Event("studio:picture"));
+  try {
+    const { path } = await upload(picture);
+    trigger("take", { path, name: picture.name });
+  } catch {
+    /* A folder, a file that is gone, or a connection that was cut. */
+    say(words.start_unsent);
+  }
+}
+
+open.addEventListener("click", () => file.click());
+find(".start-change").addEventListener("click", () => file.click());
+file.addEventListener("change", () => {
+  take(file.files[0]);
+  file.value = "";
+});
+find(".start-remove").addEventListener("click", () => {
+  trigger("remove");
+  props.value = {};
+  paint();
+  open.focus();
+});
+
+/* Other parts hand a picture over, or a stage of a run. */
+studio.startFrom = take;
+window.addEventListener("studio:act", ({ detail }) => {
+  if (detail.name === "climb") trigger("climb", detail.what);
+});
+
+/* Another picture is handed in, here or for its settings: what was wrong with the last one is over. */
+window.addEventListener("studio:picture", () => {
+  props.value = { ...props.value, error: "" };
+  paint();
+});
+
+watch("value", () => {
+  busy = false;
+  paint();
+});
+paint();

@@ -1,0 +1,1 @@
+"""The Lab: grids of runs."""

@@ -1,0 +1,1 @@
+"""Parts that every place uses: theme, markup, strings, the viewer."""

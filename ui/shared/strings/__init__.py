@@ -1,0 +1,1 @@
+"""All English that a visitor reads, by place; and how numbers are written."""

@@ -1,0 +1,203 @@
+"""The form: examples, the curves and crops of its sliders, pictures dropped or started from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+from ui.shared.strings import units
+
+START_NEAREST = "Nearest"
+
+START_GONE = "This picture is not kept here any more; choose it again."
+
+MORE = "More settings"
+
+EXAMPLE = "Example"
+
+SEED_RANDOM = "Random"
+
+SEED_REUSE = "Reuse last"
+
+DROP: Mapping[str, str] = MappingProxyType(
+    {
+        "drop_open": "Settings from a picture …",
+        "drop_here": "Let go: settings from its text, or else a picture to start from",
+        "drop_hint": "Drop a PNG of this studio anywhere, paste it, or choose it; its pixels stay with you.",
+        "drop_start": "Start from it",
+        "drop_undo": "Undo",
+        "drop_reproduce": "Reproduce",
+        "drop_close": "Close",
+        "drop_unreadable": "The file cannot be read; choose it again.",
+        "drop_busy": "Another run is going on; stop it or wait, then reproduce.",
+        "drop_too_large": "Its bytes are not compared: the file is too large or this address is not secure.",
+    }
+)
+
+START: Mapping[str, str] = MappingProxyType(
+    {
+        "start_open": "Start from a picture …",
+        "start_hint": "Drop a picture anywhere, paste it, or choose it: the cascade climbs from it.",
+        "start_busy": "Reading the picture …",
+        "start_set": "Starts from this picture",
+        "start_alt": "The picture to start from",
+        "start_change": "Change",
+        "start_remove": "Remove",
+        "start_too_large": "{name} has more than 32 MiB; save it smaller, as a JPEG.",
+        "start_unsent": "The picture did not arrive; choose it again.",
+    }
+)
+
+DROP_NAMELESS = "picture"
+
+DROP_SAME = "Reproduced: the same bytes."
+
+DROP_SAME_REUSED = "The same bytes; an earlier run here had made this stage, so it was not made again."
+
+DROP_DIFFERS = "Other bytes: another machine, version or model made the picture, or the form was changed."
+
+DROP_UNDONE = "The form is as it was."
+
+DROP_OTHER_TOOL = "Written by another tool; what fits was taken over."
+
+# What a slider does at the value at which it leaves a picture alone.
+NEUTRAL: Mapping[str, str] = MappingProxyType(
+    {
+        "gaussian_sigma": "all held",
+        "cosine_scale_1": "held",
+        "cosine_scale_2": "off",
+        "cosine_scale_3": "not widened",
+        "guidance_scale": "off",
+    }
+)
+
+# Why a setting does nothing as the others stand.
+IDLE: Mapping[str, str] = MappingProxyType(
+    {
+        "one_stage": "No effect at one stage: choose a larger output size.",
+        "one_stage_at_most": "No effect at one stage.",
+        "overridden": "No effect: every later stage has a value of its own.",
+        "never": "No effect while Dilate until is 0.",
+        "main": "No effect: the only prediction is dilated, so there is nothing to weigh.",
+        "whole": "No effect: the dilated branch has all the weight.",
+        "undilated": "No effect: no step is dilated.",
+        "below": "No effect: the dilated branch's weight stays below its cutoff.",
+        "free": "No effect: nothing is held and no dilated branch runs.",
+        "unblurred": "No effect at Blur σ 0.",
+        "started_free": "No effect: the layout is not held at the first step.",
+    }
+)
+
+
+def picture_read(name: str, stage: int | None) -> str:
+    """Return what is said once a picture's settings are in the form."""
+    shown = name if len(name) <= 40 else f"{name[:37]}…"
+    return f"From {shown}" + ("" if stage is None else f", stage {stage + 1}")
+
+
+def not_taken(names: Sequence[str]) -> str:
+    """Return what of a picture's text means nothing here."""
+    return "Not known here: " + "; ".join(names)
+
+
+def made_with(differing: Mapping[str, tuple[str, str]]) -> str:
+    """Return what a picture was made with that is different here."""
+    told = ", ".join(f"{name} {there} (here {here})" for name, (there, here) in differing.items())
+    return f"Made with {told}; the bytes may differ."
+
+
+def head_too_large(name: str, most_kib: int) -> str:
+    """Return the sentence for a file with too much before its pixels."""
+    return f"{name} has more than {most_kib} KiB before its pixels; choose another picture."
+
+
+def not_whole(name: str) -> str:
+    """Return the sentence for a file whose bytes were cut off on their way."""
+    return f"{name} did not arrive whole; choose it again."
+
+
+def curve_strength(timestep: float, sigma: float, steps: int, count: int) -> str:
+    """Return what the upscale strength decides."""
+    start = f"timestep {timestep:.0f}, noise level {units.figure(sigma)}"
+    return f"The last stage starts at {start}, and takes {steps} of {count} steps."
+
+
+def curve_width(first: float, last: float) -> str:
+    """Return what sigma decides where the layout is held."""
+    if not last:
+        return "At 0 all that the stage before shows is held."
+    if units.figure(first) == units.figure(last):
+        return f"Structures wider than {units.figure(first)} px of the base are held to the stage before."
+    ends = f"{units.figure(first)} px of the base at the first step and {units.figure(last)} px at the last"
+    return f"Structures are held that are wider than {ends}."
+
+
+def curve_blur(first: float, last: float) -> str:
+    """Return what sigma decides where only the dilated branch reads it."""
+    if units.figure(first) == units.figure(last):
+        return f"The dilated branch sees a blur of {units.figure(first)} px of the base."
+    ends = f"{units.figure(first)} px of the base at its first step and {units.figure(last)} px at its last"
+    return f"The dilated branch sees a blur of {ends}."
+
+
+def curve_held(first: float, last: float) -> str:
+    """Return what the first cosine scale decides."""
+    ends = units.part_of(first), units.part_of(last)
+    if ends[0] == ends[1]:
+        return f"The layout is held by {ends[0]} at every step."
+    return f"The layout is held by {ends[0]} at the first step and by {ends[1]} at the last."
+
+
+def curve_dilated(first: float, last: float, least: float, dilated: int, steps: int) -> str:
+    """Return what the second cosine scale and the least weight decide."""
+    if not dilated:
+        return f"The dilated branch is off: its weight stays below {units.figure(least)}."
+    calls = "1 more UNet call" if dilated == 1 else f"{dilated} more UNet calls"
+    ends = (
+        units.part_of(first)
+        if units.part_of(first) == units.part_of(last)
+        else f"{units.part_of(first)} to {units.part_of(last)}"
+    )
+    return f"The dilated branch runs in {dilated} of {steps} steps, {calls}; its weight there is {ends}."
+
+
+def curve_widened(first: float, last: float) -> str:
+    """Return what the third cosine scale decides. first, last: how many times as wide as at scale 0."""
+    if units.figure(first) == units.figure(last) == "1":
+        return "The width of what is held is the same at every step."
+    ends = f"{units.figure(first)} times at the first step and {units.figure(last)} times at the last"
+    return f"The width of what is held grows {ends}."
+
+
+def curve_fade(first: float, last: float) -> str:
+    """Return what the third cosine scale decides where only the dilated branch is blurred."""
+    if units.part_of(first) == units.part_of(last):
+        return f"The branch's blur is {units.part_of(first)} of Blur σ at every step."
+    ends = f"{units.part_of(first)} of Blur σ at its first step and {units.part_of(last)} at its last"
+    return f"The branch's blur is {ends}."
+
+
+def crops_of(label: str) -> str:
+    """Return what the crops beside a slider are, as a screen reader says it."""
+    return f"What {label} does"
+
+
+def crop_value(name: str, value: float, *, neutral: bool) -> str:
+    """Return what stands below a crop: its value, and what that means where the slider is neutral."""
+    return f"{value:g} · {NEUTRAL[name]}" if neutral else f"{value:g}"
+
+
+def crop_at(label: str, value: float) -> str:
+    """Return what stands for a crop: the slider and its value."""
+    return f"{label} at {value:g}"
+
+
+def crop_set(label: str, value: float) -> str:
+    """Return what a press on a crop does."""
+    return f"Set {label} to {value:g}"
+
+
+def crops_drawn(prompt: str, target: int, seed: int, other: str = "") -> str:
+    """Return what the crops are cut from; other: the title of the model that runs, where it is another."""
+    told = f"“{prompt}”, {target} px, seed {seed}; the other settings at default."
+    return f"{told} Drawn by the embedded model, not by {other}." if other else told

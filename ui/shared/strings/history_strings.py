@@ -1,0 +1,60 @@
+"""History."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from ui.shared.strings import studio_strings, units
+
+SCREEN: Mapping[str, str] = MappingProxyType(
+    {
+        "history": "Your runs",
+        "history_search": "Search prompts and notes",
+        "history_starred": "Favourites",
+        "history_more": "Show more",
+        "history_empty": "No runs yet",
+        "history_empty_text": "Every run that you start in this browser is listed here with its picture.",
+        "history_none": "Nothing found",
+        "history_start": "Go to the studio",
+        "history_open": "Open: {prompt}",
+        "history_blank": "no picture",
+        "history_note": "Add a note",
+        "history_note_of": "Note on: {prompt}",
+        "history_star": "Favourite: {prompt}",
+        "history_pick": "Select to compare",
+        "history_pick_of": "Select to compare: {prompt}",
+        "history_picked": "{count} selected",
+        "history_too_many": "{count} selected, at most 4",
+        "history_clear": "Clear",
+        "history_compare": "Compare",
+        "history_resume": "Resume",
+        "history_climb": "Climb from it",
+        "history_delete": "Delete",
+        "history_sure": "Delete for good?",
+        "history_keep": "Keep",
+    }
+)
+
+RUN_STATES: Mapping[str, str] = MappingProxyType(
+    {**studio_strings.HEADLINES, "queued": studio_strings.QUEUED, "running": studio_strings.RUNNING}
+)
+
+
+def reached(height: int, width: int, planned_height: int, planned_width: int) -> str:
+    """Return the size of a run's largest picture, and of how much where it ended early."""
+    planned = units.size(planned_height, planned_width)
+    whole = (height, width) == (planned_height, planned_width)
+    return planned if whole else f"{units.size(height, width)} of {planned}"
+
+
+def runs_counted(count: int, *, more: bool) -> str:
+    """Return how many runs a list shows."""
+    if more:
+        return f"the newest {count}"
+    return "1 run" if count == 1 else f"{count} runs"
+
+
+def usage(own: int, used: int, quota: int) -> str:
+    """Return the disk that a visitor's runs take, and everybody's of what there may be, in bytes."""
+    return f"yours {units.bytes_(own)} · all {units.bytes_(used)} of {units.bytes_(quota)}"

@@ -1,0 +1,114 @@
+"""The Lab."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+from gspn_core.studies.study import Cost
+from ui.shared.strings import units
+
+SCREEN: Mapping[str, str] = MappingProxyType(
+    {
+        "lab_title": "Lab",
+        "lab_across": "Across",
+        "lab_down": "Down",
+        "lab_setting": "Setting",
+        "lab_stage": "Stage",
+        "lab_all_stages": "All stages",
+        "lab_values": "Values",
+        "lab_add_axis": "A second setting",
+        "lab_remove_axis": "Leave this setting out",
+        "lab_begin": "Run the study",
+        "lab_past": "Your studies",
+        "lab_forget": "Remove this study; its runs stay",
+        "lab_metric": "Show",
+        "lab_seconds": "Time",
+        "lab_memory": "Peak memory",
+        "lab_consistency": "Consistency",
+        "lab_detail": "Detail",
+        "lab_adherence": "Prompt shown",
+        "lab_compare": "Compare",
+        "lab_stop": "Stop",
+        "lab_resume": "Resume",
+        "lab_export": "Export",
+        "lab_open": "Show in Studio",
+        "lab_skip": "Skip",
+        "lab_retry": "Try again",
+        "lab_cell_more": "More",
+        "lab_base": "From the form in Studio",
+        "lab_enlarge": "Enlarge",
+        "lab_cell_title": "Select to compare; double-click or Enter enlarges",
+        "lab_gone": "its run was removed",
+        "lab_most": "Four cells are selected, the most that are compared; press one again to leave it out.",
+        "lab_before": "Previous cell",
+        "lab_after": "Next cell",
+        "lab_empty_title": "One or two settings, every value",
+        "lab_empty_text": "The other settings are those of the form in Studio. Each cell is a run; "
+        "stages that cells share are made once.",
+    }
+)
+
+TIME_UNKNOWN = "the time is known once these sizes have run"
+
+HINT_TEXTS = "One text a line."
+
+HINT_NUMBERS = "0.2, 0.4 or 0.2..0.6 by 0.1 or 5 from 0.2 to 0.6"
+
+HINTS: Mapping[str, str] = MappingProxyType(
+    {"seed": "7, 11 or 4 from 7", "target": "Pixels, such as 512, 1024", "aspect": "1:1, 3:2, 16:9"}
+)
+
+ARCHIVE = "The archive of this study"
+
+DRAWN_ONCE = "drawn once for all cells"
+
+STUDY_STATES: Mapping[str, str] = MappingProxyType(
+    {"running": "Running", "stopped": "Stopped", "done": "Done"}
+)
+
+CELL_STATES: Mapping[str, str] = MappingProxyType(
+    {"waiting": "waiting", "running": "running", "done": "done", "failed": "failed", "skipped": "skipped"}
+)
+
+
+def values_counted(count: int) -> str:
+    """Return how many values an axis has."""
+    return "1 value" if count == 1 else f"{count} values"
+
+
+def cells_done(done: int, count: int) -> str:
+    """Return how many cells of a study are done."""
+    return f"{done} of {count} cells"
+
+
+def label_at(label: str, stage_px: int) -> str:
+    """Return what a setting of one stage alone is called."""
+    return f"{label} at {stage_px} px"
+
+
+def study_cost(cost: Cost) -> str:
+    """Return what a study will take, before it runs."""
+    cells = "1 cell" if cost.cells == 1 else f"{cost.cells} cells"
+    if cost.pictures < cost.cells:
+        cells += ", only 1 picture" if cost.pictures == 1 else f", only {cost.pictures} different pictures"
+    stages = "1 stage to run" if cost.stages_to_run == 1 else f"{cost.stages_to_run} stages to run"
+    shared = f", {cost.stages_shared} shared or there already" if cost.stages_shared else ""
+    calls = "" if cost.calls is None else f"; {cost.calls:g} UNet calls"
+    time = TIME_UNKNOWN if cost.seconds is None else f"about {units.seconds(cost.seconds)}"
+    return f"{cells}: {stages}{shared}{calls}; {time}."
+
+
+def hint_choices(names: Sequence[str]) -> str:
+    """Return how values of a setting that is one of a few are written."""
+    return f"all, or some of {', '.join(names)}"
+
+
+def decibels_of(value: float | None) -> str:
+    """Return a figure in decibels, "—" for none."""
+    return units.UNKNOWN if value is None else f"{value:.1f} dB"
+
+
+def share_of(value: float | None) -> str:
+    """Return a share in percent, "—" for none."""
+    return units.UNKNOWN if value is None else f"{value * 100:.2f} %"

@@ -1,0 +1,56 @@
+"""The strings that templates and scripts read as `words`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from ui.shared.strings import compare_strings, form_strings, history_strings, lab_strings, measured_strings
+
+SCREEN: Mapping[str, str] = MappingProxyType(
+    {
+        "viewer": "Picture",
+        "ladder": "Stages",
+        "panel": "Run",
+        "zoom": "Zoom",
+        "zoom_in": "Zoom in (+)",
+        "zoom_out": "Zoom out (−)",
+        "fit": "Fit",
+        "fit_title": "The whole picture (0)",
+        "full": "1:1",
+        "full_title": "One pixel of the picture on one of the screen (Z)",
+        "enlarge": "Full screen (F)",
+        "download": "PNG",
+        "download_wait": "PNG is being written",
+        "examples": "Try one of these",
+        "weights": "Weights over the steps",
+        "weights_wait": "The weights of an upscale stage show here.",
+        "c1": "skip",
+        "c2": "dilated",
+        "c3": "blur",
+        "memory_wait": "The memory of the run shows here.",
+        "restored": "Restored · started",
+        "explain": "Explain the settings",
+        "theme": "Light or dark",
+        "places": "Places",
+        "models": "Choose the model",
+        "trouble_close": "Close this message",
+        "chip": "The run",
+        "keys_title": "Keys",
+        "close": "Close",
+        "actions": "Next",
+        "remedies": "What would help",
+        "undo": "Undo",
+        "stage_menu": "More for {stage}",
+        "left_before": "about",
+        "left_after": "left",
+        "left_unknown": "— left",
+        "keys": "Ctrl Enter run · Esc stop · 1–9 stage · Z 1:1 · F full screen · ? keys",
+        **compare_strings.SCREEN,
+        **lab_strings.SCREEN,
+        **history_strings.SCREEN,
+        **form_strings.DROP,
+        **form_strings.START,
+        **measured_strings.SCREEN,
+    }
+)

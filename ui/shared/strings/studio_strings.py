@@ -1,0 +1,259 @@
+"""The studio: the run, its stages, the live panel and what can be done next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+from gspn_core.events import MemoryKind
+from gspn_core.runs.run import StageView
+from ui.shared.strings import labels, units
+
+RUN = "Run"
+
+RUNNING = "Running"
+
+QUEUED = "Queued"
+
+STOP = "Stop"
+
+STOP_AFTER_STAGE = "Stop after this stage"
+
+STOPPING = "Stopping"
+
+STOPPING_AFTER_STAGE = "Stopping after this stage"
+
+RESUME = "Resume"
+
+REDO = "Redo from here"
+
+CLIMB = "Climb from this picture"
+
+YOUR_PICTURE = "your picture"
+
+REDRAWN = "your picture, drawn again"
+
+STAGE_STATES: Mapping[str, str] = MappingProxyType(
+    {
+        "waiting": "waiting",
+        "running": "running",
+        "done": "done",
+        "stopped": "stopped",
+        "failed": "failed",
+        "interrupted": "cut off",
+    }
+)
+
+PHASES: Mapping[str, str] = MappingProxyType({"encode": "encoding", "decode": "decoding"})
+
+HEADLINES: Mapping[str, str] = MappingProxyType(
+    {
+        "empty": "Ready",
+        "queued": "Waiting",
+        "running": "Starting",
+        "done": "Done",
+        "stopped": "Stopped",
+        "failed": "Failed",
+        "interrupted": "Cut off",
+    }
+)
+
+ROWS: Mapping[str, str] = MappingProxyType(
+    {
+        "step": "Step",
+        "peak": "Peak, this stage",
+        "highest": "{memory}, peak",
+        "queue": "Queue",
+        "picture": "Picture",
+        "stages": "Stages",
+        "steps": "Steps",
+    }
+)
+
+NOTHING_DONE: Mapping[str, str] = MappingProxyType(
+    {
+        "queued": "Another run has the device; yours starts by itself.",
+        "running": "The first picture is on its way.",
+        "stopped": "Stopped before the first stage was done.",
+        "failed": "This run ended before its first stage was done.",
+        "interrupted": "The server ended before the first stage was done.",
+    }
+)
+
+FINISHING = "Finishing"
+
+REUSED = "reused"
+
+LOST_RUN = "That run is no longer kept here; start a new one."
+
+STOPPED_NOTICE = "Stopped; the stages that were done are kept."
+
+NO_REMEDY = "This help is no longer there; load the page again."
+
+NO_SEED_YET = "No run yet whose seed could be used again."
+
+
+def memory_label(kind: MemoryKind | None) -> str:
+    """Return what a memory figure measures."""
+    return {"device": "GPU memory", "process": "Process memory", None: "Memory"}[kind]
+
+
+def peak_of(count: int) -> str:
+    """Return the highest memory of a run, for the line that marks it."""
+    return f"peak {units.bytes_(count)}"
+
+
+def weight_range(top: float) -> str:
+    """Return what a curve of weights spans from bottom to top."""
+    return f"0 – {top:.2g}"
+
+
+def stage_headline(number: int, count: int) -> str:
+    """Return which stage of how many is running."""
+    return f"Stage {number} of {count}"
+
+
+def step_of(step: int, steps: int) -> str:
+    """Return the step of how many."""
+    return f"{step} / {steps}"
+
+
+def steps_of_stages(steps: Sequence[int]) -> str:
+    """Return the steps of each stage, first to last."""
+    return " + ".join(map(str, steps))
+
+
+def stage_progress(stage: StageView) -> str:
+    """Return where a running stage is: its step, or which tile of the autoencoder."""
+    if stage.phase not in PHASES:
+        return step_of(stage.step, stage.steps)
+    tile = f" {step_of(stage.tile, stage.tiles)}" if stage.tiles else ""
+    return PHASES[stage.phase] + tile
+
+
+def queue_place(position: int) -> str:
+    """Return a job's place in the queue; 0 is the one that has the device."""
+    if position <= 0:
+        return "you are running"
+    return "1 run before yours" if position == 1 else f"{position} runs before yours"
+
+
+def stage_label(number: int, height: int, width: int, state: str, lines: Sequence[str] = ()) -> str:
+    """Return what a screen reader says of a stage's card: its number, what stands on it, and its state."""
+    shown = " ".join((units.size(height, width), *lines))
+    word = STAGE_STATES[state]
+    return f"Stage {number}, {shown}" + ("" if word in lines else f", {word}")
+
+
+# How a stage is computed where memory is short: fields of `gspn_core.planning.types.MemoryOptions`.
+SAVINGS: Mapping[str, str] = MappingProxyType(
+    {
+        "residency": "weights offloaded",
+        "serial_guidance": "guidance in turn",
+        "chunked_feed_forward": "in chunks",
+        "small_blocks": "small blocks",
+        "skips_on_host": "maps on the host",
+        "small_tiles": "smaller tiles",
+        "float8_storage": "8-bit weights",
+    }
+)
+
+
+def foretold(
+    value: float | None, peak_bytes: int, savings: Sequence[str], *, long: bool = False
+) -> list[str]:
+    """Return what a stage is predicted to take, and with which savings it fits."""
+    took = [] if value is None else [f"about {units.seconds(value)}" + (f", {VERY_LONG}" if long else "")]
+    return [*took, f"about {units.bytes_(peak_bytes)}", *(SAVINGS[name] for name in savings)]
+
+
+# What a button beside a stage in trouble says, by the setting that it changes.
+REMEDIES: Mapping[str, str] = MappingProxyType(
+    {
+        "target": "Climb to {value} instead",
+        "mixer": "Use the mixer {value}",
+        "dilated_min_weight": "Without the dilated branch",
+        "guidance_stop": "Guidance for the first half",
+    }
+)
+
+VERY_LONG = "very long"
+
+
+def remedy(name: str, value: Any) -> str:
+    """Return what the button of a remedy says."""
+    return REMEDIES[name].format(value=labels.choice(value))
+
+
+def remedy_takes(value: float | None, peak_bytes: int) -> str:
+    """Return what a run takes with a remedy."""
+    return ", ".join(foretold(value, peak_bytes, ()))
+
+
+def remedied(name: str, value: Any, before: Any) -> str:
+    """Return what a remedy changed in the form."""
+    return f"{labels.quoted(name)} is {labels.choice(value)} now, it was {labels.choice(before)}."
+
+
+def in_trouble(title: str, reason: str, lines: Sequence[str]) -> str:
+    """Return beside Run why the run to come cannot be, or that it takes long."""
+    return f"{title} px {'does not fit' if reason == 'memory' else 'takes long'}: {', '.join(lines)}."
+
+
+def too_large(peak_bytes: int, budget_bytes: int) -> list[str]:
+    """Return why a stage cannot run here."""
+    return [f"needs {units.bytes_(peak_bytes)}", f"of {units.bytes_(budget_bytes)}"]
+
+
+def retried(savings: Sequence[str]) -> list[str]:
+    """Return with what a stage began again when memory ran out; nothing where it did not."""
+    return [f"memory ran out: {', '.join(SAVINGS[name] for name in savings)}"] if savings else []
+
+
+def continue_to(target: int) -> str:
+    """Return the name of the action that takes a run to a higher target."""
+    return f"Continue to {target}"
+
+
+def compare_with(height: int, width: int) -> str:
+    """Return the name of the action that shows a stage beside the one before it."""
+    return f"Compare with {units.size(height, width)}"
+
+
+def reused(saved: float | None) -> list[str]:
+    """Return what the card of a reused stage says; saved: the seconds that it would have taken."""
+    return [REUSED] if saved is None else [REUSED, f"saved {units.seconds(saved)}"]
+
+
+def reusable(saved: float | None) -> list[str]:
+    """Return what the card of a stage says before a run that will reuse it."""
+    return [REUSED] if saved is None else [REUSED, f"saves {units.seconds(saved)}"]
+
+
+def ahead(sizes: Sequence[tuple[int, int]], saved: float | None, count: int) -> str:
+    """Return which of `count` stages the next run would reuse, by their sizes; "" where it is none."""
+    if not sizes:
+        return ""
+    named = "every stage" if 1 < count == len(sizes) else _listed([units.size(*pair) for pair in sizes])
+    return f"The next run reuses {named}" + ("." if saved is None else f"; saves {units.seconds(saved)}.")
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def picture_alt(prompt: str, height: int, width: int) -> str:
+    """Return the text that stands for a stage's picture."""
+    return f"{prompt} — {units.size(height, width)} px"
+
+
+def stage_announcement(number: int, count: int, duration: float | None) -> str:
+    """Return what is read aloud when a stage is done; without a duration it was reused."""
+    how = REUSED if duration is None else f"done in {units.seconds(duration)}"
+    return f"Stage {number} of {count} {how}."
+
+
+def file_name(height: int, width: int, seed: int | None) -> str:
+    """Return the name under which a picture is downloaded."""
+    return f"gspn-{width}x{height}" + ("" if seed is None else f"-seed-{seed}") + ".png"

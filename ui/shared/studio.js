@@ -1,0 +1,126 @@
+/* What every part of the page shares: which place is shown, the address, and what the run at hand is. */
+/* Until it is set, window.studio is the element with that id. */
+window.studio = (() => {
+  const FIRST = "studio";
+  /* Parameters of the address that belong to one place and go when it is left. */
+  const OWN = ["items", "mode", "at", "study"];
+  const frame = () => document.getElementById("studio");
+  const known = (place) => places.includes(place);
+
+  let places = [FIRST];
+  let place = FIRST;
+  let detail = {};
+  let run = null;
+
+  const tell = (name, value) => window.dispatchEvent(new CustomEvent(`studio:${name}`, { detail: value }));
+
+  /* Change parameters of the address; null takes one away. A sandboxed frame may forbid it, and nothing is lost. */
+  function address(changes, { push = false, state = window.history.state } = {}) {
+    const next = new URL(window.location.href);
+    for (const [name, value] of Object.entries(changes)) {
+      if (value === null || value === undefined || value === "") next.searchParams.delete(name);
+      else next.searchParams.set(name, value);
+    }
+    try {
+      if (push && next.href !== window.location.href) window.history.pushState(state, "", next);
+      else window.history.replaceState(state, "", next);
+    } catch {
+      /* The page goes on without an address to come back to. */
+    }
+  }
+
+  function show(next, carried) {
+    place = known(next) ? next : FIRST;
+    detail = carried || {};
+    frame()?.setAttribute("data-place", place);
+    document.documentElement.scrollTop = 0;
+    tell("place", { ...detail, place });
+  }
+
+  function go(next, carried = {}) {
+    if (!known(next)) return;
+    const left = Object.fromEntries(place === next ? [] : OWN.map((name) => [name, null]));
+    const state = { studio: { place: next, detail: carried } };
+    address({ ...left, place: next === FIRST ? null : next }, { push: place !== next, state });
+    show(next, carried);
+  }
+
+  /* Keep a row of buttons at the end of an element: what would help, by label; a press gives its detail. */
+  function remedies(place, offered, label, act) {
+    let row = place.querySelector(".remedies");
+    const told = JSON.stringify(offered);
+    if (row?.dataset.told === told || (!row && !offered.length)) return;
+    const focused = row?.contains(document.activeElement);
+    row?.remove();
+    if (!offered.length) {
+      /* The button that helped is gone; who pressed it goes on beside the form. */
+      if (focused) document.querySelector("#notice button, #run")?.focus();
+      return;
+    }
+    row = document.createElement("div");
+    row.className = "remedies";
+    row.dataset.told = told;
+    row.setAttribute("role", "group");
+    row.setAttribute("aria-label", label);
+    for (const remedy of offered) {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.textContent = remedy.label;
+      button.title = remedy.title;
+      button.addEventListener("click", () => act(remedy.detail));
+      row.append(button);
+    }
+    place.append(row);
+    if (focused) row.querySelector("button").focus();
+  }
+
+  function restore(state) {
+    const kept = state?.studio;
+    const asked = new URLSearchParams(window.location.search).get("place");
+    if (kept && kept.place === (asked || FIRST)) show(kept.place, kept.detail);
+    else show(asked, {});
+    if (run?.job) address({ job: run.job });
+  }
+
+  window.addEventListener("popstate", (event) => restore(event.state));
+
+  return {
+    go,
+    address,
+    remedies,
+    /* The masthead calls it with the places that this page has. */
+    start(names) {
+      places = names;
+      restore(window.history.state);
+    },
+    has: known,
+    /* Ask the studio for what its screen offers for a run: "open" or "resume" with {job}. */
+    act(name, what) {
+      go(FIRST);
+      tell("act", { name, what });
+    },
+    get place() {
+      return place;
+    },
+    get detail() {
+      return detail;
+    },
+    /* Calls back with the detail whenever a place is entered, at once where it is shown already. */
+    onPlace(name, callback) {
+      window.addEventListener("studio:place", (event) => event.detail.place === name && callback(event.detail));
+      if (place === name && frame()?.dataset.place === name) callback({ ...detail, place });
+    },
+    /* {job, state, headline, left, progress, stages: [{index, done, title}]} of the run on the screen, or null. */
+    get run() {
+      return run;
+    },
+    /* The stages of the run to come; the screen shows them until there is a run. */
+    setOutline(next) {
+      tell("outline", next);
+    },
+    setRun(next) {
+      run = next;
+      tell("run", run);
+    },
+  };
+})();

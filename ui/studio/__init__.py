@@ -1,0 +1,1 @@
+"""The studio: a run on the screen."""

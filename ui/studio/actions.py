@@ -1,0 +1,68 @@
+"""What can be done next with a run: continued to a higher target, taken up again, redone from a stage on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gspn_core.planning.types import ModelCard
+from gspn_core.runs.run import RESUMABLE_STATES, RunView
+from ui.shared.strings import studio_strings
+
+_MOST_TARGETS = 2
+
+
+def action_props(view: RunView, card: ModelCard) -> dict[str, Any]:
+    """Return what the panel offers for a run and each card's menu for its stage, ready for JSON.
+
+    An action is {"name", "label", "detail"}; "compare" goes to that place, others are events of the screen.
+    """
+    pairs = [_comparison(view, index) for index in _finished(view)[1:]]
+    return {
+        "run": [*_continuations(view, card), *_resumption(view), *pairs[-1:]],
+        "stages": [_stage_actions(view, card, stage.index) for stage in view.stages],
+    }
+
+
+def _finished(view: RunView) -> list[int]:
+    return [stage.index for stage in view.stages if stage.state == "done"]
+
+
+def _continuations(view: RunView, card: ModelCard) -> list[dict[str, Any]]:
+    if view.state != "done":
+        return []
+    reached = view.settings.get("target") or 0
+    higher = [px for px in card.targets if px > reached][:_MOST_TARGETS]
+    return [
+        {"name": "extend", "label": studio_strings.continue_to(px), "detail": {"job": view.id, "target": px}}
+        for px in higher
+    ]
+
+
+def _resumption(view: RunView) -> list[dict[str, Any]]:
+    if view.state not in RESUMABLE_STATES:
+        return []
+    return [{"name": "resume", "label": studio_strings.RESUME, "detail": {"job": view.id}}]
+
+
+def _comparison(view: RunView, index: int) -> dict[str, Any]:
+    before = view.stages[index - 1]
+    label = studio_strings.compare_with(before.height, before.width)
+    items = [f"{view.id}.{index - 1}", f"{view.id}.{index}"]
+    return {"name": "compare", "label": label, "detail": {"items": items}}
+
+
+def _stage_actions(view: RunView, card: ModelCard, index: int) -> list[dict[str, Any]]:
+    if view.stages[index].state != "done":
+        return []
+    actions = []
+    if view.is_final:
+        redo = {"job": view.id, "stage": index}
+        actions.append({"name": "redo", "label": studio_strings.REDO, "detail": redo})
+    if view.stages[index].png_path:
+        climb = {"job": view.id, "stage": index}
+        actions.append({"name": "climb", "label": studio_strings.CLIMB, "detail": climb})
+    if index:
+        actions.append(_comparison(view, index))
+    if index == len(view.stages) - 1:
+        actions += _continuations(view, card)
+    return actions

@@ -1,0 +1,14 @@
+/* What the run to come would reuse, or why it cannot be and what would help; nothing to say means nothing to see. */
+const line = element.querySelector(".ahead");
+
+function show() {
+  const { text, over, remedies, outline } = props.value || {};
+  line.hidden = !text;
+  line.classList.toggle("over", Boolean(over));
+  line.querySelector("span").textContent = text || "";
+  window.studio.remedies(line, remedies || [], props.words.remedies, (detail) => trigger("remedy", detail));
+  if (outline) window.studio.setOutline(outline);
+}
+
+watch("value", show);
+show();

@@ -1,0 +1,368 @@
+const words = props.words;
+const { attribute, clock, set } = window.dom;
+const find = window.dom.within(element);
+const viewer = find(".viewer");
+const ladder = find(".ladder");
+const picture = window.studio.picture(viewer, words);
+
+/* How long a live run may be silent, at any time and when the page is looked at again. */
+const SILENT_MS = 15000;
+const BACK_MS = 8000;
+const LOOK_MS = 5000;
+
+let state = null;
+let received = 0;
+let job = null;
+let chosen = null;
+let fresh = true;
+let told = "";
+let inView = -1;
+let followed = null;
+let settled = "";
+
+const isLive = () => state.state === "queued" || state.state === "running";
+
+/* Which stage the big picture shows: the chosen one, else the live preview, else the last that is done. */
+function target() {
+  const byIndex = (index) => (index === null || index === undefined ? null : state.stages[index]);
+  const pinned = byIndex(chosen);
+  if (pinned && pinned.proxy) return { stage: pinned, source: pinned.proxy, live: false };
+  if (state.preview && byIndex(state.preview_stage))
+    return { stage: byIndex(state.preview_stage), source: state.preview, live: true };
+  const last = byIndex(state.show);
+  return last && last.proxy ? { stage: last, source: last.proxy, live: false } : null;
+}
+
+/* A run's first picture is shown whole; its other stages are shown at the place that is being looked at. */
+function paintPicture() {
+  const now = target();
+  picture.show(now, fresh);
+  if (now && !now.live) fresh = false;
+}
+
+function card(stage, index) {
+  let item = ladder.children[index];
+  if (!item) {
+    item = document.createElement("li");
+    item.innerHTML =
+      '<button type="button" class="card"><span class="thumb"><img alt="" hidden draggable="false"></span>' +
+      '<span class="text"><b></b> <span class="lines"></span><span class="meter"><i></i></span></span></button>' +
+      '<a class="get" role="button"><svg viewBox="0 0 16 16" aria-hidden="true">' +
+      '<path d="M8 2v8M4.500 7 8 10.500 11.500 7M3 13.500h10"/></svg></a>' +
+      '<button type="button" class="stage-menu" aria-haspopup="menu" aria-expanded="false" hidden>' +
+      '<svg viewBox="0 0 16 16" aria-hidden="true"><path d="M3 8h.01M8 8h.01M13 8h.01"/></svg></button>';
+    item.querySelector(".card").addEventListener("click", () => choose(index));
+    item.querySelector(".stage-menu").addEventListener("click", (event) => {
+      const offered = offers(state.actions.stages[index]);
+      window.studio.menu(event.currentTarget, offered.map((action) => ({ label: action.label, act: () => act(action) })));
+    });
+    ladder.append(item);
+  }
+  const now = target();
+  const button = item.querySelector(".card");
+  item.className = stage.state;
+  item.classList.toggle("over", Boolean(stage.over));
+  item.classList.toggle("long", Boolean(stage.long));
+  item.classList.toggle("shown", Boolean(now && now.stage === stage));
+  attribute(button, "aria-label", stage.label);
+  attribute(button, "aria-pressed", String(Boolean(now && now.stage === stage)));
+  button.disabled = !stage.proxy && stage.state !== "running";
+  set(item.querySelector("b"), stage.title);
+  set(item.querySelector(".lines"), stage.lines.join("\n"));
+  item.querySelector(".meter i").style.transform = `scaleX(${stage.progress || 0})`;
+  item.querySelector(".thumb").style.aspectRatio = `${stage.width} / ${stage.height}`;
+  const thumb = item.querySelector("img");
+  const source = stage.proxy || (state.preview_stage === index ? state.preview : null);
+  thumb.hidden = !source;
+  if (source && thumb.getAttribute("src") !== source) thumb.src = source;
+  const menu = item.querySelector(".stage-menu");
+  menu.hidden = !offers(state.actions.stages[index]).length;
+  attribute(menu, "aria-label", words.stage_menu.replace("{stage}", stage.title));
+  paintRemedies(item, stage.remedies || []);
+  const get = item.querySelector(".get");
+  get.hidden = stage.state !== "done";
+  attribute(get, "href", stage.png);
+  attribute(get, "download", stage.png ? stage.file : null);
+  attribute(get, "aria-disabled", stage.png ? null : "true");
+  attribute(get, "aria-label", stage.png ? `${words.download} ${stage.title}` : words.download_wait);
+  attribute(get, "title", stage.png ? stage.file : words.download_wait);
+}
+
+/* What would help a planned stage that does not fit; each changes the form. */
+function paintRemedies(item, remedies) {
+  const isNew = remedies.length > 0 && !item.querySelector(".remedies");
+  item.classList.toggle("helped", remedies.length > 0);
+  window.studio.remedies(item, remedies, words.remedies, (detail) => trigger("remedy", detail));
+  // What is wrong must be seen, and on most screens its card lies behind the strip's edge.
+  if (isNew) find(".strip").scrollLeft = item.offsetLeft + item.offsetWidth - find(".strip").clientWidth;
+}
+
+/* What can be done next; comparing only where this page has a place for it. */
+function offers(actions) {
+  return (actions || []).filter(({ name }) => name !== "compare" || window.studio.has("compare"));
+}
+
+function act({ name, detail }) {
+  if (name === "compare") window.studio.go("compare", detail);
+  else if (name === "climb") window.studio.act(name, detail);
+  else trigger(name, detail);
+}
+
+function paintActions() {
+  const offered = offers(state.actions.run);
+  const group = find(".actions");
+  group.hidden = !offered.length;
+  const told = JSON.stringify(offered);
+  if (group.dataset.told === told) return;
+  group.dataset.told = told;
+  group.replaceChildren(
+    ...offered.map((action) => {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.textContent = action.label;
+      button.addEventListener("click", () => act(action));
+      return button;
+    })
+  );
+}
+
+function compareLast() {
+  const pair = state && offers(state.actions.run).find(({ name }) => name === "compare");
+  if (pair) act(pair);
+}
+
+function paintLadder() {
+  while (ladder.children.length > state.stages.length) ladder.lastChild.remove();
+  state.stages.forEach(card);
+  // Cards that cannot be pressed are scrolled by keyboard all the same.
+  attribute(find(".strip"), "tabindex", ladder.querySelector(".card:enabled, .remedies button") ? null : 0);
+  const now = target();
+  const index = now ? state.stages.indexOf(now.stage) : -1;
+  if (index === inView) return;
+  inView = index;
+  if (index < 0) return;
+  // Only the strip scrolls; scrollIntoView would move the page as well.
+  const item = ladder.children[index];
+  find(".strip").scrollLeft = item.offsetLeft - (find(".strip").clientWidth - item.offsetWidth) / 2;
+}
+
+function paintRows(rows) {
+  const list = find(".rows");
+  while (list.children.length > rows.length) list.lastChild.remove();
+  rows.forEach(([label, value], index) => {
+    let row = list.children[index];
+    if (!row) {
+      row = document.createElement("div");
+      row.append(document.createElement("dt"), document.createElement("dd"));
+      list.append(row);
+    }
+    set(row.children[0], label);
+    set(row.children[1], value);
+  });
+}
+
+function paintCurves({ memory, weights }) {
+  const figure = find(".memory");
+  figure.classList.toggle("drawn", Boolean(memory));
+  if (memory) {
+    set(figure.querySelector("figcaption span"), memory.label);
+    set(figure.querySelector("figcaption b"), memory.top);
+    attribute(figure.querySelector(".line"), "d", memory.line);
+    attribute(figure.querySelector(".area"), "d", memory.area);
+    attribute(figure.querySelector(".peak"), "d", memory.peak);
+  }
+  const chart = find(".weights");
+  chart.classList.toggle("drawn", Boolean(weights));
+  if (!weights) return;
+  set(chart.querySelector("figcaption b"), weights.top);
+  for (const name of ["c1", "c2", "c3"]) attribute(chart.querySelector(`path.${name}`), "d", weights.lines[name]);
+  attribute(chart.querySelector(".at"), "d", weights.at === null ? null : `M${weights.at} 0V56`);
+}
+
+function paintClock() {
+  if (!state) return;
+  const { elapsed, left, progress } = state.panel;
+  const since = state.state === "running" ? (performance.now() - received) / 1000 : 0;
+  const remaining = left === null ? null : Math.max(0, left - since);
+  set(find(".elapsed"), elapsed === null ? "" : clock(elapsed + since));
+  const note = state.state === "running" && remaining !== null;
+  const unknown = state.state === "running" ? words.left_unknown : "";
+  set(find(".left"), note ? `${words.left_before} ${clock(remaining)} ${words.left_after}` : unknown);
+  let share = state.state === "done" ? 1 : progress || 0;
+  if (note) share = (elapsed + since) / Math.max(elapsed + since + remaining, 0.001);
+  find(".bar i").style.transform = `scaleX(${share})`;
+  find(".stagebar i").style.transform = `scaleX(${progress || 0})`;
+}
+
+function paintPanel() {
+  set(find(".headline b"), state.panel.headline);
+  set(find(".headline span"), state.panel.detail);
+  paintRows(state.panel.rows);
+  paintCurves(state.panel);
+  const restored = find(".restored");
+  restored.hidden = !state.restored;
+  if (state.restored) {
+    const time = new Date(state.created * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+    set(restored, `${words.restored} ${time}`);
+  }
+  paintClock();
+}
+
+/* Before the first picture: the sizes to come as frames in true proportion, each in the corner of the next. */
+function paintFrames() {
+  const frames = find(".frames");
+  const planned = target() ? [] : state.stages;
+  frames.hidden = !planned.length;
+  if (!planned.length) return;
+  const largest = planned[planned.length - 1];
+  frames.style.aspectRatio = `${largest.width} / ${largest.height}`;
+  frames.replaceChildren(
+    ...planned.map((stage) => {
+      const frame = document.createElement("i");
+      frame.style.width = `${(stage.width / largest.width) * 100}%`;
+      frame.style.height = `${(stage.height / largest.height) * 100}%`;
+      return frame;
+    })
+  );
+}
+
+function paintWords() {
+  const now = target();
+  find(".hello").hidden = state.state !== "empty" || Boolean(now);
+  const veil = find(".veil");
+  veil.hidden = Boolean(now) || !state.veil;
+  set(veil, state.veil || "");
+  const badge = find(".badge");
+  badge.hidden = !(now && now.live);
+  if (now && now.live) set(badge, [now.stage.title, ...now.stage.lines].join(" · "));
+  if (state.announce !== told) {
+    told = state.announce;
+    set(find(".announce"), told);
+  }
+}
+
+function remember() {
+  if (state.job === job) return;
+  if (job !== null && isLive() && matchMedia("(width <= 760px)").matches) viewer.scrollIntoView({ block: "end" });
+  job = state.job;
+  chosen = null;
+  fresh = true;
+  window.studio.address({ job });
+}
+
+/* What the masthead and the other places know of the run. */
+function publish() {
+  const { stages, panel } = state;
+  const done = stages.filter((stage) => stage.state === "done").length;
+  window.studio.setRun({
+    job,
+    state: state.state,
+    headline: panel.headline,
+    left: panel.left,
+    progress: stages.length ? (done + (isLive() ? panel.progress || 0 : 0)) / stages.length : 0,
+    stages: stages.map((stage, index) => ({ index, title: stage.title, done: stage.state === "done" })),
+  });
+}
+
+function paint() {
+  if (props.value?.panel) show(props.value);
+}
+
+function show(value) {
+  state = value;
+  received = performance.now();
+  remember();
+  element.closest("#studio")?.setAttribute("data-state", state.state);
+  paintLadder();
+  paintPicture();
+  paintPanel();
+  paintActions();
+  paintWords();
+  paintFrames();
+  publish();
+  if (state.follow && followed !== job) trigger("reattach", { job });
+  followed = state.follow ? job : null;
+  const kept = isLive() ? "" : `${job} ${state.stages.filter((stage) => stage.png).length}`;
+  if (kept && kept !== settled) trigger("settled");
+  settled = kept;
+}
+
+function choose(index) {
+  const stage = state.stages[index];
+  if (!stage || (!stage.proxy && stage.state !== "running")) return;
+  chosen = stage.proxy ? index : null;
+  paintLadder();
+  paintPicture();
+  paintWords();
+}
+
+/* Ask for the whole present state of a run that has been silent; events that come too close may be lost. */
+function reattach(silent_ms) {
+  if (state && isLive() && performance.now() - received > silent_ms) trigger("reattach", { job });
+}
+
+props.examples.forEach((text, index) => {
+  const item = document.createElement("li");
+  const button = document.createElement("button");
+  button.type = "button";
+  button.textContent = text;
+  button.addEventListener("click", () => {
+    trigger("example", { index });
+    document.querySelector("#field-prompt textarea")?.focus();
+  });
+  item.append(button);
+  find(".examples").append(item);
+});
+
+/* The server names a file as it lies on disk; a link to the bytes themselves keeps the name with the seed. */
+element.addEventListener("click", async (event) => {
+  const link = event.target.closest("a[download]");
+  if (!link || link.href.startsWith("blob:")) return;
+  event.preventDefault();
+  const answer = await fetch(link.href);
+  if (!answer.ok) return;
+  const save = document.createElement("a");
+  save.href = URL.createObjectURL(await answer.blob());
+  save.download = link.download;
+  save.click();
+  setTimeout(() => URL.revokeObjectURL(save.href), 60000);
+});
+
+const press = (id) => {
+  const button = document.getElementById(id);
+  if (button && !button.disabled) button.click();
+};
+document.addEventListener("keydown", (event) => {
+  if (event.isComposing || window.studio.place !== "studio" || document.querySelector("dialog[open]")) return;
+  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
+    event.preventDefault();
+    press("run");
+  } else if (event.key === "Escape" && !event.defaultPrevented && !event.target.closest("[role=listbox], [role=combobox]"))
+    press("stop");
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.target.closest("input, textarea, select, [contenteditable], [role=listbox]")) return;
+  if (event.key >= "1" && event.key <= "9" && state) choose(Number(event.key) - 1);
+  else if (event.key.toLowerCase() === "c") compareLast();
+  else if (!event.defaultPrevented) picture.key(event);
+});
+
+/* Other places ask here for a run to be shown or taken up again. */
+const EVENTS = ["open", "resume", "extend", "redo"];
+window.addEventListener("studio:act", ({ detail }) => {
+  if (EVENTS.includes(detail.name)) trigger(detail.name, detail.what);
+});
+
+document.addEventListener("visibilitychange", () => {
+  if (!document.hidden) reattach(BACK_MS);
+});
+window.addEventListener("online", () => reattach(BACK_MS));
+setInterval(paintClock, 250);
+setInterval(() => reattach(SILENT_MS), LOOK_MS);
+
+/* An outline that was asked for before there was a run comes too late. */
+window.addEventListener("studio:outline", ({ detail }) => {
+  if (!state?.job) show(detail);
+});
+
+watch("value", paint);
+paint();
