@@ -21,7 +21,7 @@ from gspn_core.backbones.codec import Autoencoder
 from gspn_core.backbones.conditioning import encode_text
 from gspn_core.backbones.model import Model
 from gspn_core.backbones.sdxl import guided_noise_pred
-from gspn_core.cascade.fused import fused_layers
+from gspn_core.cascade.fused import fused_autoencoder, fused_layers
 from gspn_core.events import StageNotTimed, StageTimed
 from gspn_core.planning.plan import make_plan
 from gspn_core.planning.timing import StageTiming
@@ -263,7 +263,7 @@ def stage_pieces(
         guided_noise_pred(unet, latents, timestep, conditioning, scale)
 
     return {
-        "encode": Piece(lambda: list(autoencoder.encode(sample))),
+        "encode": Piece(lambda: list(autoencoder.encode(sample)), lambda: fused_autoencoder(vae, unet)),
         **{mixer: Piece(step, lambda mixer=mixer: mixing(mixer)) for mixer in mixers},
-        "decode": Piece(lambda: list(autoencoder.decode(maps))),
+        "decode": Piece(lambda: list(autoencoder.decode(maps)), lambda: fused_autoencoder(vae, unet)),
     }

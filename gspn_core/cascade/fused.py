@@ -12,7 +12,7 @@ alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 
 import torch
@@ -56,6 +56,14 @@ def fused_layers(model: nn.Module) -> Iterator[None]:
     finally:
         for module, name in changed:
             delattr(module, name)
+
+
+def fused_autoencoder(vae: nn.Module, unet: nn.Module) -> AbstractContextManager[None]:
+    """Return the context in which an autoencoder has joined layers, if its UNet is in float32.
+
+    With a UNet in half precision it keeps its own, and pictures their bits.
+    """
+    return fused_layers(vae) if next(unet.parameters()).dtype == torch.float32 else nullcontext()
 
 
 def _replacements(model: nn.Module) -> Iterator[tuple[nn.Module, str, Callable[..., Tensor]]]:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from gspn_core.attention.neighborhood import NeighborhoodProcessor
 from gspn_core.backbones.model import Model
-from gspn_core.cascade.fused import fused_layers
+from gspn_core.cascade.fused import fused_autoencoder, fused_layers
 from gspn_core.planning.memory import FEED_FORWARD_CHUNKS
 from gspn_core.planning.types import MemoryOptions
 from gspn_core.runtime.machine import give_back
@@ -65,9 +65,7 @@ def stored_as(model: Model, choices: MemoryOptions) -> Iterator[None]:
 def coding_as(model: Model, choices: MemoryOptions) -> Iterator[None]:
     """Encode or decode with the choices: the autoencoder has the device to itself where they say so."""
     vae = model.pipeline.vae
-    # Of a UNet in bfloat16 the autoencoder keeps its own layers, and pictures their bits.
-    joins = model.pipeline.unet.dtype == torch.float32 and choices.residency == "device"
-    with _there(model, (vae,), choices), fused_layers(vae) if joins else nullcontext():
+    with _there(model, (vae,), choices), fused_autoencoder(vae, model.pipeline.unet):
         yield
 
 
