@@ -23,7 +23,7 @@ class UnsupportedSize(BadSetting):
 
 
 class OverBudget(BadSetting):
-    """A run that does not fit into the memory there is, told before it starts."""
+    """A run that does not fit into the memory there is, known before it starts."""
 
 
 class BadTensor(GspnError, ValueError):

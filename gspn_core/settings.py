@@ -185,11 +185,11 @@ class Settings:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Settings:
-        """Return settings from names and values; raise BadSetting for a name that is no setting."""
+        """Return settings from names and values; raise BadSetting for a name that is not a setting."""
         unknown = sorted(set(values) - set(FIELD_NAMES))
         if unknown:
             raise BadSetting(
-                unknown[0], f"{unknown[0]!s:.40} is no setting; the settings are {', '.join(FIELD_NAMES)}."
+                unknown[0], f"{unknown[0]!s:.40} is not a setting; the settings are {', '.join(FIELD_NAMES)}."
             )
         if "prompt" not in values:
             raise BadSetting("prompt", "prompt is missing; say what the picture should show.")

@@ -120,7 +120,7 @@ CASES: tuple[Case, ...] = (
     _world("guidance-stop", guidance_stop=0.5, num_inference_steps=3, mixer="attention"),
     _world("portrait", aspect="2:3"),
     _world("landscape", aspect="16:9", target=256, mixer="neighborhood"),
-    _world("size-told", original_scale=0.5, target_scale=2.0, crop_top=64, crop_left=8, target=256),
+    _world("size-conditioning", original_scale=0.5, target_scale=2.0, crop_top=64, crop_left=8, target=256),
     _world("override-many", overrides="512.mixer=attention\n512.scheduler=euler\n512.seed=3"),
     _world(
         "override-prompt",
@@ -157,7 +157,7 @@ CASES: tuple[Case, ...] = (
     *(_tiny(f"mixer-{name}", mixer=name) for name in ("attention", "neighborhood", "linear")),
     _tiny("refiner-ensemble", refiner="ensemble", refiner_start=0.5),
     _tiny("refiner-image", refiner="image", refiner_start=0.4, negative_prompt="a cat"),
-    _tiny("refiner-told", refiner="ensemble", refiner_start=0.3, aesthetic_score=3.0, guidance_scale=1.0),
+    _tiny("refiner-score", refiner="ensemble", refiner_start=0.3, aesthetic_score=3.0, guidance_scale=1.0),
     _tiny("refiner-image-linear", refiner="image", refiner_start=0.5, mixer="linear", aspect="2:3"),
     _tiny("empty-negative", guidance_scale=9.0, target=256, ladder="64 256"),
     Case(
@@ -193,9 +193,9 @@ class Place:
 def run_case(
     model: Model, case: Case, dtype: str, settings: Mapping[str, Any], finished: Sequence[Image] = ()
 ) -> tuple[list[dict[str, Any]], list[Image]]:
-    """Run a case once; return what is told of its stages, and their pictures.
+    """Run a case once; return what is answer of its stages, and their pictures.
 
-    finished: the pictures of the first stages, whose places stay empty among the stages told.
+    finished: the pictures of the first stages, whose places stay empty among the stages answer.
     """
     driven = _Driven(case.runs_out)
     plan, images = None, {}
@@ -203,7 +203,7 @@ def run_case(
         plan = getattr(event, "plan", plan)
         if hasattr(event, "image"):
             images[event.stage.index] = event.image
-    told = [
+    answer = [
         {
             "size": f"{stage.size.width}x{stage.size.height}",
             "key": stage.key,
@@ -213,10 +213,11 @@ def run_case(
         for stage in plan.stages
         if stage.index in images
     ]
-    missing = set(case.ways) - set(told[-1]["ways"])
+    missing = set(case.ways) - set(answer[-1]["ways"])
     if missing:
-        sys.exit(f"{case.name} in {dtype} took {told[-1]['ways']}, not {sorted(missing)}; change its memory.")
-    return told, list(images.values())
+        taken = answer[-1]["ways"]
+        sys.exit(f"{case.name} in {dtype} took {taken}, not {sorted(missing)}; change its memory.")
+    return answer, list(images.values())
 
 
 def _events(
@@ -271,10 +272,10 @@ def record_case(model: Model, case: Case, dtype: str) -> list[dict[str, Any]]:
         from gspn_core.images.load import reference_of
 
         asked["start"] = reference_of(start_picture())
-    told, images = run_case(model, case, dtype, asked)
+    answer, images = run_case(model, case, dtype, asked)
     if not case.finished:
-        return told
-    return told + run_case(model, case, dtype, asked, images[: case.finished])[0]
+        return answer
+    return answer + run_case(model, case, dtype, asked, images[: case.finished])[0]
 
 
 def picture_hash(image: Image) -> str:

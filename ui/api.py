@@ -158,7 +158,7 @@ def state_of(view: RunView) -> dict[str, Any]:
 
 
 def _name(run_id: Any) -> str:
-    """Return the id of a run that a program sent; what is no text is no run's."""
+    """Return the id of a run that a program sent; what is not a text is the id of none."""
     return run_id if isinstance(run_id, str) else ""
 
 

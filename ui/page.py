@@ -53,7 +53,7 @@ _POLL_SECONDS = 1.0
 Build = Callable[[RunQueue, ModelCard], gr.HTML]
 Wire = Callable[[gr.Blocks, dict[str, Any], RunQueue, ModelCard], None]
 
-# The places beside the studio, in any order: how their part is built and how its events are wired.
+# The places other than the studio, in any order: how their part is built and how its events are wired.
 PLACES: Mapping[str, tuple[Build, Wire]] = {
     "compare": (build_compare, wire_compare),
     "history": (build_history, wire_history),
@@ -69,8 +69,8 @@ def build_page(
     machine: Callable[[], str | None],
     reading: Callable[[], ModelProgress | None] = lambda: None,
     measured: Callable[[], int | None] = lambda: None,
-    trouble: Callable[[], str] = lambda: "",
-    shelf: ModelPicker | None = None,
+    issue: Callable[[], str] = lambda: "",
+    picker: ModelPicker | None = None,
     measuring: Measuring | None = None,
     in_space: bool = False,
 ) -> gr.Blocks:
@@ -84,12 +84,12 @@ def build_page(
         machine: Returns in a few words what the model runs on, None while it is loaded.
         reading: Returns how far the loading is.
         measured: Returns how many timings of this machine are known, None once no more will come.
-        trouble: Returns what is wrong with the model, "" for nothing.
-        shelf: The models that may take its place.
+        issue: Returns what is wrong with the model, "" for nothing.
+        picker: The models that may take its place.
         measuring: What stages cost here.
         in_space: On a Hugging Face Space, which visitors may duplicate on hardware of their own.
     """
-    runs = Runs(jobs, card, machine=machine, reading=reading, trouble=trouble)
+    runs = Runs(jobs, card, machine=machine, reading=reading, issue=issue)
     with GuardedBlocks(
         title=page_strings.TITLE, analytics_enabled=False, fill_width=True, delete_cache=UNUSED_UPLOADS
     ) as page:
@@ -109,7 +109,7 @@ def build_page(
                     if name in {"studio", "lab", *PLACES}
                 ],
                 keys=[list(row) for row in page_strings.KEYS],
-                models=model_choices(shelf),
+                models=model_choices(picker),
             )
             with gr.Column(elem_id="settings"):
                 with gr.Column(elem_id="fields"):
@@ -148,7 +148,7 @@ def build_page(
         changed = forecasts(parts, runs, card, weights)
         wire_form(parts, form, runs, card, changed)
         wire_loading(parts, timer, runs, changed, lambda: (machine() is None, measured()))
-        wire_models(parts, shelf, runs.masthead)
+        wire_models(parts, picker, runs.masthead)
         wire_drop(parts, form, jobs, card)
         wire_start(parts, jobs, card)
         wire_measured(parts, measuring, card)

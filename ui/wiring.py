@@ -68,8 +68,7 @@ def wire_runs(page: gr.Blocks, parts: dict[str, Any], form: Form, runs: Runs) ->
     started = parts["run"].click(start, inputs, outputs, trigger_mode="once", preprocess=False, **FOLLOWING)
     remembered = [parts["job"], parts["visitor"]]
     restored = page.load(restore, remembered, [*outputs, parts["masthead"], *form.inputs], **FOLLOWING)
-    # Whoever follows again takes the place of the follower that fell silent.
-    parts["screen"].reattach(None, None, None, cancels=[started, restored])
+    # The follower before is not cancelled: one that ends just then is an error of 500 in Gradio.
     followed = parts["screen"].reattach(follow_run, parts["job"], outputs, trigger_mode="once", **FOLLOWING)
     return [started, followed, restored]
 
@@ -87,6 +86,9 @@ def wire_actions(parts: dict[str, Any], form: Form, runs: Runs, followers: list[
 
     def show(event: gr.EventData) -> Patch:
         return _named_once(parts, runs.open(read(_OfRun, sent_with(event)).job))
+
+    def look(event: gr.EventData) -> Patch:
+        return _named_once(parts, runs.look(read(_OfRun, sent_with(event)).job))
 
     def resume(visitor: str | None, event: gr.EventData) -> Patch:
         return _named_once(parts, runs.resume(read(_OfRun, sent_with(event)).job, visitor_of(visitor)))
@@ -106,6 +108,7 @@ def wire_actions(parts: dict[str, Any], form: Form, runs: Runs, followers: list[
         # Before what shows the other run, or it would end that one's follower too.
         event(None, None, None, cancels=followers)
     screen.open(show, None, outputs, **quiet)
+    screen.look(look, None, outputs, trigger_mode="once", **quiet)
     screen.resume(resume, visitor, outputs, **quiet)
     screen.extend(extend, visitor, outputs, **quiet)
     screen.redo(redo, [visitor, *form.inputs], outputs, preprocess=False, **quiet)
@@ -158,11 +161,11 @@ def wire_form(parts: dict[str, Any], form: Form, runs: Runs, card: ModelCard, ch
     parts["screen"].settled(**answer)
     # Until the model is there, the curves ask.
     parts["curves"].ask(**answer)
-    _wire_remedies(parts, form, runs)
+    _wire_suggestions(parts, form, runs)
     parts["screen"].example(example, None, parts["prompt"], **quiet)
 
 
-def _wire_remedies(parts: dict[str, Any], form: Form, runs: Runs) -> None:
+def _wire_suggestions(parts: dict[str, Any], form: Form, runs: Runs) -> None:
     """Let a button beside a stage that does not fit change the form as a hand would, and be undone."""
     outputs = [parts["notice"], *form.inputs]
     quiet = {
@@ -172,14 +175,14 @@ def _wire_remedies(parts: dict[str, Any], form: Form, runs: Runs) -> None:
         "preprocess": False,
     }
 
-    def remedy(event: gr.EventData, *values: Any) -> Patch:
-        return _named_once(parts, runs.remedy(sent_with(event), values))
+    def suggestion(event: gr.EventData, *values: Any) -> Patch:
+        return _named_once(parts, runs.suggestion(sent_with(event), values))
 
     def undo(event: gr.EventData) -> Patch:
         return _named_once(parts, runs.undo(sent_with(event)))
 
-    parts["screen"].remedy(remedy, form.inputs, outputs, **quiet)
-    parts["ahead"].remedy(remedy, form.inputs, outputs, **quiet)
+    parts["screen"].suggestion(suggestion, form.inputs, outputs, **quiet)
+    parts["ahead"].suggestion(suggestion, form.inputs, outputs, **quiet)
     parts["notice"].undo(undo, None, outputs, **quiet)
 
 

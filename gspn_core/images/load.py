@@ -56,7 +56,7 @@ def read_bytes(data: bytes, name: str) -> Image.Image:
         raise _too_many_pixels(name, "too many") from None
     except Exception:
         # Of a damaged file Pillow's readers raise whatever they stumble over.
-        raise BadSetting("start", f"{name} is no picture that can be read; give a PNG or a JPEG.") from None
+        raise BadSetting("start", f"{name} is not an image that can be read; give a PNG or a JPEG.") from None
     with image:
         _check_claims(image, name)
         try:

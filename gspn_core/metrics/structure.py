@@ -29,7 +29,10 @@ def detail(picture: Image.Image, base_width: int) -> float:
     the base's Nyquist frequency, ½·base_width / width cycles a pixel, over that of all frequencies but zero.
     """
     if not 0 < base_width <= picture.width:
-        raise BadSetting("picture", f"a base of {base_width} px is no base of {picture.width} px.")
+        raise BadSetting(
+            "picture",
+            f"a base must be 1 to {picture.width} px wide, got {base_width}; give the stage's own base.",
+        )
     power, radius = _spectrum(luma(picture))
     total = power[radius > 0].sum()
     return float(power[radius > 0.5 * base_width / picture.width].sum() / total) if total > 0 else 0.0

@@ -1,7 +1,7 @@
 """What a person may change so that a run fits, or ends today: planned before it is offered. Pure.
 
-How a stage is computed (guidance in turn, smaller tiles, eight-bit weights) is no remedy: where that helps, a
-plan has it already.
+How a stage is computed (guidance in turn, smaller tiles, eight-bit weights) is not suggested: where that
+helps, a plan has it already.
 """
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ def timing_at(
     *,
     operations: Operations | None = None,
 ) -> StageTiming | None:
-    """Return what a stage of height × width px takes, told by what other stages took.
+    """Return what a stage of height × width px takes, from what other stages took.
 
     Seconds are a power of the work between two sizes that were timed, a straight line on logarithmic axes;
     beyond them they are proportional to the work. The work of a step is its operations, or the pixels where
@@ -83,7 +83,7 @@ def timing_at(
 
     Args:
         timings: of any mixers, sizes and sources; a run's stage is preferred to a measurement.
-        operations: of one evaluation; with it a mixer that was never timed is told by the others.
+        operations: of one evaluation; with it a mixer that was never timed follows from the others.
 
     Returns:
         The timing, or None where nothing tells: no timing of the mixer, or attention beyond the sizes that

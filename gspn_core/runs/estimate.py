@@ -39,7 +39,7 @@ def finished_timing(plan: StagePlan, stage: StageView) -> StageTiming | None:
     """Return what a finished stage of a run tells of other runs.
 
     None where it tells nothing: it took a single step, the refiner or memory options had a part in it, or
-    its evaluations were too few to be told from its warm-up.
+    its evaluations were too few to tell from its warm-up.
     """
     plain = plan.choices == MemoryOptions() and not stage.retries and not plan.refiner_steps
     timing = stage_timing(stage, plan.settings.mixer, encodes=plan.kind.encodes)

@@ -57,7 +57,7 @@ class InitImages:
     def take(self, path: Path, name: str, owner: str = "") -> str:
         """Keep the picture in a file and return its reference; name is for messages.
 
-        Raises BadSetting for what is no picture that can be started from, GspnError for a full disk.
+        Raises BadSetting for what is not an image to start from, GspnError for a full disk.
         """
         with self._reading:
             image = read_file(path, name)
@@ -151,7 +151,7 @@ class InitImages:
         return reference
 
     def _file(self, reference: str, ending: str) -> Path:
-        # What is no reference could lead elsewhere.
+        # What is not a reference could lead elsewhere.
         start_size(reference)
         return self.folder / f"{reference}.{ending}"
 

@@ -50,7 +50,7 @@ def apply_event(
     """
     handler = _HANDLERS.get(type(event))
     if handler is None:
-        raise TypeError(f"{type(event).__name__} is no event of a run.")
+        raise TypeError(f"{type(event).__name__} is not an event of a run.")
     if elapsed_seconds is not None:
         view = dataclasses.replace(view, elapsed_seconds=elapsed_seconds)
     view = handler(view, event)
@@ -84,8 +84,8 @@ def planned(view: RunView, plan: CascadePlan) -> RunView:
 def _on_plan(view: RunView, event: PlanReady) -> RunView:
     reused = [stage for stage in view.stages if stage.reused]
     view = planned(dataclasses.replace(view, state="running", queue_position=0), event.plan)
-    told = zip(view.stages, event.model_calls, strict=True)
-    stages = [dataclasses.replace(stage, model_calls=calls) for stage, calls in told]
+    pairs = zip(view.stages, event.model_calls, strict=True)
+    stages = [dataclasses.replace(stage, model_calls=calls) for stage, calls in pairs]
     return dataclasses.replace(view, stages=(*reused, *stages[len(reused) :]))
 
 

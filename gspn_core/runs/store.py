@@ -174,7 +174,7 @@ class Store:
             stream.write(json.dumps(record, indent=1).encode())
 
     def read_job(self, job_id: str) -> RunView:
-        """Return a job as it was last written; one that was cut off is told as interrupted.
+        """Return a job as it was last written; one that was cut off is read as interrupted.
 
         Raises GspnError where there is no such job or its record is damaged.
         """

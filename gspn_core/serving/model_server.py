@@ -147,8 +147,8 @@ class ModelServer:
             machine=engine.machine,
             measured=lambda: 0 if engine.machine() is None else self._measuring.pending,
             reading=lambda: engine.progress,
-            trouble=lambda: self._issue if engine.error is None else str(engine.error),
-            shelf=picker,
+            issue=lambda: self._issue if engine.error is None else str(engine.error),
+            picker=picker,
             measuring=self._measuring,
             in_space=self._options.in_space,
         )

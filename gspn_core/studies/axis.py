@@ -50,7 +50,7 @@ def parse_axis(name: str, text: str, card: ModelCard, stage_px: int | None = Non
     or "all". Prompts and ladders: one a line.
     """
     if name not in AXIS_NAMES:
-        raise _refused(f"{str(name)[:40]!r} is no setting; choose one of {', '.join(AXIS_NAMES)}.")
+        raise _refused(f"{str(name)[:40]!r} is not a setting; choose one of {', '.join(AXIS_NAMES)}.")
     if stage_px is not None and (name not in OVERRIDABLE or stage_px not in card.targets):
         raise _refused(f"{name} cannot be set for a stage of {stage_px} px alone; choose all stages.")
     values = _values(name, text, card)
@@ -126,7 +126,7 @@ def _values(name: str, text: str, card: ModelCard) -> list[Any]:
 
 def _numbers(name: str, part: str) -> list[int | float]:
     if len(part) > _MOST_PART_CHARACTERS:
-        raise _refused(f"{part[:40]!r} is no number for {name}; write 0.2, 0.4 or 0.2..0.6 by 0.1.")
+        raise _refused(f"{part[:40]!r} is not a number for {name}; write 0.2, 0.4 or 0.2..0.6 by 0.1.")
     whole = name in INTEGERS
     seeds = _SEEDS.fullmatch(part) if name == "seed" else None
     if seeds:
@@ -138,7 +138,7 @@ def _numbers(name: str, part: str) -> list[int | float]:
         steps = abs(high - low) / step if 0 < step < 1e300 else MAX_VALUES
         if not steps < MAX_VALUES:
             raise _refused(
-                f"{part[:40]!r} is no range of at most {MAX_VALUES} values; write it as 0.2..0.6 by 0.1."
+                f"{part[:40]!r} is not a range of at most {MAX_VALUES} values; write it as 0.2..0.6 by 0.1."
             )
         sign = 1 if low <= high else -1
         found = [low + sign * i * step for i in range(int(steps + 1e-9) + 1)]
@@ -150,7 +150,7 @@ def _numbers(name: str, part: str) -> list[int | float]:
     elif re.fullmatch(_NUMBER, part, re.IGNORECASE):
         found = [float(part)]
     else:
-        raise _refused(f"{part[:40]!r} is no number for {name}; write 0.2, 0.4 or 0.2..0.6 by 0.1.")
+        raise _refused(f"{part[:40]!r} is not a number for {name}; write 0.2, 0.4 or 0.2..0.6 by 0.1.")
     # Zero is added so that none is written as -0.
     rounded = [round(value, 9) + 0.0 for value in found]
     return [int(value) if whole and value.is_integer() else value for value in rounded]

@@ -71,7 +71,7 @@ def test_buttons_beside_a_read_picture_keep_their_words_whole(visit, width) -> N
       .filter((one) => {
         const range = document.createRange();
         range.selectNodeContents(one);
-        const box = one.closest(".drop-told").getBoundingClientRect();
+        const box = one.closest(".drop-message").getBoundingClientRect();
         return range.getClientRects().length > 1 || one.getBoundingClientRect().right > box.right + 1;
       }).map((one) => one.textContent)"""
     assert page.evaluate(broken) == []
@@ -96,10 +96,10 @@ def test_a_refused_picture_is_forgotten_once_another_is_taken(visit) -> None:
     # Its text no longer has the sum that was written behind it.
     damaged = base64.b64decode(png("teal", {"parameters": "a castle"})).replace(b"a castle", b"a cattle")
     page.evaluate(DROP, ["damaged.png", base64.b64encode(damaged).decode()])
-    page.wait_for_selector(".drop-told.error:visible")
+    page.wait_for_selector(".drop-message.error:visible")
     page.evaluate(DROP, ["plain.png", png("teal")])
     page.wait_for_selector(".start-card:visible")
-    assert not page.is_visible(".drop-told")
+    assert not page.is_visible(".drop-message")
 
 
 def test_a_picture_may_be_handed_in_twice_and_another_after_it(visit) -> None:

@@ -50,14 +50,14 @@ def test_a_file_that_is_no_picture_is_refused_and_the_form_stays(visit, tmp_path
     hostile = tmp_path / "<img src=x onerror=alert(1)>.png"
     hostile.write_bytes(b"\x89PNG\r\n\x1a\n" + b"\0" * 100)
     page.set_input_files(".drop-file", str(hostile))
-    page.wait_for_selector(".drop-told.error")
-    assert "is damaged" in page.locator(".drop-told").inner_text()
+    page.wait_for_selector(".drop-message.error")
+    assert "is damaged" in page.locator(".drop-message").inner_text()
     assert field(page, "prompt").input_value() == "mine"
     # Closed and refused once more, the same words must be seen once more.
     page.click(".drop-close")
-    page.wait_for_selector(".drop-told", state="hidden")
+    page.wait_for_selector(".drop-message", state="hidden")
     page.set_input_files(".drop-file", str(hostile))
-    page.wait_for_selector(".drop-told.error")
+    page.wait_for_selector(".drop-message.error")
 
 
 def test_a_file_of_millions_of_chunks_is_given_up_soon(visit, tmp_path) -> None:
@@ -66,5 +66,5 @@ def test_a_file_of_millions_of_chunks_is_given_up_soon(visit, tmp_path) -> None:
     endless.write_bytes(b"\x89PNG\r\n\x1a\n" + (b"\0\0\0\0aaaa" + b"\0" * 4) * 1_000_000)
     page.wait_for_selector(".drop-veil", state="attached")
     page.set_input_files(".drop-file", str(endless))
-    page.wait_for_selector(".drop-told.error", timeout=60_000)
-    assert "is damaged" in page.locator(".drop-told").inner_text()
+    page.wait_for_selector(".drop-message.error", timeout=60_000)
+    assert "is damaged" in page.locator(".drop-message").inner_text()

@@ -11,7 +11,7 @@ from gspn_core.models.random_weights import write_random_model
 pytestmark = pytest.mark.browser
 
 TITLE = ".masthead .model b"
-TROUBLE = ".trouble:not([hidden]) p"
+ISSUE = ".issue:not([hidden]) p"
 
 
 @pytest.fixture(scope="module")
@@ -55,13 +55,13 @@ def test_another_model_is_chosen_draws_and_gives_way_again(serve, visit_at, mode
         # One that cannot be read: its sentence stands on the page, and the menu offers a way back.
         choose(page, "torn")
         await_title(page, "torn")
-        page.wait_for_selector(TROUBLE)
-        said = page.locator(TROUBLE).inner_text()
+        page.wait_for_selector(ISSUE)
+        said = page.locator(ISSUE).inner_text()
         assert "of its" in said and "bytes; copy it again." in said and "torn/unet" in said
 
         choose(page, "whole")
         await_title(page, "whole")
-        assert page.locator(TROUBLE).count() == 0
+        assert page.locator(ISSUE).count() == 0
         page.locator("#field-prompt textarea").fill("anything at all")
         page.click("#run")
         page.wait_for_selector("#studio[data-state=done]")
@@ -70,16 +70,16 @@ def test_another_model_is_chosen_draws_and_gives_way_again(serve, visit_at, mode
         # One that is gone by the time it is chosen: nothing changes but the sentence.
         shutil.rmtree(tmp_path / "models" / "torn")
         choose(page, "torn")
-        page.wait_for_selector(TROUBLE)
-        assert "torn has no model_index.json" in page.locator(TROUBLE).inner_text()
+        page.wait_for_selector(ISSUE)
+        assert "torn has no model_index.json" in page.locator(ISSUE).inner_text()
         assert page.locator(TITLE).inner_text() == "whole"
 
         choose(page, "The embedded model")
         await_title(page, "The embedded model")
-        assert page.locator(TROUBLE).count() == 0
+        assert page.locator(ISSUE).count() == 0
 
 
-def test_why_a_model_was_refused_outlasts_what_is_told_of_the_machine(
+def test_why_a_model_was_refused_outlasts_what_is_said_of_the_machine(
     serve, visit_at, models, tmp_path
 ) -> None:
     shutil.copytree(models, tmp_path / "models")
@@ -103,10 +103,10 @@ def test_why_a_model_was_refused_outlasts_what_is_told_of_the_machine(
             page.wait_for_timeout(100)
         shutil.rmtree(tmp_path / "models" / "torn")
         choose(page, "torn")
-        page.wait_for_selector(TROUBLE)
+        page.wait_for_selector(ISSUE)
         with page.expect_response(lambda answer: "/run/predict" in answer.url):
             held.pop(0).continue_()
         page.wait_for_timeout(500)
-        assert "torn has no model_index.json" in page.locator(TROUBLE).inner_text()
-        page.locator(".trouble button").click()
-        assert page.locator(TROUBLE).count() == 0
+        assert "torn has no model_index.json" in page.locator(ISSUE).inner_text()
+        page.locator(".issue button").click()
+        assert page.locator(ISSUE).count() == 0

@@ -29,4 +29,4 @@ def test_a_run_that_was_cut_off_keeps_its_stages_and_is_resumed(serve, visit_at,
         page.get_by_role("button", name="Resume").click()
         page.wait_for_function(f"{STATE} === 'running'")
         page.wait_for_function(f"{STATE} === 'done'")
-        assert "reused" in page.locator(".ladder li").first.inner_text()
+        assert "cached" in page.locator(".ladder li").first.inner_text()

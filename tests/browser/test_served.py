@@ -52,6 +52,6 @@ def test_a_large_upload_is_refused(address) -> None:
     boundary = uuid.uuid4().hex
     head = f'--{boundary}\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
     body = head.encode() + b"\0" * (MAX_FILE_BYTES + 1) + f"\r\n--{boundary}--\r\n".encode()
-    told = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
-    assert status(f"{address}gradio_api/upload", body, **told) >= 400
+    found = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+    assert status(f"{address}gradio_api/upload", body, **found) >= 400
     assert status(address) == 200

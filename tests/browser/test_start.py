@@ -1,4 +1,4 @@
-"""A picture of the visitor's own is climbed from, and so is a finished stage of a run."""
+"""A picture of the visitor's own is set_from_run from, and so is a finished stage of a run."""
 
 import base64
 
@@ -61,7 +61,7 @@ def test_a_dropped_photograph_is_climbed_from_and_agrees_with_the_result(visit, 
     page.click(".start-remove")
     page.wait_for_selector(".start-card", state="hidden")
     page.click(".ladder .stage-menu >> nth=1")
-    page.get_by_role("menuitem", name="Climb from this picture").click()
+    page.get_by_role("menuitem", name="Use as init image").click()
     page.wait_for_selector(".start-card:visible")
     page.wait_for_function("document.querySelector('#field-target input:checked').value === '1024'")
 
@@ -72,6 +72,6 @@ def test_a_file_that_is_no_picture_is_refused_where_it_was_asked_for(visit, tmp_
     hostile = tmp_path / "<img src=x onerror=alert(1)>.png"
     hostile.write_bytes(b"\x89PNG\r\n\x1a\n" + b"\0" * 100)
     page.set_input_files(".start-file", str(hostile))
-    page.wait_for_selector(".start-told:visible")
-    assert "is no picture that can be read; give a PNG or a JPEG." in page.inner_text(".start-told")
-    assert page.locator(".start-open").is_visible() and page.locator(".start-told img").count() == 0
+    page.wait_for_selector(".start-error:visible")
+    assert "is not an image that can be read; give a PNG or a JPEG." in page.inner_text(".start-error")
+    assert page.locator(".start-open").is_visible() and page.locator(".start-error img").count() == 0

@@ -333,7 +333,7 @@ def test_without_its_tiles_a_stage_is_shown_by_its_proxy(deep, visit, stored, jo
         assert tiles_of(requests) == []
     finally:
         shutil.move(away, tiles)
-    # The browser itself tells of addresses that are not there; nothing else may be told.
+    # The browser itself tells of addresses that are not there; nothing else may be reported.
     assert visit.errors
     assert [error for error in visit.errors if "the server responded with a status of 40" not in error] == []
     visit.errors.clear()

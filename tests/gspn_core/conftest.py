@@ -162,6 +162,20 @@ def events(plan: CascadePlan) -> list[Event]:
     return list(cascade_events(plan))
 
 
+@pytest.fixture
+def one_thread():
+    """Small maps gain nothing from more threads, which wait for one another on a busy machine.
+
+    A command line that sets the number of threads sets it for its own test alone.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def toy_nets():
     """Networks of a few thousand weights on pictures of 64 px."""

@@ -47,10 +47,10 @@ def test_weights_told_before_a_run_are_those_of_the_run(tiny_model):
             prompt="a hill", seed=1, target=256, scheduler=scheduler, overrides="256.cosine_scale_2=2"
         )
         plan = engine.plan(asked)
-        told = engine.weights(plan)
+        answer = engine.weights(plan)
         events = engine.run(plan, previews=False)
-        assert told == tuple(event.weights for event in events if isinstance(event, StageStarted))
-        assert told[0] == () and told[1][0].c2 != told[2][0].c2
+        assert answer == tuple(event.weights for event in events if isinstance(event, StageStarted))
+        assert answer[0] == () and answer[1][0].c2 != answer[2][0].c2
 
 
 ASKED = Settings(prompt="a hill", seed=1, target=128, num_inference_steps=2)

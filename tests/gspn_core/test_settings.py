@@ -125,7 +125,7 @@ def test_a_dict_brings_every_field_back():
 
 
 def test_an_unknown_name_is_refused_and_so_is_a_missing_prompt():
-    with pytest.raises(BadSetting, match="cosine_scale_4 is no setting"):
+    with pytest.raises(BadSetting, match="cosine_scale_4 is not a setting"):
         Settings.from_dict({"prompt": "a", "cosine_scale_4": 1.0})
     with pytest.raises(BadSetting, match="prompt is missing"):
         Settings.from_dict({"seed": 1})

@@ -77,7 +77,7 @@ def events_of(card: ModelCard) -> Callable[[Settings], Iterator[Event]]:
 
 
 @pytest.fixture
-def folded(card: ModelCard) -> Callable[..., RunView]:
+def view_after(card: ModelCard) -> Callable[..., RunView]:
     """Return a function: the view after so many events of a run (all by default)."""
 
     def view(count: int | None = None, **settings) -> RunView:

@@ -30,9 +30,9 @@ def jobs(events_of, card, tmp_path):
 
 def test_only_the_four_functions_are_published_under_their_names(jobs, card):
     page = build_page(jobs, card, studies=Studies(jobs), weights=lambda _: None, machine=lambda: None)
-    told = page.get_api_info()
-    assert list(told["named_endpoints"]) == [f"/{name}" for name in NAMES]
-    assert told["unnamed_endpoints"] == {}
+    answer = page.get_api_info()
+    assert list(answer["named_endpoints"]) == [f"/{name}" for name in NAMES]
+    assert answer["unnamed_endpoints"] == {}
 
 
 def test_every_setting_is_a_parameter_with_its_own_default(jobs):
@@ -64,9 +64,9 @@ def test_a_run_is_queued_followed_and_fetched(jobs):
     assert (last["state"], last["seed"], last["stages"][0]["can_be_fetched"]) == ("done", 3, True)
     json.dumps(last)
     for stage in (0, 1):
-        told = fetch_function(jobs)(run_id, stage)
-        assert told["path"].startswith(str(jobs.folder)) and told["path"].endswith(".png")
-        assert told["meta"] == {"_type": "gradio.FileData"}
+        answer = fetch_function(jobs)(run_id, stage)
+        assert answer["path"].startswith(str(jobs.folder)) and answer["path"].endswith(".png")
+        assert answer["meta"] == {"_type": "gradio.FileData"}
 
 
 @pytest.mark.parametrize("values", [("",), ("a toy", "", 100), ("a toy", "", 64, "9:1"), (3,)])
@@ -91,10 +91,10 @@ def test_a_stage_without_a_picture_is_refused(jobs):
         fetch_function(jobs)(run_id, 2)
 
 
-def test_the_state_of_a_run_tells_where_it_is(folded):
-    view = folded(4)
-    told = state_of(view)
-    assert (told["state"], told["stage"], told["step"]) == ("running", 1, 2)
-    assert told["stages"][0]["can_be_fetched"] is False
+def test_the_state_of_a_run_tells_where_it_is(view_after):
+    view = view_after(4)
+    answer = state_of(view)
+    assert (answer["state"], answer["stage"], answer["step"]) == ("running", 1, 2)
+    assert answer["stages"][0]["can_be_fetched"] is False
     view = apply_event(view, FileWritten(stage=0, kind="png", path="/jobs/a.png"))
     assert state_of(view)["stages"][0]["can_be_fetched"] is True

@@ -106,7 +106,7 @@ def test_only_what_follows_or_shows_a_run_writes_to_the_screen(page) -> None:
         if "screen" in outputs_of(page, made)
         for _, event in made["targets"]
     }
-    assert events == {"click", "load", "open", "reattach", "resume", "extend", "redo"}
+    assert events == {"click", "load", "open", "look", "reattach", "resume", "extend", "redo"}
 
 
 def test_nothing_is_public_but_the_functions_for_programs(page) -> None:

@@ -1,4 +1,4 @@
-/* Two to four stages at one place: the server tells what they are, this lays them over or beside each other. */
+/* Two to four stages at one place: the server tells what they are, this lays them over or next to each other. */
 const words = props.words;
 const studio = window.studio;
 const { set, when } = window.dom;
@@ -20,7 +20,7 @@ const MOST_RETRIES = 20;
 
 let refs = [];
 let items = [];
-let told = null;
+let latest = null;
 let awaited = "";
 let mode = "slider";
 let part = 50;
@@ -190,7 +190,7 @@ function setMode(next) {
   remember();
 }
 
-/* Draws a list anew; the focus stays on the button at its place, or goes to the one that adds. */
+/* Draws a list again; the focus stays on the button at its place, or goes to the one that adds. */
 function redraw(list, nodes) {
   const held = list.contains(document.activeElement) ? document.activeElement : null;
   const alike = () => [...list.querySelectorAll("button")].filter((one) => one.className === held.className);
@@ -255,7 +255,7 @@ function row(label, values) {
 }
 
 function paintTables() {
-  const { differ, facts, same } = told;
+  const { differ, facts, same } = latest;
   const table = find(".cmp-table");
   table.hidden = items.length < 2;
   const head = document.createElement("tr");
@@ -266,9 +266,9 @@ function paintTables() {
   const title = find(".cmp-differ-title");
   title.hidden = items.length < 2;
   set(title, differ.length ? words.compare_differ : words.compare_nothing);
-  const folded = find(".cmp-same");
-  folded.hidden = items.length < 2 || !same.length;
-  folded.querySelector("dl").replaceChildren(
+  const view_after = find(".cmp-same");
+  view_after.hidden = items.length < 2 || !same.length;
+  view_after.querySelector("dl").replaceChildren(
     ...same.map(([label, value]) => {
       const made = document.createElement("div");
       made.append(cell("dt", label), cell("dd", value));
@@ -337,7 +337,7 @@ function paint() {
   if (!value || !value.items) return;
   if (value.pair) wanted = null;
   if (awaited !== value.asked.join(",")) return;
-  told = value;
+  latest = value;
   items = value.items;
   refs = items.map((item) => item.ref);
   awaited = refs.join(",");

@@ -1,4 +1,4 @@
-"""Two to four stages of any runs beside each other: what compare.js shows of them."""
+"""Two to four stages of any runs next to each other: what compare.js shows of them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ui.studio.ladder import picture_props
 MOST_ITEMS = 4
 LETTERS = "ABCD"
 _REFERENCE = re.compile(r"([A-Za-z0-9_-]{16,64})(?:\.([0-9]{1,2}))?")
-# What says nothing of a single stage's picture, or is told by its size.
+# What says nothing of a single stage's picture, or is known from its size.
 _NOT_TOLD = ("overrides", "target", "aspect")
 
 
@@ -79,7 +79,7 @@ def asked_for(sent: Any) -> list[str]:
 def loaded(jobs: RunQueue, references: Sequence[Any]) -> dict[str, Any]:
     """Return what the place shows of stages named "job.stage"; one that is not there is said and left out.
 
-    asked: what it is the answer to, so that an answer that comes late can be told.
+    asked: what it is the answer to, so that a late answer can be recognised.
     """
     items, said = [], ""
     for reference in references[:MOST_ITEMS]:

@@ -1,4 +1,4 @@
-/* Beside a slider, what it did at some of its values; the crops are fetched when they are first shown. */
+/* Next to a slider, what it did at some of its values; the crops are fetched when they are first shown. */
 const SHOW_MS = 140;
 const HIDE_MS = 240;
 const GAP = 8;
@@ -72,7 +72,7 @@ function mark(field) {
   });
 }
 
-/* Beside the column at a desk; on a phone over the slider, where the finger is not, or under it. */
+/* Next to the column at a desk; on a phone over the slider, where the finger is not, or under it. */
 function put() {
   if (!shown) return;
   const panel = panelOf(shown);

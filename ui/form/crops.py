@@ -52,7 +52,7 @@ def _read_index(folder: Path) -> Mapping[str, Any] | None:
 
 
 def _slider(name: str, stored: Mapping[str, Any], px: int, folder: Path) -> dict[str, Any] | None:
-    """Return one slider's crops; None where a value lies outside its range or a file is gone."""
+    """Return one slider's crops; None where a value is outside its range or a file is gone."""
     bounds, label = RANGES[name], labels.LABELS[name]
     crops = []
     for crop in stored["crops"]:

@@ -4,7 +4,7 @@ const studio = window.studio;
 const { set } = window.dom;
 const find = window.dom.within(element);
 const file = find(".drop-file");
-const told = find(".drop-told");
+const message = find(".drop-message");
 const MOST_HASHED_BYTES = 256 * 1024 * 1024;
 const CHECK_MS = 1500;
 /* Each chunk is a read of its own; a file of millions of empty ones would be read for hours. */
@@ -92,8 +92,8 @@ async function take(picture) {
 function paint() {
   const value = props.value || {};
   const shown = Boolean(value.said || value.error);
-  told.hidden = !shown;
-  told.classList.toggle("error", Boolean(value.error));
+  message.hidden = !shown;
+  message.classList.toggle("error", Boolean(value.error));
   set(find(".drop-said"), value.error || value.said || "");
   find(".drop-notes").replaceChildren(
     ...(value.notes || []).map((note) => {
@@ -109,7 +109,7 @@ function paint() {
   const waiting = value.check === "wait" ? "" : value.check || "";
   set(find(".drop-check"), waiting || (ours && !value.sha256 ? words.drop_too_large : ""));
   if (value.check && value.check !== "wait") awaited = null;
-  if (shown) told.scrollIntoView({ block: "nearest" });
+  if (shown) message.scrollIntoView({ block: "nearest" });
 }
 
 /* What the part says by itself; gradio tells of what the server says alone. */

@@ -39,7 +39,7 @@ def is_offered(name: str, card: ModelCard) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Form:
-    """The controls by field name, in the order of Settings, and what stands beside prompt and seed."""
+    """The controls by field name, in the order of Settings, and what stands next to prompt and seed."""
 
     controls: Mapping[str, Any]
     starting: gr.HTML
@@ -67,7 +67,7 @@ def initial_values(card: ModelCard) -> dict[str, Any]:
 
 
 def build_form(card: ModelCard) -> Form:
-    """Draw the form into the open gradio block: the settings that matter, the seed, the rest folded."""
+    """Draw the form into the open gradio block: the settings that matter, the seed, the rest view_after."""
     values = initial_values(card)
     next_example = gr.Button(
         form_strings.EXAMPLE, size="sm", elem_id="next-example", min_width=60, visible=bool(card.examples)

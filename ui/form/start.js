@@ -1,4 +1,4 @@
-/* The picture that a run starts from: its file goes to the server, which tells under what reference it is kept. */
+/* The picture that a run starts from: its file goes to the server, which answers with its reference. */
 const words = props.words;
 const studio = window.studio;
 const { set } = window.dom;
@@ -18,10 +18,10 @@ function paint() {
   thumb.hidden = !value.thumb;
   if (value.thumb && thumb.getAttribute("src") !== value.thumb) thumb.src = value.thumb;
   set(find(".start-size"), value.size || "");
-  const told = find(".start-told");
-  told.hidden = !value.error;
-  set(told, value.error || "");
-  if (value.error) told.scrollIntoView({ block: "nearest" });
+  const error = find(".start-error");
+  error.hidden = !value.error;
+  set(error, value.error || "");
+  if (value.error) error.scrollIntoView({ block: "nearest" });
 }
 
 /* What the part says by itself; what it shows of a picture stays. */
@@ -65,7 +65,7 @@ find(".start-remove").addEventListener("click", () => {
 /* Other parts hand a picture over, or a stage of a run. */
 studio.startFrom = take;
 window.addEventListener("studio:act", ({ detail }) => {
-  if (detail.name === "climb") trigger("climb", detail.what);
+  if (detail.name === "init_image") trigger("init_image", detail.what);
 });
 
 /* Another picture is handed in, here or for its settings: what was wrong with the last one is over. */

@@ -34,7 +34,7 @@ def build_start() -> gr.HTML:
 
 
 def wire_start(parts: dict[str, Any], jobs: RunQueue, card: ModelCard) -> None:
-    """Let a picture be handed in, climbed from and let go, and the part follow what the form holds."""
+    """Let a picture be handed in, set_from_run from and let go, and the part follow what the form holds."""
     quiet = {"queue": False, "show_progress": "hidden", "api_visibility": "private", "preprocess": False}
     part, reference, target = parts["starting"], parts["start"], parts["target"]
     held_by = [reference, target, parts["visitor"]]
@@ -43,17 +43,17 @@ def wire_start(parts: dict[str, Any], jobs: RunQueue, card: ModelCard) -> None:
     def take(event: gr.EventData, held: Any, at: Any, visitor: Any) -> list[Any]:
         return taken(jobs, card, sent_with(event), _text(held), at, visitor_of(visitor))
 
-    def climb(event: gr.EventData, held: Any, at: Any, visitor: Any) -> list[Any]:
-        return climbed(jobs, card, sent_with(event), _text(held), at, visitor_of(visitor))
+    def init_image(event: gr.EventData, held: Any, at: Any, visitor: Any) -> list[Any]:
+        return set_from_run(jobs, card, sent_with(event), _text(held), at, visitor_of(visitor))
 
     def show_held(held: Any) -> list[Any]:
         shown = _text(held)
         return [start_props(jobs, shown), *(gr.update(visible=bool(shown)) for _ in with_picture)]
 
     part.take(take, held_by, [part, reference, target], **quiet)
-    part.climb(climb, held_by, [part, reference, target, parts["prompt"]], **quiet)
+    part.init_image(init_image, held_by, [part, reference, target, parts["prompt"]], **quiet)
     # Without a picture its other settings mean nothing, and would be refused unseen.
-    part.remove(let_go, None, [part, reference, *with_picture], **quiet)
+    part.remove(removed, None, [part, reference, *with_picture], **quiet)
     reference.change(show_held, reference, [part, *with_picture], trigger_mode="always_last", **quiet)
 
 
@@ -99,7 +99,7 @@ def taken(jobs: RunQueue, card: ModelCard, sent: Any, held: str, target: Any, vi
         reference = kept_start(jobs, sent, asked.name or form_strings.DROP_NAMELESS, visitor)
     except GspnError as refusal:
         return [answered(start_props(jobs, held, error=str(refusal))), gr.skip(), gr.skip()]
-    # The first stage alone has nothing to climb to.
+    # The first stage alone has no larger size.
     higher = card.targets[1] if target == card.targets[0] and len(card.targets) > 1 else target
     return [answered(start_props(jobs, reference)), reference, higher]
 
@@ -109,15 +109,15 @@ def answered(shown: dict[str, Any]) -> dict[str, Any]:
     return {**shown, "turn": time.monotonic_ns()}
 
 
-def let_go() -> list[Any]:
-    """Return part, reference and the settings beside it as they are without a picture."""
+def removed() -> list[Any]:
+    """Return part, reference and the settings next to it as they are without a picture."""
     return [start_props(), "", *(gr.update(value=0, visible=False) for _ in SHOWN_WITH_PICTURE)]
 
 
 def kept_start(jobs: RunQueue, sent: Any, name: str, visitor: str = "") -> str:
     """Return the reference of a picture that was sent to gradio's upload folder; the file itself goes.
 
-    sent: its `path` there. Raises GspnError for what is no such file or no picture.
+    sent: its `path` there. Raises GspnError for what is not such a file or not an image.
     """
     name, path = Path(name).name[:80], Path(read(_Sent, sent).path)
     # A path that somebody made up could name any file of this machine.
@@ -137,10 +137,10 @@ def _is_upload(path: Path) -> bool:
         return False
 
 
-def climbed(
+def set_from_run(
     jobs: RunQueue, card: ModelCard, sent: Any, held: str, target: Any, visitor: str = ""
 ) -> list[Any]:
-    """Return part, reference, a target above it and the prompt, to climb from a run's stage."""
+    """Return part, reference, a target above it and the prompt, to use a run's stage as init image."""
     asked = read(_Stage, sent)
     try:
         reference = jobs.start_from(asked.job, asked.stage, visitor=visitor)

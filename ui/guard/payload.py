@@ -59,7 +59,7 @@ def read(kind: type[P], sent: Any) -> P:
 
 
 def visitor_of(token: Any) -> str:
-    """Return the token of a visitor's browser, "" for none; raise BadSetting for what is no token."""
+    """Return the token of a visitor's browser, "" for none; raise BadSetting for what is not a token."""
     if token is None or token == "":
         return ""
     if not isinstance(token, str) or not _TOKEN.fullmatch(token):

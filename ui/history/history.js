@@ -42,7 +42,7 @@ function build(id) {
     '<p class="run-prompt"></p><p class="run-facts"></p>' +
     '<input type="text" class="run-note" maxlength="500" autocomplete="off">' +
     '<div class="run-tools"><time></time><button type="button" class="run-resume"></button>' +
-    '<button type="button" class="run-climb"></button>' +
+    '<button type="button" class="run-init-image"></button>' +
     '<button type="button" class="run-delete"></button></div>' +
     '<div class="run-sure" role="group" hidden><span></span><button type="button" class="run-yes"></button>' +
     '<button type="button" class="run-no"></button></div>';
@@ -67,9 +67,9 @@ function build(id) {
     if (event.key === "Escape") note.value = note.defaultValue;
     if (event.key === "Enter" || event.key === "Escape") note.blur();
   });
-  set(part(".run-climb"), words.history_climb);
-  part(".run-climb").addEventListener("click", () =>
-    window.studio.act("climb", { job: id, stage: Number(item.dataset.stage) })
+  set(part(".run-init-image"), words.history_init_image);
+  part(".run-init-image").addEventListener("click", () =>
+    window.studio.act("init_image", { job: id, stage: Number(item.dataset.stage) })
   );
   set(part(".run-resume"), words.history_resume);
   part(".run-resume").addEventListener("click", () => window.studio.act("resume", { job: id }));
@@ -125,7 +125,7 @@ function paintRun(item, run) {
   if (picked.has(run.id)) picked.set(run.id, `${run.id}.${run.stage}`);
   item.dataset.stage = run.stage ?? "";
   part(".run-resume").hidden = !run.resumable;
-  part(".run-climb").hidden = run.stage === null || run.live;
+  part(".run-init-image").hidden = run.stage === null || run.live;
   part(".run-delete").hidden = run.live;
 }
 

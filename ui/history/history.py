@@ -64,7 +64,7 @@ def wire_history(_page: gr.Blocks, parts: dict[str, Any], jobs: RunQueue, _card:
 
 
 class History:
-    """What the list asks for, told as plain values: `query`, `starred` and `limit` say what it shows."""
+    """What the list asks for, answered in plain values; `query`, `starred` and `limit` say what it shows."""
 
     def __init__(self, jobs: RunQueue) -> None:
         self._jobs = jobs
@@ -149,7 +149,7 @@ def run_props(run: RunSummary) -> dict[str, Any]:
         "state_word": history_strings.RUN_STATES.get(run.state, run.state),
         "facts": [fact for fact in facts if fact],
         "created": run.created,
-        # Each stage draws it anew, and a browser keeps what has one address.
+        # Each stage draws it again, and a browser keeps what has one address.
         "thumb": f"{file_url(run.thumb_path)}?v={run.stages_done}" if run.thumb_path else None,
         "favourite": run.favourite,
         "note": run.note,

@@ -2,7 +2,7 @@
  * The settings that a study varies, each with its values as they are typed.
  *   new studio.Axes(container, {words, names, stages, changed()})
  *     names: [[setting, label, sample, whether single stages may have it, how values are written]]
- *   add(name)    one more, returns its field; given() what is asked for; say(told) what the server says of each
+ *   add(name)    one more, returns its field; given() what is asked for; say(answers) what the server says of each
  * What was typed for a setting is there again when the setting is chosen again.
  */
 (() => {
@@ -104,7 +104,7 @@
       return button;
     }
 
-    /* The last axis lies across, the one before it goes down. */
+    /* The last axis goes across, the one before it goes down. */
     arrange() {
       const { words, changed } = this.options;
       this.axes.forEach((axis, index) => {
@@ -117,8 +117,8 @@
       return this.axes.map(({ name, stage, text }) => ({ name, stage: stage.value, text: text.value }));
     }
 
-    say(told) {
-      this.axes.forEach((axis, index) => axis.say(told[index] || {}));
+    say(answers) {
+      this.axes.forEach((axis, index) => axis.say(answers[index] || {}));
     }
   };
 })();

@@ -1,7 +1,7 @@
 /*
  * The grid of a study, a button for every cell: one stop of the Tab key for all, the arrow keys between them.
  *   new studio.Cells(table, {words, press(number), enlarge(number), choices(cell)})
- *   paint(study, {metric, picked, best})     draws a study as ui/lab.py tells it
+ *   paint(study, {metric, picked, best})     draws a study as ui/lab/lab.py describes it
  *   next(number, key)                        the number of the cell that an arrow key leads to, or null
  */
 (() => {
@@ -88,7 +88,7 @@
       this.stop(0);
     }
 
-    /* A head holds as much of a long prompt as a cell is wide; the rest is told when it is pointed at. */
+    /* A head holds as much of a long prompt as a cell is wide; the rest shows when it is pointed at. */
     head(scope, text) {
       const made = document.createElement(scope === "td" ? "td" : "th");
       if (scope === "td") made.className = "lab-corner";

@@ -1,4 +1,4 @@
-/* The lab: axes on the left, the grid of cells beside them. The server reads the values, prices and runs. */
+/* The lab: axes on the left, the grid of cells next to them. The server reads the values, prices and runs. */
 const words = props.words;
 const studio = window.studio;
 const { made, set, svg, when } = window.dom;
@@ -63,9 +63,9 @@ function paintSetup(value) {
   find(".lab-base").replaceChildren(
     ...value.base.map(([label, text]) => {
       const row = made("div");
-      const told = made("dd", "", text);
-      told.title = text;
-      row.append(made("dt", "", label), told);
+      const value = made("dd", "", text);
+      value.title = text;
+      row.append(made("dt", "", label), value);
       return row;
     })
   );
@@ -253,10 +253,10 @@ async function save({ url, name }) {
   setTimeout(() => URL.revokeObjectURL(link.href), 60000);
 }
 
-function take(told) {
+function take(next) {
   received = performance.now();
-  const ended = study?.id === told.id && study.state === "running" && told.state !== "running";
-  study = told;
+  const ended = study?.id === next.id && study.state === "running" && next.state !== "running";
+  study = next;
   picked = new Set([...picked].filter((number) => study.cells[number]?.ref));
   paintStudy();
   if (!ended) return;

@@ -1,7 +1,8 @@
 """The parameter lab: one or two settings over many values, a grid of runs. What lab.js shows and asks.
 
-Each answer is told by its `kind`: "setup" (what the axes would make), "study" (one as it stands), "list" (the
-visitor's studies), "begun" (its id), "card" (a cell's picture), "archive" (its address), "said" (a sentence).
+Each answer is known by its `kind`: "setup" (what the axes would make), "study" (one as it stands), "list"
+(the visitor's studies), "begun" (its id), "card" (a cell's picture), "archive" (its address), "said" (a
+sentence).
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from ui.studio.ladder import picture_props
 MOST_AXES = 2
 # The longest text of an axis that is read, in characters; the prompts of a study of 64 fit.
 _MOST_AXIS_CHARACTERS = 100_000
-# What a study's base tells of the form beside its axes.
+# What a study's base shows of the form, next to its axes.
 _BASE = ("prompt", "target", "mixer", "num_inference_steps", "seed")
 
 
@@ -136,13 +137,13 @@ class Lab:
     def price(self, sent: Any, values: Sequence[Any]) -> dict[str, Any]:
         """Return what the axes would make of the form: counts, cost, or what is wrong with which axis.
 
-        turn: comes back as it was asked with, so that an answer that comes late can be told.
+        turn: comes back as it was asked with, so that a late answer can be recognised.
         """
         asked = read(AxesAsked, sent)
-        axes, told = self._axes(asked)
+        axes, answers = self._axes(asked)
         shown: dict[str, Any] = {
             "kind": "setup",
-            "axes": told,
+            "axes": answers,
             "error": "",
             "cost": "",
             "base": [],
@@ -154,7 +155,7 @@ class Lab:
         except BadSetting as refusal:
             return {**shown, "error": labels.said(str(refusal))}
         shown["base"] = _base_rows(base, axes)
-        if not axes or any(axis["error"] for axis in told):
+        if not axes or any(axis["error"] for axis in answers):
             return shown
         try:
             planned = self._studies.draft(base, axes)
@@ -163,7 +164,7 @@ class Lab:
         return {**shown, "cost": lab_strings.study_cost(self._studies.cost(planned)), "ready": True}
 
     def begin(self, sent: Any, values: Sequence[Any], visitor: str) -> dict[str, Any]:
-        """Begin the study of these axes and the form; what is wrong is told as `price` tells it."""
+        """Begin the study of these axes and the form; what is wrong is said as `price` says it."""
         shown = self.price(sent, values)
         if not shown["ready"]:
             return shown
@@ -177,14 +178,14 @@ class Lab:
     def card(self, sent: Any) -> dict[str, Any]:
         """Return a cell's picture as a viewer shows it, or the sentence why there is none."""
         ref = read(CellAsked, sent).ref
-        told = {"kind": "card", "ref": ref, "card": None, "error": ""}
+        answer = {"kind": "card", "ref": ref, "card": None, "error": ""}
         try:
             item = find_item(self._jobs, ref)
         except GspnError as refusal:
-            return {**told, "error": labels.said(str(refusal))}
+            return {**answer, "error": labels.said(str(refusal))}
         prompt = str(item.job.settings.get("prompt", ""))
         alt = studio_strings.picture_alt(prompt, item.stage.height, item.stage.width)
-        return {**told, "card": picture_props(item.stage, alt)}
+        return {**answer, "card": picture_props(item.stage, alt)}
 
     def watch(self, sent: Any, visitor: str) -> Iterator[dict[str, Any]]:
         """Tell a study as it goes on, to its end."""
@@ -292,21 +293,21 @@ class Lab:
 
     def _axes(self, asked: AxesAsked) -> tuple[list[Axis], list[dict[str, Any]]]:
         """Return the axes that could be read, and of each asked for its count or what is wrong with it."""
-        axes, told = [], []
+        axes, answers = [], []
         for given in asked.axes[:MOST_AXES]:
             try:
                 axis = parse_axis(given.name, given.text, self._card, _stage_px(given.stage))
             except BadSetting as refusal:
-                told.append({"count": "", "error": labels.said(str(refusal)) if given.text else ""})
+                answers.append({"count": "", "error": labels.said(str(refusal)) if given.text else ""})
                 if not given.text:
-                    told[-1]["waiting"] = True
+                    answers[-1]["waiting"] = True
                 continue
             axes.append(axis)
-            told.append({"count": lab_strings.values_counted(len(axis.values)), "error": ""})
-        if len(axes) < len(told) and not any(axis["error"] for axis in told):
+            answers.append({"count": lab_strings.values_counted(len(axis.values)), "error": ""})
+        if len(axes) < len(answers) and not any(axis["error"] for axis in answers):
             # An axis without values yet: nothing is wrong, and there is nothing to price.
-            return [], told
-        return axes, told
+            return [], answers
+        return axes, answers
 
     def _job(self, job_id: str) -> Any:
         try:

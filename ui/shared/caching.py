@@ -12,7 +12,7 @@ from ui.guard.files import FILES, ServedFiles
 from ui.shared.strings import guard_strings
 
 _PICTURES = (".jpg", ".png")
-# Kept by the visitor's own browser alone: a run can be looked at by whoever has its link, and by nobody else.
+# Kept by the visitor's own browser alone: a run can be looked at by whoever has its link, and by no one else.
 _KEEP = b"private, max-age=31536000, immutable"
 
 

@@ -5,7 +5,7 @@ const find = window.dom.within(element);
 const status = find(".status");
 const machine = find(".machine");
 const chip = find(".chip");
-const trouble = find(".trouble");
+const issue = find(".issue");
 const dialog = find(".keys-dialog");
 let heard = 0;
 
@@ -15,7 +15,7 @@ function showStatus() {
   machine.textContent = value.machine ? ` · ${value.machine}` : "";
   status.classList.toggle("busy", Boolean(status.textContent));
   if ("refused" in value) refused = value.refused;
-  showTrouble(refused || value.trouble || "");
+  showIssue(refused || value.issue || "");
   if (value.changing) awaitChange();
 }
 
@@ -23,14 +23,14 @@ function showStatus() {
 let dismissed = "";
 /* Why another model was not taken: it stays as well, until one is asked for again. */
 let refused = "";
-function showTrouble(text) {
-  trouble.hidden = !text || text === dismissed;
-  trouble.querySelector("p").textContent = text;
+function showIssue(text) {
+  issue.hidden = !text || text === dismissed;
+  issue.querySelector("p").textContent = text;
 }
-trouble.querySelector("button").addEventListener("click", () => {
-  dismissed = trouble.querySelector("p").textContent;
+issue.querySelector("button").addEventListener("click", () => {
+  dismissed = issue.querySelector("p").textContent;
   refused = "";
-  trouble.hidden = true;
+  issue.hidden = true;
 });
 
 /* Another model is another page under this address: load it once its server answers. */

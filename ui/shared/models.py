@@ -33,24 +33,24 @@ class ModelPicker(Protocol):
 
 
 def masthead_props(
-    machine: str | None, reading: ModelProgress | None, trouble: str, *, changing: str = ""
+    machine: str | None, reading: ModelProgress | None, issue: str, *, changing: str = ""
 ) -> dict[str, Any]:
     """Return what changes at the top: what the model runs on, how far its reading is, what is wrong with it.
 
     changing: what the page waits for before it loads itself again, "" for nothing.
     """
-    status = "" if machine is not None or trouble else page_strings.loading(reading)
+    status = "" if machine is not None or issue else page_strings.loading(reading)
     return {
         "machine": machine or "",
         "status": changing or status,
-        "trouble": trouble,
+        "issue": issue,
         "changing": bool(changing),
     }
 
 
-def model_choices(shelf: ModelPicker | None) -> list[dict[str, Any]]:
+def model_choices(picker: ModelPicker | None) -> list[dict[str, Any]]:
     """Return the models of the menu, none where there is nothing to choose."""
-    choices = shelf.choices() if shelf is not None else ()
+    choices = picker.choices() if picker is not None else ()
     if len(choices) < 2:
         return []
     return [
@@ -60,12 +60,12 @@ def model_choices(shelf: ModelPicker | None) -> list[dict[str, Any]]:
 
 
 def wire_models(
-    parts: dict[str, Any], shelf: ModelPicker | None, masthead: Callable[[], dict[str, Any]]
+    parts: dict[str, Any], picker: ModelPicker | None, masthead: Callable[[], dict[str, Any]]
 ) -> None:
     """Let the menu at the top ask for another model. masthead: returns what stands there otherwise."""
 
     def choose(event: gr.EventData) -> dict[str, Any]:
-        return chosen(shelf, sent_with(event), masthead())
+        return chosen(picker, sent_with(event), masthead())
 
     parts["masthead"].choose(
         choose, None, parts["masthead"], queue=False, show_progress="hidden", api_visibility="private"
@@ -78,21 +78,21 @@ class _Chosen(Payload):
     name: Name = ""
 
 
-def chosen(shelf: ModelPicker | None, sent: Any, shown: dict[str, Any]) -> dict[str, Any]:
+def chosen(picker: ModelPicker | None, sent: Any, shown: dict[str, Any]) -> dict[str, Any]:
     """Return the masthead after another model was asked for: that it comes, or why it does not."""
     name = read(_Chosen, sent).name
-    if shelf is None:
+    if picker is None:
         return shown
     try:
-        shelf.choose(name)
+        picker.choose(name)
     except GspnError as error:
-        # What is told of the model itself may come at any time and must not take this from the page.
+        # What is said of the model itself may come at any time and must not take this from the page.
         return {**shown, "refused": str(error)}
-    title = next((choice.title for choice in shelf.choices() if choice.name == name), name)
+    title = next((choice.title for choice in picker.choices() if choice.name == name), name)
     return {
         **shown,
         "status": page_strings.changing_to(title),
-        "trouble": "",
+        "issue": "",
         "refused": "",
         "changing": True,
     }

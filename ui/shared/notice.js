@@ -21,7 +21,7 @@ function show() {
     line.append(" ", button);
     /* The button that was pressed goes with its card. */
     const now = document.activeElement;
-    if (now === document.body || now.closest(".remedies")) button.focus();
+    if (now === document.body || now.closest(".suggestions")) button.focus();
   } else if (hadFocus) document.getElementById("run")?.focus();
   line.classList.toggle("error", tone === "error");
   const refused = field && document.getElementById(`field-${field}`);

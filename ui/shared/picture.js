@@ -2,7 +2,7 @@
  * The picture area of the Studio: studio.picture(section, words) returns
  *   show(now, fresh)  now: {stage, source, live}, null for none; fresh: another run's, so the whole of it is shown
  *   key(event)        acts on a key pressed anywhere on the page; tells whether it was one of ours
- * A finished stage is looked at through studio.viewer; while steps run their preview lies over it.
+ * A finished stage is looked at through studio.viewer; while steps run their preview is over it.
  */
 window.studio.picture = (section, words) => {
   const { attribute } = window.dom;

@@ -46,10 +46,10 @@ window.studio = (() => {
   }
 
   /* Keep a row of buttons at the end of an element: what would help, by label; a press gives its detail. */
-  function remedies(place, offered, label, act) {
-    let row = place.querySelector(".remedies");
-    const told = JSON.stringify(offered);
-    if (row?.dataset.told === told || (!row && !offered.length)) return;
+  function suggestions(place, offered, label, act) {
+    let row = place.querySelector(".suggestions");
+    const key = JSON.stringify(offered);
+    if (row?.dataset.shown === key || (!row && !offered.length)) return;
     const focused = row?.contains(document.activeElement);
     row?.remove();
     if (!offered.length) {
@@ -58,16 +58,16 @@ window.studio = (() => {
       return;
     }
     row = document.createElement("div");
-    row.className = "remedies";
-    row.dataset.told = told;
+    row.className = "suggestions";
+    row.dataset.shown = key;
     row.setAttribute("role", "group");
     row.setAttribute("aria-label", label);
-    for (const remedy of offered) {
+    for (const suggestion of offered) {
       const button = document.createElement("button");
       button.type = "button";
-      button.textContent = remedy.label;
-      button.title = remedy.title;
-      button.addEventListener("click", () => act(remedy.detail));
+      button.textContent = suggestion.label;
+      button.title = suggestion.title;
+      button.addEventListener("click", () => act(suggestion.detail));
       row.append(button);
     }
     place.append(row);
@@ -87,7 +87,7 @@ window.studio = (() => {
   return {
     go,
     address,
-    remedies,
+    suggestions,
     /* The masthead calls it with the places that this page has. */
     start(names) {
       places = names;

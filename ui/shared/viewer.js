@@ -1,6 +1,6 @@
 /*
  * Deep zoom for every place of the page, on OpenSeadragon:
- *   studio.viewer(element, {label, margin})  an OpenSeadragon viewer with our defaults; its `deep` is told below
+ *   studio.viewer(element, {label, margin})  an OpenSeadragon viewer with our defaults; its `deep` is described below
  *   studio.tileSource(tiles)                 what OpenSeadragon needs to know of a stage's tiles (layers.js)
  *   studio.link(viewers)                     keeps them at one place and one scale; returns what lets them go
  * A picture is one unit wide, whatever its pixels: a place in one stage is the same place in all others.
@@ -21,7 +21,7 @@
   const CRISP_PERCENT = 300;
   const MOST_PERCENT = 1600;
   const STEP = 1.5;
-  // A tile that is not there is told by the browser already, and is no fault of the page.
+  // The browser reports a missing tile already, and it is not a fault of the page.
   const { debug, error } = window.console;
   OSD.console = Object.create(window.console, {
     error: { value: (text, ...rest) => (/^Tile /.test(text) ? debug : error)(text, ...rest) },
@@ -135,7 +135,7 @@
     viewer.deep = deep;
 
     const xy = ({ x, y }) => ({ x, y });
-    /* Never smaller than the whole picture or its own pixels, and never so large that nothing can be told. */
+    /* Never smaller than the whole picture or its own pixels, and never so large that nothing can be recognised. */
     function limit() {
       const stage = layers.stage;
       if (!stage) return;
@@ -144,7 +144,7 @@
       viewport.maxZoomLevel = Math.max(viewport.maxZoomLevel || 0, 4 * home, zoomOf(MOST_PERCENT));
     }
 
-    /* At rest the picture lies on whole pixels of the screen, so that 1:1 is neither blurred nor doubled. */
+    /* At rest the picture is on whole pixels of the screen, so that 1:1 is neither blurred nor doubled. */
     function settle() {
       if (!deep.settles || !layers.stage) return;
       const corner = viewport.pixelFromPointNoRotate(new OSD.Point(0, 0), false).times(ratio());
@@ -157,7 +157,7 @@
       if (refit) deep.home();
       refit = false;
       fitted = deep.atFit();
-      // A small picture that fills a large screen is smooth as long as nobody looks closer.
+      // A small picture that fills a large screen is smooth as long as no one looks closer.
       if (smooth !== (fitted || deep.percent() <= CRISP_PERCENT)) {
         smooth = !smooth;
         viewer.drawer.setImageSmoothingEnabled(smooth);
@@ -203,7 +203,7 @@
     viewer.addHandler("viewport-change", changed);
     viewer.addHandler("deep-shown", changed);
     viewer.addHandler("animation-finish", settle);
-    // OpenSeadragon still changes the zoom after it has told of a new size; the next change is the last word.
+    // OpenSeadragon still changes the zoom after it has reported a new size; the next change is the last word.
     viewer.addHandler("resize", () => {
       refit = fitted;
     });

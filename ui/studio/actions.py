@@ -59,8 +59,8 @@ def _stage_actions(view: RunView, card: ModelCard, index: int) -> list[dict[str,
         redo = {"job": view.id, "stage": index}
         actions.append({"name": "redo", "label": studio_strings.REDO, "detail": redo})
     if view.stages[index].png_path:
-        climb = {"job": view.id, "stage": index}
-        actions.append({"name": "climb", "label": studio_strings.CLIMB, "detail": climb})
+        used = {"job": view.id, "stage": index}
+        actions.append({"name": "init_image", "label": studio_strings.INIT_IMAGE, "detail": used})
     if index:
         actions.append(_comparison(view, index))
     if index == len(view.stages) - 1:

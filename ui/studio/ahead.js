@@ -2,11 +2,11 @@
 const line = element.querySelector(".ahead");
 
 function show() {
-  const { text, over, remedies, outline } = props.value || {};
+  const { text, over, suggestions, outline } = props.value || {};
   line.hidden = !text;
   line.classList.toggle("over", Boolean(over));
   line.querySelector("span").textContent = text || "";
-  window.studio.remedies(line, remedies || [], props.words.remedies, (detail) => trigger("remedy", detail));
+  window.studio.suggestions(line, suggestions || [], props.words.suggestions, (detail) => trigger("suggestion", detail));
   if (outline) window.studio.setOutline(outline);
 }
 

@@ -32,7 +32,7 @@ class Forecast:
 def forecast(values: Sequence[Any], card: ModelCard, jobs: RunQueue) -> Forecast:
     """Return what a run of form values would be.
 
-    An unfinished prompt or seed is no reason to show nothing: neither changes the stages.
+    With an unfinished prompt or seed the rest is shown all the same: neither changes the stages.
 
     Args:
         values: What the controls hold, in the order of `Form.inputs`.

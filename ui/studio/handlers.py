@@ -26,7 +26,7 @@ from ui.shared.models import masthead_props
 from ui.shared.strings import labels, studio_strings
 from ui.studio.actions import action_props
 from ui.studio.forecast import Forecast, forecast
-from ui.studio.ladder import ladder_props, planned_props, trouble_props
+from ui.studio.ladder import issue_props, ladder_props, planned_props
 from ui.studio.panel import idle_props, panel_props
 
 Patch = dict[str, Any]
@@ -38,7 +38,7 @@ def screen_props(
 ) -> dict[str, Any]:
     """Return everything that the screen shows of a run, ready for JSON.
 
-    follow: nobody tells the screen yet how the run goes on; it is to ask for that.
+    follow: nothing tells the screen yet how the run goes on; it is to ask for that.
     """
     return {
         "job": view.id,
@@ -58,7 +58,7 @@ def empty_screen(
     reuse: Sequence[CacheHit] = (),
     start: str | None = None,
     *,
-    remedies: Sequence[Suggestion] = (),
+    suggestions: Sequence[Suggestion] = (),
 ) -> dict[str, Any]:
     """Return the screen before a run: the stages that it would have, as empty cards; see `planned_props`."""
     return {
@@ -70,7 +70,7 @@ def empty_screen(
         "follow": False,
         "panel": idle_props(plan),
         "actions": {"run": [], "stages": []},
-        **planned_props(plan, reuse, start, remedies=remedies),
+        **planned_props(plan, reuse, start, suggestions=suggestions),
     }
 
 
@@ -81,7 +81,7 @@ def notice(
     field: str | None = None,
     undo: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Return what stands beside the form: a sentence, whether it is an error, the field it is about.
+    """Return what stands next to the form: a sentence, whether it is an error, the field it is about.
 
     undo: the name and the value by which a field becomes what it was.
     """
@@ -133,7 +133,7 @@ def _is_plain(value: Any) -> bool:
 class Runs:
     """The handlers of one page.
 
-    machine: returns what the model runs on, None while it is being read; reading: how far that is; trouble:
+    machine: returns what the model runs on, None while it is being read; reading: how far that is; issue:
     what is wrong with the model, "" for nothing.
     """
 
@@ -144,11 +144,11 @@ class Runs:
         *,
         machine: Callable[[], str | None],
         reading: Callable[[], ModelProgress | None] = lambda: None,
-        trouble: Callable[[], str] = lambda: "",
+        issue: Callable[[], str] = lambda: "",
     ) -> None:
         self._jobs = jobs
         self._card = card
-        self._machine, self._reading, self._trouble = machine, reading, trouble
+        self._machine, self._reading, self._issue = machine, reading, issue
 
     def start(self, values: Sequence[Any], visitor: str | None = None) -> Iterator[Patch]:
         """Submit what the form holds and follow it; a refusal changes nothing but the notice.
@@ -224,6 +224,10 @@ class Runs:
         }
         return patch | buttons_of(view) | (self._fields(view) if with_form else {})
 
+    def look(self, job_id: str) -> Patch:
+        """Show a run that is on the screen as it stands now; one that goes on is then followed."""
+        return self.open(job_id, restored=False, with_form=False)
+
     def resume(self, job_id: str, visitor: str | None) -> Patch:
         """Take a run up again from its last finished stage and show it."""
         return self._again(lambda: self._jobs.resume(job_id, visitor=visitor or ""))
@@ -282,7 +286,7 @@ class Runs:
         browser applies the last alone, so that here they would swallow the last word on a run.
         """
         if job_id:
-            # The cards are the run's on the screen; what is wrong with the next one is said beside Run.
+            # The cards are the run's on the screen; what is wrong with the next one is said next to Run.
             return {"ahead": ahead_props(ahead, with_issue=True)}
         return {"ahead": {**ahead_props(ahead), "outline": self._empty_screen(ahead)}}
 
@@ -294,34 +298,37 @@ class Runs:
         plan = ahead.plan
         path = self._jobs.start_proxy(plan.settings.start) if plan and plan.settings.start else None
         start = None if path is None else str(path)
-        return empty_screen(plan, ahead.hits, start, remedies=ahead.suggestions)
+        return empty_screen(plan, ahead.hits, start, suggestions=ahead.suggestions)
 
-    def remedy(self, sent: Any, values: Sequence[Any]) -> Patch:
-        """Change one setting in the form as a remedy's button says, and tell how it is undone."""
+    def suggestion(self, sent: Any, values: Sequence[Any]) -> Patch:
+        """Change one setting in the form as a suggestion's button says, and tell how it is undone."""
         asked = read(Change, sent)
         name, value = asked.name, asked.value
         held = dict(zip(FIELD_NAMES, values, strict=True))
         try:
-            if name not in studio_strings.REMEDIES:
-                raise BadSetting("remedy", studio_strings.NO_REMEDY)
+            if name not in studio_strings.SUGGESTIONS:
+                raise BadSetting("suggestion", studio_strings.NO_SUGGESTION)
             value = getattr(Settings.from_dict({"prompt": "a", name: value}), name)
         except BadSetting as refusal:
             return {"notice": notice(labels.said(str(refusal)), tone="error")}
         # A field may hold anything that a script sent; what comes back is a plain value.
         before = Change(name=name, value=held[name] if _is_plain(held[name]) else value)
         undo = {"name": name, "value": before.value}
-        return {name: value, "notice": notice(studio_strings.remedied(name, value, before.value), undo=undo)}
+        return {
+            name: value,
+            "notice": notice(studio_strings.suggestion_taken(name, value, before.value), undo=undo),
+        }
 
     def undo(self, sent: Any) -> Patch:
-        """Give a field back the value that it had before a remedy."""
+        """Give a field back the value that it had before a suggestion."""
         asked = read(Change, sent)
-        if asked.name not in studio_strings.REMEDIES:
-            return {"notice": notice(studio_strings.NO_REMEDY, tone="error")}
+        if asked.name not in studio_strings.SUGGESTIONS:
+            return {"notice": notice(studio_strings.NO_SUGGESTION, tone="error")}
         return {asked.name: asked.value, "notice": notice()}
 
     def masthead(self) -> dict[str, Any]:
         """Return what changes at the top: what the model runs on, or how far its reading is."""
-        return masthead_props(self._machine(), self._reading(), self._trouble())
+        return masthead_props(self._machine(), self._reading(), self._issue())
 
 
 def new_visitor() -> str:
@@ -336,11 +343,11 @@ def ahead_props(ahead: Forecast, *, with_issue: bool = False) -> dict[str, Any]:
         ahead: The run to come.
         with_issue: Whether to say what is wrong; not where the cards say it.
     """
-    plan, silent = ahead.plan, {"text": "", "over": False, "remedies": [], "outline": None}
+    plan, silent = ahead.plan, {"text": "", "over": False, "suggestions": [], "outline": None}
     if plan is None:
         return silent
-    if with_issue and (trouble := trouble_props(plan, ahead.suggestions))["text"]:
-        return {**silent, "over": True, **trouble}
+    if with_issue and (issue := issue_props(plan, ahead.suggestions))["text"]:
+        return {**silent, "over": True, **issue}
     sizes = [plan.stages[hit.stage].size for hit in ahead.hits]
     known = [hit.saved_seconds for hit in ahead.hits if hit.saved_seconds is not None]
     pairs = [(size.height, size.width) for size in sizes]

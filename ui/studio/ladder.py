@@ -58,18 +58,18 @@ def planned_props(
     reuse: Sequence[CacheHit] = (),
     start: str | None = None,
     *,
-    remedies: Sequence[Suggestion] = (),
+    suggestions: Sequence[Suggestion] = (),
 ) -> dict[str, Any]:
     """Return empty cards of the stages that a run would have; none where there is no plan.
 
     reuse: the stages that need not run. start: path of the small JPEG of the picture to start from, which
-    is shown as the first stage's. remedies: what would help the first stage that is in trouble.
+    is shown as the first stage's. suggestions: what would help the first stage that does not fit.
     """
     stages = plan.stages if plan else ()
-    trouble = find_fit_issue(plan) if plan else None
-    told = {found.stage: studio_strings.reusable(found.saved_seconds) for found in reuse}
-    told |= {stage.index: [studio_strings.YOUR_PICTURE] for stage in stages if not stage.kind.denoises}
-    # The viewer shows a picture at the size it is told, and this one has its own.
+    issue = find_fit_issue(plan) if plan else None
+    known = {found.stage: studio_strings.reusable(found.saved_seconds) for found in reuse}
+    known |= {stage.index: [studio_strings.INIT_IMAGE_KEPT] for stage in stages if not stage.kind.denoises}
+    # The viewer shows a picture at the size it is given, and this one has its own.
     own = start_size(plan.settings.start) if start else None
     cards = [
         {
@@ -81,13 +81,13 @@ def planned_props(
             "label": " ".join(
                 (
                     units.size(stage.size.height, stage.size.width),
-                    *(told.get(stage.index) or _foretold(stage, plan.budget_bytes)),
+                    *(known.get(stage.index) or _predicted(stage, plan.budget_bytes)),
                 )
             ),
-            "lines": told.get(stage.index) or _foretold(stage, plan.budget_bytes),
-            "over": not stage.fits and stage.index not in told,
-            "long": is_long(stage) and stage.index not in told,
-            "remedies": remedy_props(remedies) if trouble and stage is trouble.stage else [],
+            "lines": known.get(stage.index) or _predicted(stage, plan.budget_bytes),
+            "over": not stage.fits and stage.index not in known,
+            "long": is_long(stage) and stage.index not in known,
+            "suggestions": suggestion_props(suggestions) if issue and stage is issue.stage else [],
             **(
                 {"proxy": file_url(start), "height": own[0], "width": own[1]}
                 if own and not stage.index
@@ -106,50 +106,52 @@ def planned_props(
     }
 
 
-def remedy_props(remedies: Sequence[Suggestion]) -> list[dict[str, Any]]:
-    """Return the buttons of remedies: what each says, what the run then takes, and what it changes."""
+def suggestion_props(suggestions: Sequence[Suggestion]) -> list[dict[str, Any]]:
+    """Return the buttons of suggestions: what each says, what the run then takes, and what it changes."""
     return [
         {
-            "label": studio_strings.remedy(remedy.name, remedy.value),
-            "title": studio_strings.remedy_takes(remedy.seconds, remedy.peak_bytes),
-            "detail": {"name": remedy.name, "value": remedy.value},
+            "label": studio_strings.suggestion(suggestion.name, suggestion.value),
+            "title": studio_strings.suggestion_takes(suggestion.seconds, suggestion.peak_bytes),
+            "detail": {"name": suggestion.name, "value": suggestion.value},
         }
-        for remedy in remedies
+        for suggestion in suggestions
     ]
 
 
-def trouble_props(plan: CascadePlan, remedies: Sequence[Suggestion]) -> dict[str, Any]:
+def issue_props(plan: CascadePlan, suggestions: Sequence[Suggestion]) -> dict[str, Any]:
     """Return what is wrong with the run to come and what would help; an empty text where nothing is wrong."""
-    trouble = find_fit_issue(plan)
-    if trouble is None:
-        return {"text": "", "remedies": []}
-    stage = trouble.stage
+    issue = find_fit_issue(plan)
+    if issue is None:
+        return {"text": "", "suggestions": []}
+    stage = issue.stage
     title = units.size(stage.size.height, stage.size.width)
-    lines = _foretold(stage, plan.budget_bytes)
+    lines = _predicted(stage, plan.budget_bytes)
     return {
-        "text": studio_strings.in_trouble(title, trouble.reason, lines),
-        "remedies": remedy_props(remedies),
+        "text": studio_strings.fit_issue(title, issue.reason, lines),
+        "suggestions": suggestion_props(suggestions),
     }
 
 
-def _foretold(stage: StagePlan, budget_bytes: int | None) -> list[str]:
+def _predicted(stage: StagePlan, budget_bytes: int | None) -> list[str]:
     """Return what a stage is predicted to take, and how it is made to fit or why it does not."""
-    drawn = [studio_strings.REDRAWN] if stage.kind.name == "redraw" else []
+    drawn = [studio_strings.INIT_IMAGE_REDRAWN] if stage.kind.name == "redraw" else []
     if stage.peak_bytes is None:
         return drawn
     if not stage.fits:
         return studio_strings.too_large(stage.peak_bytes, budget_bytes)
-    foretold = studio_strings.foretold(
+    predicted = studio_strings.predicted(
         stage.seconds, stage.peak_bytes, stage.choices.taken, long=is_long(stage)
     )
-    return [*drawn, *foretold]
+    return [*drawn, *predicted]
 
 
 def _card(stage: StageView, prompt: str, seed: int | None, *, starts: bool) -> dict[str, Any]:
     height, width = stage.height, stage.width
     lines = _lines(stage)
     if starts and not stage.index:
-        lines = [studio_strings.REDRAWN, *lines] if stage.steps else [studio_strings.YOUR_PICTURE]
+        lines = (
+            [studio_strings.INIT_IMAGE_REDRAWN, *lines] if stage.steps else [studio_strings.INIT_IMAGE_KEPT]
+        )
     return {
         "state": stage.state,
         "number": stage.index + 1,
@@ -179,7 +181,7 @@ def _lines(stage: StageView) -> list[str]:
     if stage.state == "running":
         return [studio_strings.stage_progress(stage), *studio_strings.retried(stage.retries)]
     if stage.state == "waiting" and stage.predicted_bytes is not None:
-        return studio_strings.foretold(stage.predicted_seconds, stage.predicted_bytes, ())
+        return studio_strings.predicted(stage.predicted_seconds, stage.predicted_bytes, ())
     return [studio_strings.STAGE_STATES[stage.state]]
 
 

@@ -110,11 +110,11 @@ for (const button of find(".measured-kinds").children) {
 }
 find(".measured-begin").addEventListener("click", () => trigger("begin"));
 find(".measured-end").addEventListener("click", () => trigger("end"));
-/* On a phone it is folded until it is asked for. */
+/* On a phone it is view_after until it is asked for. */
 const kept = localStorage.getItem(FOLD_KEY);
 part.open = kept ? kept === "open" : !matchMedia("(width <= 760px)").matches;
 /* The click comes before the change. */
-find("summary").addEventListener("click", () => localStorage.setItem(FOLD_KEY, part.open ? "folded" : "open"));
+find("summary").addEventListener("click", () => localStorage.setItem(FOLD_KEY, part.open ? "view_after" : "open"));
 
 /* A stage that is done has taught something. */
 window.addEventListener("studio:run", () => {

@@ -41,7 +41,7 @@ class _Axis:
     end: float
 
     def at(self, value: float) -> float:
-        """Return where a value lies in px."""
+        """Return where a value is in px."""
         share = math.log(value / self.low) / math.log(self.high / self.low)
         return self.start + share * (self.end - self.start)
 

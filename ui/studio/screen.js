@@ -15,7 +15,7 @@ let received = 0;
 let job = null;
 let chosen = null;
 let fresh = true;
-let told = "";
+let announced = "";
 let inView = -1;
 let followed = null;
 let settled = "";
@@ -78,7 +78,7 @@ function card(stage, index) {
   const menu = item.querySelector(".stage-menu");
   menu.hidden = !offers(state.actions.stages[index]).length;
   attribute(menu, "aria-label", words.stage_menu.replace("{stage}", stage.title));
-  paintRemedies(item, stage.remedies || []);
+  paintSuggestions(item, stage.suggestions || []);
   const get = item.querySelector(".get");
   get.hidden = stage.state !== "done";
   attribute(get, "href", stage.png);
@@ -89,11 +89,11 @@ function card(stage, index) {
 }
 
 /* What would help a planned stage that does not fit; each changes the form. */
-function paintRemedies(item, remedies) {
-  const isNew = remedies.length > 0 && !item.querySelector(".remedies");
-  item.classList.toggle("helped", remedies.length > 0);
-  window.studio.remedies(item, remedies, words.remedies, (detail) => trigger("remedy", detail));
-  // What is wrong must be seen, and on most screens its card lies behind the strip's edge.
+function paintSuggestions(item, suggestions) {
+  const isNew = suggestions.length > 0 && !item.querySelector(".suggestions");
+  item.classList.toggle("helped", suggestions.length > 0);
+  window.studio.suggestions(item, suggestions, words.suggestions, (detail) => trigger("suggestion", detail));
+  // What is wrong must be seen, and on most screens its card is behind the strip's edge.
   if (isNew) find(".strip").scrollLeft = item.offsetLeft + item.offsetWidth - find(".strip").clientWidth;
 }
 
@@ -104,7 +104,7 @@ function offers(actions) {
 
 function act({ name, detail }) {
   if (name === "compare") window.studio.go("compare", detail);
-  else if (name === "climb") window.studio.act(name, detail);
+  else if (name === "init_image") window.studio.act(name, detail);
   else trigger(name, detail);
 }
 
@@ -112,9 +112,9 @@ function paintActions() {
   const offered = offers(state.actions.run);
   const group = find(".actions");
   group.hidden = !offered.length;
-  const told = JSON.stringify(offered);
-  if (group.dataset.told === told) return;
-  group.dataset.told = told;
+  const key = JSON.stringify(offered);
+  if (group.dataset.shown === key) return;
+  group.dataset.shown = key;
   group.replaceChildren(
     ...offered.map((action) => {
       const button = document.createElement("button");
@@ -135,7 +135,7 @@ function paintLadder() {
   while (ladder.children.length > state.stages.length) ladder.lastChild.remove();
   state.stages.forEach(card);
   // Cards that cannot be pressed are scrolled by keyboard all the same.
-  attribute(find(".strip"), "tabindex", ladder.querySelector(".card:enabled, .remedies button") ? null : 0);
+  attribute(find(".strip"), "tabindex", ladder.querySelector(".card:enabled, .suggestions button") ? null : 0);
   const now = target();
   const index = now ? state.stages.indexOf(now.stage) : -1;
   if (index === inView) return;
@@ -235,9 +235,9 @@ function paintWords() {
   const badge = find(".badge");
   badge.hidden = !(now && now.live);
   if (now && now.live) set(badge, [now.stage.title, ...now.stage.lines].join(" · "));
-  if (state.announce !== told) {
-    told = state.announce;
-    set(find(".announce"), told);
+  if (state.announce !== announced) {
+    announced = state.announce;
+    set(find(".announce"), announced);
   }
 }
 
@@ -296,9 +296,9 @@ function choose(index) {
   paintWords();
 }
 
-/* Ask for the whole present state of a run that has been silent; events that come too close may be lost. */
-function reattach(silent_ms) {
-  if (state && isLive() && performance.now() - received > silent_ms) trigger("reattach", { job });
+/* Ask for the present state of a run that has been silent, by a plain request: the stream may have lost it. */
+function look(silent_ms) {
+  if (state && isLive() && performance.now() - received > silent_ms) trigger("look", { job });
 }
 
 props.examples.forEach((text, index) => {
@@ -314,7 +314,7 @@ props.examples.forEach((text, index) => {
   find(".examples").append(item);
 });
 
-/* The server names a file as it lies on disk; a link to the bytes themselves keeps the name with the seed. */
+/* The server names a file as it is on disk; a link to the bytes themselves keeps the name with the seed. */
 element.addEventListener("click", async (event) => {
   const link = event.target.closest("a[download]");
   if (!link || link.href.startsWith("blob:")) return;
@@ -353,11 +353,11 @@ window.addEventListener("studio:act", ({ detail }) => {
 });
 
 document.addEventListener("visibilitychange", () => {
-  if (!document.hidden) reattach(BACK_MS);
+  if (!document.hidden) look(BACK_MS);
 });
-window.addEventListener("online", () => reattach(BACK_MS));
+window.addEventListener("online", () => look(BACK_MS));
 setInterval(paintClock, 250);
-setInterval(() => reattach(SILENT_MS), LOOK_MS);
+setInterval(() => look(SILENT_MS), LOOK_MS);
 
 /* An outline that was asked for before there was a run comes too late. */
 window.addEventListener("studio:outline", ({ detail }) => {

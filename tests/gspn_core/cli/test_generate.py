@@ -88,7 +88,7 @@ def test_a_picture_that_cannot_be_started_from_is_told_before_the_model_is_read(
     engine = make_engine()
     (tmp_path / "text.png").write_text("no picture")
     assert run(engine, *ASKED, "--start", str(tmp_path / "text.png"), out=tmp_path / "out") == command.USAGE
-    assert "text.png is no picture that can be read" in capsys.readouterr().err
+    assert "text.png is not an image that can be read" in capsys.readouterr().err
     assert engine.ran == []
 
 

@@ -11,12 +11,8 @@ from gspn_core.world.scene import ATTRIBUTES
 
 
 @pytest.fixture(autouse=True)
-def one_thread():
-    """Small maps gain nothing from more threads, which wait for one another on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+def threads(one_thread):
+    return one_thread
 
 
 @pytest.fixture(scope="session")

@@ -72,7 +72,7 @@ def test_a_variant_is_read_as_the_command_line_writes_settings():
         ("gentle:", "must look like"),
         ("gentle: upscale_strength", "must be one setting=value"),
         ("gentle: seed=3", "seed is the comparison's own"),
-        ("gentle: strenght=0.3", "strenght is no setting"),
+        ("gentle: strenght=0.3", "strenght is not a setting"),
         ("gentle: upscale_strength=7", "try 1"),
         ("gentle: 128.target=64", "cannot be overridden"),
     ],

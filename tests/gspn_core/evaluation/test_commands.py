@@ -246,7 +246,7 @@ def test_settings_are_tried_one_at_a_time_from_the_same_bases(model, classifier,
 
 
 def test_unknown_settings_and_a_cascade_of_one_stage_are_refused(model, classifier, tmp_path, silent):
-    with pytest.raises(BadSetting, match="strenght is no setting"):
+    with pytest.raises(BadSetting, match="strenght is not a setting"):
         variations(["strenght=0.3"])
     with pytest.raises(BadSetting, match="mixer is set by the measurement"):
         variations(["mixer=attention"])

@@ -131,11 +131,11 @@ def test_a_picture_that_is_too_large_to_keep_is_shrunk_in_proportion():
 @pytest.mark.parametrize(
     ("data", "sentence"),
     [
-        (b"", "is no picture that can be read"),
-        (b"hello", "is no picture that can be read"),
-        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "is no picture that can be read"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 99 99\n", "is no picture that can be read"),
-        (b"\x89PNG\r\n\x1a\n" + bytes(99), "is no picture that can be read"),
+        (b"", "is not an image that can be read"),
+        (b"hello", "is not an image that can be read"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "is not an image that can be read"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 99 99\n", "is not an image that can be read"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(99), "is not an image that can be read"),
         (encoded(pixels())[:-400], "is damaged or cut off"),
         (encoded(pixels(800, 1200), "JPEG")[:4000], "is damaged or cut off"),
         (png_that_claims(200, 200), "is damaged or cut off"),

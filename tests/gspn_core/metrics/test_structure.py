@@ -59,7 +59,7 @@ def test_detail_over_many_blocks_is_that_of_each():
 
 
 def test_a_base_wider_than_the_picture_is_refused():
-    with pytest.raises(BadSetting, match="no base of 64 px"):
+    with pytest.raises(BadSetting, match="a base must be 1 to 64 px wide, got 128"):
         detail(picture(noise(64, 64)), 128)
 
 

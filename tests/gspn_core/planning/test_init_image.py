@@ -28,7 +28,7 @@ def started(width: int = 512, height: int = 512, **values) -> Settings:
     return Settings(**{"prompt": "a lake", "seed": 7, "start": f"{width}x{height}-{HASH}", **values})
 
 
-def told(plan) -> list[tuple[str, int]]:
+def answer(plan) -> list[tuple[str, int]]:
     return [(str(stage.size), stage.steps) for stage in plan.stages]
 
 
@@ -56,7 +56,7 @@ def test_a_picture_comes_in_at_the_stage_nearest_to_its_size_that_leaves_one_to_
 
 def test_a_kept_picture_takes_no_steps_and_later_stages_climb_as_ever():
     plan = make_plan(started(target=2048), CARD)
-    assert told(plan) == [("512×512", 0), ("1024×1024", 4), ("2048×2048", 4)]
+    assert answer(plan) == [("512×512", 0), ("1024×1024", 4), ("2048×2048", 4)]
     assert [(stage.index, stage.scale) for stage in plan.stages] == [(0, 2), (1, 4), (2, 8)]
     assert make_plan(plan.settings, CARD) == plan
     # So that a run's seconds are known where those of the stages above it are.
@@ -65,12 +65,12 @@ def test_a_kept_picture_takes_no_steps_and_later_stages_climb_as_ever():
 
 def test_a_picture_that_is_drawn_again_comes_in_where_the_model_was_trained():
     plan = make_plan(started(target=1024, start_strength=0.35), CARD)
-    assert told(plan) == [("256×256", 4), ("512×512", 4), ("1024×1024", 4)]
+    assert answer(plan) == [("256×256", 4), ("512×512", 4), ("1024×1024", 4)]
     first = plan.stages[0]
     assert first.kind.name == "redraw" and first.scale == 1
-    assert told(make_plan(started(target=256, start_strength=1.0), CARD)) == [("256×256", 10)]
+    assert answer(make_plan(started(target=256, start_strength=1.0), CARD)) == [("256×256", 10)]
     there = make_plan(started(target=1024, start_strength=0.35, start_px=512), CARD)
-    assert told(there) == [("512×512", 4), ("1024×1024", 4)]
+    assert answer(there) == [("512×512", 4), ("1024×1024", 4)]
 
 
 @pytest.mark.parametrize(("width", "height"), [(1000, 667), (667, 1000), (4096, 1024), (1023, 511)])

@@ -268,10 +268,10 @@ def test_doing_a_stage_again_keeps_the_stages_before_it_and_changes_the_rest(cas
         assert [s.key for s in again.stages[:first]] == [s.key for s in made.stages[:first]]
         assert again.settings.target == max(wanted.target, card.targets[first])
         for stage in again.stages[first:]:
-            told = make_plan(
+            answer = make_plan(
                 dataclasses.replace(wanted, target=None, seed=again.settings.seed), card
             ).settings
-            assert all(getattr(stage.settings, n) == getattr(told, n) for n in OVERRIDABLE)
+            assert all(getattr(stage.settings, n) == getattr(answer, n) for n in OVERRIDABLE)
 
 
 def test_doing_all_again_with_the_same_settings_is_the_same_run(card):
@@ -295,11 +295,11 @@ def test_a_refiner_that_is_not_there_is_refused_with_the_way_to_one(card):
 
 def test_the_refiner_belongs_to_the_first_stage_alone(card):
     usual = make_plan(Settings(prompt="a", seed=1), card)
-    told = make_plan(Settings(prompt="a", seed=1, refiner="image", refiner_start=0.75), card)
-    assert (usual.stages[0].refiner_steps, told.stages[0].refiner_steps) == (0, 1)
-    assert told.stages[0].steps == usual.stages[0].steps + 1
-    assert [stage.refiner_steps for stage in told.stages[1:]] == [0, 0]
-    assert usual.stages[0].key != told.stages[0].key
+    answer = make_plan(Settings(prompt="a", seed=1, refiner="image", refiner_start=0.75), card)
+    assert (usual.stages[0].refiner_steps, answer.stages[0].refiner_steps) == (0, 1)
+    assert answer.stages[0].steps == usual.stages[0].steps + 1
+    assert [stage.refiner_steps for stage in answer.stages[1:]] == [0, 0]
+    assert usual.stages[0].key != answer.stages[0].key
     with pytest.raises(BadSetting, match=r"the stage of 128 px \(upscale\) has no refiner; name 64 px"):
         make_plan(Settings(prompt="a", overrides="128.refiner=image"), card)
     assert make_plan(Settings(prompt="a", overrides="64.refiner=image"), card).stages[0].refiner_steps

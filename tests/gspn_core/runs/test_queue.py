@@ -357,11 +357,11 @@ def test_a_step_wakes_the_followers_of_its_own_run_alone(make_engine, open_jobs)
     waiting = [jobs.submit(again(seed=seed)) for seed in range(50)]
     followed = [iter(jobs.follow(other)) for other in waiting]
     assert [next(views).queue_position for views in followed] == list(range(1, 51))
-    told = [jobs.view(other).version for other in waiting]
+    answer = [jobs.view(other).version for other in waiting]
     jobs._jobs[waiting[0]].changed.notify_all = lambda: pytest.fail("it was woken")
     jobs.stop(job_id, after_stage=True)
     assert jobs.view(job_id).stopping == "after_stage"
-    assert [jobs.view(other).version for other in waiting] == told
+    assert [jobs.view(other).version for other in waiting] == answer
     del jobs._jobs[waiting[0]].changed.notify_all
     for other in waiting:
         jobs.stop(other)
@@ -550,12 +550,12 @@ def test_what_will_be_reused_is_told_before_and_comes_true(open_jobs, make_engin
     jobs = open_jobs(engine)
     first = last(jobs, first_id := jobs.submit(SETTINGS))
     asked = again(overrides="256.gaussian_sigma=2")
-    told = jobs.reusable(engine.plan(asked))
-    assert [(reuse.stage, reuse.job_id) for reuse in told] == [(0, first_id), (1, first_id)]
-    assert [reuse.saved_seconds for reuse in told] == [stage.seconds for stage in first.stages[:2]]
+    answer = jobs.reusable(engine.plan(asked))
+    assert [(reuse.stage, reuse.job_id) for reuse in answer] == [(0, first_id), (1, first_id)]
+    assert [reuse.saved_seconds for reuse in answer] == [stage.seconds for stage in first.stages[:2]]
     view = last(jobs, jobs.submit(asked))
     assert [stage.reused for stage in view.stages] == [True, True, False]
-    assert [stage.saved_seconds for stage in view.stages] == [*(r.saved_seconds for r in told), None]
+    assert [stage.saved_seconds for stage in view.stages] == [*(r.saved_seconds for r in answer), None]
     assert [s.digest for s in view.stages[:2]] == [s.digest for s in first.stages[:2]]
     assert jobs.reusable(engine.plan(again(seed=99))) == ()
 
@@ -824,8 +824,8 @@ def test_a_folder_belongs_to_one_server(open_jobs, make_engine):
         "try:\n    FolderClaim(Path(sys.argv[1])).take()\nexcept GspnError as error:\n    print(error)"
     )
     ask = [sys.executable, "-c", code, str(first.folder)]
-    told = subprocess.run(ask, capture_output=True, text=True, timeout=WAIT_SECONDS, check=True)
-    assert "is in use by another server" in told.stdout
+    answer = subprocess.run(ask, capture_output=True, text=True, timeout=WAIT_SECONDS, check=True)
+    assert "is in use by another server" in answer.stdout
     first.close()
-    told = subprocess.run(ask, capture_output=True, text=True, timeout=WAIT_SECONDS, check=True)
-    assert told.stdout == ""
+    answer = subprocess.run(ask, capture_output=True, text=True, timeout=WAIT_SECONDS, check=True)
+    assert answer.stdout == ""

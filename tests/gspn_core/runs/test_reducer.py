@@ -180,7 +180,7 @@ def test_a_stage_that_begins_again_says_with_what_and_takes_the_new_plans_keys(p
 
 @pytest.mark.parametrize("event", [None, "done", object(), 3])
 def test_an_unknown_event_is_refused(event):
-    with pytest.raises(TypeError, match="is no event of a run"):
+    with pytest.raises(TypeError, match="is not an event of a run"):
         apply_event(new_view(), event)
 
 

@@ -27,8 +27,8 @@ def test_a_few_followers_are_told_at_full_pace(job, followers):
 
 
 def test_many_followers_together_are_told_no_more_than_a_few(job):
-    told = []
+    answer = []
     for followers in (5, 20, 90):
         job.followers = followers
-        told.append(followers / job.pause(0.1))
-    assert told == pytest.approx([50.0, 50.0, 50.0])
+        answer.append(followers / job.pause(0.1))
+    assert answer == pytest.approx([50.0, 50.0, 50.0])

@@ -50,12 +50,12 @@ def test_a_terminal_gets_one_line_that_is_drawn_over_and_wiped(views, capsys, mo
 
 
 def test_the_reading_of_a_model_is_told_on_a_terminal_alone(capsys, monkeypatch):
-    told = ModelProgress(doing="fetch", part="sdxl", done_bytes=1_200_000_000, total_bytes=6_900_000_000)
-    Progress(quiet=False).model(told)
+    answer = ModelProgress(doing="fetch", part="sdxl", done_bytes=1_200_000_000, total_bytes=6_900_000_000)
+    Progress(quiet=False).model(answer)
     assert capsys.readouterr().err == ""
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     progress = Progress(quiet=False)
-    progress.model(told)
+    progress.model(answer)
     progress.end()
     written = capsys.readouterr().err
     assert "\rfetching sdxl: 1.2 of 6.9 GB" in written

@@ -19,7 +19,7 @@ def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
 
 def test_auto_takes_bfloat16_where_the_device_computes_in_it(monkeypatch):
     for capabilities, expected in (({"avx512_bf16": True}, torch.bfloat16), ({"avx2": True}, torch.float32)):
-        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda told=capabilities: told)
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda answer=capabilities: answer)
         assert pick_dtype("auto", torch.device("cpu")) == expected
     assert pick_dtype("auto", torch.device("cuda")) == torch.bfloat16
     assert pick_dtype("float16", torch.device("cpu")) == torch.float16

@@ -65,13 +65,13 @@ def test_the_page_opens_with_the_embedded_model_if_the_requested_one_is_missing(
     def look() -> None:
         config = get(options.port, "config").json()
         values = [part["props"].get("value") for part in config["components"]]
-        shown.extend(value["trouble"] for value in values if isinstance(value, dict) and "trouble" in value)
+        shown.extend(value["issue"] for value in values if isinstance(value, dict) and "machine" in value)
 
     assert serve(options, load=load, wait=look) == ExitCode.DONE
     assert loaded == [("world", None)]
     error = capsys.readouterr().err
     assert error.startswith("error: ") and error.count("\n") == 1 and "model_index.json" in error
-    assert "model_index.json" in shown[0] and shown[0].endswith("The embedded model runs in its place.")
+    assert "model_index.json" in shown[0] and shown[0].endswith("The embedded model is used instead.")
 
 
 def test_another_model_is_served_at_the_same_address_once_it_is_chosen(

@@ -126,12 +126,12 @@ def test_stages_that_cells_share_run_once(lab, make_engine):
     one = lab(engine)
     axes = [parse_axis("gaussian_sigma", "0, 1", one.card), parse_axis("seed", "2 from 5", one.card)]
     planned = one.studies.draft(BASE, axes)
-    told = one.studies.cost(planned)
-    assert (told.cells, told.pictures, told.stages_to_run, told.stages_shared) == (4, 4, 6, 2)
-    assert told.calls == 2 * 4 + 4 * 2 and told.seconds is None
+    answer = one.studies.cost(planned)
+    assert (answer.cells, answer.pictures, answer.stages_to_run, answer.stages_shared) == (4, 4, 6, 2)
+    assert answer.calls == 2 * 4 + 4 * 2 and answer.seconds is None
     one.end(one.studies.start(planned, visitor="anna"))
     ran = sum(2 - len(finished) for finished in engine.finished)
-    assert ran == told.stages_to_run
+    assert ran == answer.stages_to_run
     again = one.studies.cost(one.studies.draft(BASE, axes))
     assert (again.stages_to_run, again.stages_shared, again.calls, again.seconds) == (0, 8, 0, 0.0)
     other = one.studies.cost(one.studies.draft(BASE, [parse_axis("seed", "50", one.card)]))

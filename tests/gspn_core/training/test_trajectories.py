@@ -10,9 +10,9 @@ from gspn_core.training.nets import build_scheduler, encode_prompts
 from gspn_core.training.trajectories import Trajectories, step_weights
 
 
-def begin(size, tell=lambda: "dunes", **changes):
+def begin(size, next_caption=lambda: "dunes", **changes):
     options = {"base_px": 64, "scheduler": "dpm++2m-karras", "steps": 6, "guidance": (3.0, 3.0), **changes}
-    return Trajectories(size, tell, np.random.default_rng(5), **options)
+    return Trajectories(size, next_caption, np.random.default_rng(5), **options)
 
 
 @pytest.mark.parametrize("scheduler", ["euler", "dpm++2m-karras"])
@@ -29,12 +29,12 @@ def test_pictures_go_the_way_that_the_pipeline_takes(trained, scheduler):
     with torch.no_grad():
         for _ in range(6):
             moment = way.now()
-            noisy, timesteps, captions, time_ids = moment.pairs()
-            embeds, pooled = encode_prompts(pipeline.tokenizer, encoders, captions)
+            noisy, timesteps, both, time_ids = moment.pairs()
+            embeds, pooled = encode_prompts(pipeline.tokenizer, encoders, both)
             added = {"text_embeds": pooled, "time_ids": time_ids}
             predicted = pipeline.unet(noisy, timesteps, embeds, added_cond_kwargs=added).sample
             way.advance(moment.guided(predicted))
-    # The first two were given up early, so the last went on beside others that were at other steps.
+    # The first two were given up early, so the last went on next to others that were at other steps.
     assert [picture.step for picture in pictures] == [2, 4, 6]
     torch.testing.assert_close(pictures[2].latents, truths[2][-1], atol=1e-4, rtol=1e-3)
     for picture, truth in zip(pictures, truths, strict=True):

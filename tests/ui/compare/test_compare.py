@@ -15,7 +15,7 @@ ONE, OTHER = "a" * 22, "b" * 22
 
 
 @pytest.fixture
-def jobs(folded):
+def jobs(view_after):
     """Runs by id that answer as jobs do; the second has another sigma, and a seed of its own at 128 px."""
 
     class Runs:
@@ -23,8 +23,8 @@ def jobs(folded):
         error: Exception | None = None
 
         def __init__(self) -> None:
-            one = folded()
-            other = folded(gaussian_sigma=2.0, overrides="128.seed=9")
+            one = view_after()
+            other = view_after(gaussian_sigma=2.0, overrides="128.seed=9")
             self.views = {ONE: self._written(one, ONE, 2), OTHER: self._written(other, OTHER, 2)}
 
         def _written(self, view: RunView, job_id: str, count: int) -> RunView:
@@ -79,7 +79,7 @@ def test_what_is_not_there_is_said_and_the_rest_is_shown(jobs):
     assert "nobody" in shown["said"]
 
 
-def test_an_answer_names_what_it_answers_so_that_a_late_one_is_told(jobs):
+def test_an_answer_names_what_it_answers_so_that_a_late_one_is_said(jobs):
     asked = [f"{ONE}.0", "nobody", f"{OTHER}.0"]
     assert loaded(jobs, asked)["asked"] == asked
     assert compare_props(())["asked"] == []

@@ -113,7 +113,7 @@ class Runs:
         return self._view
 
 
-def test_a_reproduction_is_held_against_the_picture_once_it_is_written(folded, tmp_path):
+def test_a_reproduction_is_held_against_the_picture_once_it_is_written(view_after, tmp_path):
     path = tmp_path / "stage.png"
     path.write_bytes(b"the same")
     asked = {
@@ -121,7 +121,7 @@ def test_a_reproduction_is_held_against_the_picture_once_it_is_written(folded, t
         "sha256": hashlib.sha256(b"the same").hexdigest(),
         "shown": drop_props(said="From a"),
     }
-    view = folded()
+    view = view_after()
     asked["job"] = view.id
     assert checked(Runs(view), asked)["check"] == "wait"
     view = apply_event(view, FileWritten(stage=1, kind="png", path=str(path)))
@@ -134,10 +134,10 @@ def test_a_reproduction_is_held_against_the_picture_once_it_is_written(folded, t
         assert checked(Runs(view), {**asked, "stage": stage})["check"] == "wait"
 
 
-def test_a_stage_that_an_earlier_run_made_is_not_said_to_be_reproduced(folded, tmp_path):
+def test_a_stage_that_an_earlier_run_made_is_not_said_to_be_reproduced(view_after, tmp_path):
     path = tmp_path / "stage.png"
     path.write_bytes(b"the same")
-    view = apply_event(folded(), FileWritten(stage=1, kind="png", path=str(path)))
+    view = apply_event(view_after(), FileWritten(stage=1, kind="png", path=str(path)))
     stages = (view.stages[0], dataclasses.replace(view.stages[1], reused=True), *view.stages[2:])
     asked = {"job": view.id, "stage": 1, "sha256": hashlib.sha256(b"the same").hexdigest()}
     found = checked(Runs(dataclasses.replace(view, stages=stages)), asked)

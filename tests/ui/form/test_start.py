@@ -13,7 +13,7 @@ from gspn_core.runs.init_images import InitImages
 from gspn_core.settings import Settings
 from ui.compare.compare import _shown
 from ui.form.form import initial_values, settings_from, values_of
-from ui.form.start import climbed, kept_start, start_props, taken
+from ui.form.start import kept_start, set_from_run, start_props, taken
 from ui.shared.strings import form_strings, studio_strings
 from ui.studio.actions import action_props
 from ui.studio.ladder import ladder_props, planned_props
@@ -74,7 +74,7 @@ def test_a_picture_that_was_sent_becomes_the_forms_reference_and_its_file_goes(j
 
 def test_a_picture_is_kept_for_the_visitor_who_sent_it(jobs, sent, card):
     taken(jobs, card, sent(), "", 256, "anna")
-    climbed(jobs, card, {"job": "run", "stage": 1}, "", 128, "ben")
+    set_from_run(jobs, card, {"job": "run", "stage": 1}, "", 128, "ben")
     assert [wanted.owner for wanted in jobs.starts._wanted.values()] == ["anna", "ben"]
 
 
@@ -102,13 +102,13 @@ def test_no_path_outside_of_the_uploads_is_read_or_removed(jobs, sent, tmp_path,
 
 
 def test_climbing_from_a_run_brings_its_prompt_and_a_target_above_it(jobs, card):
-    props, reference, target, prompt = climbed(jobs, card, {"job": "run", "stage": 1}, "", 128)
+    props, reference, target, prompt = set_from_run(jobs, card, {"job": "run", "stage": 1}, "", 128)
     assert props["reference"] == reference and reference.startswith("128x128-")
     assert (target, prompt) == (256, "a toy of run")
-    assert climbed(jobs, card, {"job": "run", "stage": 1}, "", 256)[2] == 256
+    assert set_from_run(jobs, card, {"job": "run", "stage": 1}, "", 256)[2] == 256
     for stage in (7, None, "1"):
-        told = climbed(jobs, card, {"job": "run", "stage": stage}, "", 128)
-        assert told[0]["error"] == "This run has 2 stages." and all(map(is_skipped, told[1:]))
+        answer = set_from_run(jobs, card, {"job": "run", "stage": stage}, "", 128)
+        assert answer[0]["error"] == "This run has 2 stages." and all(map(is_skipped, answer[1:]))
 
 
 def test_a_reference_whose_picture_is_gone_says_so(jobs):
@@ -136,33 +136,33 @@ def test_before_a_run_the_first_card_is_the_picture_itself(card):
     plan = make_plan(Settings(prompt="a toy", start=f"140x150-{'ab' * 32}", target=256), card)
     props = planned_props(plan, (), "/jobs/starts/a.jpg")
     first, second = props["stages"]
-    assert (first["title"], first["lines"]) == ("128 × 128", [studio_strings.YOUR_PICTURE])
+    assert (first["title"], first["lines"]) == ("128 × 128", [studio_strings.INIT_IMAGE_KEPT])
     assert first["proxy"] == "gradio_api/file=/jobs/starts/a.jpg" and props["show"] == 0
-    # The viewer would cut a picture that is larger than it is told.
+    # The viewer would cut a picture that is larger than the size it is given.
     assert (first["height"], first["width"]) == (150, 140) and "proxy" not in second
     redrawn = make_plan(Settings(prompt="a toy", start=REFERENCE, target=256, start_strength=0.5), card)
-    assert planned_props(redrawn, (), "/a.jpg")["stages"][0]["lines"] == [studio_strings.REDRAWN]
+    assert planned_props(redrawn, (), "/a.jpg")["stages"][0]["lines"] == [studio_strings.INIT_IMAGE_REDRAWN]
 
 
-def test_a_runs_first_card_says_whose_picture_it_is(folded):
-    kept = ladder_props(folded(start=REFERENCE, target=256))["stages"]
+def test_a_runs_first_card_says_whose_picture_it_is(view_after):
+    kept = ladder_props(view_after(start=REFERENCE, target=256))["stages"]
     assert (
-        kept[0]["lines"] == [studio_strings.YOUR_PICTURE]
-        and studio_strings.YOUR_PICTURE not in kept[1]["lines"]
+        kept[0]["lines"] == [studio_strings.INIT_IMAGE_KEPT]
+        and studio_strings.INIT_IMAGE_KEPT not in kept[1]["lines"]
     )
-    drawn = ladder_props(folded(start=REFERENCE, start_strength=0.5))["stages"][0]
-    assert drawn["lines"][0] == studio_strings.REDRAWN and len(drawn["lines"]) == 3
-    assert studio_strings.YOUR_PICTURE not in ladder_props(folded())["stages"][0]["lines"]
+    drawn = ladder_props(view_after(start=REFERENCE, start_strength=0.5))["stages"][0]
+    assert drawn["lines"][0] == studio_strings.INIT_IMAGE_REDRAWN and len(drawn["lines"]) == 3
+    assert studio_strings.INIT_IMAGE_KEPT not in ladder_props(view_after())["stages"][0]["lines"]
 
 
-def test_a_finished_stage_offers_to_climb_from_it_once_its_picture_is_written(folded, card):
-    view = folded()
+def test_a_finished_stage_offers_to_climb_from_it_once_its_picture_is_written(view_after, card):
+    view = view_after()
     names = [action["name"] for action in action_props(view, card)["stages"][0]]
-    assert "climb" not in names
+    assert "init_image" not in names
     stages = tuple(dataclasses.replace(stage, png_path="/a.png") for stage in view.stages)
     written = dataclasses.replace(view, stages=stages)
-    (climb,) = [a for a in action_props(written, card)["stages"][1] if a["name"] == "climb"]
-    assert climb["detail"] == {"job": view.id, "stage": 1} and climb["label"] == studio_strings.CLIMB
+    (used,) = [a for a in action_props(written, card)["stages"][1] if a["name"] == "init_image"]
+    assert used["detail"] == {"job": view.id, "stage": 1} and used["label"] == studio_strings.INIT_IMAGE
 
 
 def test_a_table_names_a_starting_picture_by_its_size_and_first_digits():

@@ -43,8 +43,8 @@ class Kept:
     def annotate(self, job_id: str, visitor: str, *, favourite=None, note=None) -> None:
         self._own(job_id, visitor)
         changes = {"favourite": favourite, "note": note}
-        told = {name: value for name, value in changes.items() if value is not None}
-        self.runs[job_id] = replace(self.runs[job_id], **told)
+        answer = {name: value for name, value in changes.items() if value is not None}
+        self.runs[job_id] = replace(self.runs[job_id], **answer)
 
     def delete(self, job_id: str, visitor: str) -> None:
         self._own(job_id, visitor)
@@ -74,7 +74,7 @@ def test_a_run_is_shown_with_its_size_mixer_seconds_and_bytes() -> None:
 def test_a_run_that_ended_early_tells_how_far_it_came_and_can_be_resumed() -> None:
     shown = run_props(replace(RUN, state="interrupted", stages_done=1, height=64, width=64))
     assert shown["facts"][0] == "64 × 64 of 128 × 128"
-    assert shown["state_word"] == "Cut off"
+    assert shown["state_word"] == "Interrupted"
     assert shown["resumable"] and shown["stage"] == 0
 
 
@@ -131,6 +131,6 @@ def test_another_visitor_is_refused_in_one_sentence_and_sees_nothing(kept, asked
     assert len(kept.runs) == 2
 
 
-def test_the_disk_that_runs_take_is_told_against_what_there_may_be(kept) -> None:
+def test_the_disk_that_runs_take_is_said_against_what_there_may_be(kept) -> None:
     usage = History(kept).shown("mine", {})["usage"]
-    assert usage == {"text": "yours 1.2 GB · all 5.0 GB of 20.0 GB", "share": 0.25}
+    assert usage == {"text": "Yours 1.2 GB · server 5.0 GB of 20.0 GB", "share": 0.25}

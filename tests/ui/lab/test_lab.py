@@ -92,7 +92,7 @@ def test_a_model_without_a_refiner_has_no_axes_of_one(card):
 
 def test_what_is_wrong_with_an_axis_is_said_in_the_pages_words(lab, form):
     shown = lab.price(asked(("guidance_scale", "lots")), form)
-    assert shown["axes"][0]["error"].startswith("'lots' is no number for Guidance;")
+    assert shown["axes"][0]["error"].startswith("'lots' is not a number for CFG scale;")
     shown = lab.price(asked(("upscale_strength", "0.3, 7")), form)
     assert shown["error"].startswith("Upscale denoise must be a number from 0.02 to 1")
 
@@ -101,12 +101,12 @@ def test_a_cell_is_enlarged_from_its_run(lab, form):
     begun = lab.begin(asked(("seed", "1, 2")), form, ANNA)
     *_, last = lab.watch({"study": begun["id"]}, ANNA)
     cell = last["study"]["cells"][1]
-    told = lab.card({"ref": cell["ref"]})
-    assert (told["ref"], told["error"]) == (cell["ref"], "")
-    assert cell["job"] in told["card"]["proxy"] and told["card"]["width"] == 64
+    answer = lab.card({"ref": cell["ref"]})
+    assert (answer["ref"], answer["error"]) == (cell["ref"], "")
+    assert cell["job"] in answer["card"]["proxy"] and answer["card"]["width"] == 64
     for ref in (None, "nobody", "../../etc/passwd.0", 3):
-        told = lab.card({"ref": ref})
-        assert told["card"] is None and "There is no" in told["error"]
+        answer = lab.card({"ref": ref})
+        assert answer["card"] is None and "There is no" in answer["error"]
 
 
 def test_a_curve_runs_along_the_other_axis_where_the_one_across_has_no_order(lab, form):
@@ -134,7 +134,7 @@ def test_axes_without_values_are_no_error_and_not_ready(lab, form, axes):
 
 def test_what_is_wrong_is_said_at_its_axis_or_under_both(lab, form):
     shown = lab.price(asked(("gaussian_sigma", "lots"), ("seed", "1")), form)
-    assert "is no number for Blur σ" in shown["axes"][0]["error"] and not shown["ready"]
+    assert "is not a number for Blur σ" in shown["axes"][0]["error"] and not shown["ready"]
     shown = lab.price(asked(("seed", "1"), ("seed", "2")), form)
     assert "both axes are seed" in shown["error"] and not shown["ready"]
     form[FIELD_NAMES.index("prompt")] = ""
@@ -160,7 +160,7 @@ def test_a_study_is_followed_to_its_end_as_a_grid(lab, form, jobs):
 @pytest.mark.parametrize(
     ("adherence", "figure"), [(None, [None, "—"]), (lambda _prompt, _picture: 0.75, [0.75, "75 %"])]
 )
-def test_what_a_cell_shows_of_its_prompt_is_offered_where_it_can_be_told(jobs, card, form, adherence, figure):
+def test_what_a_cell_shows_of_its_prompt_is_offered_where_it_can_be_said(jobs, card, form, adherence, figure):
     studies = Studies(jobs, adherence=adherence)
     lab = Lab(studies, jobs, card)
     *_, last = lab.watch({"study": lab.begin(asked(("seed", "1")), form, ANNA)["id"]}, ANNA)

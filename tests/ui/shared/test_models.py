@@ -30,9 +30,9 @@ def test_the_menu_marks_the_model_in_use():
     ]
 
 
-@pytest.mark.parametrize("shelf", [None, ModelPicker("World")])
-def test_one_model_is_no_menu(shelf):
-    assert model_choices(shelf) == []
+@pytest.mark.parametrize("picker", [None, ModelPicker("World")])
+def test_one_model_is_no_menu(picker):
+    assert model_choices(picker) == []
 
 
 def test_the_top_tells_how_far_the_reading_is():
@@ -46,25 +46,25 @@ def test_the_top_tells_how_far_the_reading_is():
 
 def test_trouble_takes_the_place_of_progress():
     props = masthead_props(None, None, "no weights.")
-    assert (props["trouble"], props["status"], props["changing"]) == ("no weights.", "", False)
+    assert (props["issue"], props["status"], props["changing"]) == ("no weights.", "", False)
 
 
 def test_a_choice_is_passed_on_and_the_page_waits_for_it():
-    shelf = ModelPicker("World", "Mine")
-    props = chosen(shelf, {"name": "mine"}, SHOWN)
-    assert shelf.asked == ["mine"]
+    picker = ModelPicker("World", "Mine")
+    props = chosen(picker, {"name": "mine"}, SHOWN)
+    assert picker.asked == ["mine"]
     assert props["changing"] and props["status"] == "changing to Mine …"
 
 
 def test_a_choice_that_is_refused_says_why_and_nothing_changes():
     props = chosen(ModelPicker("World", "Mine", refusal=Busy("Runs are going on.")), {"name": "mine"}, SHOWN)
     assert props == {**SHOWN, "refused": "Runs are going on."}
-    # What the page is told of the model meanwhile leaves the sentence alone.
+    # What is said of the model meanwhile leaves the sentence alone.
     assert "refused" not in masthead_props("CPU", None, "")
 
 
 @pytest.mark.parametrize("asked", [None, 7, "mine", [], {}])
 def test_what_a_script_sends_is_only_ever_a_name(asked):
-    shelf = ModelPicker("World", "Mine")
-    chosen(shelf, asked, SHOWN)
-    assert shelf.asked == [""]
+    picker = ModelPicker("World", "Mine")
+    chosen(picker, asked, SHOWN)
+    assert picker.asked == [""]

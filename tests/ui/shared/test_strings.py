@@ -125,20 +125,20 @@ def test_a_cards_name_holds_all_that_stands_on_it_and_says_the_state_once() -> N
 
 
 @pytest.mark.parametrize(
-    ("told", "said"),
+    ("answer", "said"),
     [
         ("num_inference_steps must be a number; try 4.", "Steps must be a number; try 4."),
-        ("target must be 64.", "‘Target, px’ must be 64."),
-        ("'x' is no number for gaussian_sigma; write 0.2.", "'x' is no number for Blur σ; write 0.2."),
+        ("target must be 64.", "Output size must be 64."),
+        ("'x' is not a number for gaussian_sigma; write 0.2.", "'x' is not a number for Blur σ; write 0.2."),
         ("Another run has this seed and prompt.", "Another run has this seed and prompt."),
         (
             "overrides: at 512 px, gaussian_sigma must be 1; see 512.gaussian_sigma=1.",
-            "Single stages' own values: at 512 px, gaussian_sigma must be 1; see 512.gaussian_sigma=1.",
+            "Per-stage overrides: at 512 px, gaussian_sigma must be 1; see 512.gaussian_sigma=1.",
         ),
     ],
 )
-def test_the_page_says_labels_where_a_program_reads_names(told: str, said: str) -> None:
-    assert labels.said(told) == said
+def test_the_page_says_labels_where_a_program_reads_names(answer: str, said: str) -> None:
+    assert labels.said(answer) == said
 
 
 @pytest.mark.parametrize("name", [name for name in FIELD_NAMES if name not in ("target", "overrides")])

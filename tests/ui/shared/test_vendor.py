@@ -10,16 +10,16 @@ from ui.guard.files import PAGE
 VENDORED = {"openseadragon": ("openseadragon.min.js", "6.1.1")}
 
 
-def test_everything_vendored_is_told_here() -> None:
+def test_everything_vendored_is_said_here() -> None:
     assert {folder.name for folder in (PAGE / "shared" / "vendor").iterdir()} == set(VENDORED)
 
 
 @pytest.mark.parametrize("name", VENDORED)
 def test_a_vendored_file_is_the_published_one_and_its_licence_lies_beside_it(name) -> None:
     folder, (file, version) = PAGE / "shared" / "vendor" / name, VENDORED[name]
-    told = (folder / "README.md").read_text("utf-8")
-    assert version in told
+    answer = (folder / "README.md").read_text("utf-8")
+    assert version in answer
     body = (folder / file).read_bytes()
-    assert re.findall(r"sha256 ([0-9a-f]{64})", told) == [hashlib.sha256(body).hexdigest()]
+    assert re.findall(r"sha256 ([0-9a-f]{64})", answer) == [hashlib.sha256(body).hexdigest()]
     assert version.encode() in body[:200]
     assert "Redistribution and use" in (folder / "LICENSE.txt").read_text("utf-8")

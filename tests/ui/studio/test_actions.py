@@ -9,37 +9,37 @@ def names(actions: list[dict]) -> list[str]:
     return [action["name"] for action in actions]
 
 
-def test_a_finished_run_can_go_on_to_every_near_higher_target(folded, card) -> None:
-    view = folded()
+def test_a_finished_run_can_go_on_to_every_near_higher_target(view_after, card) -> None:
+    view = view_after()
     extends = [action for action in action_props(view, card)["run"] if action["name"] == "extend"]
     assert [action["detail"]["target"] for action in extends] == [256]
-    assert extends[0]["label"] == "Continue to 256"
-    assert "extend" not in names(action_props(folded(target=256), card)["run"])
+    assert extends[0]["label"] == "Upscale to 256"
+    assert "extend" not in names(action_props(view_after(target=256), card)["run"])
 
 
-def test_its_last_two_stages_can_be_compared(folded, card) -> None:
-    view = folded()
+def test_its_last_two_stages_can_be_compared(view_after, card) -> None:
+    view = view_after()
     (compare,) = [action for action in action_props(view, card)["run"] if action["name"] == "compare"]
     assert compare["detail"]["items"] == [f"{view.id}.0", f"{view.id}.1"]
 
 
-def test_each_finished_stage_can_be_redone_once_the_run_has_ended(folded, card) -> None:
-    stages = action_props(folded(), card)["stages"]
+def test_each_finished_stage_can_be_redone_once_the_run_has_ended(view_after, card) -> None:
+    stages = action_props(view_after(), card)["stages"]
     assert [names(actions) for actions in stages] == [["redo"], ["redo", "compare", "extend"]]
     assert stages[1][0]["detail"]["stage"] == 1
 
 
-def test_while_a_run_goes_on_nothing_of_it_is_redone_or_resumed(folded, card) -> None:
-    view = folded(9)
+def test_while_a_run_goes_on_nothing_of_it_is_redone_or_resumed(view_after, card) -> None:
+    view = view_after(9)
     assert view.state == "running" and view.stages[0].state == "done"
     offered = action_props(view, card)
     assert names(offered["run"]) == []
     assert [names(actions) for actions in offered["stages"]] == [[], []]
 
 
-def test_a_run_that_was_stopped_failed_or_cut_off_can_be_resumed(folded, card) -> None:
+def test_a_run_that_was_stopped_failed_or_cut_off_can_be_resumed(view_after, card) -> None:
     for state in ("stopped", "failed", "interrupted"):
-        offered = action_props(apply_event(folded(9), Ended(state=state, error=None)), card)
+        offered = action_props(apply_event(view_after(9), Ended(state=state, error=None)), card)
         assert names(offered["run"]) == ["resume"]
         assert names(offered["stages"][0]) == ["redo"]
         json.dumps(offered)

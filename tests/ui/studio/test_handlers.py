@@ -267,7 +267,7 @@ def test_a_run_goes_on_to_a_higher_target_from_the_stages_that_it_has(runs, jobs
     screen = screens(list(runs.follow(patch["job"])))[-1]
     assert [card["state"] for card in screen["stages"]] == ["done"] * 3
     assert [stage.reused for stage in jobs.view(patch["job"]).stages] == [True, True, False]
-    assert screen["stages"][1]["lines"] == studio_strings.reused(1.0) == ["reused", "saved 1.0 s"]
+    assert screen["stages"][1]["lines"] == studio_strings.reused(1.0) == ["cached", "saved 1.0 s"]
     assert [run.id for run in jobs.history("mine")] == [patch["job"]]
 
 
@@ -307,8 +307,8 @@ def test_a_stopped_run_is_taken_up_again_with_its_own_seed(runs, jobs, values, e
     assert jobs.view(again["job"]).settings == jobs.view(made).settings
 
 
-def test_a_stop_after_the_stage_is_offered_while_others_follow(folded) -> None:
-    first, last = folded(2), folded(8)
+def test_a_stop_after_the_stage_is_offered_while_others_follow(view_after) -> None:
+    first, last = view_after(2), view_after(8)
     assert (first.stage, last.stage) == (0, 1)
     assert buttons_of(first)["stop_after_stage"]["visible"] is True
     assert buttons_of(last)["stop_after_stage"]["visible"] is False
@@ -330,22 +330,22 @@ def test_a_stop_after_the_stage_keeps_that_stage(runs, values, engine) -> None:
     assert [card["state"] for card in last["stages"]] == ["done", "stopped"]
 
 
-def test_what_the_next_run_would_reuse_is_told_for_a_fixed_seed_only(runs, values) -> None:
+def test_what_the_next_run_would_reuse_is_said_for_a_fixed_seed_only(runs, values) -> None:
     def ahead(**changes) -> str:
         return outline(runs, None, [{**values, **changes}[name] for name in FIELD_NAMES])["text"]
 
     assert ahead() == ""
     list(start(runs, values))
-    assert ahead() == "The next run reuses every stage; saves 3.0 s."
-    assert ahead(gaussian_sigma=2.0) == "The next run reuses 64 × 64; saves 2.0 s."
-    assert ahead(target=256) == "The next run reuses 64 × 64 and 128 × 128; saves 3.0 s."
+    assert ahead() == "Nothing changed. Run returns the cached images (saves 3.0 s)."
+    assert ahead(gaussian_sigma=2.0) == "64 × 64 is cached (saves 2.0 s)."
+    assert ahead(target=256) == "64 × 64 and 128 × 128 are cached (saves 3.0 s)."
     assert ahead(prompt="a toy boat") == "" and ahead(seed="") == "" and ahead(seed="x") == ""
 
 
 def test_an_empty_card_says_that_its_stage_is_there_already(runs, values) -> None:
     list(start(runs, values))
     cards = empty_stages(runs, [{**values, "gaussian_sigma": 2.0}[name] for name in FIELD_NAMES])
-    assert [card["lines"] for card in cards] == [["reused", "saves 2.0 s"], []]
+    assert [card["lines"] for card in cards] == [["cached", "saves 2.0 s"], []]
 
 
 def test_the_last_seed_can_be_used_again(runs, values) -> None:
@@ -409,23 +409,23 @@ def test_what_does_not_fit_is_helped_on_its_card_or_beside_run(runs, values) -> 
     form = [values[name] for name in FIELD_NAMES]
     patch = outline(runs, None, form)
     cards = patch["outline"]["stages"]
-    assert [[remedy["label"] for remedy in card["remedies"]] for card in cards] == [
+    assert [[suggestion["label"] for suggestion in card["suggestions"]] for card in cards] == [
         [],
-        ["Use the mixer Attention", "Climb to 64 instead"],
+        ["Use Self-attention", "Output size 64 instead"],
     ]
-    assert (patch["text"], patch["over"], patch["remedies"]) == ("", False, [])
+    assert (patch["text"], patch["over"], patch["suggestions"]) == ("", False, [])
     beside = outline(runs, "some-job", form)
-    assert beside["over"] and beside["remedies"] == cards[1]["remedies"]
+    assert beside["over"] and beside["suggestions"] == cards[1]["suggestions"]
     assert beside["text"] == "128 × 128 px does not fit: needs 1.3 GB, of 1.0 GB."
 
 
 @pytest.mark.usefixtures("short_of_memory")
 def test_a_remedy_changes_one_field_says_so_and_is_undone(runs, values) -> None:
     form = [values[name] for name in FIELD_NAMES]
-    detail = empty_stages(runs, form)[1]["remedies"][0]["detail"]
-    patch = runs.remedy(detail, form)
+    detail = empty_stages(runs, form)[1]["suggestions"][0]["detail"]
+    patch = runs.suggestion(detail, form)
     assert set(patch) == {"mixer", "notice"} and patch["mixer"] == "attention"
-    assert patch["notice"]["text"] == "Mixer is Attention now, it was GSPN."
+    assert patch["notice"]["text"] == "Token mixing: Self-attention (was GSPN)."
     changed = [{**values, "mixer": "attention"}[name] for name in FIELD_NAMES]
     assert not any(card["over"] for card in empty_stages(runs, changed))
     assert runs.undo(patch["notice"]["undo"]) == {"mixer": "gspn", "notice": notice()}
@@ -436,7 +436,7 @@ def test_a_remedy_changes_one_field_says_so_and_is_undone(runs, values) -> None:
     [{}, {"name": "prompt", "value": "x"}, {"name": ["mixer"]}, {"name": "mixer", "value": "x" * 10**4}],
 )
 def test_a_remedy_that_nobody_offered_changes_nothing(runs, values, asked) -> None:
-    patch = runs.remedy(asked, [values[name] for name in FIELD_NAMES])
+    patch = runs.suggestion(asked, [values[name] for name in FIELD_NAMES])
     assert set(patch) == {"notice"} and patch["notice"]["tone"] == "error"
     if asked.get("name") != "mixer":
         assert set(runs.undo(asked)) == {"notice"}

@@ -57,75 +57,75 @@ def dots(props, kind, mixer):
 
 
 def test_doubled_sides_and_tenfold_times_are_equal_steps_on_the_axes(props):
-    told = props(
+    answer = props(
         timing(seconds=0.01), timing(height=128, width=128, seconds=0.1), timing("gspn", 256, 256, 1.0)
     )
-    (x1, y1), (x2, y2), (x3, y3) = dots(told, "seconds", "gspn")
+    (x1, y1), (x2, y2), (x3, y3) = dots(answer, "seconds", "gspn")
     assert x2 - x1 == pytest.approx(x3 - x2, abs=0.2) and y1 - y2 == pytest.approx(y2 - y3, abs=0.2)
     assert 0 < x1 < x3 <= WIDTH and 0 < y3 < y1 < HEIGHT
-    assert [text for _, text in told["plots"]["seconds"]["across"]] == ["64", "128", "256"]
+    assert [text for _, text in answer["plots"]["seconds"]["across"]] == ["64", "128", "256"]
 
 
 def test_every_dot_lies_within_the_plot_and_ticks_do_not_touch(props):
     for factor in (1.0, 1.01, 3.0, 40.0, 1e4):
-        told = props(timing(), timing("attention", 256, 256, 0.1 * factor, gigabytes=factor))
-        for plot in told["plots"].values():
+        answer = props(timing(), timing("attention", 256, 256, 0.1 * factor, gigabytes=factor))
+        for plot in answer["plots"].values():
             for line in plot["lines"].values():
                 assert all(0 <= x <= WIDTH and 0 <= y <= HEIGHT for x, y in line["dots"])
             places = [y for y, _ in plot["up"]]
             assert len(places) >= 1
             assert all(a - b >= 14.5 for a, b in zip(places, places[1:], strict=False)), plot["up"]
-    assert json.loads(json.dumps(told)) == told
+    assert json.loads(json.dumps(answer)) == answer
 
 
 def test_the_table_tells_what_the_lines_draw_in_the_order_of_the_form(props):
-    told = props(
+    answer = props(
         timing("attention", 64, 64, 0.05), timing("gspn", 64, 64, 0.1), timing("gspn", 128, 128, 1.3, 2.0)
     )
-    table = told["plots"]["seconds"]
+    table = answer["plots"]["seconds"]
     assert table["columns"] == ["ms", "64", "128"]
-    assert table["rows"] == [["GSPN", "100", "1300"], ["Attention", "50", ""]]
-    assert told["plots"]["memory"]["columns"][0] == "GB"
-    assert told["plots"]["memory"]["rows"] == [["GSPN", "1.00", "2.00"], ["Attention", "1.00", ""]]
-    assert told["mixers"] == [["gspn", "GSPN"], ["attention", "Attention"]]
-    assert told["plots"]["seconds"]["lines"]["attention"]["path"] == "", "one point is no line"
+    assert table["rows"] == [["GSPN", "100", "1300"], ["Self-attention", "50", ""]]
+    assert answer["plots"]["memory"]["columns"][0] == "GB"
+    assert answer["plots"]["memory"]["rows"] == [["GSPN", "1.00", "2.00"], ["Self-attention", "1.00", ""]]
+    assert answer["mixers"] == [["gspn", "GSPN"], ["attention", "Self-attention"]]
+    assert answer["plots"]["seconds"]["lines"]["attention"]["path"] == "", "one point is no line"
 
 
 def test_another_aspect_counts_as_its_target_and_the_newest_wins(props):
-    told = props(timing(seconds=0.2, when=NOON), timing(height=48, width=88, seconds=0.4, when=NOON + 9))
-    assert told["plots"]["seconds"]["columns"] == ["ms", "64"]
-    assert told["plots"]["seconds"]["rows"] == [["GSPN", "400"]]
+    answer = props(timing(seconds=0.2, when=NOON), timing(height=48, width=88, seconds=0.4, when=NOON + 9))
+    assert answer["plots"]["seconds"]["columns"] == ["ms", "64"]
+    assert answer["plots"]["seconds"]["rows"] == [["GSPN", "400"]]
 
 
 def test_attention_is_held_against_gspn_at_the_largest_size_of_both(props):
-    told = props(
+    answer = props(
         timing("gspn", 64, 64, 0.1),
         timing("attention", 64, 64, 0.1),
         timing("gspn", 128, 128, 0.4),
         timing("attention", 128, 128, 1.0),
         timing("gspn", 256, 256, 1.6),
     )
-    assert told["summary"] == measured_strings.ratio(128, 2.5)
-    assert "2.5 times" in told["summary"] and "128 px" in told["summary"]
+    assert answer["summary"] == measured_strings.ratio(128, 2.5)
+    assert "2.5× slower" in answer["summary"] and "128 px" in answer["summary"]
     assert props(timing("gspn"), timing("attention", 128, 128))["summary"] == ""
 
 
 def test_machine_and_days_are_said(props):
     day = 24 * 3600
     assert props(timing())["where"] == "Measured on CPU, 2 cores, 21 Nov 2026."
-    told = props(timing(), timing("attention", when=NOON + 3 * day))
-    assert told["where"] == "Measured on CPU, 2 cores, 21 Nov 2026 to 24 Nov 2026."
+    answer = props(timing(), timing("attention", when=NOON + 3 * day))
+    assert answer["where"] == "Measured on CPU, 2 cores, 21 Nov 2026 to 24 Nov 2026."
 
 
-def test_a_mixer_that_the_model_has_no_weights_for_is_told(props):
+def test_a_mixer_that_the_model_has_no_weights_for_is_said(props):
     assert props(timing("gspn"), timing("attention"))["note"] == ""
     assert props(timing("gspn"), timing("linear"))["note"] == measured_strings.RANDOM
 
 
 def test_nothing_measured_is_no_plot_and_the_button_stays(props):
-    told = props()
-    assert told["plots"] is None and told["possible"] and told["where"] == told["summary"] == ""
-    assert told["ready"] and not props(possible=False)["ready"]
+    answer = props()
+    assert answer["plots"] is None and answer["possible"] and answer["where"] == answer["summary"] == ""
+    assert answer["ready"] and not props(possible=False)["ready"]
     assert props(timing(), possible=False)["ready"], "runs still tell what they took"
 
 
@@ -141,7 +141,7 @@ def test_a_measurement_that_goes_on_tells_how_far_it_is(props):
 
 def test_a_busy_machine_is_said_in_one_sentence(props):
     said = props(progress=Progress(done=4, busy_px=256))["said"]
-    assert said == ("Not measured at 256 px: the machine was busy; close other programs and measure again.")
+    assert said == ("Not measured at 256 px: the machine was busy. Close other programs and benchmark again.")
 
 
 def test_runs_and_measurements_are_not_held_against_each_other(props):
@@ -151,15 +151,18 @@ def test_runs_and_measurements_are_not_held_against_each_other(props):
         *measured, timing("gspn", 128, 128, 0.4), run, timing("gspn", seconds=3.0, source="run")
     )
     assert shown_props["summary"] == measured_strings.ratio(64, 2.0)
-    assert shown_props["plots"]["seconds"]["rows"] == [["GSPN", "100", "400"], ["Attention", "200", "9000"]]
+    assert shown_props["plots"]["seconds"]["rows"] == [
+        ["GSPN", "100", "400"],
+        ["Self-attention", "200", "9000"],
+    ]
     only_runs = props(run, timing("gspn", 128, 128, 3.0, source="run"))
     assert only_runs["summary"] == measured_strings.ratio(128, 3.0)
 
 
 def test_a_stage_whose_memory_is_not_known_has_its_time_alone(props):
     shown_props = props(timing(), timing("attention", gigabytes=0))
-    assert shown_props["plots"]["memory"]["rows"] == [["GSPN", "1.00"], ["Attention", ""]]
-    assert shown_props["plots"]["seconds"]["rows"] == [["GSPN", "100"], ["Attention", "100"]]
+    assert shown_props["plots"]["memory"]["rows"] == [["GSPN", "1.00"], ["Self-attention", ""]]
+    assert shown_props["plots"]["seconds"]["rows"] == [["GSPN", "100"], ["Self-attention", "100"]]
     assert props(timing(gigabytes=0))["plots"]["memory"]["rows"] == [["GSPN", ""]]
 
 
@@ -198,4 +201,4 @@ def test_the_seconds_of_a_call_are_short(value, said):
 def test_a_table_of_long_durations_is_in_seconds(props):
     table = props(timing(seconds=0.25), timing("attention", 256, 256, 120.0))["plots"]["seconds"]
     assert table["columns"] == ["s", "64", "256"]
-    assert table["rows"] == [["GSPN", "0.2", ""], ["Attention", "", "120.0"]]
+    assert table["rows"] == [["GSPN", "0.2", ""], ["Self-attention", "", "120.0"]]

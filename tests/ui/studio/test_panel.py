@@ -20,51 +20,54 @@ def coordinates(path: str) -> list[tuple[float, float]]:
     return [(float(x), float(y)) for x, y in re.findall(r"([\d.]+) ([\d.]+)", path)]
 
 
-def test_a_running_stage_is_named_with_its_place_and_step(folded) -> None:
-    props = panel_props(folded(4))
+def test_a_running_stage_is_named_with_its_place_and_step(view_after) -> None:
+    props = panel_props(view_after(4))
     assert props["headline"] == "Stage 1 of 2"
     assert props["detail"] == "64 × 64"
     assert rows(props)[studio_strings.ROWS["step"]] == "2 / 4"
     assert props["progress"] == 0.5
 
 
-def test_memory_is_labelled_as_what_it_is(folded) -> None:
-    view = folded(4)
-    assert rows(panel_props(view))["Process memory"] == "900 MB"
+def test_memory_is_labelled_as_what_it_is(view_after) -> None:
+    view = view_after(4)
+    assert rows(panel_props(view))["RAM"] == "900 MB"
     device = MemorySample(kind="device", now_bytes=10**9, peak_bytes=2 * 10**9, total_bytes=10**10)
     assert rows(panel_props(dataclasses.replace(view, memory=device)))["GPU memory"] == "1.0 GB"
 
 
-def test_the_time_left_is_unknown_until_something_was_measured(folded) -> None:
-    assert panel_props(folded(2))["left"] is None
-    assert panel_props(folded(5))["left"] > 0
+def test_the_time_left_is_unknown_until_something_was_measured(view_after) -> None:
+    assert panel_props(view_after(2))["left"] is None
+    assert panel_props(view_after(5))["left"] > 0
 
 
-def test_between_stages_the_next_one_is_named(folded) -> None:
-    assert panel_props(folded(7))["headline"] == "Stage 2 of 2"
+def test_between_stages_the_next_one_is_named(view_after) -> None:
+    assert panel_props(view_after(7))["headline"] == "Stage 2 of 2"
 
 
-def test_after_the_last_stage_the_run_finishes(folded) -> None:
-    assert panel_props(folded(-1))["headline"] == studio_strings.FINISHING
-    assert panel_props(folded())["headline"] == studio_strings.HEADLINES["done"]
+def test_after_the_last_stage_the_run_finishes(view_after) -> None:
+    assert panel_props(view_after(-1))["headline"] == studio_strings.FINISHING
+    assert panel_props(view_after())["headline"] == studio_strings.HEADLINES["done"]
 
 
-def test_a_done_run_keeps_its_highest_memory_and_its_seed(folded) -> None:
-    props = panel_props(folded())
-    assert rows(props)["Process memory, peak"] == "1.6 GB"
+def test_a_done_run_keeps_its_highest_memory_and_its_seed(view_after) -> None:
+    props = panel_props(view_after())
+    assert rows(props)["RAM (peak)"] == "1.6 GB"
     assert rows(props)["Seed"] == "7"
     assert props["left"] is None
 
 
-def test_a_queued_run_tells_its_place(folded) -> None:
-    props = panel_props(apply_event(folded(0), QueueMoved(position=2)))
-    assert (props["headline"], props["detail"]) == (studio_strings.HEADLINES["queued"], "2 runs before yours")
+def test_a_queued_run_tells_its_place(view_after) -> None:
+    props = panel_props(apply_event(view_after(0), QueueMoved(position=2)))
+    assert (props["headline"], props["detail"]) == (
+        studio_strings.HEADLINES["queued"],
+        "2 runs ahead of yours",
+    )
     assert props["elapsed"] is None
 
 
 @pytest.mark.parametrize("state", ["stopped", "failed"])
-def test_an_ended_run_is_named_by_how_it_ended(folded, state) -> None:
-    props = panel_props(apply_event(folded(9), Ended(state=state, error="memory ran out.")))
+def test_an_ended_run_is_named_by_how_it_ended(view_after, state) -> None:
+    props = panel_props(apply_event(view_after(9), Ended(state=state, error="memory ran out.")))
     assert props["headline"] == studio_strings.HEADLINES[state]
     assert props["detail"] == "64 × 64"
 
@@ -80,7 +83,7 @@ def test_the_memory_curve_spans_the_box_and_has_its_top_at_the_highest() -> None
     points = coordinates(curve["line"])
     assert [x for x, _ in points] == [0.0, CURVE_WIDTH / 4, CURVE_WIDTH]
     assert min(y for _, y in points) == points[1][1] < points[0][1] < points[2][1] <= CURVE_HEIGHT
-    assert curve["label"] == "Process memory"
+    assert curve["label"] == "RAM"
 
 
 def test_a_peak_between_two_samples_lies_above_the_line() -> None:
@@ -94,16 +97,16 @@ def test_one_point_makes_no_curve() -> None:
     assert memory_curve([], 0, None) is None
 
 
-def test_weights_are_drawn_over_the_steps_with_the_place_of_the_run(folded) -> None:
-    props = panel_props(folded(9))
+def test_weights_are_drawn_over_the_steps_with_the_place_of_the_run(view_after) -> None:
+    props = panel_props(view_after(9))
     first, last = coordinates(props["weights"]["lines"]["c1"])
     assert first[0] == 0 and last[0] == CURVE_WIDTH
     assert first[1] < last[1]
     assert props["weights"]["at"] == CURVE_WIDTH
 
 
-def test_the_base_stage_has_no_weights_to_draw(folded) -> None:
-    assert panel_props(folded(4))["weights"] is None
+def test_the_base_stage_has_no_weights_to_draw(view_after) -> None:
+    assert panel_props(view_after(4))["weights"] is None
 
 
 def test_one_weight_is_drawn_level() -> None:

@@ -13,11 +13,11 @@ NOISE = "noise"
 SCREEN: Mapping[str, str] = MappingProxyType(
     {
         "compare_title": "Compare",
-        "compare_modes": "How the pictures are shown",
+        "compare_modes": "How the images are shown",
         "compare_slider": "Slider",
-        "compare_slider_title": "One over the other, parted by a line (S)",
+        "compare_slider_title": "One over the other, divided by a line (S)",
         "compare_side": "Side by side",
-        "compare_side_title": "Beside each other at the same place (B)",
+        "compare_side_title": "Next to each other at the same place (B)",
         "compare_flip": "Flip",
         "compare_flip_title": "One at a time; hold Space for the next (H)",
         "compare_heat": "Difference",
@@ -30,29 +30,29 @@ SCREEN: Mapping[str, str] = MappingProxyType(
         "compare_handle": "The line between A and B",
         "compare_add": "Add",
         "compare_add_title": "Add a stage",
-        "compare_add_run": "Stages of the run at hand",
-        "compare_add_history": "Choose in History",
-        "compare_paste": "Paste a run's link",
-        "compare_remove": "Leave out",
-        "compare_empty_title": "Put pictures beside each other",
-        "compare_empty_text": "Two to four stages of any runs, at one place and one size on the screen.",
-        "compare_empty_run": "The last two stages of this run",
-        "compare_one": "Add a second picture to compare with.",
+        "compare_add_run": "Stages of the current run",
+        "compare_add_history": "Pick from History",
+        "compare_paste": "Paste a share link",
+        "compare_remove": "Remove",
+        "compare_empty_title": "Compare images",
+        "compare_empty_text": "Pick 2–4 images. Zoom and pan stay in sync.",
+        "compare_empty_run": "Last two stages",
+        "compare_one": "Add a second image to compare.",
         "compare_measuring": "measuring …",
         "compare_psnr": "PSNR",
         "compare_ssim": "SSIM",
         "compare_differ": "What differs",
         "compare_nothing": "The same settings.",
-        "compare_same": "What is the same",
+        "compare_same": "Shared settings",
         "compare_setting": "Setting",
-        "compare_pictures": "The pictures that are compared",
+        "compare_pictures": "The compared images",
         "compare_open": "Show in Studio",
     }
 )
 
 ROWS: Mapping[str, str] = MappingProxyType({"size": "Size", "seconds": "Time", "memory": "Peak memory"})
 
-TWO = "Two pictures are needed for that; add a second one."
+TWO = "This needs two images; add a second one."
 
 HEAT_ALT = "Map of where A and B differ: the lighter, the more"
 
@@ -65,9 +65,7 @@ def start_shown(reference: str) -> str:
 
 def no_stage(reference: str) -> str:
     """Return the sentence for a stage that cannot be compared."""
-    return (
-        f"There is no finished picture {reference[:70]!r}; paste the link of a run, or choose one in History."
-    )
+    return f"There is no finished image {reference[:70]!r}; paste a share link, or pick one from History."
 
 
 def stage_seconds(stage: StageView) -> str:

@@ -7,58 +7,59 @@ from types import MappingProxyType
 
 from ui.shared.strings import units
 
-START_NEAREST = "Nearest"
+START_NEAREST = "Auto"
 
-START_GONE = "This picture is not kept here any more; choose it again."
+START_GONE = "This image is no longer kept here; choose it again."
 
-MORE = "More settings"
+MORE = "Advanced"
 
-EXAMPLE = "Example"
+EXAMPLE = "Next example"
 
 SEED_RANDOM = "Random"
 
-SEED_REUSE = "Reuse last"
+SEED_REUSE = "Last seed"
 
 DROP: Mapping[str, str] = MappingProxyType(
     {
-        "drop_open": "Settings from a picture …",
-        "drop_here": "Let go: settings from its text, or else a picture to start from",
-        "drop_hint": "Drop a PNG of this studio anywhere, paste it, or choose it; its pixels stay with you.",
-        "drop_start": "Start from it",
+        "drop_open": "Load settings from a PNG…",
+        "drop_here": "Drop to load its settings, or to use it as init image",
+        "drop_hint": "Drop a PNG of this studio anywhere, paste it, or choose it. "
+        "Its pixels are not uploaded.",
+        "drop_start": "Use as init image",
         "drop_undo": "Undo",
         "drop_reproduce": "Reproduce",
         "drop_close": "Close",
         "drop_unreadable": "The file cannot be read; choose it again.",
-        "drop_busy": "Another run is going on; stop it or wait, then reproduce.",
-        "drop_too_large": "Its bytes are not compared: the file is too large or this address is not secure.",
+        "drop_busy": "Another run is using the device. Stop it or wait, then reproduce.",
+        "drop_too_large": "Not compared byte for byte: the file is too large or this address is not secure.",
     }
 )
 
 START: Mapping[str, str] = MappingProxyType(
     {
-        "start_open": "Start from a picture …",
-        "start_hint": "Drop a picture anywhere, paste it, or choose it: the cascade climbs from it.",
-        "start_busy": "Reading the picture …",
-        "start_set": "Starts from this picture",
-        "start_alt": "The picture to start from",
+        "start_open": "Init image (img2img)…",
+        "start_hint": "Drop an image anywhere, paste it, or choose it. The cascade upscales it.",
+        "start_busy": "Reading the image…",
+        "start_set": "Init image",
+        "start_alt": "The init image",
         "start_change": "Change",
         "start_remove": "Remove",
-        "start_too_large": "{name} has more than 32 MiB; save it smaller, as a JPEG.",
-        "start_unsent": "The picture did not arrive; choose it again.",
+        "start_too_large": "{name} is larger than 32 MiB; save it as a smaller JPEG.",
+        "start_unsent": "The image did not arrive; choose it again.",
     }
 )
 
 DROP_NAMELESS = "picture"
 
-DROP_SAME = "Reproduced: the same bytes."
+DROP_SAME = "Reproduced: identical, byte for byte."
 
-DROP_SAME_REUSED = "The same bytes; an earlier run here had made this stage, so it was not made again."
+DROP_SAME_REUSED = "Identical: taken from the cache, byte for byte."
 
-DROP_DIFFERS = "Other bytes: another machine, version or model made the picture, or the form was changed."
+DROP_DIFFERS = "Not identical: another machine, version or model made the image, or the form was changed."
 
-DROP_UNDONE = "The form is as it was."
+DROP_UNDONE = "Settings restored."
 
-DROP_OTHER_TOOL = "Written by another tool; what fits was taken over."
+DROP_OTHER_TOOL = "Imported from another tool."
 
 # What a slider does at the value at which it leaves a picture alone.
 NEUTRAL: Mapping[str, str] = MappingProxyType(
@@ -97,13 +98,13 @@ def picture_read(name: str, stage: int | None) -> str:
 
 def not_taken(names: Sequence[str]) -> str:
     """Return what of a picture's text means nothing here."""
-    return "Not known here: " + "; ".join(names)
+    return "Ignored: " + "; ".join(names)
 
 
 def made_with(differing: Mapping[str, tuple[str, str]]) -> str:
     """Return what a picture was made with that is different here."""
-    told = ", ".join(f"{name} {there} (here {here})" for name, (there, here) in differing.items())
-    return f"Made with {told}; the bytes may differ."
+    made = ", ".join(f"{name} {there} (here {here})" for name, (there, here) in differing.items())
+    return f"Made with {made}; the result may differ."
 
 
 def head_too_large(name: str, most_kib: int) -> str:
@@ -178,7 +179,7 @@ def curve_fade(first: float, last: float) -> str:
 
 
 def crops_of(label: str) -> str:
-    """Return what the crops beside a slider are, as a screen reader says it."""
+    """Return what the crops next to a slider are, as a screen reader says it."""
     return f"What {label} does"
 
 
@@ -199,5 +200,5 @@ def crop_set(label: str, value: float) -> str:
 
 def crops_drawn(prompt: str, target: int, seed: int, other: str = "") -> str:
     """Return what the crops are cut from; other: the title of the model that runs, where it is another."""
-    told = f"“{prompt}”, {target} px, seed {seed}; the other settings at default."
-    return f"{told} Drawn by the embedded model, not by {other}." if other else told
+    shown = f"“{prompt}”, {target} px, seed {seed}; the other settings at default."
+    return f"{shown} Generated by the embedded model, not by {other}." if other else shown

@@ -11,7 +11,7 @@ SCREEN: Mapping[str, str] = MappingProxyType(
     {
         "history": "Your runs",
         "history_search": "Search prompts and notes",
-        "history_starred": "Favourites",
+        "history_starred": "Favorites",
         "history_more": "Show more",
         "history_empty": "No runs yet",
         "history_empty_text": "Every run that you start in this browser is listed here with its picture.",
@@ -21,7 +21,7 @@ SCREEN: Mapping[str, str] = MappingProxyType(
         "history_blank": "no picture",
         "history_note": "Add a note",
         "history_note_of": "Note on: {prompt}",
-        "history_star": "Favourite: {prompt}",
+        "history_star": "Favorite: {prompt}",
         "history_pick": "Select to compare",
         "history_pick_of": "Select to compare: {prompt}",
         "history_picked": "{count} selected",
@@ -29,9 +29,9 @@ SCREEN: Mapping[str, str] = MappingProxyType(
         "history_clear": "Clear",
         "history_compare": "Compare",
         "history_resume": "Resume",
-        "history_climb": "Climb from it",
+        "history_init_image": "Use as init image",
         "history_delete": "Delete",
-        "history_sure": "Delete for good?",
+        "history_sure": "Delete permanently?",
         "history_keep": "Keep",
     }
 )
@@ -56,5 +56,5 @@ def runs_counted(count: int, *, more: bool) -> str:
 
 
 def usage(own: int, used: int, quota: int) -> str:
-    """Return the disk that a visitor's runs take, and everybody's of what there may be, in bytes."""
-    return f"yours {units.bytes_(own)} · all {units.bytes_(used)} of {units.bytes_(quota)}"
+    """Return the disk that a visitor's runs take, and everyone's of what there may be, in bytes."""
+    return f"Yours {units.bytes_(own)} · server {units.bytes_(used)} of {units.bytes_(quota)}"

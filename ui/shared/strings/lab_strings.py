@@ -11,23 +11,23 @@ from ui.shared.strings import units
 SCREEN: Mapping[str, str] = MappingProxyType(
     {
         "lab_title": "Lab",
-        "lab_across": "Across",
-        "lab_down": "Down",
+        "lab_across": "X axis",
+        "lab_down": "Y axis",
         "lab_setting": "Setting",
         "lab_stage": "Stage",
         "lab_all_stages": "All stages",
         "lab_values": "Values",
-        "lab_add_axis": "A second setting",
-        "lab_remove_axis": "Leave this setting out",
-        "lab_begin": "Run the study",
-        "lab_past": "Your studies",
-        "lab_forget": "Remove this study; its runs stay",
+        "lab_add_axis": "Add Y axis",
+        "lab_remove_axis": "Remove this axis",
+        "lab_begin": "Run grid",
+        "lab_past": "Your grids",
+        "lab_forget": "Remove this grid; its runs are kept",
         "lab_metric": "Show",
         "lab_seconds": "Time",
         "lab_memory": "Peak memory",
-        "lab_consistency": "Consistency",
-        "lab_detail": "Detail",
-        "lab_adherence": "Prompt shown",
+        "lab_consistency": "Similarity to base",
+        "lab_detail": "Added detail",
+        "lab_adherence": "Prompt match",
         "lab_compare": "Compare",
         "lab_stop": "Stop",
         "lab_resume": "Resume",
@@ -36,14 +36,14 @@ SCREEN: Mapping[str, str] = MappingProxyType(
         "lab_skip": "Skip",
         "lab_retry": "Try again",
         "lab_cell_more": "More",
-        "lab_base": "From the form in Studio",
+        "lab_base": "Base settings (from Studio)",
         "lab_enlarge": "Enlarge",
         "lab_cell_title": "Select to compare; double-click or Enter enlarges",
         "lab_gone": "its run was removed",
-        "lab_most": "Four cells are selected, the most that are compared; press one again to leave it out.",
+        "lab_most": "Four cells are selected, the maximum. Press one again to deselect it.",
         "lab_before": "Previous cell",
         "lab_after": "Next cell",
-        "lab_empty_title": "One or two settings, every value",
+        "lab_empty_title": "See one or two settings across their values",
         "lab_empty_text": "The other settings are those of the form in Studio. Each cell is a run; "
         "stages that cells share are made once.",
     }
@@ -51,17 +51,17 @@ SCREEN: Mapping[str, str] = MappingProxyType(
 
 TIME_UNKNOWN = "the time is known once these sizes have run"
 
-HINT_TEXTS = "One text a line."
+HINT_TEXTS = "One text per line."
 
-HINT_NUMBERS = "0.2, 0.4 or 0.2..0.6 by 0.1 or 5 from 0.2 to 0.6"
+HINT_NUMBERS = "List 0.2, 0.4 · range 0.2..0.6 by 0.1 · 5 from 0.2 to 0.6"
 
 HINTS: Mapping[str, str] = MappingProxyType(
-    {"seed": "7, 11 or 4 from 7", "target": "Pixels, such as 512, 1024", "aspect": "1:1, 3:2, 16:9"}
+    {"seed": "7, 11 · or 4 from 7", "target": "Pixels, such as 512, 1024", "aspect": "1:1, 3:2, 16:9"}
 )
 
-ARCHIVE = "The archive of this study"
+ARCHIVE = "The archive of this grid"
 
-DRAWN_ONCE = "drawn once for all cells"
+DRAWN_ONCE = "one random seed for all cells"
 
 STUDY_STATES: Mapping[str, str] = MappingProxyType(
     {"running": "Running", "stopped": "Stopped", "done": "Done"}
@@ -93,7 +93,7 @@ def study_cost(cost: Cost) -> str:
     if cost.pictures < cost.cells:
         cells += ", only 1 picture" if cost.pictures == 1 else f", only {cost.pictures} different pictures"
     stages = "1 stage to run" if cost.stages_to_run == 1 else f"{cost.stages_to_run} stages to run"
-    shared = f", {cost.stages_shared} shared or there already" if cost.stages_shared else ""
+    shared = f", {cost.stages_shared} shared or cached" if cost.stages_shared else ""
     calls = "" if cost.calls is None else f"; {cost.calls:g} UNet calls"
     time = TIME_UNKNOWN if cost.seconds is None else f"about {units.seconds(cost.seconds)}"
     return f"{cells}: {stages}{shared}{calls}; {time}."

@@ -11,15 +11,15 @@ LABELS: Mapping[str, str] = MappingProxyType(
     {
         "prompt": "Prompt",
         "negative_prompt": "Negative prompt",
-        "start": "Starts from",
-        "start_px": "Comes in at, px",
-        "start_strength": "Redraw",
-        "target": "Target, px",
+        "start": "Init image",
+        "start_px": "Entry resolution",
+        "start_strength": "Denoising strength",
+        "target": "Output size",
         "aspect": "Aspect",
-        "mixer": "Mixer",
+        "mixer": "Token mixing",
         "num_inference_steps": "Steps",
-        "guidance_scale": "Guidance",
-        "guidance_stop": "Guidance until",
+        "guidance_scale": "CFG scale",
+        "guidance_stop": "CFG until",
         "ladder": "Stage sizes",
         "upscale_strength": "Upscale denoise",
         "gaussian_sigma": "Blur σ",
@@ -31,17 +31,17 @@ LABELS: Mapping[str, str] = MappingProxyType(
         "dilation_scope": "Dilated layers",
         "dilation_use": "Dilated prediction",
         "dilation_until": "Dilate until",
-        "scheduler": "Scheduler",
-        "original_scale": "Original size, told",
-        "target_scale": "Target size, told",
-        "crop_top": "Crop from the top, told",
-        "crop_left": "Crop from the left, told",
+        "scheduler": "Sampler",
+        "original_scale": "Original size (conditioning)",
+        "target_scale": "Target size (conditioning)",
+        "crop_top": "Crop top (conditioning)",
+        "crop_left": "Crop left (conditioning)",
         "refiner": "Refiner",
         "refiner_start": "Refiner takes over at",
         "aesthetic_score": "Aesthetic score",
         "negative_aesthetic_score": "Negative aesthetic score",
         "seed": "Seed",
-        "overrides": "Single stages' own values",
+        "overrides": "Per-stage overrides",
     }
 )
 
@@ -49,18 +49,18 @@ HELP: Mapping[str, str] = MappingProxyType(
     {
         "prompt": "What the picture should show.",
         "negative_prompt": "What it should not show.",
-        "start": "A picture that the cascade climbs from, in place of noise.",
-        "start_px": "The stage at which the picture comes in; those above it add detail.",
-        "start_strength": "Share of the steps drawn again over the picture at the first size; 0 keeps it.",
-        "target": "Side of the square with the last stage's area; the stages before it lead up to it.",
+        "start": "An image that the cascade upscales, in place of noise.",
+        "start_px": "The stage that the init image enters; later stages add detail.",
+        "start_strength": "Share of the steps that redraw the init image at its entry; 0 keeps it.",
+        "target": "Final resolution in px. Earlier stages lead up to it; aspect keeps the area.",
         "aspect": "Width:height, any from 1:4 to 4:1.",
-        "mixer": "How places see each other: by line scans, by attention to all places, or to near ones.",
+        "mixer": "How tokens exchange information: line scans, full attention, or windows.",
         "num_inference_steps": "Steps of the first stage; later stages take a share of them.",
-        "guidance_scale": "How hard the prompt pulls; 1 turns guidance off.",
-        "guidance_stop": "Share of a stage's steps with guidance; those after it take half the time.",
+        "guidance_scale": "How strongly to follow the prompt. 1 turns guidance off.",
+        "guidance_stop": "Share of a stage's steps with guidance; later steps take half the time.",
         "ladder": "Sizes in px between the first and the last stage, e.g. 256 1024; "
         "empty takes the model's own.",
-        "upscale_strength": "Noise level at which a later stage starts: higher redraws more.",
+        "upscale_strength": "Noise level at which a later stage starts. Higher redraws more.",
         "gaussian_sigma": "Width in px of the base above which structures are held to the stage before.",
         "cosine_scale_1": "How firmly the layout is held to the stage before: 0 holds it, larger lets go.",
         "cosine_scale_2": "How fast the dilated branch fades: 0 gives it all the weight, 3 turns it off.",
@@ -70,25 +70,25 @@ HELP: Mapping[str, str] = MappingProxyType(
         "dilation_scope": "Which convolutions are dilated: the down blocks', the deepest ones, or all.",
         "dilation_use": "A second, dilated prediction is mixed in, or the only one is dilated.",
         "dilation_until": "Share of a later stage's steps, the first ones, in which the UNet is dilated.",
-        "scheduler": "What walks the timesteps; Karras spaces them by noise, SDE adds some at each step.",
-        "original_scale": "Size of the original that the model is told, as a part of the picture's own.",
-        "target_scale": "Size of the result that the model is told, as a part of the picture's own.",
-        "crop_top": "How much the model is told was cut off above, in px.",
-        "crop_left": "How much the model is told was cut off on the left, in px.",
-        "refiner": "A second model for the first stage: it ends the schedule, or draws its end again.",
-        "refiner_start": "Share of the schedule after which the refiner works.",
-        "aesthetic_score": "How good a picture the refiner is told to make, 0 to 10.",
-        "negative_aesthetic_score": "How good a picture it is told to stay away from, 0 to 10.",
-        "seed": "Empty draws a new one for each run.",
-        "overrides": "One a line, by the stage's target; any setting of a single stage.",
+        "scheduler": "Sampler and noise schedule. SDE adds noise at each step.",
+        "original_scale": "Original size in SDXL's conditioning, relative to the image.",
+        "target_scale": "Target size in SDXL's conditioning, relative to the image.",
+        "crop_top": "Crop from the top in SDXL's conditioning, in px.",
+        "crop_left": "Crop from the left in SDXL's conditioning, in px.",
+        "refiner": "A second model for the first stage: it ends the schedule, or redraws the image.",
+        "refiner_start": "Share of the schedule after which the refiner takes over.",
+        "aesthetic_score": "Aesthetic score in the refiner's conditioning, 0 to 10.",
+        "negative_aesthetic_score": "Aesthetic score in its negative conditioning, 0 to 10.",
+        "seed": "Empty draws a random seed for each run.",
+        "overrides": "One per line, by the stage's size: any setting of a single stage.",
     }
 )
 
 CHOICES: Mapping[str, str] = MappingProxyType(
     {
         "gspn": "GSPN",
-        "attention": "Attention",
-        "neighborhood": "Neighbourhood",
+        "attention": "Self-attention",
+        "neighborhood": "Neighborhood",
         "linear": "Linear",
         "euler": "Euler",
         "euler-karras": "Euler Karras",
@@ -100,7 +100,7 @@ CHOICES: Mapping[str, str] = MappingProxyType(
         "ddim": "DDIM",
         "none": "None",
         "ensemble": "Ends the schedule",
-        "image": "Draws the end again",
+        "image": "Redraws the end",
         "down": "Down blocks",
         "deep": "Deepest blocks",
         "all": "All blocks",
@@ -112,7 +112,7 @@ CHOICES: Mapping[str, str] = MappingProxyType(
 PLACEHOLDERS: Mapping[str, str] = MappingProxyType(
     {
         "prompt": "a picture of …",
-        "negative_prompt": "nothing",
+        "negative_prompt": "what to avoid (optional)",
         "seed": "random",
         "start": "",
         "ladder": "every doubling",
@@ -130,7 +130,7 @@ def said(sentence: str) -> str:
     first = _FIRST_NAME.match(sentence)
     start, rest = (quoted(first[0]), sentence[first.end() :]) if first else ("", sentence)
     if first and first[0] == "overrides":
-        # Single stages' own values are typed by name, and so are they spoken of.
+        # Per-stage overrides are typed by name, and so the message names them.
         return start + rest
     return start + _NAME.sub(lambda name: quoted(name[0]), rest)
 

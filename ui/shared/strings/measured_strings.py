@@ -8,15 +8,15 @@ from types import MappingProxyType
 
 SCREEN: Mapping[str, str] = MappingProxyType(
     {
-        "measured_title": "Time and memory by size",
-        "measured_kinds": "What is drawn",
+        "measured_title": "Cost by resolution",
+        "measured_kinds": "What is shown",
         "measured_seconds": "Time",
         "measured_memory": "Memory",
-        "measured_seconds_long": "Time of one UNet call on the guidance pair, by the picture's side in px",
-        "measured_memory_long": "Highest memory of a stage, by the picture's side in px",
-        "measured_empty": "Every run adds what its stages took; a short measurement compares all mixers.",
-        "measured_table": "The figures",
-        "measured_begin": "Measure",
+        "measured_seconds_long": "Time per step (with CFG) by image side in px",
+        "measured_memory_long": "Peak memory of a stage by image side in px",
+        "measured_empty": "Every run adds its timings; a short benchmark compares all mixers.",
+        "measured_table": "Show table",
+        "measured_begin": "Benchmark",
         "measured_end": "Stop",
     }
 )
@@ -25,8 +25,11 @@ RANDOM = "Mixers without weights for this model are measured with random ones, w
 
 
 def ratio(side_px: int, ratio: float) -> str:
-    """Return how many times as long attention takes as GSPN at a size."""
-    return f"At {side_px} px a UNet call with attention takes {ratio:.2g} times as long as with GSPN."
+    """Return how attention compares with GSPN at a size; ratio: how many times as long it takes."""
+    if 0.95 <= ratio <= 1.05:
+        return f"At {side_px} px self-attention is as fast as GSPN here."
+    compared = f"{ratio:.2g}× slower" if ratio > 1 else f"{1 / ratio:.2g}× faster"
+    return f"At {side_px} px self-attention is {compared} than GSPN here."
 
 
 def where(machine: str, first: datetime.date, last: datetime.date) -> str:
@@ -37,7 +40,7 @@ def where(machine: str, first: datetime.date, last: datetime.date) -> str:
 
 def busy(side_px: int) -> str:
     """Return why a measurement ended early."""
-    return f"Not measured at {side_px} px: the machine was busy; close other programs and measure again."
+    return f"Not measured at {side_px} px: the machine was busy. Close other programs and benchmark again."
 
 
 def progress(done: int, side_px: int | None) -> str:

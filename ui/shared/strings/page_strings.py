@@ -11,9 +11,7 @@ from ui.shared.strings import units
 
 TITLE = "GSPN Studio"
 
-SPACE_HARDWARE = (
-    "On a CPU this page draws with its embedded model. SDXL needs a GPU of 24 GB: duplicate and choose one."
-)
+SPACE_HARDWARE = "Free CPU: built-in mini model. Duplicate this Space on a 24 GB GPU for full SDXL."
 
 DUPLICATE = "Duplicate this Space"
 
@@ -24,17 +22,17 @@ PLACES: Mapping[str, str] = MappingProxyType(
     {"studio": "Studio", "compare": "Compare", "lab": "Lab", "history": "History"}
 )
 
-# Keys, parted by spaces, and what they do.
+# Keys, separated by spaces, and what they do.
 KEYS: tuple[tuple[str, str], ...] = (
     ("Ctrl Enter", "Run"),
     ("Esc", "Stop"),
     ("1 … 9", "Show a stage"),
     ("Z", "Fit or 1:1"),
     ("+ − 0", "Zoom in, zoom out, fit"),
-    ("← ↑ ↓ →", "Move about in the picture"),
+    ("← ↑ ↓ →", "Pan the image"),
     ("F", "Full screen"),
     ("C", "Compare the last two stages"),
-    ("?", "Show these keys"),
+    ("?", "Keyboard shortcuts"),
 )
 
 API: Mapping[str, str] = MappingProxyType(
@@ -77,7 +75,7 @@ def described(card: ModelCard) -> str:
 
 def fell_back(sentence: str, title: str) -> str:
     """Return that the model that was asked for is not served, and which is."""
-    return f"{sentence} {title} runs in its place."
+    return f"{sentence} {title} is used instead."
 
 
 def model_choice(title: str, current: bool) -> str:

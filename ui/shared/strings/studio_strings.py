@@ -26,13 +26,13 @@ STOPPING_AFTER_STAGE = "Stopping after this stage"
 
 RESUME = "Resume"
 
-REDO = "Redo from here"
+REDO = "Re-run from this stage"
 
-CLIMB = "Climb from this picture"
+INIT_IMAGE = "Use as init image"
 
-YOUR_PICTURE = "your picture"
+INIT_IMAGE_KEPT = "init image"
 
-REDRAWN = "your picture, drawn again"
+INIT_IMAGE_REDRAWN = "init image, redrawn"
 
 STAGE_STATES: Mapping[str, str] = MappingProxyType(
     {
@@ -41,7 +41,7 @@ STAGE_STATES: Mapping[str, str] = MappingProxyType(
         "done": "done",
         "stopped": "stopped",
         "failed": "failed",
-        "interrupted": "cut off",
+        "interrupted": "interrupted",
     }
 )
 
@@ -55,15 +55,15 @@ HEADLINES: Mapping[str, str] = MappingProxyType(
         "done": "Done",
         "stopped": "Stopped",
         "failed": "Failed",
-        "interrupted": "Cut off",
+        "interrupted": "Interrupted",
     }
 )
 
 ROWS: Mapping[str, str] = MappingProxyType(
     {
         "step": "Step",
-        "peak": "Peak, this stage",
-        "highest": "{memory}, peak",
+        "peak": "Peak (this stage)",
+        "highest": "{memory} (peak)",
         "queue": "Queue",
         "picture": "Picture",
         "stages": "Stages",
@@ -73,30 +73,30 @@ ROWS: Mapping[str, str] = MappingProxyType(
 
 NOTHING_DONE: Mapping[str, str] = MappingProxyType(
     {
-        "queued": "Another run has the device; yours starts by itself.",
-        "running": "The first picture is on its way.",
+        "queued": "Another run is using the device. Yours starts automatically.",
+        "running": "Generating…",
         "stopped": "Stopped before the first stage was done.",
         "failed": "This run ended before its first stage was done.",
-        "interrupted": "The server ended before the first stage was done.",
+        "interrupted": "The server restarted before the first stage was done.",
     }
 )
 
 FINISHING = "Finishing"
 
-REUSED = "reused"
+REUSED = "cached"
 
 LOST_RUN = "That run is no longer kept here; start a new one."
 
-STOPPED_NOTICE = "Stopped; the stages that were done are kept."
+STOPPED_NOTICE = "Stopped. Finished stages were kept."
 
-NO_REMEDY = "This help is no longer there; load the page again."
+NO_SUGGESTION = "This suggestion is out of date; reload the page."
 
-NO_SEED_YET = "No run yet whose seed could be used again."
+NO_SEED_YET = "There was no run yet, so there is no last seed."
 
 
 def memory_label(kind: MemoryKind | None) -> str:
     """Return what a memory figure measures."""
-    return {"device": "GPU memory", "process": "Process memory", None: "Memory"}[kind]
+    return {"device": "GPU memory", "process": "RAM", None: "Memory"}[kind]
 
 
 def peak_of(count: int) -> str:
@@ -135,8 +135,8 @@ def stage_progress(stage: StageView) -> str:
 def queue_place(position: int) -> str:
     """Return a job's place in the queue; 0 is the one that has the device."""
     if position <= 0:
-        return "you are running"
-    return "1 run before yours" if position == 1 else f"{position} runs before yours"
+        return "running now"
+    return "1 run ahead of yours" if position == 1 else f"{position} runs ahead of yours"
 
 
 def stage_label(number: int, height: int, width: int, state: str, lines: Sequence[str] = ()) -> str:
@@ -150,17 +150,17 @@ def stage_label(number: int, height: int, width: int, state: str, lines: Sequenc
 SAVINGS: Mapping[str, str] = MappingProxyType(
     {
         "residency": "weights offloaded",
-        "serial_guidance": "guidance in turn",
-        "chunked_feed_forward": "in chunks",
-        "small_blocks": "small blocks",
-        "skips_on_host": "maps on the host",
+        "serial_guidance": "sequential guidance",
+        "chunked_feed_forward": "chunked feed-forward",
+        "small_blocks": "attention slicing",
+        "skips_on_host": "skip tensors on the host",
         "small_tiles": "smaller tiles",
         "float8_storage": "8-bit weights",
     }
 )
 
 
-def foretold(
+def predicted(
     value: float | None, peak_bytes: int, savings: Sequence[str], *, long: bool = False
 ) -> list[str]:
     """Return what a stage is predicted to take, and with which savings it fits."""
@@ -168,36 +168,36 @@ def foretold(
     return [*took, f"about {units.bytes_(peak_bytes)}", *(SAVINGS[name] for name in savings)]
 
 
-# What a button beside a stage in trouble says, by the setting that it changes.
-REMEDIES: Mapping[str, str] = MappingProxyType(
+# What a button beside a stage in issue says, by the setting that it changes.
+SUGGESTIONS: Mapping[str, str] = MappingProxyType(
     {
-        "target": "Climb to {value} instead",
-        "mixer": "Use the mixer {value}",
+        "target": "Output size {value} instead",
+        "mixer": "Use {value}",
         "dilated_min_weight": "Without the dilated branch",
-        "guidance_stop": "Guidance for the first half",
+        "guidance_stop": "CFG for the first half only",
     }
 )
 
 VERY_LONG = "very long"
 
 
-def remedy(name: str, value: Any) -> str:
-    """Return what the button of a remedy says."""
-    return REMEDIES[name].format(value=labels.choice(value))
+def suggestion(name: str, value: Any) -> str:
+    """Return what the button of a suggestion says."""
+    return SUGGESTIONS[name].format(value=labels.choice(value))
 
 
-def remedy_takes(value: float | None, peak_bytes: int) -> str:
-    """Return what a run takes with a remedy."""
-    return ", ".join(foretold(value, peak_bytes, ()))
+def suggestion_takes(value: float | None, peak_bytes: int) -> str:
+    """Return what a run takes with a suggestion."""
+    return ", ".join(predicted(value, peak_bytes, ()))
 
 
-def remedied(name: str, value: Any, before: Any) -> str:
-    """Return what a remedy changed in the form."""
-    return f"{labels.quoted(name)} is {labels.choice(value)} now, it was {labels.choice(before)}."
+def suggestion_taken(name: str, value: Any, before: Any) -> str:
+    """Return what a suggestion changed in the form."""
+    return f"{labels.quoted(name)}: {labels.choice(value)} (was {labels.choice(before)})."
 
 
-def in_trouble(title: str, reason: str, lines: Sequence[str]) -> str:
-    """Return beside Run why the run to come cannot be, or that it takes long."""
+def fit_issue(title: str, reason: str, lines: Sequence[str]) -> str:
+    """Return next to Run why the run to come cannot be, or that it takes long."""
     return f"{title} px {'does not fit' if reason == 'memory' else 'takes long'}: {', '.join(lines)}."
 
 
@@ -213,11 +213,11 @@ def retried(savings: Sequence[str]) -> list[str]:
 
 def continue_to(target: int) -> str:
     """Return the name of the action that takes a run to a higher target."""
-    return f"Continue to {target}"
+    return f"Upscale to {target}"
 
 
 def compare_with(height: int, width: int) -> str:
-    """Return the name of the action that shows a stage beside the one before it."""
+    """Return the name of the action that shows a stage next to the one before it."""
     return f"Compare with {units.size(height, width)}"
 
 
@@ -232,11 +232,14 @@ def reusable(saved: float | None) -> list[str]:
 
 
 def ahead(sizes: Sequence[tuple[int, int]], saved: float | None, count: int) -> str:
-    """Return which of `count` stages the next run would reuse, by their sizes; "" where it is none."""
+    """Return which of `count` stages the next run would take from the cache, by their sizes; "" for none."""
     if not sizes:
         return ""
-    named = "every stage" if 1 < count == len(sizes) else _listed([units.size(*pair) for pair in sizes])
-    return f"The next run reuses {named}" + ("." if saved is None else f"; saves {units.seconds(saved)}.")
+    saves = "" if saved is None else f" (saves {units.seconds(saved)})"
+    if 1 < count == len(sizes):
+        return f"Nothing changed. Run returns the cached images{saves}."
+    named = _listed([units.size(*pair) for pair in sizes])
+    return f"{named} {'is' if len(sizes) == 1 else 'are'} cached{saves}."
 
 
 def _listed(names: Sequence[str]) -> str:

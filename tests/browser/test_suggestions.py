@@ -12,7 +12,7 @@ pytestmark = pytest.mark.browser
 
 @pytest.fixture(scope="module")
 def planned_address(tmp_path_factory, serve_script) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("remedies")
+    folder = tmp_path_factory.mktemp("suggestions")
     with serve_script(Path(__file__).with_name("planned_app.py"), folder / "jobs", folder / "app.log") as (
         address,
         _server,
@@ -32,7 +32,7 @@ def test_a_press_makes_a_target_that_does_not_fit_smaller_and_another_undoes_it(
     assert "needs" in card.locator(".lines").inner_text()
     page.locator("#run").click()
     page.wait_for_function("document.querySelector('.notice').innerText.includes('of memory at least')")
-    help_ = page.locator(".remedies button", has_text="Climb to 1024 instead")
+    help_ = page.locator(".suggestions button", has_text="Output size 1024 instead")
     assert help_.get_attribute("title").startswith("about ")
     help_.focus()
     page.keyboard.press("Enter")
