@@ -34,6 +34,8 @@ _LAST_PART = "_get_output_for_continuous_inputs"
 _KEY_UNIT = 16
 # A map of fewer pixels is faster made larger first than convolved four times.
 _LEAST_PIXELS = 256
+# A feed-forward's hidden layer of more numbers is made in parts of half as many, which stay in the cache.
+_CACHED_NUMBERS = 1 << 21
 
 
 @contextmanager
@@ -106,7 +108,9 @@ def _forward_of(module: nn.Module, dtype: torch.dtype) -> Callable[..., Tensor] 
             return _residual_block
         return None if module.time_emb_proj is None else _residual_block_in_bfloat16
     if isinstance(module, FeedForward):
-        return _feed_forward if _is_plain_feed_forward(module) else None
+        if not _is_plain_feed_forward(module):
+            return None
+        return _feed_forward_in_float32 if dtype == torch.float32 else _feed_forward
     if type(module) is nn.Linear:
         plain = module.bias is not None and is_kept_whole(module) and module.weight.dtype == dtype
         return _linear if plain else None
@@ -297,6 +301,21 @@ def _feed_forward(layer: FeedForward, hidden_states: Tensor, *_: object, **__: o
     gated = ops._linear_pointwise(hidden_states, gate, gate_bias, "gelu", [], "none")
     gated = ops._linear_pointwise.binary(hidden_states, gated, value, value_bias, "mul")
     return ops._linear_pointwise(gated, last.weight, last.bias, "none", [], "")
+
+
+def _feed_forward_in_float32(
+    layer: FeedForward, hidden_states: Tensor, *args: object, **kwargs: object
+) -> Tensor:
+    """Return what `_feed_forward` does, in parts where the hidden layer of all tokens is beyond the cache."""
+    tokens = hidden_states.reshape(-1, hidden_states.shape[-1])
+    width = layer.net[-1].in_features
+    if len(tokens) * width <= _CACHED_NUMBERS:
+        return _feed_forward(layer, hidden_states, *args, **kwargs)
+    out = tokens.new_empty(len(tokens), layer.net[-1].out_features)
+    step = max(1, _CACHED_NUMBERS // 2 // width)
+    for start in range(0, len(tokens), step):
+        out[start : start + step] = _feed_forward(layer, tokens[start : start + step])
+    return out.view(*hidden_states.shape[:-1], -1)
 
 
 def _cross_attention(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 
 import numpy as np
 from torch import Tensor
@@ -13,6 +14,8 @@ from gspn_core.ops.cpu.threads import run_parts, threads_for
 
 # Numbers of a row at most: some vectors, so that entering the loop over a row costs little.
 _ROW_NUMBERS = 512
+# A smaller map is in the cache, and done sooner than a second thread has started and both have met.
+_NUMBERS_PER_THREAD = 1 << 21
 
 
 def forward(
@@ -34,16 +37,22 @@ def forward(
     blocks = -(-maps.shape[1] // kernels.ROWS)
     sums = np.empty((B, blocks, 2, L), np.float32)
     scale, offset = np.empty((2, B, L), np.float32)
-    threads = threads_for(x.numel())
-    cuts = [B * blocks * n // threads for n in range(threads + 1)]
-    parts = list(zip(cuts, cuts[1:], strict=False))
-    run_parts(lambda *part: kernels.add_up(maps, sums, *part), parts)
     parameters = weight.detach().numpy(), bias.detach().numpy()
-    kernels.settle(maps, sums, offsets, *parameters, groups, eps, scale, offset)
-    if inplace:
-        run_parts(lambda *part: kernels.activate_in_place(maps, scale, offset, *part), parts)
-    else:
-        run_parts(lambda *part: kernels.activate(maps, scale, offset, results, *part), parts)
+    threads = threads_for(x.numel(), least=_NUMBERS_PER_THREAD)
+    added_up = threading.Barrier(
+        threads, lambda: kernels.settle(maps, sums, offsets, *parameters, groups, eps, scale, offset)
+    )
+
+    def work(first: int, end: int) -> None:
+        kernels.add_up(maps, sums, first, end)
+        added_up.wait()
+        if inplace:
+            kernels.activate_in_place(maps, scale, offset, first, end)
+        else:
+            kernels.activate(maps, scale, offset, results, first, end)
+
+    cuts = [B * blocks * n // threads for n in range(threads + 1)]
+    run_parts(work, list(zip(cuts, cuts[1:], strict=False)))
     return out
 
 

@@ -14,9 +14,9 @@ import torch
 NUMBERS_PER_THREAD = 1 << 17
 
 
-def threads_for(numbers: int) -> int:
-    """Return how many of torch's threads are worth starting for a pass over so many numbers."""
-    return max(1, min(torch.get_num_threads(), numbers // NUMBERS_PER_THREAD))
+def threads_for(numbers: int, *, least: int | None = None) -> int:
+    """Return how many of torch's threads are worth starting for so many numbers, `least` for each of them."""
+    return max(1, min(torch.get_num_threads(), numbers // (least or NUMBERS_PER_THREAD)))
 
 
 def run_parts(work: Callable[..., None], parts: Sequence[tuple[int, ...]]) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from gspn_core.ops.cpu import threads
+from gspn_core.ops.cpu import norm
 from gspn_core.ops.norm import group_norm_silu
 
 
@@ -67,7 +67,7 @@ def test_in_place_is_the_same_and_without_it_the_map_stays():
 def test_any_number_of_threads_gives_the_same(monkeypatch):
     x, groups, weight, bias, _shift = make_inputs((3, 32, 64, 36))
     wanted = group_norm_silu(x, groups, weight, bias, eps=1e-5)
-    monkeypatch.setattr(threads, "NUMBERS_PER_THREAD", 1)
+    monkeypatch.setattr(norm, "_NUMBERS_PER_THREAD", 1)
     before = torch.get_num_threads()
     try:
         for number in (2, 5):
