@@ -51,7 +51,7 @@ def picture_function(jobs: RunQueue) -> Callable[[dict], str]:
             sent = read(_Picture, picture)
             return kept_start(jobs, picture, sent.orig_name or form_strings.DROP_NAMELESS)
         except GspnError as refusal:
-            raise _told(refusal) from None
+            raise _refused(refusal) from None
 
     picture.__annotations__ = {"picture": dict, "return": str}
     picture.__doc__ = page_strings.API["picture"]
@@ -65,7 +65,7 @@ def run_function(jobs: RunQueue) -> Callable[..., str]:
         try:
             return jobs.submit(Settings.from_dict(dict(zip(FIELD_NAMES, values, strict=False))))
         except GspnError as refusal:
-            raise _told(refusal) from None
+            raise _refused(refusal) from None
 
     kinds = {name: _kind(name) for name in FIELD_NAMES}
     defaults = {name: "" if name == "overrides" else getattr(Settings, name, None) for name in FIELD_NAMES}
@@ -95,7 +95,7 @@ def follow_function(jobs: RunQueue) -> Callable[[str], Iterator[dict]]:
                 for view in views:
                     yield state_of(view)
         except GspnError as refusal:
-            raise _told(refusal) from None
+            raise _refused(refusal) from None
 
     follow.__annotations__ = {"run_id": str, "return": dict}
     follow.__doc__ = page_strings.API["follow"]
@@ -109,13 +109,13 @@ def fetch_function(jobs: RunQueue) -> Callable[[str, int], dict]:
         try:
             finished = [one for one in jobs.view(_name(run_id)).stages if one.png_path]
         except GspnError as refusal:
-            raise _told(refusal) from None
+            raise _refused(refusal) from None
         if not isinstance(stage, int):
-            raise _told(GspnError(guard_strings.bad_payload("stage")))
+            raise _refused(GspnError(guard_strings.bad_payload("stage")))
         if stage:
             finished = [one for one in finished if one.index + 1 == stage]
         if not finished:
-            raise _told(GspnError(page_strings.no_picture_yet(stage)))
+            raise _refused(GspnError(page_strings.no_picture_yet(stage)))
         last = finished[-1]
         name = f"gspn-{last.width}x{last.height}.png"
         return {"path": last.png_path, "orig_name": name, "meta": {"_type": "gradio.FileData"}}
@@ -174,5 +174,5 @@ def _kind(name: str) -> Any:
     return typing.Optional[plain] if optional else plain  # noqa: UP045 - gradio reads this spelling alone
 
 
-def _told(refusal: GspnError) -> gr.Error:
+def _refused(refusal: GspnError) -> gr.Error:
     return gr.Error(str(refusal), print_exception=False)

@@ -166,7 +166,7 @@ def wire_form(parts: dict[str, Any], form: Form, runs: Runs, card: ModelCard, ch
 
 
 def _wire_suggestions(parts: dict[str, Any], form: Form, runs: Runs) -> None:
-    """Let a button beside a stage that does not fit change the form as a hand would, and be undone."""
+    """Let a button of a stage that does not fit change the form as a hand would, and be undone."""
     outputs = [parts["notice"], *form.inputs]
     quiet = {
         "queue": False,

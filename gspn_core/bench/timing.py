@@ -1,8 +1,8 @@
 """Attention's time over GSPN's, measured again and again with and without a busy neighbour.
 
-Two ways: one mixer after the other, each with the second of two evaluations; and the page's, alternately with
-the least of several rounds, discarded where the machine was busy. The neighbour is a process that computes on
-every core: without a pause, or for two seconds out of four.
+Two methods: one mixer after the other, each with the second of two evaluations; and the page's, alternately
+with the least of several rounds, discarded where the machine was busy. The neighbour computes on every core,
+without a pause or for two seconds out of four.
 """
 
 from __future__ import annotations
@@ -57,16 +57,16 @@ def measure(arguments: argparse.Namespace) -> list[Table]:
         title=f"{model.card.name}, {arguments.side} px: attention's time over GSPN's",
         columns=("measured", "neighbour", "ratios", "spread"),
     )
-    ways: dict[str, Ratio] = {"one after the other": one_after_the_other, "alternately": alternately}
+    methods: dict[str, Ratio] = {"one after the other": one_after_the_other, "alternately": alternately}
     pieces = pieces_at(model, arguments.side)
-    for way, ratio in ways.items():
+    for method, ratio in methods.items():
         for name, pause_seconds in (("none", None), ("in bursts", _BURST_SECONDS), ("always", 0.0)):
             with neighbour(pause_seconds), torch.inference_mode():
                 ratios = [ratio(model, pieces) for _ in range(arguments.repeats)]
             said = ", ".join("busy" if one is None else f"{one:.2f}" for one in ratios)
             known = [one for one in ratios if one is not None]
             spread = f"{max(known) / min(known):.2f}" if len(known) > 1 else "–"
-            table.rows.append((way, name, said, spread))
+            table.rows.append((method, name, said, spread))
     table.notes += [
         'Spread: the largest ratio over the smallest. "busy": not measured, as the machine was busy.',
         f"The neighbour computes on {cpu_count()} cores, in bursts for {_BURST_SECONDS:g} s of every "

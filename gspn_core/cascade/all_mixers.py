@@ -1,6 +1,6 @@
 """A model with every mixer there is, so that what they cost can be measured side by side.
 
-A mixer for which the model has no trained weights gets random ones: they cost the same, and nobody sees what
+A mixer for which the model has no trained weights gets random ones: they cost the same, and no one sees what
 they draw.
 """
 

@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -68,7 +68,7 @@ def measure_stages(
     known: Sequence[StageTiming] = (),
     fits: Callable[[StagePlan, Mixer], bool] = lambda _stage, _mixer: True,
 ) -> Iterator[StageTimed | StageNotTimed]:
-    """Yield what each of the card's square stages costs with each mixer, the small stages first.
+    """Yield what a square stage of each target costs with each mixer, the small ones first.
 
     Ends early, in the middle of a piece, when `should_stop()`, and after a size at which the machine was
     busy. Where the model's parts are on the host and take turns on the device nothing is measured: runs show
@@ -85,16 +85,17 @@ def measure_stages(
     if any(part.device != model.device for part in model.parts):
         return
     card = model.card
-    prompt = card.examples[0] if card.examples else "a picture"
-    plan = make_plan(Settings(prompt=prompt, target=card.max_target_px, seed=0), card)
-    text = encode_text(model.pipeline, plan.settings.prompt, "")
+    settings = Settings(prompt=next(iter(card.examples), "a picture"), seed=0)
+    # Each target's last stage, whatever sizes a cascade to the largest one leaves out.
+    plans = [make_plan(replace(settings, target=px), card) for px in card.targets]
+    text = encode_text(model.pipeline, settings.prompt, "")
     there = {(t.mixer, t.height, t.width): t for t in known if t.decode_seconds is not None}
     steps: dict[Mixer, list[float]] = {mixer: [] for mixer in card.mixers}
     around: list[float] = []
     stopwatch = Stopwatch(model, should_stop, limit_seconds)
     try:
         with stopwatch:
-            for stage in plan.stages:
+            for index, stage in enumerate(plan.stages[-1] for plan in plans):
                 size = stage.size
                 found = {m: t for m in steps if (t := there.get((m, size.height, size.width)))}
                 for mixer, timing in found.items():
@@ -102,9 +103,7 @@ def measure_stages(
                 wanted = [
                     mixer
                     for mixer, seconds in steps.items()
-                    if len(seconds) == stage.index
-                    and _expected(seconds) <= limit_seconds
-                    and fits(stage, mixer)
+                    if len(seconds) == index and _expected(seconds) <= limit_seconds and fits(stage, mixer)
                 ]
                 if not wanted and found:
                     around.append(max(timing.seconds(0, encodes=True) for timing in found.values()))
@@ -115,19 +114,19 @@ def measure_stages(
                 if figures is None:
                     yield StageNotTimed(size=size)
                     return
-                encode, decode = figures.pop("encode"), figures.pop("decode")
-                around.append(encode.seconds + decode.seconds)
+                around.append(figures["encode"].seconds + figures["decode"].seconds)
                 if around[-1] == math.inf:
                     return
-                for mixer, step in figures.items():
-                    steps[mixer].append(step.seconds)
-                    if step.seconds < math.inf:
-                        yield StageTimed(timing=_timing(stage, mixer, encode, step, decode))
+                for mixer in wanted:
+                    steps[mixer].append(figures[mixer].seconds)
+                    if steps[mixer][-1] < math.inf:
+                        yield StageTimed(timing=_timing(stage, mixer, figures))
     except _GivenUp:
         return
 
 
-def _timing(stage: StagePlan, mixer: Mixer, encode: Figures, step: Figures, decode: Figures) -> StageTiming:
+def _timing(stage: StagePlan, mixer: Mixer, figures: Mapping[str, Figures]) -> StageTiming:
+    encode, step, decode = (figures[name] for name in ("encode", mixer, "decode"))
     return StageTiming(
         mixer=mixer,
         height=stage.size.height,
@@ -135,7 +134,7 @@ def _timing(stage: StagePlan, mixer: Mixer, encode: Figures, step: Figures, deco
         encode_seconds=encode.seconds,
         step_seconds=step.seconds,
         decode_seconds=decode.seconds,
-        peak_bytes=max(figures.peak_bytes for figures in (encode, step, decode)),
+        peak_bytes=max(part.peak_bytes for part in (encode, step, decode)),
         when=time.time(),
     )
 

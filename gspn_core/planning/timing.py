@@ -15,7 +15,7 @@ Operations = Callable[[Mixer, int, int], float]
 
 # What an evaluation of the UNet on half of the guidance pair takes, against the whole pair.
 HALF_PAIR = 0.55
-# Its cost grows faster than the pixels, so pixels alone do not tell what other sizes take.
+# Its cost grows faster than the pixels, so pixels alone do not predict other sizes.
 _QUADRATIC: frozenset[Mixer] = frozenset({"attention"})
 
 
@@ -86,8 +86,8 @@ def timing_at(
         operations: of one evaluation; with it a mixer that was never timed follows from the others.
 
     Returns:
-        The timing, or None where nothing tells: no timing of the mixer, or attention beyond the sizes that
-        were timed, without operations.
+        The timing; None without one of the mixer, and for attention beyond the sizes that were timed, where
+        operations are not known.
     """
     known = preferred(timings, "run")
     same = [timing for timing in known if timing.mixer == mixer]

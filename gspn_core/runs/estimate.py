@@ -36,10 +36,10 @@ def stage_timing(stage: StageView, mixer: Mixer, *, encodes: bool) -> StageTimin
 
 
 def finished_timing(plan: StagePlan, stage: StageView) -> StageTiming | None:
-    """Return what a finished stage of a run tells of other runs.
+    """Return the timing that a finished stage of a run leaves for later runs.
 
-    None where it tells nothing: it took a single step, the refiner or memory options had a part in it, or
-    its evaluations were too few to tell from its warm-up.
+    None where it leaves none: it took a single step, the refiner or memory options had a part in it, or
+    its evaluations were too few to be separated from its warm-up.
     """
     plain = plan.choices == MemoryOptions() and not stage.retries and not plan.refiner_steps
     timing = stage_timing(stage, plan.settings.mixer, encodes=plan.kind.encodes)
@@ -58,7 +58,7 @@ def left_seconds(stages: Sequence[StageView], timings: Sequence[StageTiming], mi
         timings: what earlier runs of this model and measurements took.
         mixer: the run's mixer.
     """
-    # What was timed before at a stage's own size comes before what this run's other stages tell of it.
+    # What was timed before at a stage's own size comes before what follows from this run's other stages.
     own = [timing for stage in stages if (timing := _so_far(stage, mixer)) is not None]
     total = 0.0
     for stage in stages:

@@ -217,7 +217,7 @@ class RunQueue:
         return stages[index]
 
     def stage_seconds(self, stage: StagePlan, calls: float) -> float | None:
-        """Return what a stage with so many UNet evaluations takes here; None where nothing tells."""
+        """Return what a stage with so many UNet evaluations takes here; None where it is not known."""
         if not stage.steps:
             return 0.0
         if stage.seconds is not None:

@@ -1,4 +1,4 @@
-"""How much of the processor other programs take, so that a time taken beside them is not believed."""
+"""How much of the processor other programs take, so that a time taken next to them can be discarded."""
 
 from __future__ import annotations
 

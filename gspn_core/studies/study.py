@@ -174,7 +174,7 @@ def cost(
     """Return what the cells of a study take, each stage counted once by its key.
 
     is_there: whether a stage's picture is kept. calls_of: its evaluations of the UNet, None if unknown yet.
-    seconds_of: what that many evaluations take with encoding and decoding, None where nothing tells.
+    seconds_of: what that many evaluations take with encoding and decoding, None where it is not known.
     """
     seen: set[str] = set()
     shared = calls = 0

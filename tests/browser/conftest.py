@@ -137,7 +137,7 @@ class Visits:
         return page
 
     def reload(self, page: Any) -> None:
-        """Refresh a page; that its stream is cut by this is no error."""
+        """Refresh a page; that its stream is cut by this is not an error."""
         before = list(self.errors)
         page.reload()
         page.wait_for_selector("#run", state="attached")

@@ -61,7 +61,7 @@ def test_nothing_of_the_form_is_painted_over_run_on_a_phone(visit) -> None:
 
 
 @pytest.mark.parametrize("width", [390, 1440])
-def test_buttons_beside_a_read_picture_keep_their_words_whole(visit, width) -> None:
+def test_buttons_next_to_a_read_picture_keep_their_words_whole(visit, width) -> None:
     page = visit(width, 900)
     page.wait_for_function(READY)
     info = {"format": FORMAT, "settings": {"prompt": "a castle", "seed": 3}, "stage": 0}

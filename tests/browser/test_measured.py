@@ -27,7 +27,7 @@ def test_a_visitor_measures_and_the_next_one_sees_the_figures(visit_at, quiet_ad
     page.wait_for_selector(".measured-begin:visible")
     assert part.locator(".of-gspn circle").count() >= 1
     part.get_by_role("button", name="Memory").click()
-    assert "Highest memory" in (part.locator("svg").get_attribute("aria-label") or "")
+    assert "Peak memory" in (part.locator("svg").get_attribute("aria-label") or "")
     part.locator(".measured-figures > summary").click()
     figures = part.locator("tbody tr", has_text="GSPN").locator("td").first
     assert float(figures.inner_text()) > 0

@@ -37,7 +37,7 @@ def test_a_picture_that_is_chosen_again_fills_the_form_and_reproduces_its_bytes(
     )
     assert field(other, "prompt").input_value() == "red hills over a desert at dawn"
     other.click(".drop-reproduce")
-    other.wait_for_function("document.querySelector('.drop-check').textContent.includes('same bytes')")
+    other.wait_for_function("document.querySelector('.drop-check').textContent.includes('dentical')")
     other.click(".drop-undo")
     other.wait_for_function(
         "document.querySelector('#field-prompt textarea').value === 'something of my own'"

@@ -30,7 +30,7 @@ def photograph(tmp_path_factory):
     return path
 
 
-def test_a_dropped_photograph_is_climbed_from_and_agrees_with_the_result(visit, photograph, tmp_path) -> None:
+def test_a_dropped_photograph_is_upscaled_and_agrees_with_the_result(visit, photograph, tmp_path) -> None:
     page = visit()
     page.wait_for_selector(".start-open")
     page.wait_for_selector(".drop-veil", state="attached")
@@ -46,7 +46,7 @@ def test_a_dropped_photograph_is_climbed_from_and_agrees_with_the_result(visit, 
     page.wait_for_selector("#field-start_strength:visible")
     # What will be the first stage is shown before anything runs.
     page.wait_for_function("document.querySelectorAll('.ladder li').length === 2")
-    assert "your picture" in page.inner_text(".ladder li >> nth=0")
+    assert "init image" in page.inner_text(".ladder li >> nth=0")
     page.click("#run")
     page.wait_for_function(f"{STATE} === 'done'")
     page.wait_for_function("document.querySelectorAll('.ladder .get[download]').length === 2")

@@ -184,9 +184,9 @@ def test_only_tiles_in_view_are_asked_for(deep) -> None:
     }
     sharp = {(column, row) for level, column, row in asked if level == top}
     assert wanted <= sharp
-    # A tile beside the view may come with it; the rest of the 256 must not.
-    beside = {(column + x, row + y) for column, row in wanted for x in (-1, 0, 1) for y in (-1, 0, 1)}
-    assert sharp <= beside
+    # A tile next to the view may come with it; the rest of the 256 must not.
+    next_to = {(column + x, row + y) for column, row in wanted for x in (-1, 0, 1) for y in (-1, 0, 1)}
+    assert sharp <= next_to
     assert len(asked) == len(set(asked)) < 60
 
 

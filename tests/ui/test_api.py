@@ -44,7 +44,7 @@ def test_every_setting_is_a_parameter_with_its_own_default(jobs):
     assert hints["seed"] == typing.Optional[int] and hints["gaussian_sigma"] is float  # noqa: UP045
 
 
-def test_a_picture_is_kept_and_a_run_climbs_from_it(jobs, tmp_path, monkeypatch):
+def test_a_picture_is_kept_and_a_run_starts_from_it(jobs, tmp_path, monkeypatch):
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     Image.new("RGB", (96, 64), "teal").save(tmp_path / "photo.png")
     sent = {"path": str(tmp_path / "photo.png"), "orig_name": "photo.png"}
@@ -76,7 +76,7 @@ def test_a_run_that_cannot_be_is_refused_in_a_sentence(jobs, values):
     assert str(refusal.value.message).endswith(".")
 
 
-@pytest.mark.parametrize("run_id", ["nobody", "../../etc/passwd", "x" * 22])
+@pytest.mark.parametrize("run_id", ["stranger", "../../etc/passwd", "x" * 22])
 def test_what_is_not_there_is_refused_in_a_sentence(jobs, run_id):
     with pytest.raises(gr.Error, match="There is no run"):
         fetch_function(jobs)(run_id)

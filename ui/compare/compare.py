@@ -26,7 +26,7 @@ MOST_ITEMS = 4
 LETTERS = "ABCD"
 _REFERENCE = re.compile(r"([A-Za-z0-9_-]{16,64})(?:\.([0-9]{1,2}))?")
 # What says nothing of a single stage's picture, or is known from its size.
-_NOT_TOLD = ("overrides", "target", "aspect")
+_NOT_COMPARED = ("overrides", "target", "aspect")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +124,7 @@ def find_item(jobs: RunQueue, reference: Any) -> Item:
 def compare_props(items: Sequence[Item], *, said: str = "") -> dict[str, Any]:
     """Return the stages, the rows in which they differ and those in which they do not, ready for JSON."""
     rows = [(labels.LABELS[name], [item.settings.get(name) for item in items], name) for name in FIELD_NAMES]
-    rows = [row for row in rows if row[2] not in _NOT_TOLD and any(value is not None for value in row[1])]
+    rows = [row for row in rows if row[2] not in _NOT_COMPARED and any(value is not None for value in row[1])]
     # A first stage that does not read a setting does not differ in it.
     differ = [row for row in rows if len({str(value) for value in row[1] if value is not None}) > 1]
     same = [row for row in rows if row not in differ]

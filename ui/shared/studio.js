@@ -53,7 +53,7 @@ window.studio = (() => {
     const focused = row?.contains(document.activeElement);
     row?.remove();
     if (!offered.length) {
-      /* The button that helped is gone; who pressed it goes on beside the form. */
+      /* The button that helped is gone; who pressed it goes on next to the form. */
       if (focused) document.querySelector("#notice button, #run")?.focus();
       return;
     }

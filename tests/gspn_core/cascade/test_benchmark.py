@@ -43,6 +43,13 @@ def test_every_mixer_is_measured_at_every_stage_the_small_ones_first(engine):
     assert pickle.loads(pickle.dumps(timings)) == timings
 
 
+def test_a_target_that_the_models_ladder_leaves_out_is_measured_too(tiny_model):
+    card = dataclasses.replace(tiny_model.card, ladder="64 256", max_target_px=256)
+    engine = Engine(dataclasses.replace(tiny_model, card=card))
+    heights = {timing.height for timing in measured(engine, limit_seconds=60.0)}
+    assert heights == {64, 128, 256}
+
+
 def test_the_unet_is_left_as_it_was(engine):
     before = self_attentions(engine.model.pipeline.unet)
     processors = [layer.processor for layer in before.values()]
@@ -105,7 +112,7 @@ def test_it_gives_up_in_the_middle_of_a_piece(engine):
     assert not any(part._forward_pre_hooks for whole in (vae, unet) for part in whole.modules())
 
 
-def test_a_piece_that_takes_far_too_long_is_given_up_and_never_told(engine):
+def test_a_piece_that_takes_far_too_long_is_given_up_without_a_figure(engine):
     assert measured(engine, limit_seconds=1e-9) == []
 
 

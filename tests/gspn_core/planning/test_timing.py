@@ -36,7 +36,7 @@ def test_beyond_the_sizes_seconds_grow_with_the_pixels():
     assert timing_at(known, "gspn", 256, 256).decode_seconds == pytest.approx(4.0)
 
 
-def test_attention_is_told_beyond_its_sizes_only_by_operations():
+def test_attention_is_known_beyond_its_sizes_only_from_operations():
     known = [timing(64, 1.0, "attention"), timing(128, 5.0, "attention")]
     assert timing_at(known, "attention", 256, 256) is None
     assert timing_at(known, "attention", 32, 32) is None
@@ -47,7 +47,7 @@ def test_attention_is_told_beyond_its_sizes_only_by_operations():
     assert quadratic == pytest.approx(16 * 5.0)
 
 
-def test_a_mixer_that_was_never_timed_is_told_by_another_where_operations_are_known():
+def test_a_mixer_that_was_never_timed_follows_from_another_where_operations_are_known():
     known = [timing(64, 1.0, "attention")]
     assert timing_at(known, "gspn", 64, 64) is None
     cost = {"attention": 3.0, "gspn": 6.0}
@@ -60,7 +60,7 @@ def test_the_autoencoder_takes_the_same_with_whatever_mixer_it_was_timed():
     assert (found.encode_seconds, found.decode_seconds) == (pytest.approx(0.1), pytest.approx(0.2))
 
 
-def test_nothing_timed_tells_nothing():
+def test_without_timings_nothing_is_known():
     assert timing_at([], "gspn", 64, 64) is None
     assert timing_at([], "gspn", 64, 64, operations=lambda *_: 1.0) is None
 

@@ -87,7 +87,7 @@ def test_a_later_stage_is_scaled_by_its_pixels():
     assert left([base, later, waiting]) == pytest.approx(20 * (14 * 2.0 + 2.0))
 
 
-def test_attention_at_one_size_tells_nothing_of_a_larger_stage():
+def test_attention_at_one_size_does_not_predict_a_larger_stage():
     base = running(state="done", calls_done=10, last_step_seconds=23.0, seconds=25.0)
     later = stage(1, model_calls=14)
     assert left([base, later], mixer="attention") is None
@@ -128,7 +128,7 @@ def test_a_finished_stage_is_timed_with_its_peak(finished):
     assert timing.seconds(evaluations, encodes=True) == pytest.approx(view.seconds)
 
 
-def test_half_pairs_are_told_as_whole_ones(finished):
+def test_half_pairs_count_as_whole_ones(finished):
     plan, view = finished[1]
     unguided = dataclasses.replace(plan.settings, guidance_stop=0.0)
     alone = dataclasses.replace(plan, settings=unguided)
@@ -136,7 +136,7 @@ def test_half_pairs_are_told_as_whole_ones(finished):
     assert finished_timing(alone, view).step_seconds == pytest.approx(whole * 0.5 / 0.55)
 
 
-def test_a_stage_with_memory_options_the_refiner_or_one_step_tells_nothing(finished):
+def test_a_stage_with_memory_options_the_refiner_or_one_step_leaves_no_timing(finished):
     plan, view = finished[1]
     assert (
         finished_timing(dataclasses.replace(plan, choices=MemoryOptions(serial_guidance=True)), view) is None

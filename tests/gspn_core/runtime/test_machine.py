@@ -30,14 +30,14 @@ def test_the_autoencoders_numbers_have_a_size_of_their_own():
 def test_what_a_run_holds_is_not_taken_for_the_process(tiny_model):
     model = dataclasses.replace(tiny_model, card=dataclasses.replace(tiny_model.card, shapes=SHAPES))
     engine = Engine(model)
+    plan = engine.plan(Settings(prompt="a hill", seed=1, target=64, num_inference_steps=1))
     before = engine.machine
-    events = engine.run(
-        engine.plan(Settings(prompt="a hill", seed=1, target=64, num_inference_steps=1)), previews=False
-    )
+    events = engine.run(plan, previews=False)
     next(events)
     held = bytearray(300 * 10**6)
     held[::4096] = b"x" * len(held[::4096])
-    assert engine.machine.base_bytes == before.base_bytes
+    # The run reads the machine once more as it begins, and the process has grown a little until then.
+    assert abs(engine.machine.base_bytes - before.base_bytes) < 100 * 10**6
     events.close()
     assert engine.machine.base_bytes > before.base_bytes + 50e6
     del held

@@ -74,13 +74,13 @@ def test_stages_are_lettered_in_the_order_asked_for_and_at_most_four(jobs):
 
 
 def test_what_is_not_there_is_said_and_the_rest_is_shown(jobs):
-    shown = loaded(jobs, [f"{ONE}.0", "nobody", f"{OTHER}.0"])
+    shown = loaded(jobs, [f"{ONE}.0", "stranger", f"{OTHER}.0"])
     assert len(shown["items"]) == 2
-    assert "nobody" in shown["said"]
+    assert "stranger" in shown["said"]
 
 
 def test_an_answer_names_what_it_answers_so_that_a_late_one_is_said(jobs):
-    asked = [f"{ONE}.0", "nobody", f"{OTHER}.0"]
+    asked = [f"{ONE}.0", "stranger", f"{OTHER}.0"]
     assert loaded(jobs, asked)["asked"] == asked
     assert compare_props(())["asked"] == []
 
@@ -155,4 +155,4 @@ def test_why_there_are_no_figures_is_said(jobs, error, said):
     assert measured(jobs, [f"{ONE}.1", f"{OTHER}.0"]) == {"error": said}
     assert measured(jobs, [f"{ONE}.1"]) == {"error": compare_strings.TWO}
     assert measured(jobs, []) == {"error": compare_strings.TWO}
-    assert "error" in measured(jobs, [f"{ONE}.1", "nobody"])
+    assert "error" in measured(jobs, [f"{ONE}.1", "stranger"])

@@ -128,8 +128,8 @@ def test_a_reproduction_is_held_against_the_picture_once_it_is_written(view_afte
     same = checked(Runs(view), asked)
     assert (same["check"], same["said"]) == (form_strings.DROP_SAME, "From a")
     assert checked(Runs(view), {**asked, "sha256": "0" * 64})["check"] == form_strings.DROP_DIFFERS
-    for nobody in ("nobody", None, 3):
-        assert checked(Runs(view), {**asked, "job": nobody})["check"] == ""
+    for stranger in ("stranger", None, 3):
+        assert checked(Runs(view), {**asked, "job": stranger})["check"] == ""
     for stage in (None, 9, "1", -1):
         assert checked(Runs(view), {**asked, "stage": stage})["check"] == "wait"
 

@@ -101,7 +101,7 @@ def test_no_path_outside_of_the_uploads_is_read_or_removed(jobs, sent, tmp_path,
     assert mine.exists()
 
 
-def test_climbing_from_a_run_brings_its_prompt_and_a_target_above_it(jobs, card):
+def test_starting_from_a_run_brings_its_prompt_and_a_target_above_it(jobs, card):
     props, reference, target, prompt = set_from_run(jobs, card, {"job": "run", "stage": 1}, "", 128)
     assert props["reference"] == reference and reference.startswith("128x128-")
     assert (target, prompt) == (256, "a toy of run")
@@ -155,7 +155,7 @@ def test_a_runs_first_card_says_whose_picture_it_is(view_after):
     assert studio_strings.INIT_IMAGE_KEPT not in ladder_props(view_after())["stages"][0]["lines"]
 
 
-def test_a_finished_stage_offers_to_climb_from_it_once_its_picture_is_written(view_after, card):
+def test_a_finished_stage_is_offered_as_init_image_once_its_picture_is_written(view_after, card):
     view = view_after()
     names = [action["name"] for action in action_props(view, card)["stages"][0]]
     assert "init_image" not in names

@@ -104,7 +104,7 @@ def test_a_cell_is_enlarged_from_its_run(lab, form):
     answer = lab.card({"ref": cell["ref"]})
     assert (answer["ref"], answer["error"]) == (cell["ref"], "")
     assert cell["job"] in answer["card"]["proxy"] and answer["card"]["width"] == 64
-    for ref in (None, "nobody", "../../etc/passwd.0", 3):
+    for ref in (None, "stranger", "../../etc/passwd.0", 3):
         answer = lab.card({"ref": ref})
         assert answer["card"] is None and "There is no" in answer["error"]
 
@@ -202,7 +202,7 @@ def test_the_visitors_studies_are_listed_and_can_be_removed(lab, form):
 
 
 @pytest.mark.parametrize("what", ["stop", "resume", "skip", "retry", "remove"])
-@pytest.mark.parametrize("study", ["nobody", "../../etc/passwd", None, 3])
+@pytest.mark.parametrize("study", ["stranger", "../../etc/passwd", None, 3])
 def test_a_study_that_is_not_there_is_said(lab, what, study):
     assert "There is no study" in lab.change({"study": study, "what": what, "cell": 0}, ANNA)["said"]
     (said,) = lab.watch({"study": study}, ANNA)

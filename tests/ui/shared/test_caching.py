@@ -78,7 +78,7 @@ def test_pictures_and_files_with_a_version_are_kept_for_good(files, path, option
         (f"/gradio_api/file={{runs}}/{RUN}/stage-0-64x64.jpg", {"kind": "websocket"}),
     ],
 )
-def test_everything_else_is_asked_for_anew(files, path, options) -> None:
+def test_everything_else_is_asked_for_again(files, path, options) -> None:
     assert b"cache-control" not in headers_of(files, path, **options)
 
 

@@ -44,7 +44,7 @@ def test_the_top_tells_how_far_the_reading_is():
     assert masthead_props("CPU", read, "")["status"] == ""
 
 
-def test_trouble_takes_the_place_of_progress():
+def test_an_issue_takes_the_place_of_progress():
     props = masthead_props(None, None, "no weights.")
     assert (props["issue"], props["status"], props["changing"]) == ("no weights.", "", False)
 

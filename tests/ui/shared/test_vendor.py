@@ -1,4 +1,4 @@
-"""What others wrote lies here as they published it, with its licence."""
+"""What others wrote is here as they published it, with its licence."""
 
 import hashlib
 import re
@@ -15,7 +15,7 @@ def test_everything_vendored_is_said_here() -> None:
 
 
 @pytest.mark.parametrize("name", VENDORED)
-def test_a_vendored_file_is_the_published_one_and_its_licence_lies_beside_it(name) -> None:
+def test_a_vendored_file_is_the_published_one_and_its_licence_is_next_to_it(name) -> None:
     folder, (file, version) = PAGE / "shared" / "vendor" / name, VENDORED[name]
     answer = (folder / "README.md").read_text("utf-8")
     assert version in answer

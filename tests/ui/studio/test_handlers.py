@@ -127,7 +127,7 @@ def test_run_is_off_and_stop_is_on_while_a_run_goes_on() -> None:
     ("name", "value"),
     [("prompt", " "), ("gaussian_sigma", 9), ("aspect", "1:9"), ("target", 100), ("seed", "x")],
 )
-def test_a_refused_setting_is_said_beside_the_form_and_nothing_is_queued(runs, values, name, value) -> None:
+def test_a_refused_setting_is_said_next_to_the_form_and_nothing_is_queued(runs, values, name, value) -> None:
     (patch,) = start(runs, {**values, name: value})
     assert patch["notice"]["tone"] == "error"
     assert patch["notice"]["field"] == name
@@ -221,7 +221,7 @@ def test_an_address_of_no_run_gives_an_empty_page_and_says_so(runs, unknown) -> 
     assert patches[-1]["job"] is None
 
 
-def test_a_forgotten_run_that_nobody_asked_for_is_let_go_in_silence(runs) -> None:
+def test_a_forgotten_run_that_no_one_asked_for_is_let_go_in_silence(runs) -> None:
     assert list(runs.restore(None, "no-such-job-of-ours-here"))[-1]["notice"]["text"] == ""
 
 
@@ -405,7 +405,7 @@ def short_of_memory(jobs, card, monkeypatch) -> None:
 
 
 @pytest.mark.usefixtures("short_of_memory")
-def test_what_does_not_fit_is_helped_on_its_card_or_beside_run(runs, values) -> None:
+def test_what_does_not_fit_is_helped_on_its_card_or_next_to_run(runs, values) -> None:
     form = [values[name] for name in FIELD_NAMES]
     patch = outline(runs, None, form)
     cards = patch["outline"]["stages"]
@@ -414,13 +414,13 @@ def test_what_does_not_fit_is_helped_on_its_card_or_beside_run(runs, values) -> 
         ["Use Self-attention", "Output size 64 instead"],
     ]
     assert (patch["text"], patch["over"], patch["suggestions"]) == ("", False, [])
-    beside = outline(runs, "some-job", form)
-    assert beside["over"] and beside["suggestions"] == cards[1]["suggestions"]
-    assert beside["text"] == "128 × 128 px does not fit: needs 1.3 GB, of 1.0 GB."
+    next_to = outline(runs, "some-job", form)
+    assert next_to["over"] and next_to["suggestions"] == cards[1]["suggestions"]
+    assert next_to["text"] == "128 × 128 px does not fit: needs 1.3 GB, of 1.0 GB."
 
 
 @pytest.mark.usefixtures("short_of_memory")
-def test_a_remedy_changes_one_field_says_so_and_is_undone(runs, values) -> None:
+def test_a_suggestion_changes_one_field_says_so_and_is_undone(runs, values) -> None:
     form = [values[name] for name in FIELD_NAMES]
     detail = empty_stages(runs, form)[1]["suggestions"][0]["detail"]
     patch = runs.suggestion(detail, form)
@@ -435,7 +435,7 @@ def test_a_remedy_changes_one_field_says_so_and_is_undone(runs, values) -> None:
     "asked",
     [{}, {"name": "prompt", "value": "x"}, {"name": ["mixer"]}, {"name": "mixer", "value": "x" * 10**4}],
 )
-def test_a_remedy_that_nobody_offered_changes_nothing(runs, values, asked) -> None:
+def test_a_suggestion_that_no_one_offered_changes_nothing(runs, values, asked) -> None:
     patch = runs.suggestion(asked, [values[name] for name in FIELD_NAMES])
     assert set(patch) == {"notice"} and patch["notice"]["tone"] == "error"
     if asked.get("name") != "mixer":

@@ -41,7 +41,7 @@ def test_a_done_stage_tells_its_seconds_and_its_peak(view_after) -> None:
     assert card["lines"] == ["2.0 s", "1.6 GB"]
 
 
-def test_a_stage_that_an_earlier_run_lent_says_so(view_after) -> None:
+def test_a_stage_that_an_earlier_run_made_says_so(view_after) -> None:
     card = ladder_props(apply_event(view_after(1), StageReused(stage=0)))["stages"][0]
     assert card["state"] == "done"
     assert card["lines"] == [studio_strings.REUSED]
@@ -125,7 +125,7 @@ def test_a_tile_of_the_autoencoder_is_said(view_after) -> None:
     assert ladder_props(view)["stages"][0]["lines"] == ["decoding 2 / 9"]
 
 
-def foretold_cards(card, **changes):
+def predicted_cards(card, **changes):
     plan = make_plan(Settings(prompt="a toy"), card)
     stages = tuple(
         dataclasses.replace(stage, peak_bytes=2 * 10**9, seconds=12.4, **changes) for stage in plan.stages
@@ -134,19 +134,19 @@ def foretold_cards(card, **changes):
 
 
 def test_a_planned_stage_tells_what_it_is_predicted_to_take(card) -> None:
-    answer = foretold_cards(card, choices=MemoryOptions(serial_guidance=True))[1]
+    answer = predicted_cards(card, choices=MemoryOptions(serial_guidance=True))[1]
     assert answer["lines"] == ["about 12 s", "about 2.0 GB", "sequential guidance"]
     assert not answer["over"]
     assert answer["label"].endswith("about 12 s about 2.0 GB sequential guidance")
 
 
 def test_a_stage_that_does_not_fit_says_what_it_needs_and_what_there_is(card) -> None:
-    answer = foretold_cards(card, fits=False)[0]
+    answer = predicted_cards(card, fits=False)[0]
     assert answer["lines"] == ["needs 2.0 GB", "of 1.0 GB"]
     assert answer["over"]
 
 
-def test_the_first_stage_in_trouble_has_the_buttons_that_help_and_no_other_has(card) -> None:
+def test_the_first_stage_that_does_not_fit_has_the_buttons_that_help_and_no_other_has(card) -> None:
     plan = make_plan(Settings(prompt="a toy", target=256), card)
     stages = tuple(
         dataclasses.replace(stage, peak_bytes=2 * 10**9, fits=not stage.index) for stage in plan.stages
@@ -178,7 +178,7 @@ def test_a_stage_that_takes_very_long_says_so(card) -> None:
     assert answer["lines"][0] == f"about 1 h 00 min, {studio_strings.VERY_LONG}"
 
 
-def test_every_remedy_changes_a_setting_and_has_words_for_it() -> None:
+def test_every_suggestion_changes_a_setting_and_has_words_for_it() -> None:
     assert set(studio_strings.SUGGESTIONS) <= set(FIELD_NAMES)
     assert studio_strings.suggestion("target", 1024) == "Output size 1024 instead"
     assert studio_strings.suggestion_taken("guidance_stop", 0.5, 1.0) == "CFG until: 0.5 (was 1)."

@@ -88,7 +88,7 @@ def test_the_table_tells_what_the_lines_draw_in_the_order_of_the_form(props):
     assert answer["plots"]["memory"]["columns"][0] == "GB"
     assert answer["plots"]["memory"]["rows"] == [["GSPN", "1.00", "2.00"], ["Self-attention", "1.00", ""]]
     assert answer["mixers"] == [["gspn", "GSPN"], ["attention", "Self-attention"]]
-    assert answer["plots"]["seconds"]["lines"]["attention"]["path"] == "", "one point is no line"
+    assert answer["plots"]["seconds"]["lines"]["attention"]["path"] == "", "one point makes no line"
 
 
 def test_another_aspect_counts_as_its_target_and_the_newest_wins(props):

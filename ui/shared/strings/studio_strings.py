@@ -168,7 +168,7 @@ def predicted(
     return [*took, f"about {units.bytes_(peak_bytes)}", *(SAVINGS[name] for name in savings)]
 
 
-# What a button beside a stage in issue says, by the setting that it changes.
+# What the button of a suggestion says, by the setting that it changes.
 SUGGESTIONS: Mapping[str, str] = MappingProxyType(
     {
         "target": "Output size {value} instead",
