@@ -113,7 +113,9 @@ def _forward_of(module: nn.Module, dtype: torch.dtype) -> Callable[..., Tensor] 
         return _feed_forward_in_float32 if dtype == torch.float32 else _feed_forward
     if type(module) is nn.Linear:
         plain = module.bias is not None and is_kept_whole(module) and module.weight.dtype == dtype
-        return _linear if plain else None
+        if not plain:
+            return None
+        return _linear_in_float32 if dtype == torch.float32 else _linear
     if isinstance(module, Upsample2D):
         return _upsample if dtype == torch.float32 and _is_plain_upsampler(module) else None
     # Padded keys fill the tiles of the bfloat16 matrix unit; in float32 there is none.
@@ -212,6 +214,12 @@ def _with_channels_last(
 def _linear(layer: nn.Linear, tokens: Tensor) -> Tensor:
     """Return tokens (…, C) times W plus the bias, added in oneDNN's own pass: no copy of it per token."""
     return torch.ops.mkldnn._linear_pointwise(tokens, layer.weight, layer.bias, "none", [], "")
+
+
+def _linear_in_float32(layer: nn.Linear, tokens: Tensor) -> Tensor:
+    """Return what `_linear` does as one product of matrices."""
+    flat = torch.addmm(layer.bias, tokens.reshape(-1, layer.in_features), layer.weight.t())
+    return flat.view(*tokens.shape[:-1], layer.out_features)
 
 
 def _norm_silu(

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from gspn_core.ops import norm as norms
 from gspn_core.ops.cpu import norm
 from gspn_core.ops.norm import group_norm_silu
 
@@ -27,6 +28,11 @@ def formula(x, groups, weight, bias, shift, eps):
     if shift is not None:
         x = x + shift.double()[:, :, None, None]
     return functional.silu(functional.group_norm(x, groups, weight, bias, eps))
+
+
+@pytest.fixture(autouse=True)
+def _no_map_is_small(monkeypatch):
+    monkeypatch.setattr(norms, "_LEAST_NUMBERS", 1 << 15)
 
 
 # Large enough for the kernel: rows of several pixels and of one, blocks that are not full, odd sides.
