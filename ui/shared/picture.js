@@ -71,8 +71,8 @@ window.studio.picture = (section, words) => {
     if (!stage) return;
     const said = `${Math.round(deep.percent())} %`;
     if (percent.textContent !== said) percent.textContent = said;
-    attribute(find(".zoom-fit"), "aria-pressed", deep.atFit());
-    attribute(find(".zoom-full"), "aria-pressed", deep.atFull());
+    attribute(find(".zoom-fit"), "aria-pressed", String(deep.atFit()));
+    attribute(find(".zoom-full"), "aria-pressed", String(deep.atFull()));
     attribute(download, "href", stage.png);
     attribute(download, "download", stage.png ? stage.file : null);
     attribute(download, "aria-disabled", stage.png ? null : "true");
@@ -121,7 +121,7 @@ window.studio.picture = (section, words) => {
     enlarged();
   }
   function enlarged() {
-    attribute(find(".enlarge"), "aria-pressed", large());
+    attribute(find(".enlarge"), "aria-pressed", String(large()));
     deep.setMargin(large() || narrow.matches ? 0 : 20);
   }
   document.addEventListener("fullscreenchange", enlarged);
