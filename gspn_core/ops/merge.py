@@ -42,17 +42,15 @@ def merge_line_scan(
         logits: (B, S, 3, H, W) where S divides C: each of S runs of C/S channels shares one set.
         direction, chunk_size, gating, backend: as for `line_scan`.
 
+    Returns:
+        (B, C, H, W) in the dtype of x.
+
     Raises:
         BadTensor: a shape, dtype or device that does not fit.
         BadSetting: an unknown direction, gating or backend, or a chunk_size below 1.
     """
     scan = prepare(x, gate, logits, direction=direction, chunk_size=chunk_size, gating=gating, sets=True)
-    for name, tensor in (("y", y), ("share", share)):
-        if (tensor.shape, tensor.dtype, tensor.device) != (x.shape, x.dtype, x.device):
-            raise BadTensor(
-                f"{name} must be like x, {tuple(x.shape)} {x.dtype} on {x.device}, "
-                f"got {tuple(tensor.shape)} {tensor.dtype} on {tensor.device}."
-            )
+    _check_like(x, y=y, share=share)
     module = backend_for(x.device, backend)
     grows = torch.is_grad_enabled() and any(t.requires_grad for t in (y, share, x, gate, logits))
     if hasattr(module, "merge") and not grows and y.is_contiguous():
@@ -72,6 +70,16 @@ def merge_line_scan(
         backend=backend,
     ).reshape(x.shape)
     return torch.addcmul(y, share, state) if grows else y.addcmul_(share, state)
+
+
+def _check_like(x: Tensor, **others: Tensor) -> None:
+    """Raise BadTensor where another tensor differs from x in shape, dtype or device."""
+    for name, tensor in others.items():
+        if (tensor.shape, tensor.dtype, tensor.device) != (x.shape, x.dtype, x.device):
+            raise BadTensor(
+                f"{name} must be like x, {tuple(x.shape)} {x.dtype} on {x.device}, "
+                f"got {tuple(tensor.shape)} {tensor.dtype} on {tensor.device}."
+            )
 
 
 def _start_at_one(gate: Tensor, scan: Scan) -> Tensor:

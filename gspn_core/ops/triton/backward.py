@@ -11,13 +11,17 @@ import triton.language as tl
 
 from gspn_core.ops.triton.lines import (
     fetch,
+    fetch_next,
+    flows_of,
     join_lines,
-    place_of,
-    program_of,
+    load_state,
     shifted,
     sigmoid,
     split_lines,
+    starts_of,
+    store_state,
     weights,
+    work_of,
 )
 
 
@@ -45,81 +49,32 @@ def accumulate(
     DTYPE: tl.constexpr = slots_ptr.dtype.element_ty
     # Against the direction of travel.
     DESCENDING: tl.constexpr = not BACKWARDS
-    length, lines, across, along = width, height, 1, width
-    if COLUMNS:
-        length, lines, across, along = height, width, width, 1
-    m, first_channel, number, tile = program_of(length, span, stop - start, group, CHANNELS, TILE, HALO)
-    plane = tl.cast(length, tl.int64) * lines
-    base = (m * group + first_channel) * plane
+    SIZE: tl.constexpr = CHANNELS * TILE
+    work = work_of(group, height, width, start, stop, span, COLUMNS, BACKWARDS, HALO, CHANNELS, TILE, LINES)
+    base = (work.map * group + work.first_channel) * work.plane
     grad_ptr += base
     gate_ptr += base
     total_ptr += base
-    logits_ptr += m * 3 * plane
-
-    c = tl.arange(0, CHANNELS)
-    cell = tile * (TILE - 2 * HALO) - HALO + tl.arange(0, TILE)
-    channel = c[:, None, None] * plane
-    known_c = c < group - first_channel
-    inside = (cell >= 0) & (cell < length)
-    owned = inside & (tl.arange(0, TILE) >= HALO) & (tl.arange(0, TILE) < TILE - HALO)
-    written = known_c[:, None, None] & owned[None, :, None]
-    SIZE: tl.constexpr = CHANNELS * TILE
+    logits_ptr += work.map * 3 * work.plane
     slots_ptr += tl.program_id(0).to(tl.int64) * (4 * SIZE)
-    spot, to_left, to_right = shifted(CHANNELS, TILE, COLUMNS)
-    position = tl.arange(0, TILE)[None, :]
-    has_left = tl.broadcast_to(position > 0, (CHANNELS, TILE))
-    has_right = tl.broadcast_to(position < TILE - 1, (CHANNELS, TILE))
+    spot, to_left, to_right, has_left, has_right = shifted(CHANNELS, TILE, COLUMNS)
 
-    lowest = start + number * span
-    beyond = tl.minimum(lowest + span, stop)
-    if BACKWARDS:
-        lowest, beyond = lines - beyond, lines - lowest
-    first_block, end_block = lowest // LINES, tl.cdiv(beyond, LINES)
-
-    state = tl.zeros((CHANNELS, TILE), DTYPE)
-    edge = (m * group + first_channel + c)[:, None] * length + cell[None, :]
-    if CARRIED:
-        state = tl.load(before_ptr + edge, mask=known_c[:, None] & inside[None, :], other=0.0)
-
-    k = tl.arange(0, LINES)
-    known = known_c[:, None, None]
-    block = end_block - 1 if DESCENDING else first_block
-    i = (block * LINES + k)[None, None, :]
-    mask = inside[None, :, None]
-    if not EVEN:
-        mask = mask & (i >= lowest) & (i < beyond)
-    place = place_of(cell, i, across, along, COLUMNS)
-    coming = fetch(grad_ptr, gate_ptr, logits_ptr, channel, place, plane, mask, known)
-
-    for done in range(end_block - first_block):
-        value, gate = coming[0].to(DTYPE), coming[1].to(DTYPE)
-        prev, same, following = coming[2].to(DTYPE), coming[3].to(DTYPE), coming[4].to(DTYPE)
-        now_i, now_mask, now_place = i, mask, place
-        # The next block sets out before this one is computed; past the end nothing is read.
+    state = load_state(before_ptr, work, group, CHANNELS, TILE, DTYPE)
+    block = work.end_block - 1 if DESCENDING else work.first_block
+    coming = fetch(grad_ptr, gate_ptr, logits_ptr, work, block, work.inside, COLUMNS, EVEN, LINES)
+    for done in range(work.end_block - work.first_block):
+        # The next block sets out before this one is computed.
+        now = coming
         block += -1 if DESCENDING else 1
-        i = (block * LINES + k)[None, None, :]
-        more = inside & (tl.zeros((TILE,), tl.int32) + done + 1 < end_block - first_block)
-        mask = more[None, :, None]
-        if not EVEN:
-            mask = mask & (i >= lowest) & (i < beyond)
-        place = place_of(cell, i, across, along, COLUMNS)
-        coming = fetch(grad_ptr, gate_ptr, logits_ptr, channel, place, plane, mask, known)
+        coming = fetch_next(grad_ptr, gate_ptr, logits_ptr, work, block, done + 1, COLUMNS, EVEN, LINES)
+        put = work.known[:, None, None] & work.owned[None, :, None] & now.mask
 
-        here = cell[None, :, None]
-        prev, same, following = weights(prev, same, following, here > 0, here < length - 1)
-        step = lines - 1 - now_i if BACKWARDS else now_i
-        flows = tl.where(step % chunk == 0, 0.0, 1.0).to(DTYPE)
-        keep = (1 - gate if CONVEX else tl.full(gate.shape, 1, DTYPE)) * flows
-        prev, same, following = keep * prev, keep * same, keep * following
-        if not EVEN:
-            # Lines of the block that are not of the span hand the state on as it is.
-            ours = (now_i >= lowest) & (now_i < beyond)
-            prev, following = tl.where(ours, prev, 0.0), tl.where(ours, following, 0.0)
-            same, value = tl.where(ours, same, 1.0), tl.where(ours, value, 0.0)
-        ps = split_lines(prev, DESCENDING)
-        ss = split_lines(same, DESCENDING)
-        ns = split_lines(following, DESCENDING)
-        vs = split_lines(value, DESCENDING)
+        starts = starts_of(now, work, chunk, BACKWARDS)
+        prev, same, following, value = flows_of(
+            now, work, now.gate.to(DTYPE), starts, now.value.to(DTYPE), CONVEX, EVEN
+        )
+        ps, ss = split_lines(prev, DESCENDING), split_lines(same, DESCENDING)
+        ns, vs = split_lines(following, DESCENDING), split_lines(value, DESCENDING)
         totals = ()
         for n in tl.static_range(LINES):
             slot = slots_ptr + n % 2 * (2 * SIZE)
@@ -132,11 +87,9 @@ def accumulate(
             right = tl.load(slot + SIZE + to_right, mask=has_right, other=0.0)
             state = left + ss[n] * total + right
             totals = totals + (total,)
-        result = join_lines(totals, DESCENDING, LINES)
-        tl.store(total_ptr + channel + now_place, result, mask=written & now_mask)
-
+        tl.store(total_ptr + work.channel + now.place, join_lines(totals, DESCENDING, LINES), mask=put)
     if CARRIED:
-        tl.store(after_ptr + edge, state, mask=known_c[:, None] & owned[None, :])
+        store_state(after_ptr, state, work, group)
 
 
 @triton.jit

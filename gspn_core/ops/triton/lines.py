@@ -17,6 +17,8 @@ speak of.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import triton
 import triton.language as tl
 
@@ -46,23 +48,183 @@ def weights(prev, same, following, has_prev, has_next):
     return tl.where(has_prev, b * c * r, 0.0), a * c * r, tl.where(has_next, a * b * r, 0.0)
 
 
+class Work(NamedTuple):
+    """What one program does: its channels, cells and lines, and where they are in memory.
+
+    Attributes:
+        map: the map of logits, counted through the batch.
+        first_channel: of those that share the map.
+        channel: (CHANNELS, 1, 1), offsets of the program's channels from the first.
+        known: (CHANNELS,), whether there is such a channel.
+        cell: (TILE,), places in a line; outside of the map where not `inside`.
+        inside, owned: (TILE,), whether a cell is of the map, and whether this program writes it.
+        length, lines: cells of a line, and lines of a map.
+        across, along, plane: offsets of the next cell of a line, of the next line, and of the next channel.
+        lowest, beyond: the program's lines in memory order, the latter one after the last.
+        first_block, end_block: the same in blocks of LINES lines.
+    """
+
+    map: tl.tensor
+    first_channel: tl.tensor
+    channel: tl.tensor
+    known: tl.tensor
+    cell: tl.tensor
+    inside: tl.tensor
+    owned: tl.tensor
+    length: tl.tensor
+    lines: tl.tensor
+    across: tl.tensor
+    along: tl.tensor
+    plane: tl.tensor
+    lowest: tl.tensor
+    beyond: tl.tensor
+    first_block: tl.tensor
+    end_block: tl.tensor
+
+
+class Block(NamedTuple):
+    """Lines on their way: their numbers i (1, 1, LINES), mask and place (1, TILE, LINES), and what is read.
+
+    value and gate are (CHANNELS, TILE, LINES), the logits prev, same and following (1, TILE, LINES).
+    """
+
+    i: tl.tensor
+    mask: tl.tensor
+    place: tl.tensor
+    value: tl.tensor
+    gate: tl.tensor
+    prev: tl.tensor
+    same: tl.tensor
+    following: tl.tensor
+
+
 @triton.jit
-def program_of(length, span, lines, group, CHANNELS: tl.constexpr, TILE: tl.constexpr, HALO: tl.constexpr):
-    """Return this program's map of logits, first channel, span and tile."""
-    tiles = tl.cdiv(length, TILE - 2 * HALO)
-    spans = tl.cdiv(lines, span)
-    blocks = tl.cdiv(group, CHANNELS)
+def work_of(
+    group, height, width, start, stop, span,
+    COLUMNS: tl.constexpr, BACKWARDS: tl.constexpr, HALO: tl.constexpr,
+    CHANNELS: tl.constexpr, TILE: tl.constexpr, LINES: tl.constexpr,
+):  # fmt: skip
+    """Return this program's Work; arguments as the kernels have them."""
+    length, lines, across, along = width, height, 1, width
+    if COLUMNS:
+        length, lines, across, along = height, width, width, 1
+    plane = tl.cast(length, tl.int64) * lines
+    tiles, spans, blocks = (
+        tl.cdiv(length, TILE - 2 * HALO),
+        tl.cdiv(stop - start, span),
+        tl.cdiv(group, CHANNELS),
+    )
     rest = tl.program_id(0)
     tile = rest % tiles
     rest = rest // tiles
     number = rest % spans
     rest = rest // spans
-    return (rest // blocks).to(tl.int64), rest % blocks * CHANNELS, number, tile
+    first_channel = rest % blocks * CHANNELS
+
+    c, position = tl.arange(0, CHANNELS), tl.arange(0, TILE)
+    cell = tile * (TILE - 2 * HALO) - HALO + position
+    inside = (cell >= 0) & (cell < length)
+    owned = inside & (position >= HALO) & (position < TILE - HALO)
+
+    lowest = start + number * span
+    beyond = tl.minimum(lowest + span, stop)
+    if BACKWARDS:
+        lowest, beyond = lines - beyond, lines - lowest
+    return Work(
+        (rest // blocks).to(tl.int64), first_channel,
+        c[:, None, None] * plane, c < group - first_channel, cell, inside, owned,
+        length, lines, across, along, plane,
+        lowest, beyond, lowest // LINES, tl.cdiv(beyond, LINES),
+    )  # fmt: skip
+
+
+@triton.jit
+def fetch(
+    value_ptr, gate_ptr, logits_ptr, work, block, inside,
+    COLUMNS: tl.constexpr, EVEN: tl.constexpr, LINES: tl.constexpr,
+):  # fmt: skip
+    """Ask for a block of lines, of the cells that are inside and of the program's span."""
+    i = (block * LINES + tl.arange(0, LINES))[None, None, :]
+    mask = inside[None, :, None]
+    if not EVEN:
+        mask = mask & (i >= work.lowest) & (i < work.beyond)
+    place = work.cell[None, :, None] * work.across + i * work.along
+    if not COLUMNS:
+        # Four cells a thread whatever their dtype, as a slot's float32 has: lines then keep their layout.
+        place = tl.max_contiguous(place, (1, 4, 1))
+    full = mask & work.known[:, None, None]
+    value = tl.load(value_ptr + work.channel + place, mask=full, other=0.0)
+    gate = tl.load(gate_ptr + work.channel + place, mask=full, other=0.0)
+    prev = tl.load(logits_ptr + place, mask=mask, other=0.0)
+    same = tl.load(logits_ptr + work.plane + place, mask=mask, other=0.0)
+    following = tl.load(logits_ptr + 2 * work.plane + place, mask=mask, other=0.0)
+    return Block(i, mask, place, value, gate, prev, same, following)
+
+
+@triton.jit
+def fetch_next(
+    value_ptr, gate_ptr, logits_ptr, work, block, done,
+    COLUMNS: tl.constexpr, EVEN: tl.constexpr, LINES: tl.constexpr,
+):  # fmt: skip
+    """Ask for the block after `done` others; past the program's last nothing is read."""
+    more = tl.zeros(work.cell.shape, tl.int32) + done < work.end_block - work.first_block
+    return fetch(value_ptr, gate_ptr, logits_ptr, work, block, work.inside & more, COLUMNS, EVEN, LINES)
+
+
+@triton.jit
+def load_state(before_ptr, work, group, CHANNELS: tl.constexpr, TILE: tl.constexpr, DTYPE: tl.constexpr):
+    """Return the state (CHANNELS, TILE) that the launch before left, zeros where there was none."""
+    state = tl.zeros((CHANNELS, TILE), DTYPE)
+    if before_ptr is not None:
+        state = tl.load(
+            before_ptr + edge_of(work, group), mask=work.known[:, None] & work.inside[None, :], other=0.0
+        )
+    return state
+
+
+@triton.jit
+def store_state(after_ptr, state, work, group):
+    """Leave the state of the cells that this program owns for the next launch."""
+    tl.store(after_ptr + edge_of(work, group), state, mask=work.known[:, None] & work.owned[None, :])
+
+
+@triton.jit
+def edge_of(work, group):
+    """Return where the program's cells are in a line of every channel, (CHANNELS, TILE)."""
+    c = tl.arange(0, work.known.shape[0])
+    return (work.map * group + work.first_channel + c)[:, None] * work.length + work.cell[None, :]
+
+
+@triton.jit
+def starts_of(block, work, chunk, BACKWARDS: tl.constexpr):
+    """Return which lines of a block are those at which the state restarts, (1, 1, LINES)."""
+    return (work.lines - 1 - block.i if BACKWARDS else block.i) % chunk == 0
+
+
+@triton.jit
+def flows_of(block, work, gate, starts, value, CONVEX: tl.constexpr, EVEN: tl.constexpr):
+    """Return what a state takes of its three neighbours and of itself, keep·weights and value, as blocks.
+
+    keep is 0 where the state restarts, else 1, or 1 - gate if CONVEX. Lines of the block that are not of the
+    program's span hand the state on as it is.
+    """
+    DTYPE: tl.constexpr = value.dtype
+    here = work.cell[None, :, None]
+    prev, same, following = block.prev.to(DTYPE), block.same.to(DTYPE), block.following.to(DTYPE)
+    prev, same, following = weights(prev, same, following, here > 0, here < work.length - 1)
+    keep = (1 - gate if CONVEX else tl.full(gate.shape, 1, DTYPE)) * tl.where(starts, 0.0, 1.0).to(DTYPE)
+    prev, same, following = keep * prev, keep * same, keep * following
+    if not EVEN:
+        ours = (block.i >= work.lowest) & (block.i < work.beyond)
+        prev, following = tl.where(ours, prev, 0.0), tl.where(ours, following, 0.0)
+        same, value = tl.where(ours, same, 1.0), tl.where(ours, value, 0.0)
+    return prev, same, following, value
 
 
 @triton.jit
 def shifted(CHANNELS: tl.constexpr, TILE: tl.constexpr, COLUMNS: tl.constexpr):
-    """Return where a line (CHANNELS, TILE) is left in a slot, and where its cells' two neighbours are then.
+    """Return where a line (CHANNELS, TILE) is left in a slot, and of its cells' two neighbours the places
+    there and whether they exist.
 
     For columns the exclusive or keeps from the compiler that cells adjoin: it would lay two of them into one
     thread, and carry every line from layout to layout through shared memory.
@@ -70,27 +232,10 @@ def shifted(CHANNELS: tl.constexpr, TILE: tl.constexpr, COLUMNS: tl.constexpr):
     SWAP: tl.constexpr = 1 if COLUMNS else 0
     position = tl.arange(0, TILE)[None, :]
     own = tl.arange(0, CHANNELS)[:, None] * TILE
-    return own + (position ^ SWAP), own + ((position - 1) ^ SWAP), own + ((position + 1) ^ SWAP)
-
-
-@triton.jit
-def place_of(cell, i, across, along, COLUMNS: tl.constexpr):
-    """Return where the cells of the lines i are in a map, (1, TILE, LINES)."""
-    place = cell[None, :, None] * across + i * along
-    # Four cells a thread whatever their dtype, as a slot's float32 has: lines then keep their layout.
-    return place if COLUMNS else tl.max_contiguous(place, (1, 4, 1))
-
-
-@triton.jit
-def fetch(value_ptr, gate_ptr, logits_ptr, channel, place, plane, mask, known):
-    """Ask for a block of the value, the gate (CHANNELS, TILE, LINES) and three logits (1, TILE, LINES)."""
-    full = mask & known
-    value = tl.load(value_ptr + channel + place, mask=full, other=0.0)
-    gate = tl.load(gate_ptr + channel + place, mask=full, other=0.0)
-    prev = tl.load(logits_ptr + place, mask=mask, other=0.0)
-    same = tl.load(logits_ptr + plane + place, mask=mask, other=0.0)
-    following = tl.load(logits_ptr + 2 * plane + place, mask=mask, other=0.0)
-    return value, gate, prev, same, following
+    has_left = tl.broadcast_to(position > 0, (CHANNELS, TILE))
+    has_right = tl.broadcast_to(position < TILE - 1, (CHANNELS, TILE))
+    left, right = own + ((position - 1) ^ SWAP), own + ((position + 1) ^ SWAP)
+    return own + (position ^ SWAP), left, right, has_left, has_right
 
 
 @triton.jit

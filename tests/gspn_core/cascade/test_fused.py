@@ -14,6 +14,7 @@ from diffusers.models.upsampling import Upsample2D
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
+from gspn_core.cascade import fused
 from gspn_core.cascade.fused import fused_layers
 from gspn_core.controls.dilated_branch import dilated
 from gspn_core.ops import norm
