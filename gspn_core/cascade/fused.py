@@ -239,10 +239,9 @@ def _residual_block(block: ResnetBlock2D, input_tensor: Tensor, temb: Tensor | N
     hidden = _convolution(block.conv1, _norm_silu(block.norm1, input_tensor))
     shift = None if block.time_emb_proj is None else block.time_emb_proj(functional.silu(temb))
     hidden = _norm_silu(block.norm2, hidden, shift=shift, inplace=True)
-    shortcut = (
-        input_tensor if block.conv_shortcut is None else _convolution(block.conv_shortcut, input_tensor)
-    )
-    return _convolution_plus(block.conv2, hidden, shortcut)
+    if block.conv_shortcut is None:
+        return _convolution_plus(block.conv2, hidden, input_tensor)
+    return _add_convolution(block.conv2, hidden, _convolution(block.conv_shortcut, input_tensor))
 
 
 def _residual_block_in_bfloat16(
@@ -269,6 +268,14 @@ def _convolution_plus(conv: nn.Conv2d, x: Tensor, shortcut: Tensor) -> Tensor:
     """Return a layer's convolution plus the shortcut, (B, C, H, W), added in oneDNN's own pass."""
     return torch.ops.mkldnn._convolution_pointwise.binary(
         x, shortcut.contiguous(memory_format=torch.channels_last), conv.weight, conv.bias,
+        conv.padding, conv.stride, conv.dilation, conv.groups, "add", 1.0, None, [], None,
+    )  # fmt: skip
+
+
+def _add_convolution(conv: nn.Conv2d, x: Tensor, shortcut: Tensor) -> Tensor:
+    """Return what `_convolution_plus` does, in the memory of the shortcut: no fresh pages for the sum."""
+    return torch.ops.mkldnn._convolution_pointwise_.binary(
+        shortcut.contiguous(memory_format=torch.channels_last), x, conv.weight, conv.bias,
         conv.padding, conv.stride, conv.dilation, conv.groups, "add", 1.0, None, [], None,
     )  # fmt: skip
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import gc
-import os
 from functools import cache
 
 import psutil
@@ -89,12 +88,8 @@ def collect(device: torch.device) -> None:
 def keep_freed(device: torch.device) -> bool:
     """Let what a step frees on the CPU be used by the next step, and tell whether the C library knows how.
 
-    Left to itself glibc maps and unmaps each larger tensor, and the kernel clears its pages every time. Those
-    that it maps all the same have pages of 2 MiB where the system has such: torch reads the variable at its
-    first allocation (c10/core/alignment, `THP_MEM_ALLOC_ENABLE`).
+    Left to itself glibc maps and unmaps each larger tensor, and the kernel clears its pages every time.
     """
-    if device.type == "cpu":
-        os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     mallopt = _from_libc("mallopt") if device.type == "cpu" else None
     options = {_M_MMAP_THRESHOLD: _MAPPED_FROM_BYTES, _M_TRIM_THRESHOLD: _KEPT_BYTES}
     return mallopt is not None and all(mallopt(option, value) for option, value in options.items())

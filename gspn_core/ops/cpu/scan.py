@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from gspn_core.ops.cpu import gradients, kernels
-from gspn_core.ops.cpu.memory import empty
 from gspn_core.ops.cpu.threads import run_parts, threads_for
 from gspn_core.ops.prepare import Scan
 
@@ -30,7 +29,7 @@ def forward(
 ) -> Tensor:
     """Scan x (B, C, H, W) and return the states in dtype; arguments as `prepare` checked them."""
     kept = _kept(dtype)
-    state = empty(x.shape, kept)
+    state = torch.empty(x.shape, dtype=kept)
     _scan(state, None, *(t.to(kept) for t in (x, gate, logits)), scan)
     return state.to(dtype)
 
@@ -74,9 +73,9 @@ def backward(
     """Return the gradients of x, gate and logits in the dtype of the carry, given that of the state."""
     inputs, maps = _arrays(*(tensor.to(scan.carry) for tensor in (x, gate, logits)))
     state, grad = (_array(tensor.to(scan.carry)).reshape(maps) for tensor in (state, grad))
-    grad_x, grad_gate = (empty(x.shape, scan.carry) for _ in range(2))
+    grad_x, grad_gate = (torch.empty(x.shape, dtype=scan.carry) for _ in range(2))
     # Channels that share logits and are done by several threads each leave their own sum.
-    sums = empty((_channel_parts(maps), *logits.shape), scan.carry)
+    sums = torch.empty((_channel_parts(maps), *logits.shape), dtype=scan.carry)
     outputs = grad_x.numpy().reshape(maps), grad_gate.numpy().reshape(maps)
     partial = sums.numpy().reshape(len(sums), maps[0], 3, *maps[2:])
     kernel, settings = (gradients.columns if scan.columns else gradients.rows), _settings(scan)
