@@ -3,6 +3,7 @@ import os
 import pytest
 
 from gspn_core.errors import ModelUnavailable
+from gspn_core.models import catalog
 from gspn_core.models.catalog import WORLD, WORLD_FOLDER, find_card
 
 
@@ -30,6 +31,13 @@ def test_the_card_is_the_worlds_and_its_fingerprint_changes_with_files_and_devic
     (link / "model_index.json").write_bytes((WORLD_FOLDER / "model_index.json").read_bytes())
     os.utime(link / "model_index.json", (1, 1))
     assert card.fingerprint != find_card("world").fingerprint
+
+
+@pytest.mark.parametrize(("dtype", "changes"), [("float32", True), ("auto", True), ("bfloat16", False)])
+def test_other_float32_arithmetic_leaves_pictures_in_half_precision_valid(dtype, changes, monkeypatch):
+    before = find_card("world", dtype=dtype).fingerprint
+    monkeypatch.setattr(catalog, "_FLOAT32_MATHS_VERSION", catalog._FLOAT32_MATHS_VERSION + 1)
+    assert (find_card("world", dtype=dtype).fingerprint != before) == changes
 
 
 @pytest.mark.parametrize(
