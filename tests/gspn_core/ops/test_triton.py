@@ -33,6 +33,7 @@ VARIANTS = {
     "small": ((1, 1, 5, 3), 1, {"call": "backward"}),
     "double": ((1, 1, 64, 64), 1, {"dtype": torch.float64}),
 }  # fmt: skip
+COMPILED = {}
 # Those of full tiles and numbers that 16 divides, as of the maps of a model.
 USUAL = tuple(VARIANTS)[:7]
 
@@ -78,10 +79,13 @@ def launches(monkeypatch):
 def compile_scan(launches, monkeypatch, variant, capability=90):
     """Return the kernels that carry a state and the others of a variant, for a card that need not be there.
 
-    Tensors on "meta" have no memory, so the maps may be as large as they like.
+    Tensors on "meta" have no memory, so the maps may be as large as they like. What was compiled once is kept
+    for the tests that look at the same kernels.
     """
     from gspn_core.ops.triton import scan as triton_scan
 
+    if (variant, capability) in COMPILED:
+        return COMPILED[variant, capability]
     monkeypatch.setattr(triton.runtime.driver, "_active", CardThatIsNotHere(capability))
     shape, sets, changes = VARIANTS[variant]
     options = {"call": "forward", "direction": "down", "gating": "convex", "dtype": torch.float32} | changes
@@ -97,6 +101,7 @@ def compile_scan(launches, monkeypatch, variant, capability=90):
         triton_scan.backward(x, x, x, logits, x.to(scan.carry), scan)
     else:
         triton_scan.forward(x, x, logits, scan, options["dtype"])
+    COMPILED[variant, capability] = launches
     return launches
 
 
