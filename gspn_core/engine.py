@@ -21,6 +21,7 @@ from gspn_core.cascade.weights import evaluations, stage_weights
 from gspn_core.errors import BadSetting, OutOfMemory
 from gspn_core.events import Event, StageNotTimed, StageTimed, StepWeights
 from gspn_core.images.load import check_start
+from gspn_core.kinds.kind import UPSCALE
 from gspn_core.planning.costs import predict
 from gspn_core.planning.plan import check_fits, make_plan, work_of
 from gspn_core.planning.timing import StageTiming
@@ -33,53 +34,64 @@ from gspn_core.settings import Mixer, Settings
 
 
 class Engine:
-    """Plan and run on one loaded model; one run at a time, the caller sees to that."""
+    """Plan and run on one loaded model. Not thread-safe: the caller makes sure that runs do not overlap.
+
+    Args:
+        model: from `gspn_core.models.loading.load_model`.
+        memory_bytes: the most memory that a stage may take; None for all that is free.
+    """
 
     def __init__(self, model: Model, *, memory_bytes: int | None = None) -> None:
-        """Take a loaded model. memory_bytes: the most that a stage may take; None for what there is."""
         self.model = model
         self._memory_bytes = memory_bytes
         self._calls: dict[tuple, float] = {}
-        # What stages took here before, asked for by every plan.
+        # What stages took on this machine; called for every plan.
         self.timings: Callable[[], Sequence[StageTiming]] = tuple
         self._works = False
         self._machine = self._read_machine()
 
     @property
     def machine(self) -> Machine | None:
-        """Return what plans are made for, with what stages took on it; None for a model of no shapes."""
+        """Return the machine that plans are made for, with its timings; None if shapes are unknown."""
         if not self._works:
-            # At work a stage's own memory would be taken for the process's.
+            # During a run, the stage's memory would be counted as the process's.
             self._machine = self._read_machine()
         if self._machine is None:
             return None
         return dataclasses.replace(self._machine, timings=tuple(self.timings()))
 
     def plan(self, settings: Settings) -> CascadePlan:
-        """Return what a run of these settings would do; raise BadSetting with the reason if it cannot."""
+        """Plan a run.
+
+        Args:
+            settings: what to draw; `None` fields take the model's defaults.
+
+        Returns:
+            The plan for `run`: every stage with its size, steps, memory options, and predicted bytes and
+            seconds where they are known.
+
+        Raises:
+            BadSetting: the model cannot run these settings; the message has the reason.
+        """
         plan = make_plan(settings, self.model.card, self.machine, self.model_calls)
         notice = truncation_notice(self.model.pipeline, settings.prompt)
         return plan if notice is None else dataclasses.replace(plan, notices=(*plan.notices, notice))
 
     def weights(self, plan: CascadePlan) -> tuple[tuple[StepWeights, ...], ...]:
-        """Return what each step of each stage of a plan would mix, none for the first stage."""
+        """Return the weights of each step of each stage of a plan; a first stage has none."""
         config = self.model.pipeline.scheduler.config
         return tuple(stage_weights(config, stage) for stage in plan.stages)
 
     def model_calls(self, stage: StagePlan) -> float:
-        """Return how many times a stage evaluates the UNet on the guidance pair; half of it counts half."""
+        """Return how many times a stage evaluates the UNet on the guidance pair; half a pair counts half."""
         own = stage.settings
         key = (
             stage.kind.name,
-            own.scheduler,
             stage.num_inference_steps,
             stage.steps,
             stage.guided_steps,
-            own.upscale_strength,
-            own.cosine_scale_2,
-            own.dilated_min_weight,
-            own.dilation_use,
-            own.dilation_until,
+            own.scheduler,
+            *(getattr(own, name) for name in sorted(UPSCALE & stage.kind.reads)),
         )
         if key not in self._calls:
             weights = stage_weights(self.model.pipeline.scheduler.config, stage)
@@ -96,30 +108,31 @@ class Engine:
         finished: Sequence[Image] = (),
         start: Image | None = None,
     ) -> Iterator[Event]:
-        """Yield the run's events, PlanReady first, CascadeDone last.
+        """Run a plan and yield its events: PlanReady first, CascadeDone last.
 
-        The plan is what runs, whatever memory has become free or taken since it was made. Where memory runs
-        out, a stage begins again in a way that needs less, and a Retried brings the plan that holds from
-        there on, with the keys of the pictures that it leads to.
+        The plan is run as it is, even if the free memory has changed since it was made. If memory runs out,
+        the stage starts again with options that need less, and a Retried event has the plan that is valid
+        from there on, with its new keys.
 
         Args:
-            plan: what to do, as `plan` makes it from settings.
-            should_stop: asked at every step and every tile.
-            previews: whether steps bring a small picture of the estimate.
-            finished: RGB pictures of the first stages, each at its stage's size, from a run whose plan gave
-                them the same keys; the run goes on after them, to the same bytes as if it had made them.
-            start: the picture that plan.settings.start names, as `gspn_core.images.load` reads it.
+            plan: from `Engine.plan`.
+            should_stop: called at every step and every tile; the run stops once it returns True.
+            previews: whether StepDone events have a small picture of the current estimate.
+            finished: RGB pictures of the first stages, each at its stage's size, from a run whose stages had
+                the same keys. The run continues after them, with the same result to the byte.
+            start: the init image that plan.settings.start names, as `gspn_core.images.load` reads it.
 
         Raises:
-            BadSetting: before the first event, for arguments that cannot be.
-            Stopped: should_stop said so. OutOfMemory: a stage does not fit. The pictures of finished stages
-                have been yielded by then.
+            BadSetting: the arguments do not fit each other; before the first event.
+            OverBudget: a stage does not fit into the budget; before the first event.
+            Stopped: should_stop returned True. Finished stages have been yielded.
+            OutOfMemory: memory ran out with every option that saves some. Finished stages have been yielded.
         """
         _check_plan(plan, self.model.card)
         check_fits(plan)
         _check_images(plan, finished, start)
         check_start(plan.settings, start)
-        # Read now: at work a stage's own memory would be taken for the process's.
+        # Read now: during the run, the stage's memory would be counted as the process's.
         machine = self.machine
         self._works = True
         try:
@@ -146,13 +159,13 @@ class Engine:
         every_mixer: bool = False,
         limit_seconds: float = 3.0,
     ) -> Iterator[StageTimed | StageNotTimed]:
-        """Measure what stages cost here, the small ones first; see `cascade.benchmark`. Never during a run.
+        """Measure the time and memory of stages, small ones first; see `cascade.benchmark`. Not during a run.
 
         Args:
-            should_stop: asked many times a second.
-            every_mixer: also those for which the model has no trained weights, and whatever was measured
-                before once more; what is there for the measurement alone is not counted in peak_bytes.
-            limit_seconds: nothing is begun that is expected to take longer.
+            should_stop: called many times per second.
+            every_mixer: include mixers for which the model has no trained weights, and sizes that were
+                measured before; memory that only the measurement needs is not counted in peak_bytes.
+            limit_seconds: measurements that are expected to take longer are left out.
         """
         model, extra_bytes = with_all_mixers(self.model) if every_mixer else (self.model, 0)
         known = [timing for timing in self.timings() if timing.source == "measurement" and not every_mixer]
@@ -174,16 +187,16 @@ class Engine:
 
     @property
     def timing_key(self) -> str:
-        """Return in one word what seconds depend on: model, machine, threads, dtype and code."""
+        """Return a digest of everything that timings depend on: model, machine, threads, dtype and code."""
         card, unet = self.model.card, self.model.pipeline.unet
         parts = card.name, card.fingerprint, unet.dtype, machine_signature(unet.device), code_version()
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:24]
 
     def _has_room(self, stage: StagePlan, mixer: Mixer) -> bool:
-        """Tell whether a stage has the memory for its fastest options; True where that is not known."""
+        """Return whether a stage fits into memory with its fastest options; True if unknown."""
         machine, shapes = self._machine, self.model.card.shapes
         if self.model.pipeline.unet.device.type != self.model.device.type:
-            # A model that is larger than the card comes by parts, which is slow.
+            # An offloaded model is moved to the device part by part, which is slow.
             return False
         if machine is None:
             return True
@@ -203,9 +216,9 @@ class Engine:
                 memory_bytes=self._memory_bytes,
             )
         except (RuntimeError, AssertionError):
-            # A ZeroGPU card cannot be asked outside of its calls.
+            # On ZeroGPU the device cannot be queried outside of GPU calls.
             return None
-        # What of the model lies on the host may lie there.
+        # Memory of parts that are on the host is available to offloading.
         held = bytes_on_host(self.model.parts) if machine.device == "cuda" else 0
         return dataclasses.replace(machine, host_bytes=machine.host_bytes + held)
 
@@ -217,7 +230,7 @@ class Engine:
 
 
 def _check_plan(plan: CascadePlan, card: ModelCard) -> None:
-    """Raise BadSetting for what is not a plan, and for the plan of another model."""
+    """Raise BadSetting for anything but a plan, and for the plan of another model."""
     remedy = "call engine.run(engine.plan(Settings(prompt=…)))"
     if not isinstance(plan, CascadePlan):
         raise BadSetting("plan", f"plan must be a CascadePlan, got {type(plan).__name__}; {remedy}.")
@@ -230,7 +243,7 @@ def _check_plan(plan: CascadePlan, card: ModelCard) -> None:
 
 
 def _check_images(plan: CascadePlan, finished: Sequence[Image], start: Image | None) -> None:
-    """Raise BadSetting for pictures that the plan has no place for."""
+    """Raise BadSetting for pictures that do not match the plan."""
     if start is not None and not isinstance(start, Image):
         kind = type(start).__name__
         raise BadSetting("start", f"start must be a PIL image, got {kind}; open the file first.")

@@ -23,7 +23,7 @@ class UnsupportedSize(BadSetting):
 
 
 class OverBudget(BadSetting):
-    """A run that does not fit into the memory there is, known before it starts."""
+    """A run that does not fit into the available memory, known before it starts."""
 
 
 class BadTensor(GspnError, ValueError):
@@ -39,15 +39,15 @@ class AdapterMismatch(GspnError):
 
 
 class OutOfMemory(GspnError):
-    """A stage needed more memory than the device could give."""
+    """A stage needed more memory than the device has."""
 
 
 class NotFinite(GspnError):
-    """Latents or pixels that are not numbers: the weights are broken or half precision overflowed."""
+    """NaN or infinite latents or pixels: the weights are broken or half precision overflowed."""
 
 
 class NotOwner(GspnError):
-    """An act on a run or a study that belongs to another visitor."""
+    """An action on a run or a study of another visitor."""
 
 
 class Busy(GspnError):

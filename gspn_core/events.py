@@ -1,6 +1,6 @@
-"""What a run tells while it goes: frozen records of numbers, strings and CPU pictures; never a tensor.
+"""The events of a run: frozen records of numbers, strings and CPU pictures, never tensors.
 
-Each event can be pickled, so that a run may live in another process than its followers.
+Each event can be pickled, so that a run can be in another process than its followers.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ MemoryKind = Literal["device", "process"]
 
 @dataclass(frozen=True, kw_only=True)
 class MemorySample:
-    """Memory in bytes, labelled as what it is.
+    """Memory in bytes, and what it is the memory of.
 
     kind "device": now is what torch has allocated on the GPU, peak its maximum since the stage began,
     reserved what the caching allocator holds. kind "process": now is the resident set of the whole process
@@ -38,8 +38,8 @@ class StepWeights:
     """The cascade's weights at one timestep: skip residual c1, dilated branch c2, blur factor c3.
 
     dilated: whether the dilated branch is evaluated at this step. sigma: the noise level of the timestep.
-    held: by which share the layout is pulled to the stage before; layout_px: above which width of
-    structures, in px of the base.
+    held: share by which the layout is pulled towards the stage before; layout_px: width of the smallest
+    structures that count as layout, in px of the base.
     """
 
     timestep: float
@@ -54,10 +54,9 @@ class StepWeights:
 
 @dataclass(frozen=True, kw_only=True)
 class PlanReady:
-    """The first event: what will be done.
+    """The first event: the plan.
 
-    model_calls: how many times each stage will evaluate the UNet on the guidance pair; on one half of it
-    counts half.
+    model_calls: UNet evaluations of each stage on the guidance pair; half a pair counts half.
     """
 
     plan: CascadePlan
@@ -86,7 +85,7 @@ class StepDone:
 
 @dataclass(frozen=True, kw_only=True)
 class TileDone:
-    """A tile of the autoencoder ended; phase tells which way it went."""
+    """A tile of the autoencoder was encoded or decoded, as `phase` says."""
 
     stage: int
     phase: Literal["encode", "decode"]
@@ -98,7 +97,7 @@ class TileDone:
 
 @dataclass(frozen=True, kw_only=True)
 class StageDone:
-    """A stage ended: its picture in full, its wall time and its memory with the peak of the stage."""
+    """A stage ended: its picture, its wall time, and its memory with the peak of the stage."""
 
     stage: StagePlan
     image: Image
@@ -108,10 +107,10 @@ class StageDone:
 
 @dataclass(frozen=True, kw_only=True)
 class Retried:
-    """Memory ran out in a phase of a stage, which begins again in a way that needs less.
+    """Memory ran out in a phase of a stage, which starts again with options that need less.
 
     choice: the field of `gspn_core.planning.types.MemoryOptions` that changed. plan: the run's plan from
-    here on; the finished stages are as they were.
+    here on; its finished stages are unchanged.
     """
 
     stage: int
@@ -143,9 +142,9 @@ class StageNotTimed:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelProgress:
-    """How far the reading of a model is, outside of any run.
+    """Progress of loading a model, outside of any run.
 
-    doing "fetch": part is the name of what comes from the Hub; "read": a part of the model from disk.
+    doing "fetch": part is the name of a download from the Hub; "read": a part of the model on disk.
     """
 
     doing: Literal["fetch", "read"]

@@ -1,4 +1,4 @@
-"""Writing a file so that a reader never sees half of it."""
+"""Atomic writes of files and folders, and a lock file."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _log = logging.getLogger(__name__)
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Yield a file that takes the place of `path` when the block ends well; otherwise nothing is left.
+    """Yield a file that replaces `path` when the block succeeds; otherwise nothing is left.
 
-    Raises OSError where the folder cannot be written or the disk is full.
+    Raises OSError if the folder cannot be written or the disk is full.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
@@ -38,7 +38,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write text as UTF-8 through `replacing`; the folder is made if it is not there."""
+    """Write text as UTF-8 through `replacing`, creating the folder if needed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as stream:
         stream.write(text.encode())
@@ -48,13 +48,13 @@ def write_json(path: Path, value: Any, *, indent: int | None = None) -> None:
     """Write a value as one JSON text that ends with a line break, as `write_text` does.
 
     Raises:
-        TypeError: JSON has no form for the value; what was at `path` is kept.
+        TypeError: the value cannot be written as JSON; the file at `path` is unchanged.
     """
     write_text(path, json.dumps(value, indent=indent) + "\n")
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder if it is not there; a file in its place is set aside. Raises OSError on failure."""
+    """Create a folder if needed; a file in its place is set aside. Raises OSError on failure."""
     if folder.exists() and not folder.is_dir():
         aside = folder.with_name(f"{folder.name}.set-aside-{secrets.token_hex(4)}")
         folder.rename(aside)
@@ -63,9 +63,9 @@ def make_folder(folder: Path) -> None:
 
 
 def remove_folder(folder: Path) -> None:
-    """Remove a folder, which is gone at once and as a whole; what cannot be removed then is left hidden.
+    """Remove a folder atomically; files that cannot be removed are left in a hidden folder.
 
-    What is left goes with `remove_leftovers`.
+    `remove_leftovers` removes those later.
     """
     hidden = folder.with_name(f"{_GONE}{secrets.token_hex(8)}")
     with suppress(OSError):
@@ -81,7 +81,7 @@ def remove_leftovers(parent: Path) -> None:
 
 
 def weight_of(path: Path) -> int:
-    """Return how many bytes a file holds, or all files in a folder; 0 where there is nothing."""
+    """Return the size in bytes of a file, or of all files in a folder; 0 if there is nothing."""
     size = 0
     with suppress(OSError):
         for found in path.rglob("*") if path.is_dir() else (path,):
@@ -91,14 +91,14 @@ def weight_of(path: Path) -> int:
 
 
 class FolderClaim:
-    """A folder's lock file, held by one process at a time; it goes with the process, however that ends."""
+    """A folder's lock file, held by one process at a time and released when that ends."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / ".in-use"
         self._lock: BaseFileLock | None = None
 
     def take(self) -> None:
-        """Hold the folder, made if it is not there.
+        """Claim the folder, creating it if needed.
 
         Raises:
             GspnError: another process holds the folder, or it cannot be written.
@@ -106,7 +106,7 @@ class FolderClaim:
         # Only a server claims a folder; the command line starts without it.
         import filelock
 
-        # One thread may take the folder and another one give it back.
+        # One thread may take the claim and another release it.
         lock = filelock.FileLock(self._path, blocking=False, thread_local=False)
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -120,13 +120,13 @@ class FolderClaim:
         self._lock = lock
 
     def release(self) -> None:
-        """Let the folder go; without a claim this does nothing."""
+        """Release the claim; without one this does nothing."""
         if self._lock is not None:
             self._lock.release()
             self._lock = None
 
 
 def write_failure(name: str, error: OSError) -> str:
-    """Return the sentence for a file that could not be written."""
+    """Return the message for a file that could not be written."""
     reason = error.strerror or type(error).__name__
     return f"{name} could not be written ({reason}); free disk space or check the folder, then run again."

@@ -1,4 +1,4 @@
-"""What single settings may be: bounds, texts, aspects, ladders and references of init images."""
+"""Checks of single settings: bounds, texts, aspects, ladders and references of init images."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gspn_core.errors import BadSetting, UnsupportedSize
 
 MAX_PROMPT_CHARACTERS = 2000
 MAX_ASPECT = 4.0
-# The sides of a picture that a cascade starts from, in px, as it is kept.
+# Bounds of the sides of a stored init image, in px.
 MIN_START_PX, MAX_START_PX = 64, 4096
 _ASPECT = re.compile(r"([1-9][0-9]{0,4}):([1-9][0-9]{0,4})")
 _START = re.compile(r"([1-9][0-9]{1,3})x([1-9][0-9]{1,3})-[0-9a-f]{64}")
@@ -20,8 +20,8 @@ _START = re.compile(r"([1-9][0-9]{1,3})x([1-9][0-9]{1,3})-[0-9a-f]{64}")
 class Range:
     """Bounds (both inclusive) of a number and the step by which a slider moves it.
 
-    stops: the values at equal parts of a slider's travel, from end to end, where equal parts of the range
-    would change the picture by very different amounts; empty where the travel is the range.
+    stops: values at equal distances along a slider's track, where equal parts of the range would change the
+    picture by very different amounts; empty for a linear slider.
     """
 
     minimum: float
@@ -31,7 +31,7 @@ class Range:
 
     @property
     def travel(self) -> tuple[float, ...]:
-        """Return the values at equal parts of a slider's travel, five where nothing else is said."""
+        """Return the values at equal distances along a slider's track; five for a linear one."""
         if self.stops:
             return self.stops
         span = self.maximum - self.minimum
@@ -45,7 +45,7 @@ def ladder_rungs(ladder: str) -> tuple[tuple[str, int], ...]:
 
 
 def aspect_ratio(aspect: str) -> float:
-    """Return width / height of an aspect such as "3:2"; raise UnsupportedSize if it is none or too long."""
+    """Return width / height of an aspect such as "3:2"; raise UnsupportedSize for any other."""
     match = _ASPECT.fullmatch(aspect) if isinstance(aspect, str) else None
     if not match:
         raise UnsupportedSize(
@@ -53,7 +53,7 @@ def aspect_ratio(aspect: str) -> float:
         )
     ratio = int(match[1]) / int(match[2])
     if not 1 / MAX_ASPECT <= ratio <= MAX_ASPECT:
-        raise UnsupportedSize("aspect", f"aspect must lie between 1:4 and 4:1, got {aspect}; try 16:9.")
+        raise UnsupportedSize("aspect", f"aspect must be between 1:4 and 4:1, got {aspect}; try 16:9.")
     return ratio
 
 
@@ -91,7 +91,7 @@ def ladder_text(ladder: Any, bounds: Range) -> str:
 
 
 def check_text(name: str, value: Any, *, required: bool) -> None:
-    """Raise BadSetting for what is not text, too long, or empty where it is required."""
+    """Raise BadSetting for anything but text, for text that is too long, or empty although required."""
     if not isinstance(value, str):
         raise BadSetting(name, f"{name} must be text, got {type(value).__name__}.")
     if required and not value.strip():
@@ -108,7 +108,7 @@ def check_text(name: str, value: Any, *, required: bool) -> None:
 def checked_number(
     name: str, value: Any, bounds: Range, *, integer: bool, optional: bool
 ) -> int | float | None:
-    """Return a number within its bounds, None where it is optional and left open; raise BadSetting."""
+    """Return a number within its bounds, None if it is optional and left open; raise BadSetting."""
     if value is None:
         if optional:
             return None

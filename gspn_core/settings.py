@@ -1,7 +1,7 @@
-"""What the person asks for: one frozen record, with every range, step and default standing here once.
+"""The settings of a run: one frozen record, and the only place of every range, step and default.
 
-Knows nothing of torch, of any particular model, or of the page. `None` means "decide for me" and is
-resolved by `gspn_core.planning.plan.make_plan` from the model's card.
+Independent of torch, of any particular model and of the page. `None` means "decide for me" and is resolved by
+`gspn_core.planning.plan.make_plan` from the model's card.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ DilationScope = Literal["down", "deep", "all"]
 DilationUse = Literal["branch", "main"]
 RefinerUse = Literal["none", "ensemble", "image"]
 
-# Every setting of every stage fits, with prompts of their own.
+# Enough for every setting of every stage, including prompts.
 MAX_OVERRIDES_CHARACTERS = 100_000
 MAX_OVERRIDES = 300
 _MOST_DIGITS = 64
@@ -50,7 +50,7 @@ _IN_QUOTES = re.compile(r'["\\\n]')
 
 @dataclass(frozen=True, kw_only=True, order=True)
 class Override:
-    """One stage's own value of a setting. stage_px: the stage, given as a target in px."""
+    """A setting's value for one stage. stage_px: the stage, as a target in px."""
 
     stage_px: int
     name: str
@@ -66,37 +66,48 @@ def _ranged(
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """One run of the cascade as a person asks for it. What is None is the model's own, a seed is drawn.
+    """What to draw. `None` takes the model's default; an open seed is drawn.
 
-    start: the picture that the cascade starts from, as `gspn_core.images.load.reference_of` names it by its
-    size and its pixels' hash; "" starts from noise. Its aspect takes the place of `aspect`. start_px: the
-    target of the stage at which it enters, 0 for the nearest to its size. start_strength: share of the
-    timesteps that the model redraws of it there, 0 keeps it as it is.
-    target: side in px of the square with the last stage's area; aspect: "width:height".
-    guidance_stop: share of a stage's steps after which guidance is off; 1 keeps it on to the end.
-    ladder: the sizes in px of the stages between the first and the target, such as "1024 4096"; "" takes the
-    model's own. A stage's kind may stand before its size, and then the target's too: "1024 upscale:4096".
-    upscale_strength: noise level at which a later stage starts, as a share of the training timesteps, in
-    (0, 1]; it also takes that share of num_inference_steps.
-    gaussian_sigma: width of the low-pass that parts layout from detail, in px of the base. What is coarser
-    is held to the stage before; the dilated branch's input is blurred by as much.
-    cosine_scale_1..3: exponents of the skip residual's, the dilated branch's and the blur's decay.
-    keep_base: share of the stage before that is restored below the low-pass in the finished image; 0 leaves
-    the image as it was decoded.
-    dilated_min_weight: the dilated branch is not evaluated where its weight is below this.
-    dilation_scope: which convolutions are dilated: "down" the down blocks' and the middle's, "deep" the last
-    down block's, those of the downsampler before it and the middle's, "all" every block's. dilation_use:
-    "branch" mixes a second, dilated prediction in, "main" dilates the only one; dilation_until: share of the
-    steps, the first ones, in which either happens.
-    original_scale, target_scale: the sizes that the model is conditioned on, as parts of the picture's own;
-    crop_top, crop_left: the crop that it is conditioned on, in px (SDXL's size conditioning).
-    refiner: how SDXL's second UNet takes part in the first stage: "ensemble" takes the schedule over where
-    refiner_start of it is done, "image" draws the finished picture's last part again. aesthetic_score and
-    negative_aesthetic_score: what the refiner is conditioned on for the wanted and the unwanted picture.
-    overrides: single stages' own values, sorted; given as Overrides, as mappings of their fields, or as text
-    (see `parse_overrides`). Any setting of a single stage may be overridden (OVERRIDABLE).
+    Args:
+        prompt: what the picture shows.
+        negative_prompt: what it should not show.
+        target: side in px of the square with the area of the last stage.
+        aspect: "width:height".
+        mixer: token mixer of the UNet.
+        num_inference_steps: timesteps of the schedule.
+        guidance_scale: classifier-free guidance (CFG) scale.
+        guidance_stop: share of a stage's steps after which guidance is off; 1 keeps it on.
+        ladder: sizes in px of the stages from the first to the target, such as "1024 4096"; "" takes the
+            model's default. A kind can precede a size, that of the target too: "1024 upscale:4096".
+        upscale_strength: noise level at which a later stage starts, as a share of the training timesteps,
+            in (0, 1]; the stage also runs that share of num_inference_steps.
+        gaussian_sigma: width of the low-pass that separates layout from detail, in px of the base. Coarser
+            structures follow the stage before; the dilated branch's input is blurred by as much.
+        cosine_scale_1: exponent of the decay of the skip residual; 2 of the dilated branch, 3 of the blur.
+        keep_base: share of the stage before that is restored below the low-pass in the finished image.
+        dilated_min_weight: the dilated branch is skipped where its weight is below this.
+        dilation_scope: the dilated convolutions: "down" those of the down blocks and the middle block, "deep"
+            those of the last down block, the downsampler before it and the middle block, "all" every block's.
+        dilation_use: "branch" mixes in a second, dilated prediction; "main" dilates the only one.
+        dilation_until: share of the first steps in which either is used.
+        scheduler: sampler.
+        original_scale: original size that the model is conditioned on, over the picture's size; target_scale:
+            likewise the target size (SDXL's size conditioning).
+        crop_top: crop in px that the model is conditioned on; likewise crop_left.
+        refiner: the refiner's part in the first stage: "ensemble" takes over the schedule once refiner_start
+            of it is done, "image" redraws the last part of the finished picture.
+        refiner_start: share of the schedule at which the refiner starts.
+        aesthetic_score: conditioning of the refiner; negative_aesthetic_score: of its unconditional row.
+        seed: of all noise.
+        overrides: settings of single stages (any of OVERRIDABLE), sorted; given as Overrides, as mappings of
+            their fields, or as text (see `parse_overrides`).
+        start: reference of the init image (see `gspn_core.images.load.reference_of`), whose aspect replaces
+            `aspect`; "" starts from noise.
+        start_px: target of the stage at which the init image enters, 0 for the nearest to its size.
+        start_strength: denoising strength there; 0 keeps the image.
 
-    Raises BadSetting (UnsupportedSize for aspect) when a value is outside its range.
+    Raises:
+        BadSetting: a value is outside its range; UnsupportedSize for aspect.
     """
 
     prompt: str
@@ -153,7 +164,7 @@ class Settings:
         object.__setattr__(self, "overrides", self._checked_overrides())
 
     def at_stage(self, stage_px: int) -> Settings:
-        """Return the settings as one stage reads them: its overrides in place, and no others."""
+        """Return the settings of one stage: its overrides applied, and no others left."""
         own = {override.name: override.value for override in self.overrides if override.stage_px == stage_px}
         return dataclasses.replace(self, overrides=(), **own)
 
@@ -211,14 +222,14 @@ CHOICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 INTEGERS = frozenset({"target", "start_px", "num_inference_steps", "seed", "crop_top", "crop_left"})
 _OPTIONAL = frozenset(f.name for f in dataclasses.fields(Settings) if f.default is None)
-# What says of a run from which picture it starts, and how.
+# The settings of the init image.
 STARTING = ("start", "start_px", "start_strength")
 _OF_THE_WHOLE = (*STARTING, "target", "aspect", "ladder", "overrides")
 OVERRIDABLE: tuple[str, ...] = tuple(name for name in FIELD_NAMES if name not in _OF_THE_WHOLE)
 
 
 def parse_overrides(text: str) -> tuple[Override, ...]:
-    """Return the overrides of a text, one such as "1024.upscale_strength=0.3" a line; raise BadSetting.
+    """Parse overrides, one per line, such as "1024.upscale_strength=0.3"; raise BadSetting.
 
     Values are read as their settings' kind and not yet checked. Semicolons part lines too; a value that holds
     one, or a line break, stands in quotes as in JSON.
@@ -245,7 +256,7 @@ def parse_overrides(text: str) -> tuple[Override, ...]:
 
 
 def overrides_text(overrides: Sequence[Override | Mapping[str, Any]]) -> str:
-    """Return the text of which `parse_overrides` makes these overrides again."""
+    """Return these overrides as text for `parse_overrides`."""
     lines = []
     for override in _read_overrides(overrides):
         lines.append(f"{override.stage_px}.{override.name}={_shown_value(override.value)}")
@@ -270,7 +281,7 @@ def _lines(text: str) -> list[str]:
 
 
 def _closing_quote(text: str, opening: int) -> int:
-    """Return where a quoted text ends, -1 where its line ends first."""
+    """Return the index of the end of a quoted text, -1 if its line ends first."""
     at = opening + 1
     while (mark := _IN_QUOTES.search(text, at)) is not None:
         if mark[0] == '"':
@@ -290,7 +301,7 @@ def _shown_value(value: Any) -> str:
 
 
 def read_value(name: str, text: str) -> Any:
-    """Return a setting's value from text, as its kind: a number where it has a range; unchecked."""
+    """Parse a setting's value: a number if it has a range, else text; not checked."""
     if name not in RANGES:
         try:
             return json.loads(text) if text.startswith('"') else text
@@ -306,7 +317,7 @@ def read_value(name: str, text: str) -> Any:
 
 
 def _meant(name: str) -> str:
-    """Return what may have been meant by a name that is not a setting of single stages."""
+    """Return a likely intended name for one that is not a setting of single stages."""
     near = difflib.get_close_matches(name[:40], OVERRIDABLE, n=2, cutoff=0.5)
     if not near:
         return "name a setting of single stages, such as seed, mixer or upscale_strength."

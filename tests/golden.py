@@ -1,12 +1,12 @@
-"""Tell whether a change of the code changed pictures or cache keys, by small runs on the CPU.
+"""Check whether a change of the code changed pictures or cache keys, by small runs on the CPU.
 
 `python -m tests.golden record FILE` before a change, `python -m tests.golden compare FILE` after it, on one
-machine. compare lists what differs and exits with 1 where anything does.
+machine. `compare` lists the differences and exits with 1 if there are any. Runs: `tests.golden_cases`.
 
-The last bits of a picture depend on how numba's kernels came about: the process that compiles them links
-them otherwise than one that reads them from the cache. So every recording begins with an empty cache, which
-one process fills, and another one makes the pictures and compiles nothing. Files get fixed times, as the
-models' fingerprints hold them: neither a checkout elsewhere nor a later one changes a key.
+The last bits of a picture depend on how numba's kernels were linked: the process that compiles them links
+them differently from one that reads them from the cache. So every recording starts with an empty cache; one
+process fills it, and a second one makes the pictures and compiles nothing. Files get fixed times, since
+models' fingerprints include them: a checkout elsewhere or at another time changes no key.
 """
 
 from __future__ import annotations
@@ -23,10 +23,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import mock
+
+from tests.golden_cases import BOTH, CASES, COMMON, PROMPTS, SINGLE, TARGETS, TINY, WORLD, Case
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -37,142 +39,16 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 FORMAT = 1
 THREADS = 2
-# No plan of these cases needs as much, so what happens to be free has no say.
+# More than any plan of these cases needs, so that free memory does not matter.
 PLENTY_BYTES = 1 << 40
 FIXED_TIME = 1_600_000_000
 # How often a recording that had to compile something is made again.
 TRIES = 3
 
-WORLD, TINY = "world", "tiny"
-BOTH, SINGLE = ("float32", "bfloat16"), ("float32",)
-COMMON: Mapping[str, Any] = {"seed": 7, "num_inference_steps": 2}
-PROMPTS = {
-    WORLD: "snowy mountains over a lake at dusk, a few clouds, low sun",
-    TINY: "a red fox in deep snow",
-}
-TARGETS = {WORLD: 512, TINY: 128}
-SAMPLERS = (
-    "euler",
-    "euler-karras",
-    "dpm++2m",
-    "dpm++2m-karras",
-    "dpm++2m-sde",
-    "dpm++2m-sde-karras",
-    "unipc",
-    "ddim",
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Case:
-    """One run.
-
-    settings: beside the common ones. starts: it climbs from a picture. finished: how many of its first
-    stages are handed in as pictures, made by the same run. room_mib: memory of a stage beside what the
-    process takes, in MiB, for single dtypes; where none is given there is plenty. runs_out: how often memory
-    runs out after a step. ways: what the last stage must have come to because of that.
-    """
-
-    name: str
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    model: str = WORLD
-    dtypes: Sequence[str] = SINGLE
-    starts: bool = False
-    finished: int = 0
-    room_mib: Mapping[str, int] = field(default_factory=dict)
-    runs_out: int = 0
-    ways: tuple[str, ...] = ()
-
-
-def _world(name: str, *, dtypes: Sequence[str] = SINGLE, **settings: Any) -> Case:
-    return Case(name=name, settings=settings, dtypes=dtypes)
-
-
-def _tiny(name: str, **settings: Any) -> Case:
-    return Case(name=name, settings=settings, model=TINY, dtypes=BOTH)
-
-
-DILATED = {"cosine_scale_2": 0.15, "upscale_strength": 0.6, "num_inference_steps": 3}
-CASES: tuple[Case, ...] = (
-    *(_world(f"mixer-{name}", mixer=name, dtypes=BOTH) for name in ("gspn", "attention", "neighborhood")),
-    *(
-        _world(f"sampler-{name}", mixer="attention", scheduler=name, num_inference_steps=3)
-        for name in SAMPLERS
-    ),
-    _world("base-alone", target=256),
-    _world("ladder-jump", target=1024, ladder="256 1024"),
-    _world("ladder-doublings", target=1024, ladder="256 512 1024"),
-    _world("keep-base-0", keep_base=0.0, mixer="attention"),
-    _world("keep-base-half", keep_base=0.5, mixer="attention"),
-    _world("dilation-down", **DILATED, dtypes=BOTH),
-    _world("dilation-deep", **DILATED, dilation_scope="deep"),
-    _world("dilation-all", **DILATED, dilation_scope="all"),
-    _world("dilation-main", **DILATED, dilation_use="main", dilation_until=0.5),
-    _world("dilation-neighborhood", **DILATED, mixer="neighborhood", dtypes=BOTH),
-    _world("dilation-least-weight", num_inference_steps=3, cosine_scale_2=1.0, dilated_min_weight=0.3),
-    _world(
-        "holds", gaussian_sigma=2.0, cosine_scale_1=0.5, cosine_scale_3=1.0, upscale_strength=0.7, dtypes=BOTH
-    ),
-    _world("holds-none", gaussian_sigma=0.0, cosine_scale_1=3.0, mixer="attention"),
-    _world("negative", negative_prompt="clouds, fog", mixer="attention"),
-    _world("guidance-1", guidance_scale=1.0, dtypes=BOTH),
-    _world("guidance-8", guidance_scale=8.0, mixer="attention"),
-    _world("guidance-stop", guidance_stop=0.5, num_inference_steps=3, mixer="attention"),
-    _world("portrait", aspect="2:3"),
-    _world("landscape", aspect="16:9", target=256, mixer="neighborhood"),
-    _world("size-conditioning", original_scale=0.5, target_scale=2.0, crop_top=64, crop_left=8, target=256),
-    _world("override-many", overrides="512.mixer=attention\n512.scheduler=euler\n512.seed=3"),
-    _world(
-        "override-prompt",
-        mixer="attention",
-        overrides="256.guidance_scale=1\n512.prompt=a beach at sunset\n512.num_inference_steps=5",
-    ),
-    Case(name="start-kept", starts=True),
-    Case(name="start-redrawn", starts=True, settings={"start_strength": 0.5}, dtypes=BOTH),
-    Case(name="start-redrawn-alone", starts=True, settings={"start_strength": 0.9, "target": 256}),
-    Case(name="start-at-512", starts=True, settings={"start_px": 512, "start_strength": 0.5}),
-    Case(name="finished-base", finished=1),
-    Case(name="memory-tiles", room_mib={"float32": 180, "bfloat16": 125}, ways=("small_tiles",), dtypes=BOTH),
-    Case(
-        name="memory-eight-bits",
-        room_mib={"float32": 95},
-        ways=("serial_guidance", "chunked_feed_forward", "small_blocks", "small_tiles", "float8_storage"),
-    ),
-    *(
-        Case(
-            name=f"memory-runs-out-{mixer}",
-            settings={"mixer": mixer},
-            dtypes=BOTH,
-            runs_out=3,
-            ways=("serial_guidance", "chunked_feed_forward", "small_blocks"),
-        )
-        for mixer in ("gspn", "neighborhood")
-    ),
-    Case(
-        name="memory-runs-out-attention",
-        settings={"mixer": "attention"},
-        runs_out=2,
-        ways=("serial_guidance", "chunked_feed_forward"),
-    ),
-    *(_tiny(f"mixer-{name}", mixer=name) for name in ("attention", "neighborhood", "linear")),
-    _tiny("refiner-ensemble", refiner="ensemble", refiner_start=0.5),
-    _tiny("refiner-image", refiner="image", refiner_start=0.4, negative_prompt="a cat"),
-    _tiny("refiner-score", refiner="ensemble", refiner_start=0.3, aesthetic_score=3.0, guidance_scale=1.0),
-    _tiny("refiner-image-linear", refiner="image", refiner_start=0.5, mixer="linear", aspect="2:3"),
-    _tiny("empty-negative", guidance_scale=9.0, target=256, ladder="64 256"),
-    Case(
-        name="refiner-redraws",
-        model=TINY,
-        dtypes=BOTH,
-        starts=True,
-        settings={"refiner": "image", "refiner_start": 0.5, "start_strength": 0.6},
-    ),
-)
-
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """The folders of one recording, all of them below one that is removed after it."""
+    """The folders of one recording, all below one that is removed afterwards."""
 
     root: Path
 
@@ -182,7 +58,7 @@ class Place:
         return self.root / "kernels"
 
     def model(self, name: str) -> Path:
-        """Return where a model lies, or what goes beside it."""
+        """Return the folder of a model or of an extra."""
         return self.root / name
 
     def compiled(self) -> set[str]:
@@ -193,9 +69,9 @@ class Place:
 def run_case(
     model: Model, case: Case, dtype: str, settings: Mapping[str, Any], finished: Sequence[Image] = ()
 ) -> tuple[list[dict[str, Any]], list[Image]]:
-    """Run a case once; return what is answer of its stages, and their pictures.
+    """Run a case once; return the record of its stages, and their pictures.
 
-    finished: the pictures of the first stages, whose places stay empty among the stages answer.
+    finished: the pictures of the first stages, which are left out of the record.
     """
     driven = _Driven(case.runs_out)
     plan, images = None, {}
@@ -246,7 +122,7 @@ def _events(
 
 
 class _Driven:
-    """Lets memory run out in a run: after a step, as often as asked, each time the stage begins again."""
+    """Lets memory run out `runs_out` times during a run, each time after a step; the stage then restarts."""
 
     def __init__(self, runs_out: int) -> None:
         self._left, self._is_due = runs_out, False
@@ -266,7 +142,7 @@ class _Driven:
 
 
 def record_case(model: Model, case: Case, dtype: str) -> list[dict[str, Any]]:
-    """Return what is to be kept of a case: of each stage its size, key, picture and ways of computing."""
+    """Return the record of a case: of each stage its size, key, picture hash and memory options."""
     asked = {"prompt": PROMPTS[case.model], "target": TARGETS[case.model], **COMMON, **case.settings}
     if case.starts:
         from gspn_core.images.load import reference_of
@@ -284,7 +160,7 @@ def picture_hash(image: Image) -> str:
 
 
 def start_picture() -> Image:
-    """Return a portrait of coarse colours, the same everywhere, that runs start from."""
+    """Return the init image: a portrait of coarse colours, the same on every machine."""
     import numpy as np
     from PIL import Image
 
@@ -294,9 +170,9 @@ def start_picture() -> Image:
 
 
 def record_all(place: Place, names: Sequence[str] = ()) -> dict[str, Any]:
-    """Run the cases in this process, one load of a model per dtype, and return what is to be kept.
+    """Run the cases in this process, one load of a model per dtype, and return the record.
 
-    names: of the cases to run; all where there are none.
+    names: the cases to run; all if empty.
     """
     import torch
 
@@ -340,7 +216,7 @@ def _processor() -> str:
 def load(place: Place, name: str, dtype: str) -> Model:
     """Return a model on the CPU, from the files with fixed times.
 
-    Its fingerprint is fixed too: a report that was rewritten in the model's folder is no change of a picture.
+    Its fingerprint is fixed too: rewriting a report in the model's folder changes no picture.
     """
     from gspn_core.models import catalog
     from gspn_core.models.loading import load_model
@@ -375,13 +251,13 @@ def write_models(place: Place) -> None:
 
 
 def prepare(place: Place) -> None:
-    """Write the models and compile what the cases need, in this process, which makes no record."""
+    """Write the models and compile what the cases need; this process makes no record."""
     write_models(place)
     record_all(place, ("mixer-gspn", "memory-runs-out-gspn"))
 
 
 def recorded() -> dict[str, Any]:
-    """Return a record made by a process that compiled nothing, of models and kernels made for it alone."""
+    """Return a record made by a process that compiled nothing, with its own models and kernel cache."""
     with tempfile.TemporaryDirectory(prefix="golden-") as folder:
         place, result = Place(root=Path(folder)), Path(folder) / "record.json"
         _apart("prepare", place)
@@ -394,7 +270,7 @@ def recorded() -> dict[str, Any]:
 
 
 def _apart(doing: str, place: Place, *rest: str) -> None:
-    """Run one part of the work in a process of its own."""
+    """Run one part of the work in a separate process."""
     threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(THREADS))
     own = {"NUMBA_CACHE_DIR": str(place.kernels), "CUDA_VISIBLE_DEVICES": "", **threads}
     command = [sys.executable, "-m", "tests.golden", doing, *rest, "--place", str(place.root)]
@@ -421,7 +297,7 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str
 
 
 def machine_notes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """Return a line for each thing by which the machines of two records differ, and with it all pictures."""
+    """Return a line for each difference between two records' machines; any may change every picture."""
     old, new = before["machine"], after["machine"]
     return [
         f"note: {name} was {old.get(name)} and is {new.get(name)}, which may change every picture"
@@ -435,7 +311,7 @@ def _say(*lines: str) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do what the command line says; return the exit status."""
+    """Run the command and return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m tests.golden", description=__doc__.splitlines()[0])
     parser.add_argument(
         "doing", choices=("record", "compare", "prepare", "measure"), metavar="record|compare"
@@ -458,7 +334,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     else:
         before = json.loads(asked.file.read_text("utf-8"))
         if before.get("format") != FORMAT:
-            parser.error(f"{asked.file} is no record of format {FORMAT}")
+            parser.error(f"{asked.file} is not a record of format {FORMAT}")
         after = recorded()
         lines = differences(before, after)
         _say(*machine_notes(before, after), *lines)

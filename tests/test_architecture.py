@@ -98,7 +98,7 @@ def _runs_later(node: ast.AST) -> bool:
 
 
 def owner(name: str) -> str | None:
-    """Return the part of the project that a dotted name lies in, None where it lies outside."""
+    """Return the part of the project that a dotted name belongs to, None for other packages."""
     first, *rest = name.split(".")
     if first == "gspn_core":
         return rest[0] if rest else "gspn_core"

@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from tests.golden import CASES, FORMAT, SAMPLERS, _Driven, differences, machine_notes, main
+from tests.golden import FORMAT, _Driven, differences, machine_notes, main
+from tests.golden_cases import CASES, SAMPLERS
 
 
 def record(**cases):
@@ -18,7 +19,7 @@ def test_equal_records_have_no_difference():
 
 
 @pytest.mark.parametrize("part", ["key", "picture", "ways", "size"])
-def test_a_stage_that_changed_is_told_with_what_changed_of_it(part):
+def test_a_changed_stage_is_reported_with_what_changed(part):
     lines = differences(record(one=[stage(), stage()]), record(one=[stage(), stage(**{part: "other"})]))
     assert lines == [f"one, stage 2 of 8x8: {part}"]
 
@@ -32,7 +33,7 @@ def test_cases_and_stages_that_only_one_record_has_are_differences():
     ]
 
 
-def test_another_machine_is_told_and_is_no_difference():
+def test_another_machine_is_reported_and_not_counted_as_a_difference():
     other = {**record(one=[stage()]), "machine": {"torch": "2"}}
     assert differences(record(one=[stage()]), other) == []
     assert machine_notes(record(), other) == ["note: torch was 1 and is 2, which may change every picture"]

@@ -19,7 +19,7 @@ from ui.compare.compare import build_compare, wire_compare
 from ui.form.crops import build_crops
 from ui.form.curves import Weights, build_curves
 from ui.form.drop import build_drop, wire_drop
-from ui.form.form import build_form, initial_values
+from ui.form.form import Form, build_form, initial_values
 from ui.form.start import wire_start
 from ui.guard.blocks import GuardedBlocks
 from ui.guard.stack import guards
@@ -32,8 +32,9 @@ from ui.shared.strings import page_strings, studio_strings
 from ui.shared.theme import studio_theme
 from ui.shared.travel import build_travel
 from ui.studio.forecast import Forecast
-from ui.studio.handlers import Runs, ahead_props, notice
+from ui.studio.handlers import Runs
 from ui.studio.measured import build_measured, wire_measured
+from ui.studio.props import ahead_props, notice
 from ui.wiring import FOLLOWING, forecasts, wire_actions, wire_form, wire_loading, wire_runs
 
 # More than followers may take: the rest is kept for everything else, Stop first of all.
@@ -73,6 +74,7 @@ def build_page(
     picker: ModelPicker | None = None,
     measuring: Measuring | None = None,
     in_space: bool = False,
+    examples: Sequence[str] = (),
 ) -> gr.Blocks:
     """Return the page of a model's runs.
 
@@ -88,57 +90,17 @@ def build_page(
         picker: The models that may take its place.
         measuring: What stages cost here.
         in_space: On a Hugging Face Space, which visitors may duplicate on hardware of their own.
+        examples: Ids of finished runs that come with the model; the page opens with the first.
     """
-    runs = Runs(jobs, card, machine=machine, reading=reading, issue=issue)
+    runs = Runs(jobs, card, machine=machine, reading=reading, issue=issue, examples=examples)
     with GuardedBlocks(
         title=page_strings.TITLE, analytics_enabled=False, fill_width=True, delete_cache=UNUSED_UPLOADS
     ) as page:
-        parts: dict[str, Any] = {
-            "job": gr.BrowserState(None, storage_key=_STORAGE_KEY, secret=_STORAGE_SECRET),
-            "visitor": gr.BrowserState(None, storage_key=_VISITOR_KEY, secret=_STORAGE_SECRET),
-        }
+        parts = _stored_in_the_browser()
         with gr.Row(elem_id="studio"):
-            parts["masthead"] = html_part(
-                "shared",
-                "masthead",
-                runs.masthead(),
-                card=_card_words(card),
-                places=[
-                    [name, label]
-                    for name, label in page_strings.PLACES.items()
-                    if name in {"studio", "lab", *PLACES}
-                ],
-                keys=[list(row) for row in page_strings.KEYS],
-                models=model_choices(picker),
-            )
-            with gr.Column(elem_id="settings"):
-                with gr.Column(elem_id="fields"):
-                    form = build_form(card)
-                    parts["drop"] = build_drop()
-                    parts["travel"] = build_travel()
-                    parts["curves"] = build_curves()
-                    parts["crops"] = build_crops(card)
-                    parts["measured"] = build_measured()
-                with gr.Column(elem_id="actions"):
-                    parts["notice"] = html_part("shared", "notice", notice())
-                    parts["ahead"] = html_part("studio", "ahead", ahead_props(Forecast()))
-                    parts["stop_after_stage"] = gr.Button(
-                        studio_strings.STOP_AFTER_STAGE, visible=False, size="sm", elem_id="stop-after-stage"
-                    )
-                    with gr.Row(elem_id="run-bar"):
-                        parts["run"] = gr.Button(studio_strings.RUN, variant="primary", elem_id="run")
-                        parts["stop"] = gr.Button(studio_strings.STOP, interactive=False, elem_id="stop")
-                    if in_space:
-                        with gr.Column(elem_id="space"):
-                            gr.Markdown(page_strings.SPACE_HARDWARE)
-                            gr.DuplicateButton(page_strings.DUPLICATE, size="sm")
-            parts["screen"] = html_part(
-                "studio",
-                "screen",
-                runs.outline_of(initial_values(card)),
-                examples=list(card.examples),
-                card=_card_words(card),
-            )
+            parts["masthead"] = _masthead(runs, card, model_choices(picker))
+            form = _settings_column(parts, card, in_space=in_space)
+            parts["screen"] = _screen(runs, card)
             parts["lab"] = build_lab(card)
             parts |= {name: build(jobs, card) for name, (build, _) in PLACES.items()}
         parts |= form.controls | {"starting": form.starting}
@@ -187,6 +149,66 @@ def launch_arguments(
         "pwa": False,
         "quiet": True,
     }
+
+
+def _stored_in_the_browser() -> dict[str, Any]:
+    """Return what the visitor's browser keeps: which run was shown last, and which visitor it is."""
+    return {
+        "job": gr.BrowserState(None, storage_key=_STORAGE_KEY, secret=_STORAGE_SECRET),
+        "visitor": gr.BrowserState(None, storage_key=_VISITOR_KEY, secret=_STORAGE_SECRET),
+    }
+
+
+def _masthead(runs: Runs, card: ModelCard, models: list[dict[str, Any]]) -> gr.HTML:
+    places = [
+        [name, label] for name, label in page_strings.PLACES.items() if name in {"studio", "lab", *PLACES}
+    ]
+    return html_part(
+        "shared",
+        "masthead",
+        runs.masthead(),
+        card=_card_words(card),
+        places=places,
+        keys=[list(row) for row in page_strings.KEYS],
+        models=models,
+    )
+
+
+def _settings_column(parts: dict[str, Any], card: ModelCard, *, in_space: bool) -> Form:
+    """Build the form, the parts that stand in it, and Run under it; the parts are added to `parts`."""
+    with gr.Column(elem_id="settings"):
+        with gr.Column(elem_id="fields"):
+            form = build_form(card)
+            parts["drop"] = build_drop()
+            parts["travel"] = build_travel()
+            parts["curves"] = build_curves()
+            parts["crops"] = build_crops(card)
+            parts["measured"] = build_measured()
+        with gr.Column(elem_id="actions"):
+            parts["notice"] = html_part("shared", "notice", notice())
+            parts["ahead"] = html_part("studio", "ahead", ahead_props(Forecast()))
+            parts["stop_after_stage"] = gr.Button(
+                studio_strings.STOP_AFTER_STAGE, visible=False, size="sm", elem_id="stop-after-stage"
+            )
+            with gr.Row(elem_id="run-bar"):
+                parts["run"] = gr.Button(studio_strings.RUN, variant="primary", elem_id="run")
+                parts["stop"] = gr.Button(studio_strings.STOP, interactive=False, elem_id="stop")
+            if in_space:
+                with gr.Column(elem_id="space"):
+                    gr.Markdown(page_strings.SPACE_HARDWARE)
+                    gr.DuplicateButton(page_strings.DUPLICATE, size="sm")
+    return form
+
+
+def _screen(runs: Runs, card: ModelCard) -> gr.HTML:
+    return html_part(
+        "studio",
+        "screen",
+        runs.outline_of(initial_values(card)),
+        examples=list(card.examples),
+        gallery=runs.gallery(),
+        card=_card_words(card),
+    )
 
 
 def _card_words(card: ModelCard) -> dict[str, str]:

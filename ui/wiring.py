@@ -13,7 +13,9 @@ from ui.form.curves import Weights, curves_props
 from ui.form.form import Form, next_example
 from ui.guard.payload import Name, Payload, Whole, job_of, read, visitor_of
 from ui.shared.gradio_private import sent_with
-from ui.studio.handlers import Patch, Runs
+from ui.studio.forecast import KEPT
+from ui.studio.handlers import Runs
+from ui.studio.props import Patch
 
 # Each follower waits in a thread of its own; the rest is kept for everything else, Stop first of all.
 MAX_FOLLOWERS = 96
@@ -60,7 +62,8 @@ def wire_runs(page: gr.Blocks, parts: dict[str, Any], form: Form, runs: Runs) ->
 
     def restore(job_id: str | None, visitor: str | None, request: gr.Request) -> Iterator[Patch]:
         asked = request.query_params.get("job")
-        yield from _named(parts, runs.restore(asked, job_of(job_id), visitor_of(visitor)))
+        token, query = visitor_of(visitor), dict(request.query_params)
+        yield from _named(parts, runs.restore(asked, job_of(job_id), token, query))
 
     outputs = [parts[name] for name in _SHOWN]
     # Raw values go straight to Settings, so that whatever is wrong with them is said in its words.
@@ -162,6 +165,8 @@ def wire_form(parts: dict[str, Any], form: Form, runs: Runs, card: ModelCard, ch
     # Until the model is there, the curves ask.
     parts["curves"].ask(**answer)
     _wire_suggestions(parts, form, runs)
+    kept = [parts[name] for name in FIELD_NAMES if name not in KEPT]
+    parts["ahead"].reset(lambda: _named_once(parts, runs.reset()), None, kept, **quiet)
     parts["screen"].example(example, None, parts["prompt"], **quiet)
 
 

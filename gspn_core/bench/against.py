@@ -1,7 +1,7 @@
-"""Today's cascade against that of an earlier commit: processes of each by turns, on one machine.
+"""Compare this cascade with that of an earlier commit; processes of the two alternate on one machine.
 
-The other commit is checked out into a temporary git worktree and runs with the embedded model that it
-came with. Each process loads the model, runs once to warm up and is then timed.
+The other commit is checked out into a temporary git worktree and runs with its own embedded model. Each
+process loads the model, runs once to warm up and is then timed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from gspn_core.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 _LONGEST_SECONDS = 1800
-# Only what every commit with a cascade has; it runs in the folder of either.
+# Uses only what every commit with a cascade has; runs in the folder of either commit.
 _PROGRAM = """
 import inspect, json, sys, time
 from gspn_core.engine import Engine
@@ -43,19 +43,19 @@ for _ in range(2):
     seconds["all"] = time.perf_counter() - began
 print(json.dumps(seconds))
 """
-# Settings that the first working cascade had already.
-_TOLD = (
+# Settings that the first working cascade already had.
+_COMPARED_SETTINGS = (
     *("prompt", "target", "mixer", "num_inference_steps", "guidance_scale", "upscale_strength", "seed"),
     "scheduler",
 )
 
 
 def against(arguments: argparse.Namespace) -> Table:
-    """Return the least seconds of each stage there and here; raise GspnError where a side cannot run."""
+    """Return the minimum seconds of each stage of both commits; raise GspnError if one cannot run."""
     mixer = arguments.mixers[0] if arguments.mixers else None
     asked = Settings(prompt=arguments.prompt, target=arguments.target, mixer=mixer, scheduler="euler", seed=1)
     resolved = make_plan(asked, find_card("world")).settings
-    settings = json.dumps({name: getattr(resolved, name) for name in _TOLD})
+    settings = json.dumps({name: getattr(resolved, name) for name in _COMPARED_SETTINGS})
     runs: dict[str, list[dict[str, float]]] = {"there": [], "here": []}
     with checked_out(arguments.against) as other:
         for _ in range(arguments.repeats):
@@ -113,5 +113,5 @@ def _table(commit: str, settings: Settings, runs: dict[str, list[dict[str, float
         before, now = min(there), min(here)
         ratio = f"{before / now:.2f}"
         table.rows.append((name, f"{before:.2f}", spread(there), f"{now:.2f}", spread(here), ratio))
-    table.notes.append("The least of the runs, one process of each by turns.")
+    table.notes.append("The minimum over runs; processes of the two commits alternate.")
     return table

@@ -1,6 +1,6 @@
-"""How many bytes a call holds at most, counted at torch's allocator: the same however busy a machine is.
+"""Peak bytes of a call, counted at torch's allocator, so independent of how busy the machine is.
 
-What a library takes from the system by itself, as oneDNN does for some kernels, is not counted.
+Memory that a library takes from the system directly, as oneDNN does for some kernels, is not counted.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ _CALL = "counted call {}"
 
 
 def most_extra_bytes(calls: Sequence[Callable[[], Any]], device: torch.device) -> list[int]:
-    """Return for each call, made once, the most bytes that it holds at a time beyond what was there before.
+    """Return for each call, made once, its peak bytes in addition to those in use before.
 
-    The calls share one profile on a CPU, where opening one is what takes time.
+    On a CPU the calls share one profile, since opening one is slow.
     """
     if device.type == "cuda":
         return [_on_device(call, device) for call in calls]

@@ -1,4 +1,4 @@
-"""On a card: the line scan against the bandwidth of a copy, the mixer against flash attention."""
+"""On a GPU: the line scan against the bandwidth of a copy, the mixer against flash attention."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gspn_core.ops import line_scan
 from gspn_core.ops.prepare import DIRECTIONS
 from gspn_core.runtime.device import DTYPES, pick_device
 
-# What is to be reached: share of a copy's bandwidth, the mixer's extra bytes, its speed over attention's.
+# Goals: share of a copy's bandwidth, the mixer's extra bytes, its speed over attention's.
 SCAN_SHARE, MIXER_BYTES, MIXER_SPEED = 0.85, 1.5 * 2**30, 10
 _HEAD_WIDTH = 64
 
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 @torch.no_grad()
 def measure(arguments: argparse.Namespace) -> list[Table]:
-    """Return a table of the scan for each dtype, one of the mixer; raise ModelUnavailable without a card."""
+    """Return a table of the scan for each dtype, one of the mixer; raise ModelUnavailable without a GPU."""
     device = pick_device(arguments.device)
     scans = [_scan_table(arguments, device, name) for name in ("float32", "bfloat16")]
     return [*scans, _mixer_table(arguments, device)]
@@ -54,7 +54,7 @@ def _scan_table(arguments: argparse.Namespace, device: torch.device, dtype: str)
         title=f"Scan of {B} × {C} × {side}², {dtype}",
         columns=("operation", "ms", "least–most", "GB/s", "% of the copy's"),
     )
-    # A copy of the largest of the inputs, into memory that is there: what the card can move at best.
+    # A copy of the largest input into allocated memory: the highest bandwidth that the GPU reaches.
     copied = 2 * own.numel() * own.element_size()
     times = _times(lambda: twin.copy_(own), arguments.repeats, device)
     best = copied / median(times)
@@ -133,7 +133,7 @@ def _mixer_table(arguments: argparse.Namespace, device: torch.device) -> Table:
 
 
 def _times(case: Callable[[], Tensor], repeats: int, device: torch.device) -> list[float]:
-    """Return seconds of each counted run, after two that are not: kernels are compiled in the first."""
+    """Return the seconds of each counted run, after two uncounted ones; the first compiles kernels."""
     seconds = []
     for run in range(repeats + 2):
         _wait(device)
@@ -146,7 +146,7 @@ def _times(case: Callable[[], Tensor], repeats: int, device: torch.device) -> li
 
 
 def _extra_bytes(case: Callable[[], Tensor], device: torch.device) -> int:
-    """Return the most bytes that a run adds to what is there; 0 where that is not known."""
+    """Return the peak bytes of a run in addition to those in use; 0 if unknown."""
     if device.type != "cuda":
         return 0
     case()

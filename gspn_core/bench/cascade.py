@@ -1,7 +1,7 @@
 """Seconds and memory of every stage of a cascade, for each mixer.
 
-"since Run" counts from the call of Engine.run with the model loaded, so the first row is what a person waits
-for the first card. The process's first run, which also reads the compiled scan, is given on its own.
+"since Run" counts from the call of Engine.run with the model loaded, so the first row is the time to the
+first picture. The process's first run, which also loads the compiled scan, is listed separately.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--target", type=int, default=None)
     parser.add_argument("--mixers", nargs="+", default=None, help="default: all that the model has")
     parser.add_argument(
-        "--against", metavar="COMMIT", help="also run that commit's cascade, by turns with ours"
+        "--against", metavar="COMMIT", help="also run that commit's cascade, alternating with this one"
     )
     parser.add_argument("--prompt", default="snowy mountains over a lake at dusk")
 
 
 def measure(arguments: argparse.Namespace) -> list[Table]:
-    """Return one table per mixer, or the comparison with another commit alone."""
+    """Return one table per mixer, or only the comparison with another commit."""
     if arguments.against is not None:
         return [against(arguments)]
     model = load_model(arguments.model, device=arguments.device, dtype=arguments.dtype)

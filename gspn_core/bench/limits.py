@@ -1,18 +1,18 @@
-"""What a benchmark may begin: how long the next size will take at worst, by those before it."""
+"""Whether a benchmark starts the next size: how long it will take at most, by those before it."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 
-# Time grows with the fourth power of the side where attention is all that counts.
+# Where attention dominates, time grows with the fourth power of the side.
 _LARGEST_POWER = 4.0
 
 
 def expected_seconds(measured: Sequence[tuple[float, float]], side: float) -> float:
-    """Return the seconds of the next side at worst, growing as before: by the side's square at the least.
+    """Return an upper bound of the next side's seconds, growing as before and at least by the side's square.
 
-    measured: pairs of side and seconds, the sides ascending; none of them means 0.
+    measured: (side, seconds), sides ascending; 0 is returned if there are none.
     """
     if not measured:
         return 0.0

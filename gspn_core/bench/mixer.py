@@ -1,8 +1,8 @@
 """One self-attention layer in four forms against the side of its map: time, memory, ratios to attention.
 
-Each form is what a UNet runs, projections included: diffusers' attention, the same weights in neighbourhoods,
-LinFusion's linear attention, and the GSPN mixer as an adapter makes it. The weights are random; they cost
-what trained ones do.
+Each form is what a UNet runs, projections included: diffusers' attention, the same weights as neighbourhood
+attention, LinFusion's linear attention, and the GSPN mixer of an adapter. The weights are random; they cost
+the same as trained ones.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ from gspn_core.runtime.machine import free_host_bytes
 
 MIXERS = ("attention", "neighborhood", "linear", "gspn")
 _QUICK_SIDES, _QUICK_SECONDS = (32, 64), 2.0
-# Of the free memory a map may be expected to take this share; it grows with the tokens in all four forms.
+# A map may take this share of the free memory; memory grows with the tokens in all four forms.
 _MEMORY_SHARE = 0.8
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """A self-attention layer: its tokens' width, its heads, the side of its map at the trained size."""
+    """A self-attention layer: the width of its tokens, its heads, the side of its map at the trained size."""
 
     channels: int
     heads: int
     trained_side: int
 
 
-# The layers where a UNet's self-attention is widest spread: SDXL's first level that has any, and ours.
+# The layers with the largest maps: SDXL's first level with self-attention, and that of the embedded model.
 SHAPES: Mapping[str, Shape] = {
     "sdxl": Shape(channels=640, heads=10, trained_side=64),
     "world": Shape(channels=128, heads=4, trained_side=16),
@@ -55,7 +55,7 @@ SHAPES: Mapping[str, Shape] = {
 
 @dataclass(kw_only=True)
 class _Measured:
-    """What was measured of one form: seconds of each counted run, and bytes, by the side of the map."""
+    """The measurements of one form: seconds of each counted run, and bytes, by the side of the map."""
 
     seconds: dict[int, list[float]] = field(default_factory=dict)
     extra_bytes: dict[int, int] = field(default_factory=dict)
@@ -90,7 +90,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 @torch.inference_mode()
 def measure(arguments: argparse.Namespace) -> list[Table]:
-    """Return a table for each shape; a side too large for the time or the memory is left out and named."""
+    """Return a table for each shape; sides too large for the time or the memory are left out, with a note."""
     if min(arguments.sides) < 1 or arguments.batch < 1:
         raise BadSetting("sides", "--sides and --batch must be whole numbers from 1.")
     if arguments.quick:
@@ -125,7 +125,7 @@ def measure(arguments: argparse.Namespace) -> list[Table]:
 def make_forms(
     shape: Shape, device: torch.device, dtype: torch.dtype
 ) -> dict[str, Callable[[Tensor, tuple[int, int]], Tensor]]:
-    """Return each form of one layer: it takes tokens (B, N, C) and their map's (height, width)."""
+    """Return each form of one layer: a function of tokens (B, N, C) and the (height, width) of their map."""
     C, heads = shape.channels, shape.heads
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -158,7 +158,7 @@ def make_forms(
 def _measure(
     shape: Shape, arguments: argparse.Namespace, device: torch.device, dtype: torch.dtype, table: Table
 ) -> dict[str, _Measured]:
-    """Time the forms alternately, side after side, and count their bytes; note what is left out."""
+    """Time the forms alternately, one side after another, and count their bytes; note what is left out."""
     forms = make_forms(shape, device, dtype)
     measured = {mixer: _Measured() for mixer in arguments.mixers}
     for side in sorted(arguments.sides):
@@ -182,7 +182,7 @@ def _measure(
 
 
 def _why_not(found: _Measured, side: int, limit_seconds: float, device: torch.device) -> str:
-    """Return why a side is not begun, "" where it is."""
+    """Return why a side is not measured, "" if it is."""
     sides = list(found.seconds)
     if expected_seconds(found.medians, side) > limit_seconds:
         return "would take too long"

@@ -1,4 +1,4 @@
-"""The served page under load, and what a run costs more through it than through Engine.run alone."""
+"""The served page under load, and the overhead of a run through it over Engine.run alone."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from gspn_core.engine import Engine
 from gspn_core.models.loading import load_model
 from gspn_core.settings import Settings
 
-# The most that a load may be, so that the script stays a script: the page takes 96 followers.
+# The highest load that the script generates; the page accepts 96 followers.
 MOST_FOLLOWERS, MOST_QUEUED = 30, 60
-# What the threads that write files are called, as `gspn_core.runs.recorder` calls them.
+# Names of the threads that write files, as in `gspn_core.runs.recorder`.
 WRITER = "gspn-writer"
 _STOPS = 10
-# Between two GETs: visitors come one after another, not as fast as a machine can ask.
+# Seconds between two GETs: visitors arrive one after another, not as fast as possible.
 _PAUSE_SECONDS = 0.1
 _JOIN_SECONDS = 120.0
 
@@ -69,14 +69,14 @@ class _Follower:
         return self
 
     def wait_for_views(self) -> None:
-        """Wait until the page has answered once; raise what went wrong instead."""
+        """Wait until the page has answered once; raise the thread's error, if any."""
         if not self.began.wait(_JOIN_SECONDS):
             raise SystemExit(f"The page did not answer for {_JOIN_SECONDS:.0f} seconds.")
         if self.error is not None:
             raise self.error
 
     def join(self) -> None:
-        """Wait for the end; raise what went wrong instead."""
+        """Wait for the end; raise the thread's error, if any."""
         self.thread.join(_JOIN_SECONDS)
         if self.thread.is_alive():
             raise SystemExit(f"A run did not end within {_JOIN_SECONDS:.0f} seconds of its Stop.")
@@ -114,7 +114,7 @@ def _under_load(arguments: argparse.Namespace, visitor: Visitor) -> Table:
         loaded.append(visitor.get())
         time.sleep(_PAUSE_SECONDS)
     going = first.ended_at is None
-    # From the end of the queue, so that none of these has begun meanwhile.
+    # From the end of the queue, so that none of these has started yet.
     stops = [_stop(visitor, follower) for follower in waiting[::-1][:_STOPS]]
     last = _stop(visitor, first)
     for follower in waiting[::-1][_STOPS:]:
@@ -133,19 +133,19 @@ def _under_load(arguments: argparse.Namespace, visitor: Visitor) -> Table:
         _row("Stop of the run that goes: answered", [last[0]]),
         _row("Stop of the run that goes: shown", [last[1]]),
     ]
-    table.notes.append(_told(followers, going=going))
+    table.notes.append(_traffic_note(followers, going=going))
     return table
 
 
 def _stop(visitor: Visitor, follower: _Follower) -> tuple[float, float]:
-    """Stop a run and return the seconds until that was answered and until its page had the end."""
+    """Stop a run and return the seconds until the answer, and until its page showed the end."""
     began = time.perf_counter()
     answered = visitor.stop(visitor.job_of(follower.views[0]))
     follower.join()
     return answered, max(answered, follower.ended_at - began)
 
 
-def _told(followers: list[_Follower], *, going: bool) -> str:
+def _traffic_note(followers: list[_Follower], *, going: bool) -> str:
     rates = [
         len(follower.views) / max(1e-3, follower.views[-1].since_seconds - follower.views[0].since_seconds)
         for follower in followers
@@ -179,7 +179,7 @@ def _pairs(arguments: argparse.Namespace, visitor: Visitor) -> Table:
             lambda values=settings: alone.append(_drain(engine, Settings(**values))),
             lambda values=settings: by_the_page(values),
         ]
-        # Who comes first changes from pair to pair, so that a machine that warms up favours neither.
+        # The order alternates from pair to pair, so that a warming machine favours neither.
         for one in both[:: -1 if number % 2 else 1]:
             one()
     more = [(page / own - 1) * 100 for own, page in zip(alone, through, strict=True)]
@@ -200,7 +200,7 @@ def _pairs(arguments: argparse.Namespace, visitor: Visitor) -> Table:
 
 
 def _thread_seconds(process: psutil.Process) -> dict[int, float]:
-    """Return the processor seconds of a process by its threads' ids, and of all together at 0."""
+    """Return the processor seconds of a process by thread id, with the total at 0."""
     spent = {thread.id: thread.user_time + thread.system_time for thread in process.threads()}
     spent[0] = sum(process.cpu_times()[:2])
     return spent
@@ -210,7 +210,7 @@ def _writers(process: psutil.Process) -> set[int]:
     """Return the ids of the threads that write a run's files."""
     found = set()
     for name in Path(f"/proc/{process.pid}/task").glob("*/comm"):
-        # A thread may end meanwhile.
+        # A thread may have ended.
         with suppress(OSError):
             if name.read_text().startswith(WRITER):
                 found.add(int(name.parent.name))
@@ -220,11 +220,11 @@ def _writers(process: psutil.Process) -> set[int]:
 def _shares(
     before: dict[int, float], after: dict[int, float], writers: Collection[int]
 ) -> tuple[float, float]:
-    """Return what the page and what the files took of a run's processor time, in percent.
+    """Return the shares of the page and of the files in a run's processor time, in percent.
 
-    The threads that grew most, as many as torch computes with, are the worker and its helpers; of the others
-    the writers write the files and all the rest is the page's. Threads of a single scan do not live to the
-    end of the run.
+    The threads with the most time, as many as torch computes with, are the worker and its helpers; of the
+    others, the writers write the files and all the rest belongs to the page. Threads of a single scan have
+    ended by then.
     """
     grown = {key: spent - before.get(key, 0.0) for key, spent in after.items()}
     total = max(grown.pop(0), 1e-9)
@@ -246,7 +246,7 @@ def _seconds(messages: Iterator[Message]) -> float:
 
 
 def _settings(arguments: argparse.Namespace, *, seed: int) -> dict[str, Any]:
-    # Every run has a seed of its own, or it would reuse the pictures of another.
+    # Every run has its own seed, or it would use the cached pictures of another.
     return {
         "prompt": arguments.prompt,
         "target": arguments.target,

@@ -1,8 +1,8 @@
 """Predicted against measured memory and seconds of every stage; with --budgets, full-size SDXL's plans.
 
-The machine is measured first (`Engine.measure`), and every prediction rests on that alone, not on the runs
-after it. Each mixer runs once uncounted, then the median counts. The table of budgets is arithmetic alone:
-for a GPU with so much free memory and 64 GB of host memory, on which nothing was timed.
+The machine is measured first (`Engine.measure`), and predictions are based only on that, not on later runs.
+Each mixer runs once uncounted, then the median counts. The table of budgets is arithmetic: for a GPU with
+that much free memory and 64 GB of host memory, on which nothing was timed.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def measure(arguments: argparse.Namespace) -> list[Table]:
-    """Return a table per mixer, or the table of plans where budgets are given."""
+    """Return a table per mixer, or the table of plans if budgets are given."""
     if arguments.budgets:
         return [budget_table(arguments.budgets)]
     model = load_model(arguments.model, device=arguments.device, dtype=arguments.dtype)
@@ -79,7 +79,7 @@ def measure(arguments: argparse.Namespace) -> list[Table]:
 
 
 def measured_timings(engine: Engine, limit_seconds: float) -> tuple[StageTiming, ...]:
-    """Return what stages cost here; raise GspnError where the machine was busy."""
+    """Return the timings of stages on this machine; raise GspnError if it was busy."""
     timings = []
     for event in engine.measure(limit_seconds=limit_seconds):
         if isinstance(event, StageNotTimed):
@@ -137,7 +137,7 @@ def _compare(engine: Engine, settings: Settings, timings: tuple[StageTiming, ...
 
 
 def _measured(engine: Engine, plan: CascadePlan) -> list[StageDone]:
-    """Return the ends of a run's stages, without their pictures."""
+    """Return the StageDone events of a run, without their pictures."""
     events = engine.run(plan, previews=False)
     return [
         dataclasses.replace(event, image=Image.new("L", (1, 1)))
@@ -147,7 +147,7 @@ def _measured(engine: Engine, plan: CascadePlan) -> list[StageDone]:
 
 
 def budget_table(budgets: Sequence[float]) -> Table:
-    """Return how full-size SDXL would be computed at each size within each budget in GB."""
+    """Return the memory options of full-size SDXL at each size and budget (GB)."""
     sizes = (1024, 2048, 4096, 8192)
     table = Table(
         title="SDXL in bfloat16, neighborhood attention: GB needed, and how, by free memory of the GPU",
@@ -169,7 +169,7 @@ def budget_table(budgets: Sequence[float]) -> Table:
 
 
 def describe(stage: StagePlan) -> str:
-    """Return in a few words what a stage needs and how it is computed."""
+    """Return a short text of the memory of a stage and its options."""
     need = f"{stage.peak_bytes / 1e9:.1f}"
     if not stage.fits:
         return f"no: {need} at least"

@@ -1,4 +1,4 @@
-"""Lines over doubling sizes, on two logarithmic axes: one drawing, as SVG for either theme and as PNG."""
+"""A log-log line plot over doubling sizes, as SVG for both themes and as PNG."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from PIL import Image, ImageDraw, ImageFont
 Points = Sequence[tuple[float, float]]
 WIDTH, HEIGHT = 380, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 16, 40, 44
-# Legible on white and on black alike; the PNG has no theme to follow.
+# Legible on white and on black, since the PNG has no theme.
 COLOURS = ("#c97a12", "#3f7fd0", "#2f9a6b", "#a860c4")
 _INK, _GRID = "#80858c", "#80858c55"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
-    """One pair of axes: its title with the unit, the points of each line, all above 0, what goes across."""
+    """One pair of axes: title with unit, the points of each line (all above 0), and the label across."""
 
     title: str
     lines: Mapping[str, Points]
@@ -29,7 +29,7 @@ class Panel:
 
 @dataclass(kw_only=True)
 class _Drawing:
-    """What is on the page, in px: lines (points, colour, width), dots (x, y, colour), texts."""
+    """The elements of a plot, in px: lines (points, colour, width), dots (x, y, colour), texts."""
 
     lines: list[tuple[list[tuple[float, float]], str, float]] = field(default_factory=list)
     dots: list[tuple[float, float, str]] = field(default_factory=list)
@@ -77,7 +77,7 @@ def _draw(drawing: _Drawing, panel: Panel, left: float) -> None:
         drawing.lines.append((placed, colour, 2))
         drawing.dots += [(x, y, colour) for x, y in placed]
         drawing.texts.append((named, 32, name, colour, "start"))
-        # No font is asked for its widths: seven px a letter is wide enough at this size in all of them.
+        # Text widths are not measured: seven px per letter are enough at this size in any font.
         named += 7 * len(name) + 14
 
 

@@ -1,4 +1,4 @@
-"""The line scan against a triad over as many bytes, the eager line loop, and attention over its tokens."""
+"""The line scan against a triad over the same bytes, the eager line loop, and attention over its tokens."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gspn_core.bench.table import Table, median
 from gspn_core.ops import line_scan
 from gspn_core.ops.prepare import DIRECTIONS
 
-# A scan is short next to a machine's other work: in each round it has this many runs for one of attention.
+# A scan is short, so each round has this many runs of it for one of attention.
 _RUNS = 5
 
 
@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def measure(arguments: argparse.Namespace) -> list[Table]:
-    """Return a table of the scan's backends with their bandwidth, and of what they are to be held against."""
+    """Return a table of the scan's backends with their bandwidth, and of the references."""
     C, side = arguments.maps, arguments.side
     generator = torch.Generator().manual_seed(0)
     x, gate = (torch.randn(1, C, side, side, generator=generator) for _ in range(2))
@@ -51,7 +51,7 @@ def measure(arguments: argparse.Namespace) -> list[Table]:
 
 
 def _table(title: str, times: dict[str, list[float]], moved: int) -> Table:
-    """Return the least and the median of each operation, and ratios of the least."""
+    """Return the minimum and the median of each operation, and ratios of the minima."""
     least = {name: min(seconds) for name, seconds in times.items()}
     triad, across, along, attention = (
         next(seconds for name, seconds in least.items() if name.startswith(start))
@@ -82,7 +82,7 @@ def _table(title: str, times: dict[str, list[float]], moved: int) -> Table:
 def _times(
     groups: tuple[tuple[dict[str, Callable[[], torch.Tensor]], int], ...], rounds: int
 ) -> dict[str, list[float]]:
-    """Return the seconds of every run: in each round, each group's cases in turn, as often as it says."""
+    """Return the seconds of every run; each round runs the cases of a group in turn, as often as it says."""
     times: dict[str, list[float]] = {name: [] for cases, _ in groups for name in cases}
     for counted in (False, *[True] * rounds):
         for cases, runs in groups:

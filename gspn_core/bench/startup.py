@@ -42,7 +42,7 @@ def _start(model: str) -> float:
 def serving(model: str, *options: str) -> Iterator[tuple[str, float]]:
     """Serve the app on a free port of the loopback; yield its address and the seconds until it answered.
 
-    options: more of app.py's own. Pictures go to a folder that is gone afterwards.
+    options: further arguments of app.py. Runs are stored in a temporary folder.
     """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

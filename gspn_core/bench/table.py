@@ -16,7 +16,7 @@ from gspn_core.runtime.device import describe_machine, pick_device, processor, u
 
 @dataclass(kw_only=True)
 class Table:
-    """Rows under named columns; every cell is text already, figures next to it are kept in `rows`."""
+    """Rows under named columns; every cell is text."""
 
     title: str
     columns: tuple[str, ...]

@@ -1,8 +1,8 @@
 """Attention's time over GSPN's, measured again and again with and without a busy neighbour.
 
-Two methods: one mixer after the other, each with the second of two evaluations; and the page's, alternately
-with the least of several rounds, discarded where the machine was busy. The neighbour computes on every core,
-without a pause or for two seconds out of four.
+Two methods: one mixer after the other, the second of two evaluations of each; and that of the page, which
+alternates, takes the minimum of several rounds and discards it if the machine was busy. The neighbour
+computes on every core, without a pause or for two seconds out of four.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def pieces_at(model: Model, side_px: int) -> dict[str, Piece]:
 
 
 def one_after_the_other(_model: Model, pieces: dict[str, Piece]) -> float:
-    """Return the ratio of the second evaluations, whatever else the machine did."""
+    """Return the ratio of the second evaluations, even if the machine was busy."""
     seconds = {}
     for mixer, piece in pieces.items():
         with piece.around():
@@ -98,7 +98,7 @@ def one_after_the_other(_model: Model, pieces: dict[str, Piece]) -> float:
 
 
 def alternately(model: Model, pieces: dict[str, Piece]) -> float | None:
-    """Return the ratio as the page measures it; None where the machine was busy."""
+    """Return the ratio as the page measures it; None if the machine was busy."""
     with Stopwatch(model, lambda: False, _LIMIT_SECONDS) as stopwatch:
         figures = stopwatch.times(pieces)
     return None if figures is None else figures["attention"].seconds / figures["gspn"].seconds
@@ -106,7 +106,7 @@ def alternately(model: Model, pieces: dict[str, Piece]) -> float | None:
 
 @contextmanager
 def neighbour(pause_seconds: float | None) -> Iterator[None]:
-    """Compute on every core in other processes for the length of a `with` block; None: do not."""
+    """Compute on every core in other processes during a `with` block; None: do nothing."""
     count = 0 if pause_seconds is None else cpu_count() or 1
     command = [sys.executable, "-c", _NEIGHBOUR, str(_BURST_SECONDS), str(pause_seconds)]
     processes = [subprocess.Popen(command) for _ in range(count)]

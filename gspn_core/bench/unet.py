@@ -1,6 +1,6 @@
 """One call of the UNet on the guidance pair against the picture's side: time and memory of each mixer.
 
-A mixer for which the model has no trained weights runs with random ones: they cost the same.
+A mixer without trained weights runs with random ones, which cost the same.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 @torch.inference_mode()
 def measure(arguments: argparse.Namespace) -> list[Table]:
-    """Return one table; a side that a mixer is expected to need longer for than the limit is left out."""
+    """Return one table; sides that are expected to take longer than the limit are left out."""
     if any(side % (8 * _FACTOR) for side in arguments.sides):
         raise BadSetting("sides", f"sides must be multiples of {8 * _FACTOR} px, got {arguments.sides}.")
     unet = _unet(arguments)
@@ -93,7 +93,7 @@ def _unet(arguments: argparse.Namespace) -> UNet2DConditionModel:
         unet = UNet2DConditionModel.from_config(dict(LAYOUTS[size].unet))
     unet = unet.to(pick_dtype(arguments.dtype, device)).to_empty(device=device)
     for parameter in unet.parameters():
-        # Small enough that seventy residual blocks in a row stay finite.
+        # Small enough that the output of seventy residual blocks is finite.
         parameter.normal_(std=0.02)
     return unet.to(memory_format=torch.channels_last).eval().requires_grad_(False)
 
@@ -126,7 +126,7 @@ def _call(unet: UNet2DConditionModel, side: int) -> Callable[[], Tensor]:
 
 
 def _time(call: Callable[[], Tensor], repeats: int, device: torch.device) -> tuple[list[float], int]:
-    """Return the seconds of each counted call, after one that is not, and the peak memory of all in bytes."""
+    """Return the seconds of each counted call, after an uncounted one, and the peak memory in bytes."""
     meter, times = Meter(device), []
     meter.start()
     try:

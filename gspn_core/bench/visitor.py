@@ -1,6 +1,6 @@
-"""A visitor without a browser: speaks to a served page as its own scripts do, over HTTP.
+"""A visitor without a browser: sends a served page the same HTTP requests as its scripts do.
 
-Knows the page by the ids of its elements and the names of their events, nothing of what is behind it.
+Depends only on the ids of the page's elements and the names of their events.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-# No single answer may take longer; a stream may be silent for as long.
+# Timeout of an answer, and of a silent stream.
 LIMIT_SECONDS = 120
 
 
 @dataclass(frozen=True, kw_only=True)
 class Message:
-    """The page's answer to an event: its kind, the seconds since the event, its bytes, the outputs if new.
+    """The page's answer to an event: kind, seconds since the event, bytes, and outputs.
 
-    outputs: the whole first answer as a list; later answers hold only what changed and are left out.
+    outputs: the first answer as a list; later answers have only changes and are left out.
     """
 
     kind: str
@@ -31,12 +31,12 @@ class Message:
 
 
 class Visitor:
-    """One browser's worth of a page at an address that ends in a slash."""
+    """One visitor of the page at an address that ends in a slash."""
 
     def __init__(self, address: str) -> None:
         self._address = address
         config = _answer(urllib.request.Request(f"{address}config"))
-        # The page gives each run that is asked for without a visitor's token one of its own.
+        # The page creates a token for a run that is requested without one.
         self._tokens: dict[str, str] = {}
         self._api = address.rstrip("/") + config.get("api_prefix", "")
         self._components = {part["id"]: part for part in config["components"]}
@@ -47,14 +47,14 @@ class Visitor:
         }
 
     def get(self) -> float:
-        """Load the page's HTML and return the seconds until all of it was there."""
+        """Load the page's HTML and return the seconds until it was complete."""
         began = time.perf_counter()
         with urllib.request.urlopen(self._address, timeout=LIMIT_SECONDS) as answer:
             answer.read()
         return time.perf_counter() - began
 
     def run(self, settings: Mapping[str, Any]) -> Iterator[Message]:
-        """Press Run with the form as it opens but for `settings`; yield the page's messages to the end."""
+        """Press Run with the default form and `settings`; yield the page's messages to the end."""
         values = self._values("run", "click")
         unknown = settings.keys() - {name.removeprefix("field-") for name in values}
         if unknown:
@@ -63,20 +63,20 @@ class Visitor:
         return self._follow("run", "click", held)
 
     def follow(self, job_id: str) -> Iterator[Message]:
-        """Follow somebody's run as a page that was opened with its link; yield the page's messages."""
+        """Follow a run like a page opened with its link; yield the page's messages."""
         return self._follow("screen", "reattach", [job_id], {"job": job_id})
 
     def stop(self, job_id: str) -> float:
-        """Press Stop as whoever asked for the run and return the seconds until that was answered.
+        """Press Stop as the run's owner and return the seconds until the answer.
 
-        `job_of` must have read the run's first answer, which holds the visitor's token.
+        `job_of` must have read the run's first answer, which has the visitor's token.
         """
         began = time.perf_counter()
         self._post("/run/predict", self._body("stop", "click", [job_id, self._tokens.get(job_id)]))
         return time.perf_counter() - began
 
     def job_of(self, message: Message) -> str | None:
-        """Return the run's id where the first answer to Run holds it."""
+        """Return the run's id from the first answer to Run."""
         outputs = self._events["run", "click"]["outputs"]
         kept = {
             self._components[part]["props"].get("storage_key"): value

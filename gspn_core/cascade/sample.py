@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import count
 from typing import Any
 
 import numpy as np
@@ -51,11 +50,7 @@ class Predictor:
 
     def __call__(self, path: NoisePath, t: Tensor, extra: Extra, x: Tensor) -> Tensor:
         """Return the guided prediction, (1, C, h, w), from latents in the scheduler's own scale."""
-        model_input = path.scaled(x, t)
-
-        def predict(rows: Rows) -> Tensor:
-            return self.backbone.predict(model_input, t, rows, extra)
-
+        predict = partial(self.backbone.predict, path.scaled(x, t), t, extra=extra)
         return guided(predict, self.rows, self.guidance_scale, serial=self.serial)
 
 
@@ -66,9 +61,10 @@ def sample(
     path: NoisePath,
     predictor_at: Callable[[int, float], Predictor],
     controls: Sequence[Control] = (),
+    done: int = 0,
     **options: Any,
-) -> Iterator[Tensor]:
-    """Yield the estimate x̂0, (1, C, h, w), of every timestep; return the latents, float32 (1, C, h, w).
+) -> Iterator[Step]:
+    """Yield a Step per timestep and return the latents, float32 (1, C, h, w).
 
     Args:
         x: noised latents at the first timestep, (1, C, h, w), in the scheduler's own scale.
@@ -77,6 +73,7 @@ def sample(
         path: the scheduler's noise path.
         predictor_at: what predicts at a step, counted from 0, and its noise level in [0, 1].
         controls: asked in this order.
+        done: steps of the stage before these.
         options: keyword arguments of scheduler.step.
     """
     steered = any(control.steers for control in controls)
@@ -98,7 +95,7 @@ def sample(
         x = scheduler.step(noise_pred, t, x, return_dict=False, **options)[0]
         for control in controls:
             x = control.after(x, i)
-        yield estimate
+        yield Step(number=done + i + 1, denoised=estimate)
     return x
 
 
@@ -144,8 +141,9 @@ class StageSampler:
         else:
             x = self.path.noised(z_ref, noise, self.timesteps[:1])
         options = step_options(self.scheduler, generator)
-        loop = sample(x, self.scheduler, self.timesteps, self.path, self._predictor_at, controls, **options)
-        x = yield from _numbered(loop, first=1)
+        x = yield from sample(
+            x, self.scheduler, self.timesteps, self.path, self._predictor_at, controls, **options
+        )
         if self.stage.refiner_steps:
             x = yield from self._refined(x, generator)
         return x
@@ -158,8 +156,9 @@ class StageSampler:
         path = self.refiner.path(scheduler)
         x = path.noised(x, self._noise(generator), timesteps[:1])
         options = step_options(scheduler, generator)
-        loop = sample(x, scheduler, timesteps, path, lambda i, _: self._refining(done + i), **options)
-        return (yield from _numbered(loop, first=done + 1))
+        return sample(
+            x, scheduler, timesteps, path, lambda i, _: self._refining(done + i), done=done, **options
+        )
 
     def _predictor_at(self, i: int, level: float) -> Predictor:
         if level < self._handover_level:
@@ -183,16 +182,6 @@ class StageSampler:
         codec, size = self.backbone.codec(), self.stage.size
         shape = (1, codec.channels, size.height // codec.factor, size.width // codec.factor)
         return torch.randn(shape, generator=generator, dtype=torch.float32).to(self.device)
-
-
-def _numbered(loop: Iterator[Tensor], *, first: int) -> Iterator[Step]:
-    """Yield the loop's estimates as numbered steps and return its latents."""
-    for number in count(first):
-        try:
-            estimate = next(loop)
-        except StopIteration as done:
-            return done.value
-        yield Step(number=number, denoised=estimate)
 
 
 def stage_generator(seed: int, stage: int) -> torch.Generator:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from PIL import Image
@@ -65,12 +65,12 @@ def run_cascade(
     while index < len(samplers):
         _leave_if(should_stop())
         sampler = samplers[index]
-        if not sampler.stage.kind.denoises:
-            image, index = (yield from _keep(model, sampler.stage, start)), index + 1
-            continue
-        if index and not plan.stages[index - 1].kind.denoises:
+        if index == 1 and start is not None and not plan.stages[0].kind.denoises:
             # The init image may have more detail than the resized picture of its stage.
             image = start
+        if not sampler.stage.kind.denoises:
+            image, index = (yield from _resized(model, sampler.stage, image)), index + 1
+            continue
         if sampler.stage != plan.stages[index]:
             sampler = StageSampler(model, plan.stages[index], sampler.rows, sampler.refiner_rows)
         try:
@@ -114,13 +114,13 @@ def _samplers(model: Model, plan: CascadePlan) -> list[StageSampler]:
     return samplers
 
 
-def _keep(model: Model, stage: StagePlan, start: Image.Image) -> Iterator[Event]:
-    """Yield the events of a stage that is the init image, and return that image at its size."""
+def _resized(model: Model, stage: StagePlan, source: Image.Image) -> Iterator[Event]:
+    """Yield the events of a stage in which nothing is denoised, and return its image."""
     meter = Meter(model.pipeline.unet.device)
     try:
         meter.start()
         yield StageStarted(stage=stage, weights=())
-        image = start.resize((stage.size.width, stage.size.height), Image.Resampling.LANCZOS)
+        image = stage.kind.picture(source, stage.size.height, stage.size.width)
         yield StageDone(stage=stage, image=image, seconds=meter.seconds, memory=meter.sample())
         return image
     finally:
@@ -154,7 +154,7 @@ def _run_stage(
         z_ref = None
         if image is not None:
             with coding_as(model, stage.choices):
-                z_ref = yield from progress.tiles("encode", codec.encode(to_sample(image, stage.size)))
+                z_ref = yield from progress.each(codec.encode(to_sample(image, stage.size)), progress.tile)
             give_back(model.device)
         setup = StageSetup(
             stage=stage,
@@ -167,12 +167,12 @@ def _run_stage(
         controls = stage_controls(setup)
         progress.phase = "steps"
         with sampling_as(model, stage.choices, refines=sampler.refiner is not None):
-            latents = yield from progress.steps(sampler.sample(z_ref, controls))
+            latents = yield from progress.each(sampler.sample(z_ref, controls), progress.step)
         _check_finite(latents, f"{stage.size}: the model's latents", "another model")
         give_back(model.device)
         progress.phase = "decode"
         with coding_as(model, stage.choices):
-            picture = yield from progress.tiles("decode", codec.decode(latents))
+            picture = yield from progress.each(codec.decode(latents), progress.tile)
         _check_finite(picture, f"{stage.size}: the decoded image", "another VAE (--vae)")
         for control in controls:
             picture = control.decoded(picture)
@@ -208,27 +208,13 @@ class _Progress:
         """Return seconds since the stage began and memory."""
         return {"seconds": self.meter.seconds, "memory": self.meter.sample()}
 
-    def tiles(self, phase: Literal["encode", "decode"], work: Iterator[tuple[int, int]]) -> Iterator[Event]:
-        """Yield a TileDone for each tile and return the result."""
+    def each(self, work: Iterator[Any], event: Callable[[Any], Event]) -> Iterator[Event]:
+        """Yield an event for each piece of work and return the work's result; a stop is seen before each.
 
-        def event(piece: tuple[int, int]) -> TileDone:
-            tile, tiles = piece
-            return TileDone(stage=self.stage.index, phase=phase, tile=tile, tiles=tiles, **self.figures)
-
-        return (yield from self._each(work, event))
-
-    def steps(self, work: Iterator[Step]) -> Iterator[Event]:
-        """Yield a StepDone for each step and return the latents."""
-
-        def event(step: Step) -> StepDone:
-            picture = None if self.preview is None else self.preview.image(step.denoised)
-            at, steps = self.stage.index, self.stage.steps
-            return StepDone(stage=at, step=step.number, steps=steps, preview=picture, **self.figures)
-
-        return (yield from self._each(work, event))
-
-    def _each(self, work: Iterator[Any], event: Callable[[Any], Event]) -> Iterator[Event]:
-        """Yield an event for each piece of work and return the work's result; a stop is seen before each."""
+        Args:
+            work: steps or tiles.
+            event: `step` or `tile`.
+        """
         while True:
             _leave_if(self.should_stop())
             try:
@@ -236,6 +222,17 @@ class _Progress:
             except StopIteration as done:
                 return done.value
             yield event(piece)
+
+    def tile(self, piece: tuple[int, int]) -> TileDone:
+        """Return the event of a tile that went through the codec: its number of how many."""
+        tile, tiles = piece
+        return TileDone(stage=self.stage.index, phase=self.phase, tile=tile, tiles=tiles, **self.figures)
+
+    def step(self, step: Step) -> StepDone:
+        """Return the event of a finished step."""
+        picture = None if self.preview is None else self.preview.image(step.denoised)
+        at, steps = self.stage.index, self.stage.steps
+        return StepDone(stage=at, step=step.number, steps=steps, preview=picture, **self.figures)
 
 
 def _check_finite(values: torch.Tensor, what: str, other: str) -> None:

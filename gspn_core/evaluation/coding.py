@@ -1,4 +1,4 @@
-"""Whole pictures into a model's latents and back."""
+"""Encodes whole pictures into a model's latents and decodes them."""
 
 import torch
 from PIL import Image
@@ -24,7 +24,7 @@ def decode(model: Model, latents: torch.Tensor) -> Image.Image:
 
 
 def reconstruct(model: Model, picture: Image.Image) -> Image.Image:
-    """Return a picture as it comes back from the model's autoencoder."""
+    """Return a picture encoded and decoded by the model's autoencoder."""
     return decode(model, encode(model, picture))
 
 

@@ -1,10 +1,10 @@
 """Measure the embedded model without downloads: `python -m gspn_core.evaluation COMMAND`.
 
-`classifier` trains a small network on renders; `figures` draws held-out captions and compares what came out
-with the captions, with true renders and with plain enlargements; `settings` climbs the same captions with one
-setting changed at a time and measures how near to true renders each comes; `climb` takes true renders of
-the base size up by several methods and compares what comes out with the true renders of the target size;
-`sliders` moves each slider of the later stages over its range and says what that changes.
+`classifier` trains a small network on renders; `figures` draws held-out captions and compares the
+pictures with the captions, with true renders and with plain enlargements; `settings` runs the cascade on the
+same captions with one setting changed at a time and measures the distance of each to true renders; `climb`
+upscales true renders of the base size by several methods and compares the results with true renders of the
+target size; `sliders` moves each slider of the later stages over its range and measures what that changes.
 """
 
 import argparse
@@ -17,8 +17,8 @@ import torch
 
 from gspn_core.backbones.model import Model
 from gspn_core.errors import GspnError
-from gspn_core.evaluation.climb import Climb, ClimbConfig
-from gspn_core.evaluation.climb_report import climb_json, climb_markdown, climb_notes
+from gspn_core.evaluation.comparison import Comparison, ComparisonConfig
+from gspn_core.evaluation.comparison_report import comparison_json, comparison_markdown, comparison_notes
 from gspn_core.evaluation.figures import DECODED, TRUTH, bars
 from gspn_core.evaluation.measure import Evaluation, MeasureConfig
 from gspn_core.evaluation.methods import read_variant
@@ -63,7 +63,7 @@ CLASSIFIER_LOOP = LoopConfig(minutes=10, learning_rate=2e-3, average_decay=0.995
 
 
 def classifier_command(given: argparse.Namespace) -> None:
-    """Train the classifier on a render cache, drawn first where it is not there, and print its accuracy."""
+    """Train the classifier on a render cache, which is rendered first if missing, and print its accuracy."""
     folder = given.data or Recipe(work=given.work).data
     if not (folder / "cache.json").is_file():
         RenderCache.create(folder, count=given.pictures, base_px=NetConfig.base_px, seed=given.seed)
@@ -99,7 +99,7 @@ def figures_command(given: argparse.Namespace) -> None:
 
 
 def settings_command(given: argparse.Namespace) -> None:
-    """Measure last stages with one setting changed at a time; write settings.json and settings.md."""
+    """Measure the last stage with one setting changed at a time; write settings.json and settings.md."""
     varied = variations(VARIATIONS if given.vary is None else given.vary)
     given.pictures = max(given.cascades)
     evaluation = _evaluation(given, _config(given, (given.mixer,)))
@@ -115,9 +115,9 @@ def settings_command(given: argparse.Namespace) -> None:
     print(text)
 
 
-def climb_command(given: argparse.Namespace) -> None:
+def comparison_command(given: argparse.Namespace) -> None:
     """Compare methods on true pairs; write climb.json and climb.md after each scene, climb.png at the end."""
-    config = ClimbConfig(
+    config = ComparisonConfig(
         scenes=given.scenes,
         target=given.target,
         crops=given.crops,
@@ -130,17 +130,17 @@ def climb_command(given: argparse.Namespace) -> None:
     missing = why_no_upscaler(given.esrgan)
     upscaler = None if missing else read_upscaler(given.esrgan, pick_device(given.device))
     model = _model(given)
-    climb = Climb(model, _classifier(given), given.work, config, Progress(), upscaler)
+    comparison = Comparison(model, _classifier(given), given.work, config, Progress(), upscaler)
     out, card = _folder(given), model.card
     setting = {"model": given.model, **asdict(config), "dtype": str(model.pipeline.unet.dtype)}
-    for done in climb.run():
-        rows, bases = climb.rows(), climb.bases()
-        record = climb_json(rows, climb.found, bases, setting)
+    for done in comparison.run():
+        rows, bases = comparison.rows(), comparison.bases()
+        record = comparison_json(rows, comparison.found, bases, setting)
         write_json(out / "climb.json", record, indent=1)
-        notes = (*climb_notes(config, model, done), *([missing] if missing else []))
-        text = climb_markdown(rows, bases, notes, base_px=card.base_px, px=config.target)
+        notes = (*comparison_notes(config, model, done), *([missing] if missing else []))
+        text = comparison_markdown(rows, bases, notes, base_px=card.base_px, px=config.target)
         write_text(out / "climb.md", text)
-    labels, sheet = climb.sheet_rows(given.rows)
+    labels, sheet = comparison.sheet_rows(given.rows)
     contact_sheet(sheet, labels, card.base_px).save(out / "climb.png")
     print(text)
 
@@ -246,7 +246,7 @@ def _asked(config: MeasureConfig, card_steps: int) -> str:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return what the command line takes."""
+    """Return the parser of the command line."""
     root = argparse.ArgumentParser(prog="python -m gspn_core.evaluation", description=__doc__.splitlines()[0])
     commands = root.add_subparsers(dest="command", required=True)
     classifier = commands.add_parser("classifier", help="train the classifier that the figures are read with")
@@ -286,15 +286,15 @@ def parser() -> argparse.ArgumentParser:
                 default = getattr(MeasureConfig, name)
                 several = {"nargs": "+"} if isinstance(default, tuple) else {}
                 command.add_argument(f"--{name}", type=int, default=default, help=said, **several)
-    climb, sliders = _add_climb(commands), _add_sliders(commands)
-    for command in (figures, settings, climb, sliders):
+    comparison, sliders = _add_comparison(commands), _add_sliders(commands)
+    for command in (figures, settings, comparison, sliders):
         command.add_argument("--model", default="world", help="a model's name or folder")
         command.add_argument("--dtype", default="auto")
         command.add_argument(
             "--classifier", type=Path, help="the --work in which one was trained (default: the embedded one)"
         )
         command.add_argument("--out", type=Path, help="default: the folder figures in --work")
-    for command in (classifier, figures, settings, climb, sliders):
+    for command in (classifier, figures, settings, comparison, sliders):
         command.add_argument("--work", type=Path, required=True, help="folder of checkpoints and pictures")
         command.add_argument("--device", default="auto")
         command.add_argument("--threads", type=int, default=2)
@@ -302,33 +302,37 @@ def parser() -> argparse.ArgumentParser:
     return root
 
 
-def _add_climb(commands: Any) -> argparse.ArgumentParser:
-    climb = commands.add_parser("climb", help="compare methods that take true pictures up to the target")
-    climb.add_argument("--scenes", type=int, default=ClimbConfig.scenes, help="held-out scenes")
-    climb.add_argument("--target", type=int, default=ClimbConfig.target, help="side in px of the results")
-    climb.add_argument("--crops", type=int, default=ClimbConfig.crops, help="crops of each picture")
-    climb.add_argument("--rows", type=int, default=6, help="scenes on the crop sheet")
-    climb.add_argument(
+def _add_comparison(commands: Any) -> argparse.ArgumentParser:
+    comparison = commands.add_parser("climb", help="compare methods that take true pictures up to the target")
+    comparison.add_argument("--scenes", type=int, default=ComparisonConfig.scenes, help="held-out scenes")
+    comparison.add_argument(
+        "--target", type=int, default=ComparisonConfig.target, help="side in px of the results"
+    )
+    comparison.add_argument("--crops", type=int, default=ComparisonConfig.crops, help="crops of each picture")
+    comparison.add_argument("--rows", type=int, default=6, help="scenes on the crop sheet")
+    comparison.add_argument(
         "--hires",
         type=float,
         nargs="*",
-        default=ClimbConfig.hires,
+        default=ComparisonConfig.hires,
         metavar="STRENGTH",
         help="strengths of image to image after plain enlargement",
     )
-    climb.add_argument(
+    comparison.add_argument(
         "--method", nargs="+", action="extend", default=[], metavar="NAME", help="these only (default: all)"
     )
-    climb.add_argument(
+    comparison.add_argument(
         "--variant",
         action="append",
         default=[],
         metavar="'NAME: SETTINGS'",
         help="one more cascade, such as 'gentle: upscale_strength=0.25, 1024.mixer=attention'; repeatable",
     )
-    climb.add_argument("--esrgan", type=Path, help="file of an upscaler model; needs the package spandrel")
-    climb.set_defaults(run=climb_command)
-    return climb
+    comparison.add_argument(
+        "--esrgan", type=Path, help="file of an upscaler model; needs the package spandrel"
+    )
+    comparison.set_defaults(run=comparison_command)
+    return comparison
 
 
 def _add_sliders(commands: Any) -> argparse.ArgumentParser:

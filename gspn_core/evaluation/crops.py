@@ -1,4 +1,4 @@
-"""Squares cut out of pictures at the same places, whatever made the pictures."""
+"""Squares cut from pictures at the same places for all methods."""
 
 from collections.abc import Iterator
 
@@ -9,9 +9,9 @@ ENLARGED = {"bicubic": Image.Resampling.BICUBIC, "lanczos": Image.Resampling.LAN
 
 
 def crop_places(number: int, px: int, crop_px: int, count: int) -> tuple[tuple[int, int], ...]:
-    """Return (top, left) of `count` squares in a picture of `px`; the same for every picture of that number.
+    """Return (top, left) of `count` squares in a picture of `px`; equal for all pictures of that number.
 
-    One square, the whole picture, where they are of one size.
+    If the square is as large as the picture, there is only one.
     """
     if px <= crop_px:
         return ((0, 0),)

@@ -1,6 +1,6 @@
-"""Figures of sets of pictures, and the bars that they have to clear. Reads pictures, makes none.
+"""Figures of sets of pictures, and the bars that they must reach.
 
-A figure goes by its name, the source of its pictures and their side in px: ("frechet", "gspn", 1024).
+A figure's key is its name, the source of its pictures and their side in px: ("frechet", "gspn", 1024).
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -25,7 +25,7 @@ from gspn_core.metrics.structure import (
 )
 
 TRUTH = "renders"
-# The renders, encoded and decoded by the model's autoencoder: what it keeps of the truth.
+# The renders, encoded and decoded by the model's autoencoder.
 DECODED = "renders decoded"
 STRUCTURE = ("consistency", "detail", "slope", "drift", "repetition", "seams")
 Figures = dict[tuple[str, str, int], float]
@@ -34,8 +34,8 @@ Figures = dict[tuple[str, str, int], float]
 def structure(picture: Image.Image, base: Image.Image, tile_px: int | None) -> dict[str, float]:
     """Return the figures of one picture against the base that it was made from.
 
-    tile_px: the side of the tiles that it was decoded in. Seams are looked for on their edges and on those
-    of the base's size, where a model that works beyond its trained size would put them.
+    tile_px: the side of the tiles that it was decoded in. Seams are measured at their edges and at multiples
+    of the base's size, where a model beyond its trained size would have them.
     """
     height, width = picture.height, picture.width
     rows, columns = (
@@ -53,7 +53,7 @@ def structure(picture: Image.Image, base: Image.Image, tile_px: int | None) -> d
 
 
 def mean_structure(found: Iterable[Mapping[str, float]]) -> dict[str, float]:
-    """Return the mean of each figure over pictures; a PSNR without end counts as 100 dB."""
+    """Return the mean of each figure over pictures; an infinite PSNR counts as 100 dB."""
     rows = [*found]
     return {name: fmean(min(row[name], 100.0) for row in rows) for name in STRUCTURE}
 
@@ -69,9 +69,9 @@ def add_adherence(figures: Figures, source: str, px: int, prompts: Sequence[Prom
 def add_frechet(
     figures: Figures, source: str, px: int, seen: Seen, references: np.ndarray, *, group: int = 1
 ) -> None:
-    """Add the distance of a source's pictures from reference renders, as it is and extrapolated.
+    """Add the Fréchet distance of a source's pictures from reference renders, plain and extrapolated.
 
-    references: their features (M, F); group: how many crops in turn were cut out of one picture.
+    references: their features (M, F); group: how many consecutive crops come from one picture.
     """
     fitted = Gaussian.fit(seen.features), Gaussian.fit(references)
     figures["frechet as it is", source, px] = frechet_distance(*fitted)
@@ -80,9 +80,9 @@ def add_frechet(
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """The figures, by name, of the largest pictures under one setting or of what they are held against.
+    """The figures, by name, of the largest pictures with one setting, or of a reference.
 
-    pairs: the guidance pairs that the last stage sends through the UNet; None for what no cascade draws.
+    pairs: the guidance pairs that the last stage runs through the UNet; None for references.
     """
 
     title: str
@@ -92,7 +92,7 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Bar:
-    """What a figure has to reach: at least or at most `limit`; value is None where it was not measured."""
+    """A bound on a figure: at least or at most `limit`; value is None if it was not measured."""
 
     name: str
     value: float | None
@@ -102,7 +102,7 @@ class Bar:
 
     @property
     def holds(self) -> bool | None:
-        """Tell whether the figure clears the bar, None where it was not measured."""
+        """Return whether the figure is within its bound, None if it was not measured."""
         if self.value is None:
             return None
         return self.value >= self.limit if self.sense == "at least" else self.value <= self.limit
@@ -111,7 +111,7 @@ class Bar:
 def bars(figures: Figures, *, base_px: int, large_px: int) -> tuple[Bar, ...]:
     """Return the bars of the embedded model.
 
-    base_px: its base size; large_px: the size of the cascade that is compared, four base sizes as a rule.
+    base_px: its base size; large_px: the size of the cascade that is measured, usually four times the base.
     """
 
     def at_base(name: str, source: str) -> float | None:

@@ -1,10 +1,10 @@
-"""The Fréchet distance between two sets of features, each taken for a Gaussian. In float64."""
+"""The Fréchet distance between two sets of features, each fitted by a Gaussian, in float64."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-# Shares of both sets that the extrapolation looks at, and how many draws of each.
+# Shares of both sets that the extrapolation uses, and how many draws of each.
 _SHARES = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 _DRAWS = 12
 _LEAST_GROUPS = 8
@@ -29,8 +29,8 @@ class Gaussian:
 def frechet_distance(one: Gaussian, other: Gaussian) -> float:
     """Return |μ₁ - μ₂|² + tr(C₁ + C₂ - 2·(C₁^½·C₂·C₁^½)^½) (Dowson and Landau 1982; FID, 1706.08500).
 
-    The product in the middle is symmetric, so both roots come from an eigendecomposition and stay real where
-    a covariance is singular.
+    The product under the root is symmetric, so both roots come from an eigendecomposition and stay real even
+    if a covariance is singular.
     """
     root = _square_root(one.covariance)
     middle = root @ other.covariance @ root
@@ -40,14 +40,14 @@ def frechet_distance(one: Gaussian, other: Gaussian) -> float:
 
 
 def extrapolated_distance(features: np.ndarray, references: np.ndarray, *, group: int = 1) -> float:
-    """Return the distance that sets without end would have (after Chong and Forsyth, 1911.07023).
+    """Return the distance extrapolated to infinite sets (after Chong and Forsyth, 1911.07023).
 
-    A finite set's distance is too large by an amount that falls as one over its size, even where both sets
-    are drawn alike. So parts of both sets, (N, F) and (M, F), are measured too, and the line over one over
-    the share is followed to nothing. It may end a little below 0. Sets of fewer than eight groups are
-    measured as they are.
+    A finite set's distance has a bias proportional to one over its size, even if both sets have the same
+    distribution. So parts of both sets, (N, F) and (M, F), are measured too, and a line over 1 / share is
+    extrapolated to 0. The result may be slightly negative. Sets of fewer than eight groups are not
+    extrapolated.
 
-    group: how many rows in turn belong to one picture; they are kept or left out together.
+    group: how many consecutive rows belong to one picture; they are kept or left out together.
     """
     groups = features.reshape(-1, group, features.shape[1])
     if min(len(groups), len(references)) < _LEAST_GROUPS:
@@ -71,5 +71,5 @@ def _square_root(matrix: np.ndarray) -> np.ndarray:
 
 
 def _eigenvalues(matrix: np.ndarray) -> np.ndarray:
-    """Return the eigenvalues of a matrix that is symmetric but for rounding; rounding below 0 is cut off."""
+    """Return the eigenvalues of a matrix that is symmetric up to rounding, clamped at 0."""
     return np.linalg.eigvalsh((matrix + matrix.T) / 2).clip(min=0)

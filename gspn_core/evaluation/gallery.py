@@ -1,7 +1,7 @@
-"""The generated pictures that are measured, made once and kept on disk.
+"""The generated pictures that are measured, made once and cached on disk.
 
-A picture is named by its stage's key, which stands for all that it depends on, so one folder may serve
-several models; what is there already is never made again.
+A picture is stored under its stage's key, which covers everything that it depends on, so several models can
+share one folder.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -47,12 +47,12 @@ class Gallery:
         return self.engine.plan(settings)
 
     def picture(self, prompt: Prompt, mixer: Mixer, px: int) -> Image.Image:
-        """Read a picture that was made before."""
+        """Read a cached picture."""
         with Image.open(self._path(self.plan(prompt, mixer, px).stages[-1])) as image:
             return image.convert("RGB")
 
     def draw_bases(self, prompts: Sequence[Prompt], mixer: Mixer) -> None:
-        """Draw the base pictures that are not there, several prompts at a time."""
+        """Draw the base pictures that are not cached, several prompts at a time."""
         plans = [self.plan(prompt, mixer, self.model.card.base_px) for prompt in prompts]
         if not all(_fits_a_batch(plan.stages[0]) for plan in plans):
             self.draw_cascades(prompts, mixer, self.model.card.base_px)
@@ -67,7 +67,7 @@ class Gallery:
         self.on_progress(name, len(plans), len(plans))
 
     def draw_cascades(self, prompts: Sequence[Prompt], mixer: Mixer, target: int) -> None:
-        """Take the base pictures up to `target`, going on after the stages that are there."""
+        """Upscale the base pictures to `target` px, continuing after cached stages."""
         name = f"{mixer} cascade to {target}"
         for done, prompt in enumerate(prompts):
             self.on_progress(name, done, len(prompts))
@@ -90,9 +90,9 @@ class Gallery:
 
 
 def draw_base_batch(model: Model, stages: Sequence[StagePlan]) -> list[Image.Image]:
-    """Draw the base pictures of several prompts at once: sampled as one by one, from the same noise.
+    """Draw the base pictures of several prompts at once, from the same noise as one by one.
 
-    stages: base stages that differ in nothing but their prompt and seed.
+    stages: base stages that differ only in prompt and seed.
     """
     first, unet = stages[0], model.pipeline.unet
     settings = first.settings
@@ -120,9 +120,9 @@ def draw_base_batch(model: Model, stages: Sequence[StagePlan]) -> list[Image.Ima
 
 
 def _fits_a_batch(stage: StagePlan) -> bool:
-    """Tell whether `draw_base_batch` draws a base stage as its settings ask.
+    """Return whether `draw_base_batch` supports the settings of a base stage.
 
-    It guides every step, adds no noise between them and reads no more settings than these.
+    It guides every step, adds no noise between steps and reads only these settings.
     """
     own = stage.settings
     others = (stage.kind.reads & set(OVERRIDABLE)) - _READ_BY_A_BATCH
@@ -136,7 +136,7 @@ def _but_prompt(stage: StagePlan) -> tuple:
 
 
 def _joined(pairs: Sequence[Conditioning]) -> Conditioning:
-    """Return the guidance pairs of B prompts as one: B unconditional rows, then B conditional ones."""
+    """Concatenate the guidance pairs of B prompts: B unconditional rows, then B conditional ones."""
 
     def rows(name: str) -> torch.Tensor:
         return torch.cat([getattr(pair, name)[place][None] for place in (0, 1) for pair in pairs])
@@ -149,7 +149,7 @@ def _joined(pairs: Sequence[Conditioning]) -> Conditioning:
 
 
 def result_of(work: Iterator) -> torch.Tensor:
-    """Run a generator to its end and return what it returns."""
+    """Run a generator to its end and return its result."""
     while True:
         try:
             next(work)

@@ -1,4 +1,4 @@
-"""The order in which the embedded model is measured: pictures first, then what they show."""
+"""Measures the embedded model: makes the pictures first, then their figures."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
@@ -38,9 +38,9 @@ RECONSTRUCTED = 64
 class MeasureConfig:
     """How much is measured.
 
-    pictures: base pictures per mixer; cascades: how many of them are taken up to `target` px; crops: squares
-    cut of each larger picture (both: one number, or one for each larger size in turn); references: renders of
-    other scenes at each size. asked: settings by name in place of the model's own.
+    pictures: base pictures per mixer; cascades: how many of them are upscaled to `target` px; crops: squares
+    cut of each larger picture (both: one number, or one per larger size); references: renders of other scenes
+    at each size. asked: settings by name in place of the model's defaults.
     """
 
     mixers: tuple[Mixer, ...] = ("attention", "gspn")
@@ -76,7 +76,7 @@ class Evaluation:
                 "cascades", f"a larger size must not have more cascades, got {counts}; let it fall."
             )
         self.mixers = tuple(mixer for mixer in config.mixers if mixer in card.mixers)
-        # What a user gets unless they choose is what plain enlargement is held against.
+        # Plain enlargement is compared with the default mixer.
         self.enlarged_mixer = next((mixer for mixer in card.mixers if mixer in self.mixers), None)
         if self.enlarged_mixer is None:
             raise BadSetting("mixers", f"{card.title} has none of {', '.join(config.mixers)}; name others.")
@@ -91,7 +91,7 @@ class Evaluation:
         self._reference_features: dict[int, np.ndarray] = {}
 
     def run(self) -> Iterator[str]:
-        """Measure part by part; yields the name of each part that is done."""
+        """Measure part by part; yield the name of each finished part."""
         self._measure_base()
         yield "base pictures"
         self._measure_autoencoder(self.base_px)
@@ -104,7 +104,7 @@ class Evaluation:
             yield f"pictures of {px} px"
 
     def with_settings(self, asked: Mapping[str, Any]) -> "Evaluation":
-        """Return the same measurement of other settings; the renders and what is read of them are shared."""
+        """Return the same measurement with other settings, sharing the renders and their figures."""
         other = copy(self)
         other.config, other.figures = replace(self.config, asked=asked), {}
         other.gallery = Gallery(
@@ -117,16 +117,16 @@ class Evaluation:
         return other
 
     def few(self, px: int) -> Sequence[Prompt]:
-        """Return the prompts that are taken on to a larger size."""
+        """Return the prompts whose pictures are upscaled to a larger size."""
         return self.prompts[: self.cascades[px]]
 
     def last_pairs(self, mixer: Mixer) -> float:
-        """Return how many guidance pairs the last stage of a cascade sends through the UNet."""
+        """Return how many guidance pairs the last stage of a cascade runs through the UNet."""
         plan = self.gallery.plan(self.prompts[0], mixer, self.larger[-1])
         return self.gallery.engine.model_calls(plan.stages[-1])
 
     def measure_last(self, source: str) -> dict[str, float]:
-        """Measure the largest pictures of one source, drawn first where a mixer makes them."""
+        """Measure the largest pictures of one source; those of a mixer are drawn first."""
         px = self.larger[-1]
         if source in self.mixers:
             self.gallery.draw_cascades(self.few(px), source, px)
@@ -170,14 +170,14 @@ class Evaluation:
         return labels, rows
 
     def _per_size(self, name: str, *, most: int | None = None, least: int = 1) -> dict[int, int]:
-        """Return a setting's numbers by the larger sizes that they are for."""
+        """Return a setting's numbers by larger size."""
         given, sizes = getattr(self.config, name), len(self.larger)
         if not sizes:
             return {}
         if len(given) not in (1, sizes):
             raise BadSetting(name, f"{name} must be one number or {sizes}, one per size, got {len(given)}.")
         if not all(least <= count and (most is None or count <= most) for count in given):
-            bound = f"be at least {least}" if most is None else f"lie between {least} and the {most} pictures"
+            bound = f"be at least {least}" if most is None else f"be between {least} and the {most} pictures"
             raise BadSetting(name, f"{name} must {bound}, got {', '.join(map(str, given))}.")
         return dict(zip(self.larger, given * (sizes if len(given) == 1 else 1), strict=True))
 
@@ -233,7 +233,7 @@ class Evaluation:
             yield from cut(self.picture(source, prompt, px), prompt.number, self.base_px, self.crops[px])
 
     def _decoded(self, prompt: Prompt, px: int) -> Image.Image:
-        """Return a prompt's render as the autoencoder gives it back, made once and kept."""
+        """Return a prompt's render encoded and decoded by the autoencoder, cached."""
         folder = self.renders.folder / f"decoded-{px}-{self.model.card.fingerprint}"
         path = folder / f"{prompt.number:05d}.png"
         if not path.is_file():

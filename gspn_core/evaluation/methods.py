@@ -1,4 +1,4 @@
-"""The ways to take a small picture up: enlargements, image to image, the cascade, an upscaler model."""
+"""Methods that upscale a picture: enlargements, image to image, the cascade, an upscaler model."""
 
 import hashlib
 import json
@@ -27,13 +27,13 @@ from gspn_core.settings import STARTING, Settings, parse_overrides, read_value
 BICUBIC, LANCZOS = ENLARGED
 AUTOENCODER = "autoencoder"
 HIRES, CASCADE, UPSCALER = "hires fix", "cascade", "upscaler model"
-# What the comparison itself decides.
+# Settings that the comparison sets.
 _FIXED = frozenset(("prompt", "target", "aspect", "seed", "overrides", *STARTING))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """A cascade under a name of its own. asked: settings by name, overrides among them."""
+    """A named cascade with other settings. asked: settings by name, including overrides."""
 
     name: str
     asked: Mapping[str, Any] = field(default_factory=dict)
@@ -41,9 +41,9 @@ class Variant:
 
 @dataclass(frozen=True, kw_only=True)
 class Method:
-    """One way to make a picture at the target size of a scene's base.
+    """A method that makes a picture of target size from a scene's base.
 
-    depends_on: what its picture of a scene depends on besides the scene itself; draw: makes the picture.
+    depends_on: returns what the picture depends on in addition to the scene; draw: makes the picture.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Method:
     draw: Callable[[ScenePair], Image.Image]
 
     def key(self, pair: ScenePair) -> str:
-        """Return a name for everything that the picture of a scene depends on."""
+        """Return a digest of everything that the picture of a scene depends on."""
         # The autoencoder starts from the truth, all others from the base.
         scene = pair.prompt.text, pair.prompt.number, digest(pair.base), digest(pair.truth)
         record = json.dumps([self.depends_on(pair), scene], sort_keys=True, default=str)
@@ -61,10 +61,10 @@ class Method:
 def read_variant(text: str) -> Variant:
     """Return the variant of a text such as "gentle: upscale_strength=0.25, 1024.mixer=attention".
 
-    Values that hold a comma stand in quotes, as in JSON.
+    Values with a comma are quoted, as in JSON.
 
     Raises:
-        BadSetting: a text of another form, or a setting that is unknown, refused or decided here.
+        BadSetting: the text has another form, or a setting is unknown, invalid or set by the comparison.
     """
     name, colon, rest = (part.strip() for part in text.partition(":"))
     parts = [part.strip() for part in re.findall(r'(?:[^,"]|"(?:[^"\\]|\\.)*"|")+', rest) if part.strip()]
@@ -100,10 +100,10 @@ def make_methods(
 ) -> tuple[Method, ...]:
     """Return all methods up to `px` in the order of the table; the autoencoder of the truth comes last.
 
-    hires: the strengths of image to image; variants: cascades besides those of the model's own mixers.
+    hires: the strengths of image to image; variants: cascades in addition to one per mixer of the model.
 
     Raises:
-        BadSetting: two methods of one name.
+        BadSetting: two methods have the same name.
     """
     cascades = [Variant(name=f"{CASCADE} {mixer}", asked={"mixer": mixer}) for mixer in model.card.mixers]
     methods = [_enlargement(name, px) for name in ENLARGED]
@@ -119,7 +119,7 @@ def make_methods(
 
 
 def chosen(methods: Sequence[Method], names: Sequence[str]) -> tuple[Method, ...]:
-    """Return the methods of these names, all where none is named; raise BadSetting for an unknown name."""
+    """Return the methods of these names, all if there are none; raise BadSetting for an unknown name."""
     known = [method.name for method in methods]
     for name in names:
         if name not in known:
@@ -159,7 +159,7 @@ def _cascade(model: Model, px: int, variant: Variant) -> Method:
     engine = Engine(model)
 
     def depends_on(pair: ScenePair) -> list[Any]:
-        # A stage's key does not know the sources that computed it; what they changed must be drawn again.
+        # A stage's key does not include the version of the code, and other versions draw other pictures.
         plan = engine.plan(cascade_settings(model, px, variant.asked, pair))
         return [CASCADE, plan.stages[-1].key, _weights(model), code_version()]
 
@@ -186,10 +186,10 @@ def _image_to_image(model: Model, px: int, strength: float) -> Method:
 
 
 def hires_fix(model: Model, pair: ScenePair, px: int, strength: float) -> Image.Image:
-    """Return a base enlarged by Lanczos and drawn again at `px` by diffusers' image to image of SDXL.
+    """Return a base enlarged by Lanczos, then run through diffusers' SDXL image to image at `px`.
 
     The model's own attention, scheduler, steps, guidance and the scene's caption; all else is the pipeline's
-    default. Latents go in and come out, so that any dtype of the autoencoder will do.
+    default. Input and output are latents, so that the autoencoder can have any dtype.
     """
     pipeline = _image_to_image_pipeline(model)
     with torch.inference_mode(), use_mixer(pipeline.unet, "attention", model.adapters):
@@ -223,6 +223,6 @@ def _image_to_image_pipeline(model: Model) -> StableDiffusionXLImg2ImgPipeline:
 
 
 def _weights(model: Model) -> list[str]:
-    """Return what stands for a model's files, packages, device and dtype."""
+    """Return what identifies a model's files, packages, device and dtype."""
     unet = model.pipeline.unet
     return [model.card.name, model.card.fingerprint, str(unet.dtype), unet.device.type]

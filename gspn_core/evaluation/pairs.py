@@ -1,4 +1,4 @@
-"""What one picture is worth against the true one of its scene, and means of that over scenes."""
+"""Figures of a picture against the true picture of its scene, and their means over scenes."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -19,9 +19,9 @@ from gspn_core.metrics.fidelity import psnr, ssim
 from gspn_core.metrics.samples import to_sample
 from gspn_core.metrics.spectra import compare_octaves
 
-# What the PSNR of equal pictures counts in a mean, in dB.
+# The PSNR in dB that equal pictures count as in a mean.
 MOST_DB = 100.0
-# Figures of one picture that are averaged over scenes as they are.
+# Figures of one picture that are averaged over scenes.
 MEANS = ("psnr", "ssim", "perceptual", "colour", "consistency", "seams", "repetition")
 _NORM_FLOOR = 1e-10
 
@@ -37,11 +37,11 @@ class ScenePair:
 
 @dataclass(frozen=True, kw_only=True)
 class SceneFigures:
-    """What was measured of one picture.
+    """The measurements of one picture.
 
     figures: by name; crops: the classifier's features (C, F) of squares cut at places that are the same for
-    all pictures of the scene; seen: the attributes that the picture shows; seconds: processor time that it
-    took to draw, None where it was not timed.
+    all pictures of the scene; seen: the attributes that the picture shows; seconds: processor time of
+    making it, None if it was not timed.
     """
 
     prompt: Prompt
@@ -95,7 +95,7 @@ def measure_picture(
 
 
 def octave_count(base_px: int, px: int) -> int:
-    """Return how many octaves are compared: those that the base cannot hold, and the finest that it can."""
+    """Return how many octaves are compared: those above the base's Nyquist frequency, and one below it."""
     return round(math.log2(px / base_px)) + 1
 
 
@@ -110,7 +110,7 @@ def _octaves(picture: Image.Image, pair: ScenePair) -> dict[str, float]:
 
 
 def measure_base(pair: ScenePair, classifier: Classifier) -> SceneFigures:
-    """Measure what a scene's base itself shows of its caption, and nothing else."""
+    """Measure only the adherence of a scene's base to its caption."""
     shown = look(classifier, [np.asarray(pair.base)]).values
     return SceneFigures(
         prompt=pair.prompt,
@@ -122,7 +122,7 @@ def measure_base(pair: ScenePair, classifier: Classifier) -> SceneFigures:
 
 @torch.inference_mode()
 def perceptual_distance(classifier: Classifier, one: Image.Image, other: Image.Image, tile_px: int) -> float:
-    """Return how far two pictures are apart in the classifier's maps, 0 for equal ones.
+    """Return the distance of two pictures in the classifier's feature maps, 0 for equal ones.
 
         Σ_l mean_hw Σ_c (x̂_l - ŷ_l)²,   x̂ = x / |x| over the channels of each place
 
@@ -138,12 +138,12 @@ def perceptual_distance(classifier: Classifier, one: Image.Image, other: Image.I
 
 
 def mean_of(name: str) -> Callable[[Sequence[SceneFigures]], float]:
-    """Return the function that takes the mean of one figure over scenes."""
+    """Return a function that computes the mean of one figure over scenes."""
     return lambda scenes: float(np.mean([scene.figures[name] for scene in scenes]))
 
 
 def octave_share_of(number: int) -> Callable[[Sequence[SceneFigures]], float]:
-    """Return the function that takes the energy of an octave over the truths', both summed over scenes.
+    """Return a function: the energy of an octave over the truths', both summed over scenes.
 
     number: 1 for the finest octave.
     """
@@ -156,27 +156,27 @@ def octave_share_of(number: int) -> Callable[[Sequence[SceneFigures]], float]:
 
 
 def adherence_of(scenes: Sequence[SceneFigures]) -> float:
-    """Return how often pictures show what their captions say, the mean over attributes."""
+    """Return the share of pictures that show what their captions name, averaged over attributes."""
     return _adherence(scenes)[1]
 
 
 def object_adherence_of(scenes: Sequence[SceneFigures]) -> float:
-    """Return how often pictures show the object that their caption names; NaN where none names one."""
+    """Return the share of pictures that show the object that their caption names; NaN if none names one."""
     return _adherence(scenes)[0].get("object", math.nan)
 
 
 def seconds_of(scenes: Sequence[SceneFigures]) -> float:
-    """Return the mean processor time over the scenes that were timed, NaN where none was."""
+    """Return the mean processor time over the scenes that were timed, NaN if none was."""
     timed = [scene.seconds for scene in scenes if scene.seconds is not None]
     return float(np.mean(timed)) if timed else math.nan
 
 
 def frechet_from(truths: Mapping[int, np.ndarray]) -> Callable[[Sequence[SceneFigures]], float]:
-    """Return the function that takes the Fréchet distance of scenes' crops from the truths' crops.
+    """Return a function: the Fréchet distance of scenes' crops from the truths' crops.
 
-    truths: the features (C, F) of each scene's true crops by its prompt's number. The same scenes and places
-    on both sides, the sets as they are: 0 for the truth, never below, and comparable between methods
-    measured on the same scenes.
+    truths: the features (C, F) of each scene's true crops by its prompt's number. Both sides
+    have the same scenes and places, and nothing is extrapolated: 0 for the truth, never negative, comparable
+    between methods measured on the same scenes.
     """
 
     def distance(scenes: Sequence[SceneFigures]) -> float:
@@ -192,8 +192,8 @@ def jackknife(
 ) -> Estimate:
     """Return a statistic of scenes with its standard error from leaving out one scene at a time.
 
-    √((n - 1)/n · Σ(θ₋ᵢ - mean)²) (Tukey 1958); of a mean that is its usual standard error. Scenes without
-    which the statistic has no value are passed over.
+    √((n - 1)/n · Σ(θ₋ᵢ - mean)²) (Tukey 1958); for a mean this is the usual standard error. Scenes without
+    which the statistic is undefined are skipped.
     """
     value = statistic(scenes) if scenes else math.nan
     if len(scenes) < 2 or not math.isfinite(value):
@@ -213,7 +213,7 @@ def _adherence(scenes: Sequence[SceneFigures]) -> tuple[dict[str, float], float]
 
 
 def _tiles(image: Image.Image, side: int) -> np.ndarray:
-    """Return tiles (N, side, side, 3) that cover a picture, evenly spread where they overlap."""
+    """Return evenly spaced tiles (N, side, side, 3) that cover a picture."""
     pixels = np.asarray(image)
     starts = [
         np.linspace(0, length - side, math.ceil(length / side)).round().astype(int)

@@ -1,4 +1,4 @@
-"""How far a long list of pictures is: a bar on a terminal, a line now and then elsewhere."""
+"""Progress of a long list of pictures: a bar on a terminal, else a line from time to time."""
 
 import sys
 from collections.abc import Callable
@@ -6,12 +6,12 @@ from typing import TextIO
 
 from tqdm import tqdm
 
-# Called with what is being made, how many are done and how many there will be.
+# Called with what is made, how many are done, and the total.
 OnProgress = Callable[[str, int, int], None]
 
 
 class Progress:
-    """Shows how far a list of pictures is and when it will be done, on stderr unless a stream is given."""
+    """Shows progress and the time left on stderr, or on a given stream."""
 
     def __init__(self, stream: TextIO | None = None, every_seconds: float = 10.0) -> None:
         """Args: every_seconds: how often a line is written where the stream is not a terminal."""
@@ -19,7 +19,7 @@ class Progress:
         self._bar: tqdm | None = None
 
     def __call__(self, name: str, done: int, total: int) -> None:
-        """Show that `done` of `total` are there; the first call of a name starts its clock."""
+        """Show that `done` of `total` are done; the first call of a name starts its clock."""
         if self._bar is None or self._bar.desc != name:
             self.close()
             self._bar = self._open(name, done, total)
@@ -42,14 +42,14 @@ class Progress:
             total=total,
             file=stream,
             mininterval=0.1 if live else self.every_seconds,
-            # Pictures take seconds each and the first ones minutes: the mean is the better forecast.
+            # Pictures take seconds and the first ones minutes, so the overall mean is the better estimate.
             smoothing=0.0,
             miniters=1,
         )
 
 
 class _Lines(tqdm):
-    """Progress as lines of their own: a log keeps what a terminal would draw over."""
+    """Progress as separate lines, for logs."""
 
     def display(self, msg: str | None = None, pos: int | None = None) -> bool:  # noqa: ARG002
         """Write the state as a line."""
@@ -58,7 +58,7 @@ class _Lines(tqdm):
         return True
 
     def close(self) -> None:
-        """Write the last state if it is not written yet; no line break is missing after a line."""
+        """Write the last state if it is not written yet."""
         if not self.disable and self.last_print_n < self.n:
             self.display()
         self.disable = True

@@ -1,4 +1,4 @@
-"""Captions that no training saw, each with its scene and the attributes that it names."""
+"""Held-out captions, each with its scene and the attributes that it names."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,7 +9,7 @@ import numpy as np
 from gspn_core.world.captions import describe
 from gspn_core.world.scene import ATTRIBUTES, Scene, sample_scene
 
-# Training draws its scenes from (seed, number); a third number keeps these apart from all of them.
+# Training draws scenes from (seed, number); a third number makes these different from all of them.
 _PROMPTS, _REFERENCES = 1, 2
 
 
@@ -17,7 +17,7 @@ _PROMPTS, _REFERENCES = 1, 2
 class Prompt:
     """A caption, the scene behind it and the attributes that the caption names.
 
-    number: its place, which is also the seed of what is generated for it.
+    number: its index, also the seed of its pictures.
     """
 
     number: int
@@ -32,7 +32,7 @@ def held_out_prompts(count: int, *, seed: int = 0) -> tuple[Prompt, ...]:
 
 
 def reference_scene(number: int, *, seed: int = 0) -> Scene:
-    """Return a scene that is neither trained on nor behind a prompt."""
+    """Return a scene that is neither used for training nor for a prompt."""
     return sample_scene(np.random.default_rng((seed, number, _REFERENCES)))
 
 
@@ -46,10 +46,10 @@ def _prompt(number: int, seed: int) -> Prompt:
 def adherence(
     prompts: Sequence[Prompt], values: Mapping[str, Sequence[str]]
 ) -> tuple[dict[str, float], float]:
-    """Return how often pictures show what their prompts name: per attribute, and the mean over attributes.
+    """Return the share of pictures that show what their prompts name: per attribute, and averaged over them.
 
-    values: per attribute what each prompt's picture was seen to show. An attribute counts only where the
-    prompt names it; one that no prompt names is left out.
+    values: per attribute, the value seen in each prompt's picture. An attribute counts only if the prompt
+    names it; one that no prompt names is left out.
     """
     right, asked = Counter(), Counter()
     for place, prompt in enumerate(prompts):

@@ -1,6 +1,6 @@
-"""The renders that are measured against, made once and kept on disk under a fingerprint of the world.
+"""Reference renders, made once and cached on disk under a fingerprint of the world.
 
-Knows what the prompts truly look like and has pictures of other scenes to compare sets with.
+They show the true picture of each prompt, and other scenes to compare sets of pictures with.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ _CHUNK = 32
 
 
 class Renders:
-    """What the prompts truly look like, and pictures of other scenes to compare sets with."""
+    """The true pictures of the prompts, and pictures of other scenes to compare sets with."""
 
     def __init__(
         self, folder: Path, *, crop_px: int, processes: int, seed: int, on_progress: OnProgress
@@ -34,7 +34,7 @@ class Renders:
         self.crop_px, self.processes, self.seed, self.on_progress = crop_px, processes, seed, on_progress
 
     def draw_views(self, prompts: Sequence[Prompt], px: int) -> None:
-        """Render the prompts' whole scenes at `px` that are not there yet."""
+        """Render the prompts' whole scenes at `px`, unless they are cached."""
         jobs = [(prompt.scene, px, self._view(prompt, px)) for prompt in prompts]
         self._work(f"renders {px}", jobs, _save_view)
 
@@ -44,7 +44,7 @@ class Renders:
             return image.convert("RGB")
 
     def draw_references(self, count: int, px: int) -> None:
-        """Render one crop each of `count` scenes that are behind no prompt, out of views of `px`."""
+        """Render one crop of a `px` view of each of `count` scenes that belong to no prompt."""
         starts = range(0, count, _CHUNK)
         jobs = [(range(a, min(a + _CHUNK, count)), px, self._chunk(a, count, px)) for a in starts]
         save = partial(_save_references, seed=self.seed, crop_px=self.crop_px)
@@ -77,14 +77,14 @@ class Renders:
 
 
 def save_image(image: Image.Image, path: Path) -> None:
-    """Write a PNG that a run which is cut off does not leave half written."""
+    """Write a PNG atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as stream:
         image.save(stream, format="PNG", compress_level=1)
 
 
 def world_fingerprint() -> str:
-    """Return a name for how the world looks: a hash of some of its scenes, rendered small."""
+    """Return a digest of the world's look: a hash of some of its scenes, rendered small."""
     digest = hashlib.sha256()
     for number in range(_FINGERPRINT_SCENES):
         scene = sample_scene(np.random.default_rng(number))

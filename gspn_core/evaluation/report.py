@@ -48,7 +48,7 @@ def markdown(figures: Figures, judged: Sequence[Bar], notes: Sequence[str]) -> s
 
 
 def variations_markdown(rows: Sequence[Row], notes: Sequence[str], *, px: int) -> str:
-    """Return a line per setting tried, its guidance pairs and figures at `px`, then the notes."""
+    """Return a line per setting, its guidance pairs and figures at `px`, then the notes."""
     columns = ["setting", f"guidance pairs at {px} px", *(name for name, *_ in _VARIATION_COLUMNS.values())]
     lines = [
         [row.title, "–" if row.pairs is None else f"{row.pairs:g}"]
@@ -60,7 +60,7 @@ def variations_markdown(rows: Sequence[Row], notes: Sequence[str], *, px: int) -
 
 
 def to_json(figures: Figures, judged: Sequence[Bar], setting: Mapping[str, Any]) -> dict[str, Any]:
-    """Return everything as plain data; a figure without end becomes None."""
+    """Return all figures as plain data; infinite ones become None."""
     rows = [
         {"figure": name, "source": source, "px": px, "value": value if math.isfinite(value) else None}
         for (name, source, px), value in figures.items()
@@ -75,7 +75,7 @@ def to_json(figures: Figures, judged: Sequence[Bar], setting: Mapping[str, Any])
 def contact_sheet(
     rows: Sequence[tuple[str, Sequence[Image.Image]]], labels: Sequence[str], side: int
 ) -> Image.Image:
-    """Return one picture: a row per prompt with its words above, a column per label, squares of `side` px."""
+    """Return one picture: a row per prompt with its text above, a column per label, squares of `side` px."""
     width = _SHEET_GAP + len(labels) * (side + _SHEET_GAP)
     height = _SHEET_LABELS + len(rows) * (_SHEET_HEAD + side + _SHEET_GAP)
     sheet = Image.new("RGB", (width, height), _SHEET_GROUND)
@@ -96,7 +96,7 @@ def contact_sheet(
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a Markdown table, its first column to the left and the others to the right."""
+    """Return a Markdown table, the first column aligned left and the others right."""
     ruler = ("---", *("---:",) * (len(columns) - 1))
     return "\n".join("| " + " | ".join(line) + " |" for line in (columns, ruler, *rows))
 

@@ -1,8 +1,8 @@
 """Draw the crops next to the sliders: `python -m gspn_core.evaluation.slider_crops`.
 
-One prompt and one seed run up the cascade with each slider at both ends of its travel, at its default and at
-the value that leaves a picture alone, the rest at default. Of a slider's pictures the same square is cut,
-where they differ most.
+One prompt and one seed run through the cascade with each slider at both ends of its range, at its default and
+at its neutral value, with the rest at default. The same square is cut of all pictures of a slider, where they
+differ most.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from gspn_core.models.loading import load_model
 from gspn_core.settings import RANGES, Settings
 from gspn_core.world import captions
 
-# The sliders that the page shows first: what the later stages of a cascade read.
+# The sliders that the page shows first; they apply to the later stages of a cascade.
 FRONT_SLIDERS = (
     "upscale_strength",
     "gaussian_sigma",
@@ -43,7 +43,7 @@ SLIDERS = (
     "dilated_min_weight",
     "guidance_scale",
 )
-# Where a slider is neutral: all of the layout is held, or what it weighs is off, at the others' defaults.
+# Neutral values: all of the layout is kept, or the term that the slider weighs is off, others at default.
 NEUTRAL: Mapping[str, float] = MappingProxyType(
     {
         "gaussian_sigma": 0.0,
@@ -58,13 +58,13 @@ INDEX = "index.json"
 CROP_PX = 128
 MOST_BYTES = 150_000
 _QUALITIES = (92, 88, 84, 80, 75, 70, 60, 50, 40)
-# Places are tried this far apart, which keeps the search short and moves no crop by anything that is seen.
+# Positions are tried at this distance; finer steps make no visible difference.
 _STRIDE_PX = 8
 
 
 @dataclass(frozen=True, kw_only=True)
 class SliderCrops:
-    """One slider's crops, cut at (top, left) px of its pictures; values and crops ascend together."""
+    """One slider's crops, cut at (top, left) px of its pictures, by ascending value."""
 
     name: str
     top: int
@@ -74,7 +74,7 @@ class SliderCrops:
 
 
 def slider_values(name: str, default: float) -> tuple[float, ...]:
-    """Return the ends of a slider's travel, its default and its neutral value, ascending, none twice."""
+    """Return a slider's ends, default and neutral value, ascending, without duplicates."""
     travel = RANGES[name].travel
     return tuple(sorted({travel[0], float(default), NEUTRAL.get(name, travel[0]), travel[-1]}))
 
@@ -84,7 +84,7 @@ def draw_slider_crops(
 ) -> list[SliderCrops]:
     """Run the cascade up to `target` px for every value of every slider and return the crops.
 
-    Stages that runs share are run once. Raises BadSetting for what cannot be run.
+    Stages that runs share run once. Raises BadSetting for settings that cannot run.
     """
     engine = Engine(model)
     resolved = engine.plan(Settings(prompt=prompt, seed=seed, target=target)).settings
@@ -100,7 +100,7 @@ def draw_slider_crops(
 
 
 def _last_picture(engine: Engine, settings: Settings, drawn: dict[str, Image.Image]) -> Image.Image:
-    """Return the last stage's picture; drawn: pictures by their stage's key, what is run is added."""
+    """Return the last stage's picture; drawn: pictures by stage key, to which new ones are added."""
     plan = engine.plan(settings)
     finished = []
     for stage in plan.stages:
@@ -117,17 +117,17 @@ def _last_picture(engine: Engine, settings: Settings, drawn: dict[str, Image.Ima
 def _cut(name: str, pictures: Mapping[float, Image.Image], crop_px: int) -> SliderCrops:
     values = tuple(sorted(pictures))
     ordered = [pictures[value] for value in values]
-    top, left = telling_place([np.asarray(picture) for picture in ordered], crop_px)
+    top, left = most_different_place([np.asarray(picture) for picture in ordered], crop_px)
     box = (left, top, left + crop_px, top + crop_px)
     crops = tuple(picture.crop(box) for picture in ordered)
     return SliderCrops(name=name, top=top, left=left, values=values, crops=crops)
 
 
-def telling_place(pictures: Sequence[np.ndarray], crop_px: int) -> tuple[int, int]:
+def most_different_place(pictures: Sequence[np.ndarray], crop_px: int) -> tuple[int, int]:
     """Return (top, left) of the square where neighbours in a list of pictures differ most.
 
-    pictures: uint8 (H, W, 3) of one size. Each pair counts as a share of its own largest difference, or one
-    picture that is wild everywhere would hide where the others part. The first of equal places is taken.
+    pictures: uint8 (H, W, 3) of one size. Each pair is normalised by its own largest difference, or one
+    picture that differs everywhere would hide the differences of the others. Ties go to the first place.
     """
     H, W, _ = pictures[0].shape
     if min(H, W) < crop_px:
@@ -147,8 +147,7 @@ def telling_place(pictures: Sequence[np.ndarray], crop_px: int) -> tuple[int, in
 def write_crops(found: Sequence[SliderCrops], folder: Path, details: Mapping[str, Any]) -> int:
     """Write the crops as WebP with an index of them and of `details`; return the bytes of all crops.
 
-    All are written in the best quality in which they stay below MOST_BYTES together; crops that were there
-    before are removed.
+    All have the highest quality with which they stay below MOST_BYTES together; earlier crops are removed.
     """
     crops = [crop for slider in found for crop in slider.crops]
     for quality in _QUALITIES:
@@ -192,7 +191,7 @@ def weights_hash(folder: Path) -> str:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return what the command line takes."""
+    """Return the parser of the command line."""
     description = __doc__.splitlines()[0]
     root = argparse.ArgumentParser(
         prog="python -m gspn_core.evaluation.slider_crops", description=description

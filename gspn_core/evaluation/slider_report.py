@@ -1,4 +1,4 @@
-"""What the sliders do, as Markdown and JSON."""
+"""The effect of the sliders, as Markdown and JSON."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -58,7 +58,7 @@ def sliders_json(rows: Sequence[SliderRow], setting: Mapping[str, Any]) -> dict[
 
 
 def sliders_notes(prompts: int, mixer: str, px: int) -> tuple[str, ...]:
-    """Return what a reader needs to know of the figures."""
+    """Return the notes that explain the figures."""
     return (
         f"{prompts} held-out captions, each with its own seed, {mixer}, to {px} px. One slider at a time "
         "goes from end to end of its range at equal travel, all else stays at its default; the base is "

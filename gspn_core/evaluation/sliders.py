@@ -1,4 +1,4 @@
-"""What each slider of the cascade does over its whole travel, all others at their defaults."""
+"""The effect of each slider of the cascade over its whole range, with all others at their defaults."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,13 +25,13 @@ from gspn_core.metrics.structure import consistency
 from gspn_core.runtime.version import code_version
 from gspn_core.settings import RANGES, Mixer
 
-# Above these a visitor sees no difference between the ends of a slider, or between neighbouring values.
+# Above these, no difference is visible between the ends of a slider, or between neighbouring values.
 MOST_ENDS_DB, MOST_NEIGHBOURS_DB = 30.0, 40.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class SliderConfig:
-    """Which sliders are moved to how many `values`, for how many `prompts`, up to `target` px.
+    """Which sliders are measured, at how many `values`, for how many `prompts`, up to `target` px.
 
     mixer: None for the model's first.
     """
@@ -47,11 +47,11 @@ class SliderConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class SliderRow:
-    """What one slider does; dB are PSNR, means over prompts.
+    """The effect of one slider; dB are PSNR, means over prompts.
 
     neighbours: between each value and the next; least: the lowest of any prompt and pair; ends: between the
     first and the last value. amplitude: root mean square of the finest octave in levels of 255; consistency:
-    dB against the base; adherence: share of what captions say. These three have one entry per value.
+    dB against the base; adherence: share of what captions name. These three have one entry per value.
     """
 
     name: str
@@ -65,7 +65,7 @@ class SliderRow:
 
     @property
     def bars(self) -> tuple[Bar, Bar]:
-        """Return what the slider must change: its ends visibly, each pair of neighbours a little."""
+        """Return the required effect: a visible difference of the ends, a small one of neighbours."""
         return (
             Bar(
                 name=f"{self.name}, ends",
@@ -85,10 +85,10 @@ class SliderRow:
 
 
 def slider_travel(name: str, count: int) -> tuple[float, ...]:
-    """Return `count` values of a slider at equal travel from one end to the other, on its steps.
+    """Return `count` values of a slider, evenly spaced along its track and rounded to its steps.
 
     Raises:
-        BadSetting: a setting without a range, or fewer than two values.
+        BadSetting: the setting has no range, or count is less than 2.
     """
     if name not in RANGES:
         raise BadSetting("sliders", f"{name!r} has no range; choose from {', '.join(FRONT_SLIDERS)}.")
@@ -103,9 +103,9 @@ def slider_travel(name: str, count: int) -> tuple[float, ...]:
 
 
 class Sliders:
-    """Draws and measures sliders one at a time; what is drawn is kept by stage and by the sources' version.
+    """Draws and measures sliders one at a time; pictures are cached by stage and version of the code.
 
-    Base pictures are drawn once per prompt and handed to the engine as finished; only later stages run.
+    Base pictures are drawn once per prompt and passed to the engine as finished; only later stages run.
     """
 
     def __init__(
@@ -115,7 +115,9 @@ class Sliders:
         card = model.card
         if config.target not in card.targets[1:]:
             offered = ", ".join(map(str, card.targets[1:]))
-            raise BadSetting("target", f"{card.title} climbs to {offered} px, got {config.target}; name one.")
+            raise BadSetting(
+                "target", f"{card.title} has targets of {offered} px, got {config.target}; name one."
+            )
         if config.prompts < 1:
             raise BadSetting("prompts", f"a slider needs a prompt to be seen on, got {config.prompts}.")
         self.travel = {name: slider_travel(name, config.values) for name in config.sliders}
@@ -148,7 +150,7 @@ class Sliders:
         )
 
     def _of_prompt(self, prompt: Prompt, galleries: Sequence[Gallery]) -> Mapping[str, list[float]]:
-        """Return what is measured of one prompt's pictures at all values."""
+        """Return the measurements of one prompt's pictures at all values."""
         base = galleries[0].picture(prompt, self.mixer, self.model.card.base_px)
         pictures = [gallery.picture(prompt, self.mixer, self.config.target) for gallery in galleries]
         return {

@@ -17,7 +17,7 @@ from gspn_core.evaluation.crops import ENLARGED
 class Upscaler:
     """Enlarges pictures with a network that takes and returns RGB (B, 3, H, W) in [0, 1].
 
-    fingerprint: stands for the weights.
+    fingerprint: identifies the weights.
     """
 
     def __init__(
@@ -27,7 +27,7 @@ class Upscaler:
 
     @torch.inference_mode()
     def enlarge(self, base: Image.Image, px: int) -> Image.Image:
-        """Return a picture at a width of `px`, applied until that is reached, then shrunk by Lanczos."""
+        """Apply the network until a width of `px` is reached, then shrink to it by Lanczos."""
         image = base
         while image.width < px:
             before = image.width
@@ -47,7 +47,7 @@ class Upscaler:
 
 
 def why_no_upscaler(path: Path | None) -> str | None:
-    """Return one sentence why there is no upscaler model to compare with, None where there may be one."""
+    """Return one sentence why no upscaler model can be compared, None if one can."""
     if path is None:
         return "No upscaler model is compared: give a Real-ESRGAN file with --esrgan."
     if find_spec("spandrel") is None:
@@ -59,7 +59,7 @@ def read_upscaler(path: Path, device: torch.device | str) -> Upscaler:
     """Read an upscaler's weights from a .safetensors or .pth file; code in a .pth file is not run.
 
     Raises:
-        ModelUnavailable: a file that cannot be read or whose architecture spandrel does not know.
+        ModelUnavailable: the file cannot be read, or spandrel does not know its architecture.
     """
     import spandrel
 
@@ -69,7 +69,7 @@ def read_upscaler(path: Path, device: torch.device | str) -> Upscaler:
         )
         found = spandrel.ModelLoader().load_from_state_dict(weights)
     except Exception as error:
-        # Whatever a damaged file makes of either reader, the sentence is the same.
+        # A damaged file makes either reader raise any kind of exception.
         raise ModelUnavailable(f"The upscaler model {path} cannot be read: {error}.") from error
     fingerprint = hashlib.sha256(path.read_bytes()).hexdigest()
     return Upscaler(found.to(device).eval(), device, fingerprint)

@@ -1,6 +1,6 @@
-"""What a cascade's settings do to its pictures: one is changed at a time, all else stays the model's own.
+"""The effect of a cascade's settings on its pictures: one is changed at a time, others stay at default.
 
-Only with a world that is rendered at every size can true added detail be separated from invented detail.
+Since the world can be rendered at every size, true detail can be distinguished from invented detail.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,21 +13,21 @@ from gspn_core.evaluation.measure import Evaluation
 from gspn_core.settings import STARTING, Override, Settings, read_value
 
 OWN = "the model's own settings"
-# What the rows are held against: no detail added, what the autoencoder keeps of the truth, and the truth.
+# References: no added detail, the truth through the autoencoder, and the truth.
 REFERENCES = ("bicubic", DECODED, TRUTH)
 _FIXED = frozenset(("prompt", "mixer", "target", "aspect", "seed", "overrides", *STARTING))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Variation:
-    """Settings of the later stages in place of the model's own, and what the table calls them."""
+    """Settings of the later stages in place of the model's defaults, and their title in the table."""
 
     title: str
     asked: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_settings(texts: Sequence[str]) -> dict[str, Any]:
-    """Return settings by name of texts such as "upscale_strength=0.3"; raise BadSetting for what is none."""
+    """Parse texts such as "upscale_strength=0.3" into settings by name; raise BadSetting otherwise."""
     found: dict[str, Any] = {}
     for text in texts:
         name, equals, value = text.partition("=")
@@ -43,7 +43,7 @@ def read_settings(texts: Sequence[str]) -> dict[str, Any]:
 
 
 def variations(texts: Sequence[str]) -> tuple[Variation, ...]:
-    """Return the model's own settings, then each value of texts such as "upscale_strength=0.3,0.5"."""
+    """Return the model's defaults, then each value of texts such as "upscale_strength=0.3,0.5"."""
     titles = [
         f"{name}{equals}{value}"
         for name, equals, values in (text.partition("=") for text in texts)
@@ -55,8 +55,8 @@ def variations(texts: Sequence[str]) -> tuple[Variation, ...]:
 def measure_variations(evaluation: Evaluation, varied: Sequence[Variation]) -> Iterator[Row]:
     """Yield a row for each variation, then those of the references.
 
-    All climb from the same base pictures: a variation changes the later stages alone. Raises BadSetting
-    before anything is drawn where there is no later stage, or where one cannot be planned.
+    All start from the same base pictures: a variation changes only the later stages. Raises BadSetting
+    before anything is drawn if there is no later stage, or one cannot be planned.
     """
     if not evaluation.larger:
         px = evaluation.config.target

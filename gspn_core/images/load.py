@@ -1,6 +1,6 @@
-"""A picture from outside made ordinary: upright, opaque, eight bits of RGB, of a size that can be kept.
+"""Reads init images: turned upright, opaque, eight-bit RGB, of bounded size.
 
-Whatever the file claims is checked before its pixels are decoded. Two files that show the same pixels give
+What the file's header claims is checked before its pixels are decoded. Two files with the same pixels give
 the same picture and the same reference.
 """
 
@@ -19,7 +19,7 @@ from gspn_core.settings import Settings
 
 MAX_FILE_BYTES = 32 * 1024 * 1024
 MAX_FILE_PIXELS = 64_000_000
-# What Pillow may be asked to decode; vector and script formats are not among them.
+# The formats that Pillow may decode; vector and script formats are excluded.
 FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 _SIXTEEN_BITS = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 _BACKGROUND = (255, 255, 255, 255)
@@ -27,7 +27,7 @@ _BAND_PX = 512
 
 
 def read_file(path: Path, name: str | None = None) -> Image.Image:
-    """Return the picture in a file as `read_bytes` does; name is for messages. Raises BadSetting."""
+    """Read a picture file as `read_bytes` does; name is for messages. Raises BadSetting."""
     name = name or path.name
     try:
         with path.open("rb") as stream:
@@ -37,10 +37,17 @@ def read_file(path: Path, name: str | None = None) -> Image.Image:
 
 
 def read_bytes(data: bytes, name: str) -> Image.Image:
-    """Return a picture as RGB: the first frame, turned upright, its transparency laid on white.
+    """Decode a picture as RGB: the first frame, turned upright, transparency blended with white.
 
-    Sides beyond MAX_START_PX are shrunk to it. Raises BadSetting with the number and the remedy for what is
-    no picture, is cut off, or is too large, too small or too long.
+    Args:
+        data: the file's bytes.
+        name: of the file, for messages.
+
+    Returns:
+        The picture, shrunk if a side is longer than MAX_START_PX.
+
+    Raises:
+        BadSetting: not a picture, cut off, too large, too small or too long; with the number and the remedy.
     """
     if len(data) > MAX_FILE_BYTES:
         raise BadSetting(
@@ -48,14 +55,14 @@ def read_bytes(data: bytes, name: str) -> Image.Image:
         )
     try:
         with warnings.catch_warnings():
-            # Its own limit is above ours, which is checked before a pixel is decoded.
+            # Pillow's own limit is above ours, which is checked before a pixel is decoded.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             Image.init()
             image = Image.open(io.BytesIO(data), formats=[f for f in FORMATS if f in Image.OPEN])
     except Image.DecompressionBombError:
         raise _too_many_pixels(name, "too many") from None
     except Exception:
-        # Of a damaged file Pillow's readers raise whatever they stumble over.
+        # For a damaged file, Pillow's readers raise any kind of exception.
         raise BadSetting("start", f"{name} is not an image that can be read; give a PNG or a JPEG.") from None
     with image:
         _check_claims(image, name)
@@ -71,12 +78,12 @@ def read_bytes(data: bytes, name: str) -> Image.Image:
 
 
 def reference_of(image: Image.Image) -> str:
-    """Return what a picture is known by: its size and its pixels' hash, such as 640x480-9f2c…"""
+    """Return a picture's reference: its size and the hash of its pixels, such as 640x480-9f2c…"""
     return f"{image.width}x{image.height}-{digest(image)}"
 
 
 def digest(image: Image.Image) -> str:
-    """Return the SHA-256 of a picture's size and RGB pixels, whatever file they lie in."""
+    """Return the SHA-256 of a picture's size and RGB pixels, independent of the file format."""
     rgb = image if image.mode == "RGB" else image.convert("RGB")
     seal = hashlib.sha256(f"{rgb.width}x{rgb.height}".encode())
     for top in range(0, rgb.height, _BAND_PX):
@@ -85,7 +92,7 @@ def digest(image: Image.Image) -> str:
 
 
 def check_start(settings: Settings, image: Image.Image | None) -> None:
-    """Raise BadSetting unless the picture is the one that the settings start from, if they do from any."""
+    """Raise BadSetting unless the picture is the init image that the settings name, if they name one."""
     if settings.start and (image is None or reference_of(image) != settings.start):
         given = "none" if image is None else reference_of(image)[:24]
         raise BadSetting(
@@ -94,7 +101,7 @@ def check_start(settings: Settings, image: Image.Image | None) -> None:
 
 
 def cropped(image: Image.Image, height: int, width: int) -> Image.Image:
-    """Return the middle of a picture with the aspect of height × width, as much of it as there is."""
+    """Return the largest centre crop of a picture with the aspect of height × width."""
     ratio = width / height
     kept_width = min(image.width, max(1, round(image.height * ratio)))
     kept_height = min(image.height, max(1, round(image.width / ratio)))
@@ -103,7 +110,7 @@ def cropped(image: Image.Image, height: int, width: int) -> Image.Image:
 
 
 def _check_claims(image: Image.Image, name: str) -> None:
-    """Raise BadSetting for a size that will not do, as it is in the file's head."""
+    """Raise BadSetting for a size out of range, as stated in the file's header."""
     width, height = image.size
     if width * height > MAX_FILE_PIXELS:
         raise _too_many_pixels(name, f"{width}×{height}")
@@ -125,7 +132,7 @@ def _too_many_pixels(name: str, size: str) -> BadSetting:
 
 
 def _in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """Return the picture with its own profile's colours converted to sRGB; a phone's are often wider."""
+    """Return the picture converted from its colour profile to sRGB; phones often use a wider gamut."""
     mode = {"RGB": "RGB", "RGBA": "RGBA", "CMYK": "RGB"}.get(image.mode)
     if not profile or mode is None:
         return image
@@ -133,14 +140,14 @@ def _in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
         own, srgb = ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB")
         return ImageCms.profileToProfile(image, own, srgb, outputMode=mode)
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
-        # A profile that cannot be read is as good as none.
+        # A profile that cannot be read is ignored.
         return image
 
 
 def _opaque(image: Image.Image) -> Image.Image:
-    """Return a picture of any mode as RGB; sixteen bits keep their upper half, transparency shows white."""
+    """Return a picture of any mode as RGB; 16-bit values lose their lower byte, transparency is white."""
     if image.mode in _SIXTEEN_BITS:
-        # Pillow itself would clip all beyond 255 to white.
+        # Pillow itself would clip values above 255.
         return image.convert("I").point(lambda value: value * (1 / 257)).convert("L").convert("RGB")
     if image.mode == "F":
         low, high = image.getextrema()
@@ -150,12 +157,12 @@ def _opaque(image: Image.Image) -> Image.Image:
         over = image.convert("RGBA")
         ground = Image.new("RGBA", over.size, _BACKGROUND)
         return Image.alpha_composite(ground, over).convert("RGB")
-    # A copy without the file's own text, profile and comments.
+    # A copy without the file's text, profile and comments.
     return image.convert("RGB").copy()
 
 
 def shrunk(image: Image.Image) -> Image.Image:
-    """Return a picture whose sides have MAX_START_PX at most, in proportion."""
+    """Return a picture whose sides are at most MAX_START_PX, with the same aspect."""
     factor = MAX_START_PX / max(image.size)
     if factor >= 1:
         return image

@@ -1,4 +1,4 @@
-"""What a picture's text says of how it was made, put into settings: ours, and other tools' where it fits."""
+"""Settings from the metadata of a picture: of this project, and of other tools as far as they apply."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from gspn_core.images.png import SAMPLERS
 from gspn_core.planning.types import ModelCard
 from gspn_core.settings import FIELD_NAMES, Settings
 
-MOST_TOLD = 40
-# Names are bounded, or a long line without a colon would take the square of its length.
+MOST_LISTED = 40
+# Names are bounded, or a long line without a colon would take quadratic time.
 _PAIR = re.compile(r'(?<![\w\-/])(\w[\w \-/]{0,59}?):[ \t]*("(?:\\.|[^\\"])*"|[^,]*)(?:,|$)')
 _MOST_PAIRS_CHARACTERS = 8192
 _NEGATIVE = "Negative prompt:"
@@ -22,11 +22,14 @@ _NEGATIVE = "Negative prompt:"
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """The settings found in a picture, and what of it cannot be taken over.
+    """The settings found in a picture, and what could not be used.
 
-    settings: values by name, each one that settings take. unknown: names and values that mean nothing here.
-    refused: sentences about values out of range. differing: what the picture was made with and what is here,
-    by name. stage: the stage that the picture shows, None where it is not ours.
+    Args:
+        settings: valid values by name.
+        unknown: names and values that have no setting here.
+        refused: sentences about values out of range.
+        differing: by name, the version or model that the picture was made with, and the one here.
+        stage: the stage that the picture shows; None for a picture of another tool.
     """
 
     settings: Mapping[str, Any]
@@ -37,14 +40,20 @@ class Recipe:
 
     @property
     def is_ours(self) -> bool:
-        """Tell whether this studio wrote the picture."""
+        """Return whether this project wrote the picture."""
         return self.stage is not None
 
 
 def recipe_of(texts: Mapping[str, Any], card: ModelCard, here: Mapping[str, str | None]) -> Recipe:
-    """Return the recipe in what `gspn_core.images.png_text` read of a picture.
+    """Return the recipe of a picture from its metadata.
 
-    here: the versions of this server. Raises BadSetting where the picture holds no settings.
+    Args:
+        texts: from `gspn_core.images.png_text.read_png`.
+        card: of the model that the settings are for.
+        here: the versions of this server.
+
+    Raises:
+        BadSetting: the picture has no settings.
     """
     info = texts["gspn_studio"]
     if info is not None:
@@ -74,12 +83,12 @@ def _ours(info: Mapping[str, Any], card: ModelCard, here: Mapping[str, str | Non
     stage = info.get("stage")
     stage = stage if isinstance(stage, int) and 0 <= stage < 16 else 0
     return Recipe(
-        settings=settings, unknown=unknown[:MOST_TOLD], refused=refused, differing=differing, stage=stage
+        settings=settings, unknown=unknown[:MOST_LISTED], refused=refused, differing=differing, stage=stage
     )
 
 
 def _others(text: str, width: int, height: int, card: ModelCard) -> Recipe:
-    """Return the recipe of a text of prompt, negative prompt and one last line of "Name: value" pairs."""
+    """Parse a text with a prompt, a negative prompt and a last line of "Name: value" pairs."""
     prompt, negative, pairs = _parted(text)
     found: dict[str, Any] = {"prompt": prompt or None, "negative_prompt": negative}
     unknown = []
@@ -103,12 +112,12 @@ def _others(text: str, width: int, height: int, card: ModelCard) -> Recipe:
     divisor = math.gcd(width, height)
     found["aspect"] = f"{width // divisor}:{height // divisor}"
     settings, refused = _checked(found, card)
-    return Recipe(settings=settings, unknown=unknown[:MOST_TOLD], refused=refused)
+    return Recipe(settings=settings, unknown=unknown[:MOST_LISTED], refused=refused)
 
 
 def _parted(text: str) -> tuple[str, str, dict[str, str]]:
-    """Return the prompt, the negative prompt and the pairs of the last line, where that is such a line."""
-    # Not splitlines, which parts at more than these tools do: what a prompt holds comes back as it is.
+    """Return the prompt, the negative prompt and the pairs of the last line, if it has any."""
+    # Not splitlines, which splits at more characters than these tools do and would change prompts.
     lines = text.replace("\r\n", "\n").strip().split("\n")
     pairs = dict(_PAIR.findall(lines[-1][:_MOST_PAIRS_CHARACTERS]))
     if "Steps" in pairs or len(pairs) >= 3:
@@ -121,7 +130,7 @@ def _parted(text: str) -> tuple[str, str, dict[str, str]]:
 
 
 def _checked(found: Mapping[str, Any], card: ModelCard) -> tuple[dict[str, Any], list[str]]:
-    """Return the values that settings take, each by itself, and a sentence for each that they do not."""
+    """Return the values that are valid one by one, and a sentence for each that is not."""
     settings, refused = {}, []
     for name, value in found.items():
         if value is None:
@@ -137,7 +146,7 @@ def _checked(found: Mapping[str, Any], card: ModelCard) -> tuple[dict[str, Any],
             refused.append(str(refusal))
             continue
         settings[name] = made.to_dict()[name]
-    return settings, refused[:MOST_TOLD]
+    return settings, refused[:MOST_LISTED]
 
 
 def _number(text: str) -> Any:

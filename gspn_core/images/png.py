@@ -1,6 +1,6 @@
 """Pictures to bytes: PNG with the settings in its text, JPEG proxies, small previews, sidecar files.
 
-A PNG holds nothing that differs between two runs of the same settings: times and memory go to the sidecar.
+A PNG has nothing that differs between two runs of the same settings; times and memory go to the sidecar.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 import re
 import sys
 from collections.abc import Mapping
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,7 @@ def versions() -> dict[str, str | None]:
     return found | {name: _installed(name) for name in _PACKAGES}
 
 
+@cache
 def project_version() -> str | None:
     """Return this project's version, from the checkout or from the installed package."""
     project = Path(__file__).parents[2] / "pyproject.toml"
@@ -63,7 +65,7 @@ def _installed(name: str) -> str | None:
 
 
 def picture_info(plan: CascadePlan, stage: int, made_with: Mapping[str, str | None]) -> dict[str, Any]:
-    """Return the info of a PNG: everything that decides its pixels. made_with: see `versions`."""
+    """Return the info of a PNG: everything that its pixels depend on. made_with: see `versions`."""
     return {
         "format": FORMAT,
         "prompt": plan.settings.prompt,
@@ -96,7 +98,7 @@ def parameters_text(info: Mapping[str, Any]) -> str:
 
 
 def write_png(path: Path, image: Image.Image, info: Mapping[str, Any]) -> None:
-    """Write a picture and its info (see `picture_info`); the same picture and info give the same bytes."""
+    """Write a picture and its info (see `picture_info`); equal input gives equal bytes."""
     text = PngInfo()
     text.add_text("parameters", parameters_text(info))
     text.add_text("gspn_studio", json.dumps(info, sort_keys=True))
@@ -111,7 +113,7 @@ def write_sidecar(path: Path, info: Mapping[str, Any], **measured: Any) -> None:
 
 
 def read_picture(path: Path) -> Image.Image | None:
-    """Return a picture that this project wrote, as RGB; None where it is gone or damaged."""
+    """Read a picture that this project wrote, as RGB; None if it is gone or damaged."""
     try:
         with Image.open(path) as image:
             return image.convert("RGB")
@@ -120,7 +122,7 @@ def read_picture(path: Path) -> Image.Image | None:
 
 
 def write_proxy(path: Path, image: Image.Image, max_px: int = PROXY_PX, quality: int = 90) -> None:
-    """Write a JPEG whose longer side has at most max_px."""
+    """Write a JPEG with a longer side of at most max_px."""
     with replacing(path) as stream:
         _shrunk(image, max_px).save(stream, "JPEG", quality=quality)
 

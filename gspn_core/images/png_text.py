@@ -1,4 +1,4 @@
-"""The text of a PNG, read without decoding a pixel and without trusting a byte of it."""
+"""The text chunks of a PNG, read without decoding pixels and without trusting the file."""
 
 from __future__ import annotations
 
@@ -24,15 +24,16 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 def read_png(path: Path) -> dict[str, Any]:
     """Return width, height, parameters (text or None) and gspn_studio (info or None) of a PNG.
 
-    Raises BadSetting for a file that is not a PNG, is damaged, or claims more pixels or text than a picture
-    of ours can have; OSError where it cannot be opened.
+    Raises:
+        BadSetting: not a PNG, damaged, or with more pixels or text than a picture of this project can have.
+        OSError: the file cannot be opened.
     """
     with path.open("rb") as stream:
         return _read(stream, path.name)
 
 
 def read_png_head(head: bytes, name: str) -> dict[str, Any]:
-    """Return what `read_png` does of a file's first bytes, up to its pixels; name is for messages."""
+    """Do the same as `read_png` for a file's first bytes, up to its pixels; name is for messages."""
     return _read(io.BytesIO(head), name)
 
 
@@ -72,7 +73,7 @@ def _info(text: str, name: str) -> dict[str, Any]:
 
 
 def _texts(stream: BinaryIO, name: str) -> dict[str, str]:
-    """Return the known texts before the first pixels."""
+    """Return the known text chunks before the first pixels."""
     texts: dict[str, str] = {}
     for _ in range(MAX_CHUNKS):
         kind, body = _chunk(stream, name, known=texts)
@@ -85,7 +86,7 @@ def _texts(stream: BinaryIO, name: str) -> dict[str, str]:
 
 
 def _chunk(stream: BinaryIO, name: str, known: Collection[str] = ()) -> tuple[bytes, bytes]:
-    """Return a chunk's kind and body; what is neither header nor a text looked for is skipped."""
+    """Return a chunk's kind and body; the body is skipped unless it is the header or a wanted text."""
     head = stream.read(8)
     if len(head) != 8:
         raise _damaged(name)
@@ -107,7 +108,7 @@ def _chunk(stream: BinaryIO, name: str, known: Collection[str] = ()) -> tuple[by
 
 
 def _is_looked_for(stream: BinaryIO, length: int, known: Collection[str]) -> bool:
-    """Tell whether a text chunk that begins here has one of our keywords, the first time."""
+    """Return whether a text chunk that begins here has one of our keywords, for the first time."""
     start = stream.tell()
     key, end, _ = stream.read(min(length, _LONGEST_KEYWORD + 1)).partition(b"\0")
     stream.seek(start)

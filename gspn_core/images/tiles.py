@@ -1,11 +1,10 @@
-"""A picture as a pyramid of JPEG tiles, so that a browser asks for only the part that it shows.
+"""A picture as a pyramid of JPEG tiles, so that a browser loads only the part that it shows.
 
     FOLDER/LEVEL/COLUMN_ROW.jpg
 
-Level 0 is the whole picture in one tile; each level after it has twice the sides, the last one those of the
-picture itself. Those at the right and the lower edge are as narrow as what is left. A tile also shows one
-pixel of each neighbour: what is between two pixels can then be drawn on either side of an edge, and nothing
-has to be stretched to close it, so that 1:1 shows the very pixels.
+Level 0 is the whole picture in one tile; each further level has twice the sides, the last one those of the
+picture. Tiles at the right and lower edges have the remaining width and height. Each tile includes one pixel
+of its neighbours, so that interpolation across an edge needs no stretching and 1:1 shows the exact pixels.
 """
 
 from __future__ import annotations
@@ -22,13 +21,13 @@ from PIL import Image
 TILE_PX = 512
 OVERLAP_PX = 1
 QUALITY = 92
-# Part of a tile's address: it grows when other bytes get the same names.
+# Part of a tile's address; to be raised when other bytes get the same names.
 VERSION = 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class TilesInfo:
-    """How a picture is cut into tiles. width, height: of the picture; tile: without overlap; all in px."""
+    """The tiling of a picture. width, height: of the picture; tile: side without overlap; all in px."""
 
     width: int
     height: int
@@ -49,16 +48,16 @@ class TilesInfo:
 
 
 def tiles_info(height: int, width: int) -> TilesInfo:
-    """Return how a picture of that size is cut into tiles."""
+    """Return the tiling of a picture of that size in px."""
     across = -(-max(height, width) // TILE_PX)
     return TilesInfo(width=width, height=height, levels=1 + (across - 1).bit_length())
 
 
 def write_tiles(folder: Path, image: Image.Image) -> TilesInfo:
-    """Write the tiles of a picture into `folder`, which appears whole or not at all.
+    """Write the tiles of a picture into `folder`, which appears complete or not at all.
 
-    Tiles that were there before give way. Besides an RGB picture at most a third of its size is held. Raises
-    OSError where the folder cannot be written or the disk is full; what was written is then removed.
+    Earlier tiles are replaced. At most a third of an RGB picture's size is needed in addition to it. Raises
+    OSError if the folder cannot be written or the disk is full; what was written is then removed.
     """
     info = tiles_info(image.height, image.width)
     temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.part")
@@ -78,7 +77,7 @@ def _levels(image: Image.Image, count: int) -> Iterator[tuple[int, Image.Image]]
     image = image if image.mode == "RGB" else image.convert("RGB")
     yield count - 1, image
     for level in range(count - 2, -1, -1):
-        # The mean of 2 × 2 pixels: no detail of a larger level turns into a pattern in a smaller one.
+        # The mean of 2 × 2 pixels, against aliasing.
         image = image.reduce(2)
         yield level, image
 
@@ -98,7 +97,7 @@ def _write_level(folder: Path, image: Image.Image) -> None:
 
 
 def _put(temporary: Path, folder: Path) -> None:
-    """Move a finished folder to its place; a folder cannot replace one that holds files."""
+    """Move a finished folder to its place; a folder that is there is renamed first, then removed."""
     before = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.old")
     try:
         os.replace(folder, before)  # noqa: PTH105 - the name that says what it does

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from typing import ClassVar
 
+from PIL.Image import Image, Resampling
+
 from gspn_core.settings import FIELD_NAMES, STARTING, Settings
 
-# Settings that a stage's own record holds (its size, its steps) or that place it among others.
+# Settings that a stage's record has as fields (its size, its steps), or that decide its place.
 PLACING = frozenset({"start_px", "target", "aspect", "ladder", "num_inference_steps", "overrides"})
 INIT_IMAGE = frozenset(STARTING) - PLACING
 REFINER = frozenset({"refiner", "refiner_start", "aesthetic_score", "negative_aesthetic_score"})
@@ -25,7 +27,7 @@ UPSCALE = frozenset(
         "dilation_until",
     }
 )
-# What every stage reads in which the model denoises: prompts, guidance, sampler, seed, mixer.
+# Settings of every stage that denoises: prompts, guidance, sampler, seed, mixer.
 DENOISING = frozenset(FIELD_NAMES) - PLACING - INIT_IMAGE - REFINER - UPSCALE
 
 
@@ -40,8 +42,8 @@ class StageKind:
         encodes: it begins from an image rather than from noise.
         ratios: sizes it may have against the stage before; None for any.
         needs: parts that a model must have for it, such as "refiner".
-        maths: raised by whoever changes what the same settings draw; None for a kind that has only the
-            version of all stages (`gspn_core.planning.keys.MATHS_VERSION`).
+        maths: version, to be raised when the same settings draw another picture; None for a kind that has
+            only the version of all stages (`gspn_core.planning.keys.MATHS_VERSION`).
     """
 
     name: ClassVar[str]
@@ -68,6 +70,14 @@ class StageKind:
     def takes(self, name: str) -> bool:
         """Return whether a stage of this kind has a use for an own value of the setting `name`."""
         return self.denoises and (name in self.reads or name == "num_inference_steps")
+
+    def picture(self, source: Image, height: int, width: int) -> Image:
+        """Return the image, height × width px, of a stage in which nothing is denoised.
+
+        Args:
+            source: the image of the stage before, or the init image where that was kept.
+        """
+        return source.resize((width, height), Resampling.LANCZOS)
 
     def refines(self, own: Settings) -> bool:
         """Return whether the refiner takes part in a stage of this kind."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 from gspn_core.kinds.generate import Generate
 from gspn_core.kinds.keep import Keep
 from gspn_core.kinds.kind import StageKind
+from gspn_core.kinds.lanczos import Lanczos
 from gspn_core.kinds.redraw import Redraw
 from gspn_core.kinds.upscale import Upscale
 from gspn_core.settings import Settings
 
-KINDS: tuple[StageKind, ...] = (Generate(), Keep(), Redraw(), Upscale())
+KINDS: tuple[StageKind, ...] = (Generate(), Keep(), Redraw(), Upscale(), Lanczos())
 # What follows a stage where the ladder names no other kind.
-DEFAULT = KINDS[-1]
+DEFAULT = KINDS[3]
 
 # Settings that only some kinds read: what the page greys out and an override may not name elsewhere.
 BEGINNING_ONLY = frozenset().union(*(kind.reads for kind in KINDS if kind.begins_run)) - frozenset().union(

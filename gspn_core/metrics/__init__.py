@@ -1,1 +1,1 @@
-"""Metrics of images: how far two are apart, what a cascade added or repeated, adherence to a prompt."""
+"""Metrics of images: difference of two, what a cascade added or repeated, adherence to a prompt."""

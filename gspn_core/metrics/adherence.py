@@ -1,4 +1,4 @@
-"""How much of a prompt the embedded model's picture shows: what words name and what a network sees."""
+"""How much of a prompt a picture of the embedded model shows, by a classifier of attributes."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 CLASSIFIER_FILE = WORLD_FOLDER / "classifier" / "classifier.safetensors"
 
 
-# What is left of a side after the network's halvings must be two pixels: of maps one pixel wide oneDNN's
-# bfloat16 convolution made NaN now and then (torch 2.13).
+# After the network's halvings a side must have two pixels left: on maps one pixel wide, oneDNN's bfloat16
+# convolution sometimes returned NaN (torch 2.13).
 _LEAST_PX = 64
 
 
 class PromptAdherence:
-    """The share of the attributes named in a prompt that a picture is seen to show.
+    """The share of the attributes named in a prompt that the classifier sees in a picture.
 
-    The classifier is read at the first picture; its accuracy is in the embedded model's card.
+    The classifier is loaded at the first picture; its accuracy is in the embedded model's card.
     """
 
     def __init__(self, path: Path = CLASSIFIER_FILE) -> None:
@@ -37,15 +37,22 @@ class PromptAdherence:
         self._classifier: Classifier | None = None
 
     def __call__(self, prompt: str, picture: Image.Image) -> float | None:
-        """Return a share in [0, 1], None for a prompt that names no attribute.
+        """Measure one picture.
 
-        picture: of any size and shape; a larger one is shrunk to as many pixels as the model's base has.
-        Raises ModelUnavailable where the classifier's file is missing or another world's.
+        Args:
+            prompt: that the picture was made from.
+            picture: of any size and shape; a larger one is shrunk to the pixel count of the model's base.
+
+        Returns:
+            A share in [0, 1]; None for a prompt that names no attribute.
+
+        Raises:
+            ModelUnavailable: the classifier's file is missing or belongs to another world.
         """
         asked = read_attributes(prompt)
         if not asked:
             return None
-        # It brings torch, which a page does without until its first study.
+        # Imports torch, which the page does not need before its first study.
         from gspn_core.metrics.classifier import look, read_classifier
 
         with self._reading:

@@ -1,4 +1,4 @@
-"""Pictures as arrays, and bringing two of them to one size."""
+"""Pictures as arrays, and resizing two to the same size."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from PIL import Image
 
 from gspn_core.errors import BadSetting
 
-# BT.601, as SSIM's authors and most of its implementations take luma.
+# BT.601 luma, as in the SSIM paper and most implementations.
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 
@@ -22,16 +22,16 @@ def luma(image: Image.Image) -> np.ndarray:
 
 
 def to_size(image: Image.Image, width: int, height: int) -> Image.Image:
-    """Return the picture shrunk to a size, each pixel the mean of the area that it covers (box filter)."""
+    """Return the picture shrunk to a size by a box filter."""
     if image.size == (width, height):
         return image if image.mode == "RGB" else image.convert("RGB")
     return image.convert("RGB").resize((width, height), Image.Resampling.BOX)
 
 
 def same_size(one: Image.Image, other: Image.Image, most_px: int | None = None) -> tuple[Image.Image, ...]:
-    """Return both pictures at the size of the smaller, its longer side at most most_px.
+    """Return both pictures at the size of the smaller one, with a longer side of at most most_px.
 
-    Raises BadSetting where their shapes differ by more than two pixels of the smaller.
+    Raises BadSetting if their shapes differ by more than two pixels of the smaller.
     """
     small = min(one, other, key=lambda image: image.width * image.height)
     large = other if small is one else one

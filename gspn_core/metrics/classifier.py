@@ -1,7 +1,6 @@
-"""A small classifier of the world's attributes, trained on renders: the stand-in for CLIP and Inception.
+"""A small classifier of the world's attributes, trained on renders, used in place of CLIP and Inception.
 
-Knows which value of each attribute a 256 px picture shows, and the features in which sets of pictures are
-compared. Does not know where the pictures come from.
+It predicts the value of each attribute in a 256 px picture; sets of pictures are compared by its features.
 """
 
 import hashlib
@@ -58,8 +57,8 @@ class Classifier(nn.Module):
     def features(self, sample: torch.Tensor) -> torch.Tensor:
         """Return features (B, F), float32: the last maps' means and maxima and more, through one layer.
 
-        The first maps' means and the strength of the picture's bands join them, as normalising takes
-        away how bright a picture is and how strong its texture.
+        They include the first maps' means and the strength of the picture's frequency bands, since
+        normalisation removes brightness and the strength of texture.
         """
         first = self.conv_in(sample.contiguous(memory_format=torch.channels_last))
         last = self.body(first).float()
@@ -81,15 +80,15 @@ class Classifier(nn.Module):
 
     @property
     def signature(self) -> str:
-        """Return a name for what it was built to predict, equal for equal attributes, values and widths."""
+        """Return a digest of what it predicts: its attributes, their values and its widths."""
         shapes = {name: tuple(weight.shape) for name, weight in self.named_parameters()}
         return hashlib.sha256(json.dumps([self.choices, shapes]).encode()).hexdigest()[:12]
 
 
 def _band_strengths(sample: torch.Tensor) -> torch.Tensor:
-    """Return how strong each channel's Laplacian bands are, finest first, (B, 3·BANDS), about in [-2, 2].
+    """Return the strength of each channel's Laplacian bands, finest first, (B, 3·BANDS), about in [-2, 2].
 
-    The log of a band's mean absolute value, which is some hundredths in a render.
+    The log of a band's mean absolute value, which is a few hundredths in a render.
     """
     strengths = []
     for _ in range(BANDS):
@@ -125,7 +124,7 @@ class Seen:
 
 @torch.inference_mode()
 def look(classifier: Classifier, pictures: Iterable[np.ndarray], batch: int = 32) -> Seen:
-    """Show pictures, uint8 (H, W, 3) of one size, to the classifier; so many are held at once."""
+    """Classify pictures, uint8 (H, W, 3) of one size, in batches."""
     device = next(classifier.parameters()).device
     features, values = [], {name: [] for name in classifier.choices}
     for part in _batches(pictures, batch):
@@ -149,14 +148,14 @@ def _batches(pictures: Iterable[np.ndarray], size: int) -> Iterator[list[np.ndar
 
 
 def save_classifier(classifier: Classifier, path: Path) -> None:
-    """Write a classifier's weights in float16 as one file, with the name of what it predicts."""
+    """Write a classifier's weights in float16 as one file, with its signature."""
     path.parent.mkdir(parents=True, exist_ok=True)
     weights = {name: weight.half().contiguous() for name, weight in classifier.state_dict().items()}
     save_file(weights, path, metadata={"signature": classifier.signature})
 
 
 def read_classifier(path: Path, device: torch.device | str = "cpu") -> Classifier:
-    """Read the file that `save_classifier` wrote; raises ModelUnavailable where it is missing or damaged."""
+    """Read the file that `save_classifier` wrote; raise ModelUnavailable if it is missing or damaged."""
     classifier = Classifier()
     try:
         with safe_open(path, "pt") as file:
@@ -174,5 +173,5 @@ def read_classifier(path: Path, device: torch.device | str = "cpu") -> Classifie
 
 
 def ready(classifier: Classifier, device: torch.device | str) -> Classifier:
-    """Put a classifier onto a device to look with."""
+    """Move a classifier to a device for inference."""
     return classifier.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)

@@ -1,4 +1,4 @@
-"""Colours as CIE L*a*b*, and how far two pictures' colours are apart place by place."""
+"""CIE L*a*b* colours, and the local colour difference of two pictures."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from PIL import Image
 from gspn_core.errors import BadSetting
 from gspn_core.metrics.arrays import rgb
 
-# Local colours are compared between means over squares of this many px a side.
+# Side in px of the squares whose mean colours are compared.
 AREA_PX = 16
 
 _SRGB_TO_XYZ = np.array(
@@ -31,8 +31,8 @@ def lab(colours: np.ndarray) -> np.ndarray:
 def local_colour_difference(one: Image.Image, other: Image.Image) -> float:
     """Return the mean ΔE*ab (CIE 1976) between two pictures, each averaged over squares of 16 px.
 
-    The means are taken of the sRGB values. Detail finer than a square does not count, a colour that moved in
-    one place does. Pixels beyond the last whole square are left out.
+    The means are of sRGB values. Detail finer than a square does not count; a local change of colour does.
+    Pixels beyond the last whole square are left out.
 
     Raises:
         BadSetting: pictures of two sizes, or smaller than one square.

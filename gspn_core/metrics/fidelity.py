@@ -1,4 +1,4 @@
-"""How far two pictures of one size are apart: PSNR, SSIM, and a map of where."""
+"""The difference of two pictures of one size: PSNR, SSIM, and a map of where they differ."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gspn_core.metrics.arrays import luma, rgb
 _BAND_ROWS = 256
 _WINDOW, _SIGMA = 11, 1.5
 _K1, _K2, _L = 0.01, 0.03, 255.0
-# A dark to light map that can be read without colour as well: blue over gray to yellow.
+# A colour map from dark to light, readable in grey too: blue over grey to yellow.
 _MAP = np.array(
     [
         [0, 32, 77],
@@ -29,7 +29,7 @@ _MAP = np.array(
     ],
     dtype=np.float32,
 )
-# Differences below this many of 255 levels never fill the scale: noise would look like a finding.
+# The scale never ends below this many of 255 levels, or noise would look like a difference.
 _LEAST_SCALE = 8.0
 
 
@@ -49,8 +49,8 @@ def ssim(one: Image.Image, other: Image.Image) -> float:
 
         (2μₐμ_b + C₁)(2σ_ab + C₂) / ((μₐ² + μ_b² + C₁)(σₐ² + σ_b² + C₂))
 
-    with a Gaussian window of 11×11, σ 1.5, C = (K·255)², K₁ 0.01 and K₂ 0.03, over the places where the
-    window is within the picture. Raises BadSetting for other sizes and for less than one window.
+    with a Gaussian window of 11×11, σ 1.5, C = (K·255)², K₁ 0.01 and K₂ 0.03, where the window is within the
+    picture. Raises BadSetting for two different sizes, and for pictures smaller than the window.
     """
     _check(one, other)
     if min(one.size) < _WINDOW:
@@ -72,9 +72,9 @@ def ssim(one: Image.Image, other: Image.Image) -> float:
 
 
 def difference_map(one: Image.Image, other: Image.Image) -> tuple[Image.Image, float]:
-    """Return a picture of the mean absolute difference of R, G and B, and the difference at its light end.
+    """Return a map of the mean absolute difference of R, G and B, and the difference at its lightest colour.
 
-    The scale ends at the 99.5th percentile, so that single pixels do not darken all others.
+    The scale ends at the 99.5th percentile, so that single outliers do not darken all others.
     """
     _check(one, other)
     a, b = rgb(one).astype(np.int16), rgb(other).astype(np.int16)

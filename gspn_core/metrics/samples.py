@@ -1,8 +1,8 @@
-"""Pictures as a network takes them; needs no renderer."""
+"""Pictures as input of a network."""
 
 import numpy as np
 
-# Full views, then crops of views 2, 4 and 8 times as large: the later stages of a cascade need fine detail.
+# Full views, then crops of views 2, 4 and 8 times as large, since later stages of a cascade need fine detail.
 VIEW_SCALES = (1, 2, 4, 8)
 
 

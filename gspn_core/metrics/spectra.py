@@ -1,4 +1,4 @@
-"""Spectra of pictures' luma, block by block, and what is in the octaves of them."""
+"""Spectra of pictures' luma, block by block, and the energy in their octaves."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from gspn_core.errors import BadSetting
 from gspn_core.metrics.arrays import luma
 
 _BLOCK_PX = 1024
-# Places are tried this far apart; a crop moves by nothing that is seen.
+# Positions are tried at this distance; finer steps make no visible difference.
 _STRIDE_PX = 8
 
 
 @dataclass(frozen=True, kw_only=True)
 class Octave:
-    """What two pictures have in one octave of frequencies.
+    """Energy and coherence of two pictures in one octave of frequencies.
 
     energy, true_energy: mean square of the luma in it, of the picture and of the truth, in levels².
     coherence: Re Σ X·Y* / √(Σ|X|² · Σ|Y|²) over the octave's bins, in [-1, 1], the Fourier ring correlation:
-    1 where the picture has the truth's detail at its places, about 0 where its detail is made up. Made-up
-    detail raises the energy and not the coherence.
+    1 if the picture has the true detail, about 0 if its detail is invented. Invented detail raises the energy
+    but not the coherence.
     """
 
     energy: float
@@ -32,7 +32,7 @@ class Octave:
 
 
 def compare_octaves(picture: Image.Image, truth: Image.Image, count: int) -> tuple[Octave, ...]:
-    """Compare the finest `count` octaves of a picture and of the truth that it should show, finest first.
+    """Compare the finest `count` octaves of a picture with those of the true picture, finest first.
 
     The finest is between half and the whole of the Nyquist frequency, each next one at half of that.
 
@@ -58,7 +58,7 @@ def _octave(own: float, true: float, cross: float) -> Octave:
 
 
 def octave_energy(picture: Image.Image) -> float:
-    """Return the mean square of a picture's luma between half and the whole of Nyquist, in levels²."""
+    """Return the mean square of a picture's luma between half of Nyquist and Nyquist, in levels²."""
     weight = _band(picture, 0)
     return float(np.mean([(weight * np.abs(x) ** 2).sum() for x in block_spectra(luma(picture))]))
 
@@ -67,7 +67,7 @@ def busiest_place(picture: Image.Image, side: int) -> tuple[int, int]:
     """Return (top, left) of the square of `side` px with the most energy in the finest octave.
 
     Raises:
-        BadSetting: a picture that holds no such square.
+        BadSetting: the picture is smaller than the square.
     """
     H, W = picture.height, picture.width
     if min(H, W) < side:
@@ -86,7 +86,7 @@ def busiest_place(picture: Image.Image, side: int) -> tuple[int, int]:
 def block_spectra(values: np.ndarray) -> Iterator[np.ndarray]:
     """Yield the transform (h, w // 2 + 1) of each block of at most 1024 px a side, under a Hann window.
 
-    Each block's mean is taken off before, as Welch's method does. values: (H, W).
+    Each block's mean is subtracted first, as in Welch's method. values: (H, W).
     """
     height, width = block_size(*values.shape)
     window = _window(height, width)
@@ -102,10 +102,10 @@ def block_size(height: int, width: int) -> tuple[int, int]:
 
 
 def frequencies(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return each bin's frequency in cycles a pixel, and how many bins of the whole plane it stands for."""
+    """Return each bin's frequency in cycles per pixel, and how many bins of the full FFT it stands for."""
     radius = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None, :])
     stands_for = np.ones_like(radius)
-    # rfft2 holds one of each pair of opposite frequencies; those on the axis stand for themselves.
+    # rfft2 returns one of each pair of opposite frequencies; those on the axis count once.
     stands_for[:, 1 : (width + 1) // 2] = 2
     return radius, stands_for
 
@@ -115,7 +115,7 @@ def _window(height: int, width: int) -> np.ndarray:
 
 
 def _band(picture: Image.Image, number: int) -> np.ndarray:
-    """Return what each bin of a block counts towards an octave's mean square, 0 outside; 0 is the finest."""
+    """Return each bin's weight in an octave's mean square, 0 outside of it; octave 0 is the finest."""
     height, width = block_size(picture.height, picture.width)
     radius, stands_for = frequencies(height, width)
     top = 0.5 / 2**number

@@ -1,4 +1,4 @@
-"""What a cascade kept of its base and what it added: consistency, detail, drift, repetition, seams."""
+"""What a cascade preserved of its base and what it added: consistency, detail, drift, repetition, seams."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def consistency(picture: Image.Image, base: Image.Image) -> float:
 def detail(picture: Image.Image, base_width: int) -> float:
     """Return the share of a picture's luma energy that a base of that width could not hold.
 
-    Energy of the power spectrum (blocks of at most 1024 px under a Hann window, averaged as Welch's) beyond
-    the base's Nyquist frequency, ½·base_width / width cycles a pixel, over that of all frequencies but zero.
+    Energy of the power spectrum (Welch's method, blocks of at most 1024 px under a Hann window) beyond the
+    base's Nyquist frequency, ½·base_width / width cycles per pixel, over that of all frequencies but zero.
     """
     if not 0 < base_width <= picture.width:
         raise BadSetting(
@@ -39,9 +39,9 @@ def detail(picture: Image.Image, base_width: int) -> float:
 
 
 def spectrum_slope(picture: Image.Image) -> float:
-    """Return the slope of log power over log frequency between 1/64 and ½ cycles a pixel.
+    """Return the slope of log power over log frequency between 1/64 and ½ cycles per pixel.
 
-    Natural pictures fall by about 2; a softer picture falls faster.
+    About -2 for natural pictures; steeper for softer ones.
     """
     power, radius = _spectrum(luma(picture))
     edges = np.geomspace(1 / 64, 0.5, 13)
@@ -64,8 +64,8 @@ def colour_drift(picture: Image.Image, base: Image.Image) -> float:
 def repetition(picture: Image.Image, scale: int) -> float:
     """Return the highest autocorrelation of the luma at a distance of a base patch or more, in [0, 1].
 
-    scale: the picture's side over the base's, 2 or more. A model that works beyond its trained size repeats
-    itself about once in each base patch; 1 would be an exact copy. Slow changes are taken out before.
+    scale: the picture's side over the base's, 2 or more. A model beyond its trained size repeats itself about
+    once per base patch; 1 would be an exact copy. Low frequencies are removed first.
     """
     if scale < 2:
         raise BadSetting("scale", f"repetition needs a picture of 2 or more base sizes, got {scale}.")
@@ -74,7 +74,7 @@ def repetition(picture: Image.Image, scale: int) -> float:
     values = luma(to_size(picture, width, height)).astype(np.float64)
     patch_y, patch_x = max(1, height // scale), max(1, width // scale)
     values = values - _box_mean(values, patch_y, patch_x)
-    # Padding to twice the size: what leaves at one edge must not come in at the other.
+    # Pad to twice the size, so that the correlation does not wrap around.
     spectrum = np.fft.rfft2(values, s=(2 * height, 2 * width))
     overlap = np.fft.rfft2(np.ones_like(values), s=(2 * height, 2 * width))
     sums = np.fft.irfft2(np.abs(spectrum) ** 2)[: height // 2, : width // 2]
@@ -89,9 +89,9 @@ def repetition(picture: Image.Image, scale: int) -> float:
 
 
 def seams(picture: Image.Image, rows: Sequence[int], columns: Sequence[int]) -> float:
-    """Return the mean step across tile edges over the mean step elsewhere; 1 where there are no edges.
+    """Return the mean step across tile edges over the mean step elsewhere; 1 if there are no edges.
 
-    rows, columns: the pixel before which a tile begins, each from 1 to the side less 1.
+    rows, columns: the first pixel of each tile, from 1 to the side minus 1.
     """
     values = luma(picture)
     steps = {0: np.abs(np.diff(values, axis=0)).mean(axis=1), 1: np.abs(np.diff(values, axis=1)).mean(axis=0)}
@@ -99,7 +99,7 @@ def seams(picture: Image.Image, rows: Sequence[int], columns: Sequence[int]) -> 
     for axis, edges in ((0, rows), (1, columns)):
         length = values.shape[axis]
         if any(not 0 < edge < length for edge in edges):
-            raise BadSetting("edges", f"tile edges lie from 1 to {length - 1} px, got {sorted(edges)}.")
+            raise BadSetting("edges", f"tile edges must be from 1 to {length - 1} px, got {sorted(edges)}.")
         marked = np.zeros(length - 1, dtype=bool)
         marked[[edge - 1 for edge in edges]] = True
         at += [*steps[axis][marked]]
@@ -109,14 +109,14 @@ def seams(picture: Image.Image, rows: Sequence[int], columns: Sequence[int]) -> 
 
 
 def _spectrum(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean power of blocks and each bin's frequency in cycles a pixel."""
+    """Return the mean power of blocks and each bin's frequency in cycles per pixel."""
     radius, stands_for = frequencies(*block_size(*values.shape))
     power = np.mean([np.abs(spectrum) ** 2 for spectrum in block_spectra(values)], axis=0)
     return power * stands_for, radius
 
 
 def _box_mean(values: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Return the mean over a box about each cell, the picture mirrored beyond its edges."""
+    """Return the mean over a box around each pixel, with mirrored edges."""
     for axis, size in ((0, height), (1, width)):
         before = size // 2
         pad = [(0, 0), (0, 0)]

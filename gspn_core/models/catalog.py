@@ -21,6 +21,7 @@ from gspn_core.planning.types import ModelCard, Shapes
 from gspn_core.settings import Mixer
 from gspn_core.world import captions
 
+EXAMPLES_FOLDER = Path(__file__).parents[2] / "assets" / "examples"
 WORLD_FOLDER = Path(__file__).parents[2] / "assets" / "world"
 # Where a model's folder keeps its mixers other than its own attention.
 ADAPTER_FOLDERS: Mapping[Mixer, str] = MappingProxyType({"gspn": "gspn_adapter", "linear": "linfusion"})
@@ -299,12 +300,16 @@ def _with_adapter(card: ModelCard, extras: Extras) -> tuple[Mixer, ...]:
 
 
 def _stats(path: Path) -> list[tuple[str, int, int]]:
-    """Return the names, sizes and times of a model's files."""
+    """Return the names, sizes and times of a model's files, without reports and other texts."""
     if path.is_file():
         configs = path.with_suffix("")
         stats = _stats(configs) if configs.is_dir() else []
         return [(path.name, path.stat().st_size, path.stat().st_mtime_ns), *stats]
     files = sorted(file for file in path.rglob("*") if file.is_file())
+    index = path / "model_index.json"
+    if index.is_file():
+        # Its parts are folders.
+        files = [file for file in files if file.parent != path or file == index]
     stats = [(file.relative_to(path).as_posix(), file.stat()) for file in files]
     return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
 

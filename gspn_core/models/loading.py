@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -70,79 +70,81 @@ def load_model(
     on_progress: OnProgress = lambda _progress: None,
     memory_bytes: int | None = None,
 ) -> Model:
-    """Return the model of that name, folder or file, ready to run on the device; fetch it if it is named.
+    """Load a model by name, folder or file, ready to run; fetch a named model that is not here.
 
-    If the planner finds that the model does not fit onto the device with all its parts, they are offloaded
-    to the host. The VAE runs in float32 whatever the dtype of the rest (SDXL's own overflows in float16),
-    unless another one is given, or the rest is bfloat16 on a CPU and the VAE's config has
-    `force_upcast: false`.
+    If the planner finds that not all parts fit on the device, they are offloaded to the host. The VAE runs in
+    float32 whatever the dtype of the rest (SDXL's own overflows in float16), unless another VAE is given, or
+    the rest is bfloat16 on a CPU and the VAE's config has `force_upcast: false`.
 
     Args:
         name_or_path: "world", "sdxl", a folder in diffusers' layout or a .safetensors file.
         device: "auto", "cpu" or "cuda".
         dtype: "auto", "float32", "bfloat16" or "float16".
-        extras: What is loaded with it.
-        on_progress: Called as bytes are fetched and read; what it raises ends the loading.
-        memory_bytes: The most that a stage may take on the device; None takes what is free.
+        extras: A VAE, adapter, refiner, preview decoder or quantization to load with it.
+        on_progress: Called as bytes are fetched and read; an exception from it ends the loading.
+        memory_bytes: The most that a stage may take on the device; None for all that is free.
+
+    Returns:
+        The pipeline with its adapters, refiner and preview decoder, in eval mode and without gradients.
 
     Raises:
-        ModelUnavailable: Files are missing, incomplete or of another layout, in one sentence.
+        ModelUnavailable: Files are missing, incomplete or of another layout; the message is one sentence.
     """
-    requested_dtype, where = dtype, pick_device(device)
-    card = find_card(name_or_path, device=device, dtype=requested_dtype, extras=extras)
+    where = pick_device(device)
+    card = find_card(name_or_path, device=device, dtype=dtype, extras=extras)
     scheme = None if extras.quantize is None else find_scheme(extras.quantize)
-    if scheme is not None:
-        dtype = scheme_dtype(scheme, dtype, on_gpu=where.type == "cuda")
-    kind = pick_dtype(dtype, where)
-    folder = model_folder(name_or_path)
-    kept_dtype = torch.get_default_dtype()
-    try:
-        with _quiet_libraries():
-            if name_or_path == SDXL.name and not folder.exists():
-                folder = _fetched(SDXL, on_progress)
+    weights_dtype = scheme_dtype(scheme, dtype, on_gpu=where.type == "cuda") if scheme else dtype
+    kind = pick_dtype(weights_dtype, where)
+    with _quiet_libraries():
+        folder = _local_source(name_or_path, on_progress)
+        with _refused_in_one_sentence(name_or_path, folder):
             home = home_of(card, where, kind, memory_bytes=memory_bytes)
             keep_freed(where)
             loader = _Loader(folder, where, home, kind, on_progress, scheme)
-            vae_folder = _extra_folder(extras.vae, on_progress)
-            pipeline = loader.file(vae_folder) if folder.is_file() else loader.pipeline(vae_folder)
-            adapters = {}
-            for mixer, name in ADAPTER_FOLDERS.items():
-                if mixer in card.mixers and (folder / name).is_dir():
-                    adapters[mixer] = _ADAPTERS[mixer].load(folder / name, pipeline.unet)
-            given = _extra_folder(extras.adapter, on_progress)
-            if given is not None:
-                mixer = adapter_mixer(given)
-                adapters[mixer] = _ADAPTERS[mixer].load(given, pipeline.unet)
-            for adapter in adapters.values():
-                adapter.to(device=home, dtype=kind)
-            refiner = _extra_folder(extras.refiner, on_progress)
-            preview = _extra_folder(extras.preview, on_progress)
+            pipeline = loader.pipeline(extras.vae)
+            adapters = loader.adapters(card.mixers, extras.adapter, pipeline.unet)
+            refiner = loader.refiner(extras.refiner, pipeline)
+            preview = loader.preview(extras.preview, pipeline)
             notes = _revisions(extras)
             if notes:
                 # The commits of what was fetched are known only now.
-                card = find_card(name_or_path, device=device, dtype=requested_dtype, extras=extras)
+                card = find_card(name_or_path, device=device, dtype=dtype, extras=extras)
             return Model(
                 card=card,
                 notes=notes,
                 pipeline=pipeline,
                 adapters=adapters,
-                refiner=None if refiner is None else loader.refiner(refiner, pipeline),
-                preview=None if preview is None else loader.preview(preview, pipeline),
+                refiner=refiner,
+                preview=preview,
                 device=pipeline.unet.device if home == where else where,
             )
+
+
+@contextmanager
+def _refused_in_one_sentence(name_or_path: str, folder: Path) -> Iterator[None]:
+    """Turn errors from reading damaged files into ModelUnavailable; restore torch's default dtype."""
+    default_dtype = torch.get_default_dtype()
+    try:
+        yield
     except GspnError:
         raise
     except (OSError, SafetensorError, RuntimeError, ValueError, KeyError, TypeError) as error:
         raise ModelUnavailable(_why_not(name_or_path, folder, error)) from error
     finally:
-        # A part whose config diffusers cannot build leaves its dtype behind as torch's default.
-        torch.set_default_dtype(kept_dtype)
+        # Where diffusers cannot build a part from its config, it leaves that part's dtype as torch's default.
+        torch.set_default_dtype(default_dtype)
 
 
 class _Loader:
     """Reads parts in one dtype and moves each to its home as soon as it is read.
 
-    where: the device that computes; home: where parts are kept between their calls, that device or the host.
+    Args:
+        folder: the model's folder, or its file.
+        where: the device that computes.
+        home: where parts are kept between their calls: that device or the host.
+        kind: the dtype of the parts.
+        on_progress: called as bytes are fetched and read.
+        scheme: how the UNet's weights are quantized, if they are.
     """
 
     def __init__(
@@ -158,8 +160,12 @@ class _Loader:
         self.on_progress, self.scheme = on_progress, scheme
         self.done_bytes = self.total_bytes = 0
 
-    def pipeline(self, vae_folder: Path | None) -> StableDiffusionXLPipeline:
-        """Return the whole pipeline, its VAE from another folder if one is given."""
+    def pipeline(self, vae: str | None) -> StableDiffusionXLPipeline:
+        """Return the pipeline of the folder or file, with the VAE that is named if one is."""
+        vae_folder = _extra_folder(vae, self.on_progress)
+        return self._from_file(vae_folder) if self.folder.is_file() else self._from_folder(vae_folder)
+
+    def _from_folder(self, vae_folder: Path | None) -> StableDiffusionXLPipeline:
         folders = {name: self.folder / name for name in _PARTS}
         if vae_folder is not None:
             folders["vae"] = vae_folder
@@ -181,8 +187,7 @@ class _Loader:
         on_cpu = self.where.type == "cpu" and self.kind == torch.bfloat16
         return on_cpu and read_json(folder / "config.json", str(folder)).get("force_upcast", True) is False
 
-    def file(self, vae_folder: Path | None) -> StableDiffusionXLPipeline:
-        """Return the pipeline of a checkpoint in one file, its VAE from a folder if one is given."""
+    def _from_file(self, vae_folder: Path | None) -> StableDiffusionXLPipeline:
         count, self.total_bytes = count_of(read_header(self.folder)), self.folder.stat().st_size
         weights = PartWeights(variant=None, files=(self.folder,), count=count)
         self._check_memory({"checkpoint": weights})
@@ -235,14 +240,34 @@ class _Loader:
             return {}
         return {"quantization_config": diffusers_config(self.scheme, self.kind)}
 
-    def preview(self, folder: Path, pipeline: StableDiffusionXLPipeline) -> AutoencoderTiny:
-        """Return the small decoder, which stays on the device."""
+    def adapters(
+        self, mixers: Sequence[str], extra: str | None, unet: UNet2DConditionModel
+    ) -> dict[str, GSPNAdapter | LinearAdapter]:
+        """Return by mixer the adapters of the folder, and the one of the extra in place of its own."""
+        folders = {mixer: self.folder / name for mixer, name in ADAPTER_FOLDERS.items() if mixer in mixers}
+        folders = {mixer: folder for mixer, folder in folders.items() if folder.is_dir()}
+        given = _extra_folder(extra, self.on_progress)
+        if given is not None:
+            folders[adapter_mixer(given)] = given
+        adapters = {mixer: _ADAPTERS[mixer].load(folder, unet) for mixer, folder in folders.items()}
+        for adapter in adapters.values():
+            adapter.to(device=self.home, dtype=self.kind)
+        return adapters
+
+    def preview(self, extra: str | None, pipeline: StableDiffusionXLPipeline) -> AutoencoderTiny | None:
+        """Return the small decoder that is named, which stays on the device; None if none is."""
+        folder = _extra_folder(extra, self.on_progress)
+        if folder is None:
+            return None
         decoder = self.part("preview", folder, AutoencoderTiny)
         check_latents(f"the preview's decoder in {folder}", decoder.config, pipeline.unet.config)
         return decoder.to(self.where)
 
-    def refiner(self, folder: Path, pipeline: StableDiffusionXLPipeline) -> UNet2DConditionModel:
-        """Return a refiner's UNet, checked against the model's second text encoder."""
+    def refiner(self, extra: str | None, pipeline: StableDiffusionXLPipeline) -> UNet2DConditionModel | None:
+        """Return the UNet of the refiner that is named, checked against the pipeline; None if none is."""
+        folder = _extra_folder(extra, self.on_progress)
+        if folder is None:
+            return None
         unet = self.part("refiner", folder / "unet", UNet2DConditionModel)
         check_refiner(folder, unet.config, pipeline.text_encoder_2.config)
         return unet
@@ -306,6 +331,12 @@ class _Loader:
                 f"{self.folder} needs {need / 1e9:.1f} GB of memory in {dtype} and {free / 1e9:.1f} GB are "
                 f"free; close other programs, or {hint}."
             )
+
+
+def _local_source(name_or_path: str, on_progress: OnProgress) -> Path:
+    """Return the folder or file of a model, fetched if it is SDXL and not here."""
+    folder = model_folder(name_or_path)
+    return _fetched(SDXL, on_progress) if name_or_path == SDXL.name and not folder.exists() else folder
 
 
 def _fetched(snapshot: Snapshot, on_progress: OnProgress) -> Path:

@@ -1,4 +1,4 @@
-"""What a stage takes with some memory options: its bytes at worst and its seconds. Pure arithmetic."""
+"""Peak memory and seconds of a stage under given memory options. Pure arithmetic."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from gspn_core.planning.types import Machine, MemoryOptions, Shapes
 from gspn_core.settings import Mixer
 
 SMALLEST_TILE_PX = 256
-# How much longer an evaluation of the UNet takes with each choice, where transfers are not counted apart.
+# Slowdown of a UNet evaluation by each option, without the transfers.
 SERIAL_FACTOR, CHUNKED_FACTOR, SMALL_BLOCKS_FACTOR, FLOAT8_FACTOR = 1.02, 1.03, 1.03, 1.1
-# Smaller tiles overlap more of each other's rims.
+# With smaller tiles a larger share of the pixels is in overlaps.
 SMALL_TILES_FACTOR = 1.1
-# Latents, noise, estimates and the scheduler's history: float32 maps of the latents' size that live at once.
+# Latents, noise, estimates and the scheduler's history: float32 maps of latent size alive at the same time.
 _LATENT_MAPS = 12
-# The small decoder's pictures, and its maps of 64 channels: a block's input, two convolutions and their sum.
+# The preview decoder's pictures and its maps of 64 channels: a block's input, two convolutions, their sum.
 PREVIEW_PX, _PREVIEW_MAPS = 512, 4 * 64
 
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """One stage as work: its size in px, its mixer, how often the UNet is called and with how many rows.
+    """One stage as work: its size in px, its mixer, the number of UNet calls and the rows of each.
 
-    refines: the refiner, which has no mixer but its own attention, takes part.
+    refines: the refiner, which always uses its own attention, takes part.
     """
 
     height: int
@@ -40,7 +40,7 @@ class Work:
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """What a stage will take with some choices; seconds is None where nothing was measured here."""
+    """Predicted memory and time of a stage; seconds is None if nothing was measured here."""
 
     choices: MemoryOptions
     peak_bytes: int
@@ -49,7 +49,7 @@ class Prediction:
 
 
 def predict(work: Work, choices: MemoryOptions, shapes: Shapes, machine: Machine) -> Prediction:
-    """Return the bytes and seconds of a stage computed in the way that the choices say."""
+    """Predict the bytes and seconds of a stage with these memory options."""
     call = Call(
         rows=1 if choices.serial_guidance else work.rows,
         mixer=work.mixer,
@@ -73,7 +73,7 @@ def predict(work: Work, choices: MemoryOptions, shapes: Shapes, machine: Machine
         elements = max(elements, _preview_elements(work))
     sampling_bytes = elements * machine.element_bytes + _LATENT_MAPS * latents
     if shapes.unet.quantized is not None:
-        # The widest layer's weights in full, while they are worked with.
+        # The widest layer's weights in full precision, while it computes.
         sampling_bytes += _largest_layers(shapes, machine) // 2
     unet_bytes, autoencoder_bytes, text_bytes = _weights(work.mixer, choices, shapes, machine)
     refiner_bytes, preview_bytes = extra_bytes(shapes, machine)
@@ -85,7 +85,7 @@ def predict(work: Work, choices: MemoryOptions, shapes: Shapes, machine: Machine
         by_layer = choices.residency == "group"
         there = _largest_layers(shapes, machine) if by_layer else unet_bytes
         if work.refines and not by_layer:
-            # Both UNets work in one stage, and neither leaves in between.
+            # Both UNets compute in one stage, and neither is offloaded in between.
             there += refiner_bytes
         peak = preview_bytes + max(there + sampling_bytes, autoencoder_bytes + around, text_bytes)
     transfers = _transferred(work, choices, call, sampling.skip_elements, shapes, machine)
@@ -96,7 +96,7 @@ def predict(work: Work, choices: MemoryOptions, shapes: Shapes, machine: Machine
 
 
 def tile_px(work: Work, choices: MemoryOptions) -> int | None:
-    """Return the side in px of the autoencoder's tiles; None where the picture goes through in one piece."""
+    """Return the side in px of the autoencoder's tiles; None if the picture is decoded in one piece."""
     if not choices.small_tiles:
         return work.tile_px
     whole = work.tile_px or 1 << (max(work.height, work.width) - 1).bit_length()
@@ -106,7 +106,7 @@ def tile_px(work: Work, choices: MemoryOptions) -> int | None:
 def _weights(mixer: Mixer, choices: MemoryOptions, shapes: Shapes, machine: Machine) -> tuple[int, int, int]:
     """Return the bytes of the UNet with its mixers, of the autoencoder and of the text encoders.
 
-    Every adapter stays where the UNet is; float8 halves the UNet's own weights and no mixer's.
+    Adapters stay with the UNet; float8 storage halves the UNet's weights, not those of mixers.
     """
     adapters = sum(
         count for name, count in shapes.adapter_parameters if machine.device == "cpu" or name == mixer
@@ -117,19 +117,19 @@ def _weights(mixer: Mixer, choices: MemoryOptions, shapes: Shapes, machine: Mach
 
 
 def extra_bytes(shapes: Shapes, machine: Machine) -> tuple[int, int]:
-    """Return the bytes of the refiner and of the decoder of previews, which stays wherever it is."""
+    """Return the bytes of the refiner and of the preview decoder, which is never offloaded."""
     refiner = 0 if shapes.refiner is None else shapes.refiner.weight_bytes(machine.element_bytes)
     return refiner, shapes.preview_parameters * machine.element_bytes
 
 
 def _preview_elements(work: Work) -> int:
-    """Return what a preview by the small decoder has alive at most: maps of a picture of at most 512 px."""
+    """Return the peak elements of a preview: maps of a picture of at most 512 px."""
     share = min(1.0, PREVIEW_PX / max(work.height, work.width))
     return int(_PREVIEW_MAPS * work.height * work.width * share**2)
 
 
 def autoencoder_peak(work: Work, choices: MemoryOptions, shapes: Shapes, machine: Machine) -> int:
-    """Return the bytes that encoding and decoding take at most, without weights."""
+    """Return the peak bytes of encoding and decoding, without weights."""
     side = tile_px(work, choices)
     height, width = (
         (work.height, work.width) if side is None else (min(side, work.height), min(side, work.width))
@@ -138,8 +138,8 @@ def autoencoder_peak(work: Work, choices: MemoryOptions, shapes: Shapes, machine
     decode = decode_cost(shapes.vae, height // factor, width // factor, machine.device).elements
     encode = encode_cost(shapes.vae, height, width, machine.device).elements if work.has_reference else 0
     tiled = side is not None and max(work.height, work.width) > side
-    # Tiles are blended into a float32 picture over a float32 map of weights; on the host the picture's own
-    # float32 sample is there as well, and its bytes while it becomes an image.
+    # Tiles are blended into a float32 picture with a float32 map of weights; on the host the picture's
+    # float32 sample is alive too, and its bytes while it is converted to an image.
     joined = 16 * pixels if tiled else 0
     on_host = 12 * pixels if machine.device == "cpu" else 0
     image = 27 * pixels if machine.device == "cpu" else 24 * pixels
@@ -147,7 +147,7 @@ def autoencoder_peak(work: Work, choices: MemoryOptions, shapes: Shapes, machine
 
 
 def _largest_layers(shapes: Shapes, machine: Machine) -> int:
-    """Return the bytes of the layer that works and the one that comes: the widest feed-forwards."""
+    """Return the bytes of the layer that computes and the next one: the widest feed-forwards."""
     widest = max(*shapes.unet.channels, *(shapes.refiner.channels if shapes.refiner else ()))
     return 2 * 8 * widest * widest * machine.element_bytes
 
@@ -155,7 +155,7 @@ def _largest_layers(shapes: Shapes, machine: Machine) -> int:
 def _transferred(
     work: Work, choices: MemoryOptions, call: Call, skip_elements: int, shapes: Shapes, machine: Machine
 ) -> float:
-    """Return the bytes that travel between host and device in a stage."""
+    """Return the bytes moved between host and device in a stage."""
     unet_bytes, autoencoder_bytes, _text = _weights(work.mixer, choices, shapes, machine)
     if work.refines:
         unet_bytes += extra_bytes(shapes, machine)[0]
@@ -173,7 +173,7 @@ def _transferred(
 def _times(
     work: Work, choices: MemoryOptions, shapes: Shapes, machine: Machine, transfer_seconds: float
 ) -> tuple[float | None, float]:
-    """Return the seconds of the work, None where nothing was timed, and a figure to compare choices by."""
+    """Return the seconds of the work, None if nothing was timed, and a figure to compare options by."""
     factor = 1.0
     for taken, longer in (
         (choices.serial_guidance, SERIAL_FACTOR),
@@ -189,7 +189,7 @@ def _times(
 
     timing = timing_at(machine.timings, work.mixer, work.height, work.width, operations=evaluation)
     if timing is None:
-        # A GPU of 50·10¹² operations a second, so that transfers and slower ways can still be compared.
+        # Assume 50·10¹² operations per second, so that options can still be compared.
         calls = work.calls * evaluation(work.mixer, work.height, work.width) / 50e12
         return None, calls * factor + transfer_seconds + choices.small_tiles
     steps = timing.step_seconds * work.calls * (1.0 if work.rows == 2 else HALF_PAIR)

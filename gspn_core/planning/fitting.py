@@ -1,7 +1,7 @@
-"""Which way of computing a stage fits into the memory there is, and how long it takes. Pure arithmetic.
+"""The memory options with which a stage fits into the available memory. Pure arithmetic.
 
-The fastest way that leaves the picture alone comes first. Only where none of those fits are tiles made
-smaller and weights kept in eight bits. So more memory never makes a plan slower.
+The fastest options that do not change the picture come first. Only if none of those fits are tiles made
+smaller and weights stored in eight bits. So more memory never makes a plan slower.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from gspn_core.planning.types import Machine, MemoryOptions, Phase, Residency, S
 
 
 def fit(work: Work, shapes: Shapes, machine: Machine) -> Prediction | None:
-    """Return the fastest way to do the work within the machine's budget, None where there is none."""
+    """Return the fastest options with which the work fits the machine's budget, None if none do."""
     for alternatives in _alternatives(work, machine, shapes):
         found = [predict(work, choices, shapes, machine) for choices in alternatives]
         found = [way for way in found if way.peak_bytes <= machine.budget_bytes]
@@ -26,7 +26,7 @@ def fit(work: Work, shapes: Shapes, machine: Machine) -> Prediction | None:
 
 
 def least(work: Work, shapes: Shapes, machine: Machine) -> Prediction:
-    """Return the way that needs the least memory, whatever its cost."""
+    """Return the options that need the least memory, however slow."""
     *_, last = _alternatives(work, machine, shapes)
     return min((predict(work, c, shapes, machine) for c in last), key=lambda way: way.peak_bytes)
 
@@ -34,10 +34,10 @@ def least(work: Work, shapes: Shapes, machine: Machine) -> Prediction:
 def cheaper(
     choices: MemoryOptions, work: Work, shapes: Shapes, machine: Machine, phase: Phase
 ) -> tuple[MemoryOptions, str] | None:
-    """Return choices with one more that saves memory in a phase, and its name; None where there is none.
+    """Return options with one more that saves memory in a phase, and its name; None if there is none left.
 
-    It is the ladder that a stage goes down when memory runs out in spite of its plan. What leaves the picture
-    alone comes first, and what does not help in that phase is left out.
+    A stage falls back to these one by one when memory runs out in spite of its plan. Options that do not
+    change the picture come first; those that do not help in that phase are skipped.
     """
     offload = _may_offload(machine, shapes)
     steps: list[tuple[str, object, bool]] = []
@@ -63,7 +63,7 @@ def cheaper(
 
 
 def merged(one: MemoryOptions, other: MemoryOptions) -> MemoryOptions:
-    """Return the choices that save what either saves."""
+    """Return the options that save whatever either saves."""
     order = ("device", "model", "group")
     return MemoryOptions(
         residency=max(one.residency, other.residency, key=order.index),
@@ -82,11 +82,11 @@ def merged(one: MemoryOptions, other: MemoryOptions) -> MemoryOptions:
 
 
 def _alternatives(work: Work, machine: Machine, shapes: Shapes) -> Iterator[list[MemoryOptions]]:
-    """Yield groups of choices, a group only where no choice of the groups before it fits.
+    """Yield groups of options; a group is considered only if nothing in the groups before it fits.
 
-    Within a group any may be taken. A later group holds nothing that is faster than a group before it: tiles
-    shrink where the autoencoder already has the device to itself, if it can have that; weights are kept in
-    eight bits along with everything else that saves memory.
+    No group has an option faster than those of the groups before it: tiles shrink only once everything but
+    the autoencoder is offloaded, where it can be; weights are stored in eight bits only together with
+    everything else that saves memory.
     """
     exact = [c for c in _exact(machine, shapes) if _is_useful(c, work, machine)]
     yield exact
@@ -114,7 +114,7 @@ def _may_offload(machine: Machine, shapes: Shapes) -> bool:
 
 
 def _may_narrow(machine: Machine, shapes: Shapes) -> bool:
-    """Tell whether weights may be kept in eight bits for a stage: never those that are quantised already."""
+    """Return whether a stage may store weights in eight bits: never those that are quantized already."""
     return shapes.unet.quantized is None and not _may_offload(machine, shapes)
 
 

@@ -1,4 +1,4 @@
-"""Where a picture that a run starts from comes in, and the aspect that it brings. Pure arithmetic."""
+"""The stage at which an init image enters a run, and the aspect of the run. Pure arithmetic."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from gspn_core.setting_values import start_size
 from gspn_core.settings import Settings
 
 
-def climbed_aspect(settings: Settings) -> str:
-    """Return the aspect as asked for, or the one of the picture that the run starts from."""
+def effective_aspect(settings: Settings) -> str:
+    """Return the aspect of the init image if there is one, else that of the settings."""
     if not settings.start:
         return settings.aspect
     height, width = start_size(settings.start)
@@ -22,9 +22,9 @@ def climbed_aspect(settings: Settings) -> str:
 def first_target(settings: Settings, targets: Sequence[int], target: int) -> int:
     """Return the first stage of a run up to `target`, as one of a model's targets.
 
-    Raises BadSetting where a picture cannot come in at the stage that was asked for.
-    Left open, a picture that is kept comes in at the stage nearest to its own size that leaves one to climb;
-    one that is drawn again, where the model was trained.
+    Raises BadSetting where the init image cannot enter at the stage that was asked for.
+    Without start_px, a picture that is kept enters at the stage nearest to its own size that has a stage
+    above it; one that is drawn again enters at the model's base size.
     """
     if not settings.start:
         if settings.start_strength:
@@ -49,7 +49,7 @@ def first_target(settings: Settings, targets: Sequence[int], target: int) -> int
     if kept and not below:
         raise BadSetting(
             "target",
-            f"target is {target} px, the first stage, and a picture climbs from there; "
+            f"target is {target} px, the first stage, and leaves no stage to upscale the picture; "
             f"choose {targets[1] if len(targets) > 1 else 'another model'}.",
         )
     allowed = below if kept else [*below, target]

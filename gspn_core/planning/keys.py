@@ -8,11 +8,11 @@ import json
 
 from gspn_core.planning.types import ModelCard, StagePlan
 
-# Raised by whoever changes what the same settings draw: the sampling loop, a mixer, the scan. What only some
-# kinds have (an entry at a noise level, the holds) has a version of its own: `StageKind.maths`.
+# To be raised when the same settings draw another picture: a change of the sampling loop, a mixer, the scan.
+# What only some kinds have (an entry at a noise level, the holds) has its own version: `StageKind.maths`.
 MATHS_VERSION = 3
-# What a stage's record holds of how it is computed and what that costs, and what follows from the rest of it;
-# `choices` that change the image's bytes are in its key all the same.
+# Fields that say how a stage is computed, what it costs, or that follow from its other fields; `choices`
+# that change the image's bytes are in the key nevertheless.
 _NOT_IN_THE_IMAGE = frozenset(
     {"kind", "px", "ratio", "backbone", "choices", "calls", "peak_bytes", "seconds", "fits"}
 )
@@ -20,12 +20,12 @@ _IN_THE_LAST_BITS = ("serial_guidance", "small_blocks", "chunked_feed_forward", 
 
 
 def first_key(card: ModelCard) -> str:
-    """Return what the first stage's key goes on from: the model and the version of what computes with it."""
+    """Return what the first stage's key starts from: the model and the versions of the code."""
     return f"{MATHS_VERSION} {card.name} {card.fingerprint}"
 
 
 def stage_key(before: str, stage: StagePlan) -> str:
-    """Return the signature of a stage after the stages with the signature `before`."""
+    """Return the signature of a stage that follows the stages with the signature `before`."""
     record = {
         name: value for name, value in dataclasses.asdict(stage).items() if name not in _NOT_IN_THE_IMAGE
     }

@@ -1,7 +1,7 @@
-"""What an architecture's numbers say of one call: live bytes at worst, and floating-point operations. Pure.
+"""Peak memory and floating-point operations of one call of a network, from its sizes. Pure.
 
-Each function below follows diffusers' forward line by line and keeps a tape of which tensors are alive, so
-that the prediction names the moment at which memory is highest. Nothing here knows a device's speed.
+Each function below follows diffusers' forward line by line and keeps a tape of the tensors that are alive, so
+that the peak is found at the moment where it occurs. Nothing here depends on a device's speed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from gspn_core.planning.types import UNetShapes, VAEShapes
 from gspn_core.settings import Mixer
 
-# As the mixers and the feed-forward cut their work, in bytes of one tensor of a piece.
+# Bytes of one tensor of a block, as the mixers and the feed-forward split their work.
 MIXER_BLOCK_BYTES = {"cpu": 8 * 2**20, "cuda": 128 * 2**20}
 SMALL_MIXER_BLOCK_BYTES = 2 * 2**20
 WINDOW_BLOCK_BYTES = {"cpu": 8 * 2**20, "cuda": 256 * 2**20}
@@ -21,7 +21,7 @@ FEED_FORWARD_CHUNKS = 16
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """One call: elements alive at worst without weights and input, those of skip tensors, and operations."""
+    """One call: peak elements without weights and input, elements of skip tensors, and operations."""
 
     elements: int
     skip_elements: int
@@ -30,9 +30,9 @@ class Cost:
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """How one call of the UNet is made: rows in the batch, and what is done in pieces.
+    """How the UNet is called: rows in the batch, and what is computed in blocks.
 
-    element_bytes: of one number, which decides how many fit into a piece.
+    element_bytes: of one number; decides how many fit into a block.
     """
 
     rows: int = 2
@@ -46,10 +46,10 @@ class Call:
 
 @dataclass(kw_only=True)
 class _Tape:
-    """Elements alive now and at worst, and the operations so far.
+    """Elements alive now and at the peak, and the operations so far.
 
-    copies: a GPU's group norm reads and writes maps row by row, so that a channels-last map is copied on its
-    way into a norm and again on its way into the convolution after it.
+    copies: a GPU's group norm works on contiguous maps, so a channels-last map is copied before the norm and
+    again before the convolution after it.
     """
 
     copies: bool = False
@@ -66,7 +66,7 @@ class _Tape:
         self.now -= elements
 
     def swap(self, new: int, old: int) -> None:
-        """A result takes the place of what it was made from: both live for a moment."""
+        """Replace a tensor by a result made from it; both are alive for a moment."""
         self.take(new)
         self.drop(old)
 
@@ -111,7 +111,7 @@ def unet_cost(shapes: UNetShapes, height: int, width: int, call: Call) -> Cost:
             _skip(tape, B * channels * _area(sizes[-1]), call)
     skips = sum(tape.skips)
     channels = _middle(tape, shapes, call, channels, sizes[-1])
-    _climb(tape, shapes, call, channels, sizes)
+    _up_blocks(tape, shapes, call, channels, sizes)
     return Cost(elements=tape.peak, skip_elements=skips, operations=tape.operations)
 
 
@@ -120,7 +120,7 @@ def _area(size: tuple[int, int]) -> int:
 
 
 def _skip(tape: _Tape, elements: int, call: Call) -> None:
-    """Keep a block's result for the way up; on the host only the first and the newest stay on the device."""
+    """Keep a skip tensor; with skips on the host only the first and the newest stay on the device."""
     tape.skips.append(elements)
     if call.skips_on_host and len(tape.skips) > 2:
         tape.drop(tape.skips[-2])
@@ -137,7 +137,9 @@ def _middle(tape: _Tape, shapes: UNetShapes, call: Call, channels: int, size: tu
     return channels
 
 
-def _climb(tape: _Tape, shapes: UNetShapes, call: Call, channels: int, sizes: list[tuple[int, int]]) -> None:
+def _up_blocks(
+    tape: _Tape, shapes: UNetShapes, call: Call, channels: int, sizes: list[tuple[int, int]]
+) -> None:
     """Go through the up blocks; `sample` of the block's caller and its skips live until the block ends."""
     B, depth = call.rows, len(shapes.channels)
     for i, layers in enumerate(shapes.up):
@@ -146,7 +148,7 @@ def _climb(tape: _Tape, shapes: UNetShapes, call: Call, channels: int, sizes: li
         wide = shapes.channels[level]
         entered, held = B * channels * area, 0
         if call.skips_on_host:
-            # All that the block reads come back together; the newest and the very first never left.
+            # All skips of the block come back together; the newest and the very first were never offloaded.
             back = tape.skips[-shapes.resnets[level] - 1 :]
             tape.take(sum(back) - (back[-1] if not i else 0) - (back[0] if not level else 0))
         for n in range(shapes.resnets[level] + 1):
@@ -175,7 +177,7 @@ def _climb(tape: _Tape, shapes: UNetShapes, call: Call, channels: int, sizes: li
 
 
 def _resnet(tape: _Tape, B: int, inputs: int, outputs: int, size: tuple[int, int]) -> None:
-    """Norm, SiLU, convolution, twice; the input stays with the caller, the output is left alive."""
+    """Norm, SiLU, convolution, twice; the caller keeps the input, the output stays alive."""
     N = B * _area(size)
     own = outputs * N
     tape.norm(inputs * N)
@@ -205,7 +207,7 @@ def _transformer(
     size: tuple[int, int],
     level: int,
 ) -> None:
-    """Norm, project in, the layers, project out, add; the input gives way to the output."""
+    """Norm, project in, the layers, project out, add; the output replaces the input."""
     N = call.rows * _area(size)
     own = channels * N
     tape.take(own)
@@ -223,7 +225,7 @@ def _transformer(
 def _layer(
     tape: _Tape, shapes: UNetShapes, call: Call, channels: int, size: tuple[int, int], level: int
 ) -> None:
-    """Self-attention, cross-attention, feed-forward; whoever calls it keeps the input until it ends."""
+    """Self-attention, cross-attention, feed-forward; the caller keeps the input until the end."""
     N = call.rows * _area(size)
     own = channels * N
     tape.take(own)
@@ -239,7 +241,7 @@ def _layer(
     tape.matrix(call.rows * shapes.text_tokens, shapes.text_channels, 2 * channels)
     tape.swap(own, own)
     tape.swap(own, own)
-    # GEGLU: eight times the width, the gate and the product four times each.
+    # GEGLU: eight times the width, then the gate and the product of four times the width each.
     pieces = FEED_FORWARD_CHUNKS if call.chunked else 1
     inside = 16 * own // pieces
     tape.take(inside + (own if call.chunked else 0))
@@ -253,7 +255,7 @@ def _layer(
 def _mixer(
     tape: _Tape, shapes: UNetShapes, call: Call, channels: int, size: tuple[int, int], level: int
 ) -> None:
-    """Mix the tokens among themselves; what it takes is given back, its result is the caller's to count."""
+    """Mix the tokens; frees what it took, the caller counts the result."""
     rows, tokens = call.rows, _area(size)
     N = rows * tokens
     own = channels * N

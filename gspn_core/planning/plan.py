@@ -1,6 +1,6 @@
-"""Arithmetic from what was asked to what will be done: sizes, steps, tiles. Pure; knows nothing of torch.
+"""From settings to a plan: sizes, steps, tiles. Pure arithmetic, without torch.
 
-A plan has no open questions: every `None` of the settings is resolved here from the model's card.
+Every `None` of the settings is resolved here from the model's card.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from gspn_core.kinds.kind import StageKind
 from gspn_core.kinds.registry import DEFAULT, FOLLOWING_ONLY, find_kind, first_kind, following_kinds
 from gspn_core.planning.costs import Prediction, Work, predict, tile_px
 from gspn_core.planning.fitting import fit, least, merged
-from gspn_core.planning.init_image import climbed_aspect, first_target
+from gspn_core.planning.init_image import effective_aspect, first_target
 from gspn_core.planning.keys import first_key, stage_key
 from gspn_core.planning.types import CascadePlan, Machine, MemoryOptions, ModelCard, Shapes, Size, StagePlan
 from gspn_core.setting_values import aspect_ratio, ladder_rungs
@@ -30,12 +30,21 @@ Calls = Callable[["StagePlan"], float]
 def make_plan(
     settings: Settings, card: ModelCard, machine: Machine | None = None, calls: Calls | None = None
 ) -> CascadePlan:
-    """Return the plan of a run, or raise BadSetting with the reason why there is none.
+    """Make the plan of a run.
 
-    A seed of None is drawn here, so the plan (and what is written with the picture) can repeat the run.
-    machine: where it will run; with it every stage's bytes and seconds are predicted, and it is computed in
-    the fastest way that fits. A stage that fits in no way says so: see `CascadePlan.too_large`. calls: tells
-    how often a stage evaluates the UNet; None takes one evaluation a step.
+    Args:
+        settings: what was asked for; a seed of None is drawn here, so that the plan and the picture's
+            metadata can repeat the run.
+        card: of the model.
+        machine: where the run will be computed. With it, memory (bytes) and time (seconds) of each stage are
+            predicted, and each gets the fastest memory options that fit.
+        calls: returns how often a stage evaluates the UNet; None counts one evaluation per step.
+
+    Returns:
+        The plan. A stage that does not fit into memory is marked: see `CascadePlan.too_large`.
+
+    Raises:
+        BadSetting: the model cannot run these settings; the message has the reason.
     """
     resolved, first_px = _resolved(settings, card)
     ladder = rungs(resolved, card, first_px, resolved.target)
@@ -77,7 +86,7 @@ def _resolved(settings: Settings, card: ModelCard) -> tuple[Settings, int]:
         raise UnsupportedSize(
             "target", f"{card.title} reaches a target of {offered} px, got {target}; try {nearest}."
         )
-    first_px, aspect = first_target(settings, card.targets, target), climbed_aspect(settings)
+    first_px, aspect = first_target(settings, card.targets, target), effective_aspect(settings)
     steps = _or_default(settings.num_inference_steps, card.num_inference_steps)
     strength = _or_default(settings.upscale_strength, card.upscale_strength)
     resolved = dataclasses.replace(
@@ -106,7 +115,7 @@ def _sized(
     stage_px: int,
     first_px: int,
 ) -> StagePlan:
-    """Return the stage of some kind and size that follows the stages before it."""
+    """Return the stage of that kind and size that follows the stages in `before`."""
     base = nearest_size(resolved.aspect, first_px, card.size_multiple)
     size, own = base.scaled(stage_px // first_px), resolved.at_stage(stage_px)
     steps, refining = kind.steps(own)
@@ -126,12 +135,12 @@ def _sized(
 
 
 def _card_tile_px(card: ModelCard, size: Size) -> int | None:
-    """Return the side in px of the autoencoder's own tiles at a size, None where none are needed."""
+    """Return the side in px of the autoencoder's tiles at a size, None if it needs no tiles."""
     return card.vae_tile_px if max(size.height, size.width) > card.vae_tile_px else None
 
 
 def _with_strengths(settings: Settings, card: ModelCard, first_px: int) -> tuple[Override, ...]:
-    """Return a run's overrides with the strengths that the model's card has for single later stages."""
+    """Return a run's overrides plus the strengths that the model's card sets for single later stages."""
     asked = {(override.stage_px, override.name) for override in settings.overrides}
     own = [
         Override(stage_px=px, name="upscale_strength", value=strength)
@@ -144,7 +153,7 @@ def _with_strengths(settings: Settings, card: ModelCard, first_px: int) -> tuple
 def rungs(
     settings: Settings, card: ModelCard, first_px: int, target: int
 ) -> tuple[tuple[StageKind, int], ...]:
-    """Return the kind and the size in px of a run's stages, from first_px to target; raise BadSetting.
+    """Return the kind and the side in px of each stage of a run, from first_px to target; raise BadSetting.
 
     Sizes of `settings.ladder` that are not between first_px and target are left out.
     """
@@ -175,7 +184,11 @@ def rungs(
 
 
 def check_fits(plan: CascadePlan) -> None:
-    """Raise OverBudget, with what is needed, what there is and what fits, where a stage does not fit."""
+    """Check that every stage fits into the memory that the plan was made for.
+
+    Raises:
+        OverBudget: one does not; the message says what it needs, what is available and what would fit.
+    """
     stage = plan.too_large
     if stage is None:
         return
@@ -191,7 +204,7 @@ def check_fits(plan: CascadePlan) -> None:
 
 
 def work_of(stage: StagePlan, calls: Calls | None = None) -> Work:
-    """Return a stage as work to be fitted into a memory. The autoencoder's tiles are the model's own."""
+    """Return a stage as work for the memory prediction, with the model's own autoencoder tiles."""
     pairs = pair_calls(stage.steps, stage.guided_steps) if calls is None else calls(stage)
     rows = 2 if stage.guided_steps else 1
     return Work(
@@ -207,7 +220,7 @@ def work_of(stage: StagePlan, calls: Calls | None = None) -> Work:
 
 
 def with_choices(stage: StagePlan, work: Work, way: Prediction, budget_bytes: int) -> StagePlan:
-    """Return a stage computed in some way, with what is predicted of it; its key is the caller's to make."""
+    """Return a stage with memory options and their prediction; the caller sets its key."""
     return dataclasses.replace(
         stage,
         choices=way.choices,
@@ -222,9 +235,9 @@ def with_choices(stage: StagePlan, work: Work, way: Prediction, budget_bytes: in
 def replanned(
     plan: CascadePlan, card: ModelCard, index: int, choices: MemoryOptions, machine: Machine | None
 ) -> CascadePlan:
-    """Return a plan whose stage `index` is computed with other choices, and later ones at least as sparingly.
+    """Return a plan with other memory options from stage `index` on; later stages take at least these.
 
-    Keys follow where the choices change the picture's bytes.
+    Keys change where the options change the picture's bytes.
     """
     stages = list(plan.stages)
     for at in range(index, len(stages)):
@@ -250,13 +263,17 @@ def _fitted(stage: StagePlan, shapes: Shapes, machine: Machine, calls: Calls | N
 def redo(
     made: CascadePlan, first: int, settings: Settings, plan: Callable[[Settings], CascadePlan]
 ) -> Settings:
-    """Return settings whose stages before `first` are those of `made` and whose others are as `settings` ask.
+    """Return settings that keep the stages of `made` before `first` and run the others as `settings` say.
 
-    plan: makes the plan of settings. The aspect stays that of `made`, and so does a seed that `settings`
-    leave open; the target is no less than the stage `first`. The stages before it keep what differs as
-    overrides, so that their keys stay the same, and a picture that the run started from.
+    Args:
+        made: the plan of the earlier run. Its aspect and its init image stay, and its seed if `settings`
+            leave it open. Its stages before `first` keep what differs as overrides, so their keys are equal.
+        first: index of the first stage to run again; the target is at least its size.
+        settings: for the stages from `first` on.
+        plan: makes the plan of settings.
 
-    Raises BadSetting where `made` has no such stage or `settings` cannot be planned.
+    Raises:
+        BadSetting: `made` has no such stage, or `settings` cannot be planned.
     """
     if not 0 <= first < len(made.stages):
         raise BadSetting("stage", f"the run has the stages 1 to {len(made.stages)}, got {first + 1}.")
@@ -281,7 +298,7 @@ def redo(
 
 
 def _spliced(made: str, asked: str, stage_px: Sequence[int]) -> str:
-    """Return a ladder with the stages `stage_px` of a run that was made, and above them those of `asked`."""
+    """Return a ladder with the stages `stage_px` of the ladder `made`, and above them those of `asked`."""
     if made == asked or not asked:
         return made
     above = [rung for rung in asked.split() if int(rung.rpartition(":")[2]) > stage_px[-1]]
@@ -304,8 +321,9 @@ def _check_overrides(settings: Settings, card: ModelCard, stages: Sequence[tuple
                 "overrides", f"overrides: {card.title} has no {override.value} mixer here; it has {have}."
             )
         kind = kinds.get(override.stage_px, DEFAULT)
-        # An image that is kept has no use for any; those of a drawn first stage may stay for a redraw.
-        if kind.takes(override.name) or not (kind.denoises or override.name in FOLLOWING_ONLY):
+        # A kept image ignores all overrides; those of a first stage may stay for a later redraw.
+        kept = kind.begins_run and not kind.denoises and override.name not in FOLLOWING_ONLY
+        if kind.takes(override.name) or kept:
             continue
         having = [str(px) for other, px in stages if other.takes(override.name)]
         remedy = f"name {' or '.join(having)} px" if having else "leave it out"
@@ -322,15 +340,17 @@ def _or_default(value: Value | None, default: Value) -> Value:
 def pair_calls(steps: int, guided_steps: int, dilated: Sequence[bool] = ()) -> float:
     """Return how many evaluations of the UNet on the guidance pair a stage's first `steps` steps take.
 
-    dilated: whether each step evaluates the dilated branch too, all False where it is shorter. A step after
-    the guided ones runs one half of the pair, and counts half.
+    dilated: whether each step also evaluates the dilated branch; missing entries are False. Steps after the
+    guided ones run half of the pair and count half.
     """
     branches = (1 + (i < len(dilated) and dilated[i]) for i in range(steps))
     return sum(count * (1.0 if i < guided_steps else 0.5) for i, count in enumerate(branches))
 
 
 def nearest_size(aspect: str, side_px: int, unit: int) -> Size:
-    """Return the size nearest to an aspect with about side_px² pixels, both sides multiples of unit."""
+    """Return the size nearest to an aspect such as "3:2", with about side_px² pixels.
+
+    Both sides are multiples of `unit` px."""
     ratio = aspect_ratio(aspect)
     height = max(unit, round(side_px / math.sqrt(ratio) / unit) * unit)
     width = max(unit, round(side_px * math.sqrt(ratio) / unit) * unit)

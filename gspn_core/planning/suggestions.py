@@ -1,7 +1,7 @@
-"""What a person may change so that a run fits, or ends today: planned before it is offered. Pure.
+"""Changes of one setting with which a run fits, or takes less time; each is planned before it is offered.
 
-How a stage is computed (guidance in turn, smaller tiles, eight-bit weights) is not suggested: where that
-helps, a plan has it already.
+Memory options (sequential guidance, smaller tiles, eight-bit weights) are not suggested: where they help,
+the plan has them already. Pure.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from gspn_core.errors import BadSetting
 from gspn_core.planning.types import CascadePlan, ModelCard, StagePlan
 from gspn_core.settings import Settings
 
-# A stage that takes longer is allowed, and said to.
+# A stage that takes longer is allowed, with a notice.
 LONG_SECONDS = 1800.0
 MOST_REMEDIES = 3
 
@@ -24,7 +24,7 @@ Reason = Literal["memory", "time"]
 
 @dataclass(frozen=True, kw_only=True)
 class FitIssue:
-    """The first stage that does not fit into the memory, or else the first that takes very long."""
+    """The first stage that does not fit into memory, or else the first that takes very long."""
 
     stage: StagePlan
     reason: Reason
@@ -32,7 +32,7 @@ class FitIssue:
 
 @dataclass(frozen=True, kw_only=True)
 class Suggestion:
-    """One setting's other value, with which no stage is in trouble; seconds and peak_bytes of that run."""
+    """A value of one setting that leaves no fit issue, with the seconds and peak_bytes of that run."""
 
     name: str
     value: Any
@@ -41,12 +41,12 @@ class Suggestion:
 
 
 def is_long(stage: StagePlan) -> bool:
-    """Tell whether a stage takes so long that one may want to know of another way."""
+    """Return whether a stage takes so long that alternatives should be suggested."""
     return stage.seconds is not None and stage.seconds > LONG_SECONDS
 
 
 def find_fit_issue(plan: CascadePlan) -> FitIssue | None:
-    """Return what is wrong with a plan, None where nothing is; what cannot run comes before what is long."""
+    """Return a plan's fit issue, if any; a stage that cannot run comes before one that takes long."""
     if plan.too_large is not None:
         return FitIssue(stage=plan.too_large, reason="memory")
     long = next(filter(is_long, plan.stages), None)
@@ -56,16 +56,23 @@ def find_fit_issue(plan: CascadePlan) -> FitIssue | None:
 def find_suggestions(
     settings: Settings, plan: CascadePlan, card: ModelCard, replan: Callable[[Settings], CascadePlan]
 ) -> tuple[Suggestion, ...]:
-    """Return what would help, at most three, none where nothing is wrong or no single change helps.
+    """Return up to MOST_REMEDIES changes of one setting that solve a plan's fit issue.
 
-    plan: of these settings; replan: makes the plan of others. What helps against both memory and time comes
-    before what makes a run fit that then takes long.
+    Args:
+        settings: as asked for.
+        plan: of these settings.
+        card: of the model.
+        replan: makes the plan of other settings.
+
+    Returns:
+        Suggestions, those that change the picture least first; () without an issue, or where no single
+        change helps. Changes after which a run fits but takes long count only if there are no others.
     """
-    trouble = find_fit_issue(plan)
-    if trouble is None:
+    issue = find_fit_issue(plan)
+    if issue is None:
         return ()
     whole, in_part = [], []
-    for name, value in _candidates(plan, card, trouble.reason):
+    for name, value in _candidates(plan, card, issue.reason):
         if any(remedy.name == name == "target" for remedy in whole):
             continue
         try:
@@ -75,13 +82,13 @@ def find_suggestions(
         left = find_fit_issue(changed)
         if left is None:
             whole.append(_remedy(name, value, changed))
-        elif left.reason == "time" and trouble.reason == "memory":
+        elif left.reason == "time" and issue.reason == "memory":
             in_part.append(_remedy(name, value, changed))
     return tuple((whole or in_part)[:MOST_REMEDIES])
 
 
 def _candidates(plan: CascadePlan, card: ModelCard, reason: Reason) -> Iterator[tuple[str, Any]]:
-    """Yield other values of settings that may help, those first that change the picture least."""
+    """Yield (name, value) of settings that may help, those that change the picture least first."""
     settings = plan.settings
     yield from (("mixer", mixer) for mixer in card.mixers if mixer != settings.mixer)
     if reason == "time":

@@ -1,4 +1,4 @@
-"""What a stage takes on a machine: the one record of it, and the one way to read it at other sizes. Pure."""
+"""How long stages take on a machine: the record of a timing, and its interpolation to other sizes. Pure."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ Source = Literal["run", "measurement"]
 # Operations of one UNet evaluation on the guidance pair, by mixer, height and width in px.
 Operations = Callable[[Mixer, int, int], float]
 
-# What an evaluation of the UNet on half of the guidance pair takes, against the whole pair.
+# Time of a UNet evaluation on half of the guidance pair over that of the whole pair.
 HALF_PAIR = 0.55
-# Its cost grows faster than the pixels, so pixels alone do not predict other sizes.
+# Its cost grows faster than the number of pixels, so pixels alone do not predict other sizes.
 _QUADRATIC: frozenset[Mixer] = frozenset({"attention"})
 
 
@@ -55,13 +55,13 @@ class StageTiming:
         return math.sqrt(self.pixels)
 
     def seconds(self, evaluations: float, *, encodes: bool) -> float:
-        """Return what a stage with so many evaluations takes; encodes: it starts from a picture."""
+        """Return the seconds of a stage with that many evaluations; encodes: it starts from a picture."""
         encode = self.encode_seconds or 0.0 if encodes else 0.0
         return encode + evaluations * self.step_seconds + (self.decode_seconds or 0.0)
 
 
 def preferred(timings: Iterable[StageTiming], source: Source) -> tuple[StageTiming, ...]:
-    """Return one timing per mixer and size, of this source where there are two, the small sizes first."""
+    """Return one timing per mixer and size, preferring this source, small sizes first."""
     ordered = sorted(timings, key=lambda timing: timing.source == source)
     found = {(timing.mixer, timing.height, timing.width): timing for timing in ordered}
     return tuple(sorted(found.values(), key=lambda timing: (timing.pixels, timing.mixer)))
@@ -75,19 +75,19 @@ def timing_at(
     *,
     operations: Operations | None = None,
 ) -> StageTiming | None:
-    """Return what a stage of height × width px takes, from what other stages took.
+    """Return the timing of a stage of height × width px, interpolated from other timings.
 
-    Seconds are a power of the work between two sizes that were timed, a straight line on logarithmic axes;
-    beyond them they are proportional to the work. The work of a step is its operations, or the pixels where
-    those are not known; that of the autoencoder is the pixels, with whatever mixer they were timed.
+    Between two timed sizes, seconds are a power of the work (a straight line on logarithmic axes); beyond
+    them they are proportional to the work. The work of a step is its operations, or its pixels where those
+    are not known; that of the autoencoder is its pixels, whatever the mixer of the timing.
 
     Args:
         timings: of any mixers, sizes and sources; a run's stage is preferred to a measurement.
         operations: of one evaluation; with it a mixer that was never timed follows from the others.
 
     Returns:
-        The timing; None without one of the mixer, and for attention beyond the sizes that were timed, where
-        operations are not known.
+        The timing. None without any of the mixer, and for attention beyond the timed sizes, if operations
+        are not known.
     """
     known = preferred(timings, "run")
     same = [timing for timing in known if timing.mixer == mixer]
@@ -117,7 +117,7 @@ def _spans(timings: Sequence[StageTiming], pixels: int) -> bool:
 
 
 def _seconds_at(timed: Iterable[tuple[float, float | None]], work: float) -> float | None:
-    """Return the seconds of so much work from (work, seconds) pairs; None where none has seconds."""
+    """Return the seconds of an amount of work from (work, seconds) pairs; None if none has seconds."""
     known = sorted((at, seconds) for at, seconds in timed if seconds is not None)
     if not known:
         return None

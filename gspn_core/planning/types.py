@@ -38,11 +38,15 @@ class Size:
 
 @dataclass(frozen=True, kw_only=True)
 class Quantized:
-    """Weights that are kept in fewer bits than the rest of their model.
+    """Weights that are stored in fewer bits than the rest of their model.
 
-    scheme: what it is asked for with; package: what computes with it. layers, numbers: how many linear layers
-    and weights of them there are; kept_bytes: what they take, scales included. by_layer: single layers may
-    leave the device and come back.
+    Args:
+        scheme: its name in `gspn_core.models.quantize.SCHEMES`.
+        package: the package that computes with it.
+        layers: how many linear layers are quantized.
+        numbers: how many weights they have.
+        kept_bytes: what they take, scales included.
+        by_layer: single layers can be offloaded to the host and back.
     """
 
     scheme: str
@@ -55,11 +59,20 @@ class Quantized:
 
 @dataclass(frozen=True, kw_only=True)
 class UNetShapes:
-    """A UNet2DConditionModel in numbers.
+    """The sizes of a UNet2DConditionModel that memory and time follow from.
 
-    down, up: transformer layers of each block in the order of the forward, 0 where it has none; middle: those
-    of the middle block. resnets: of each down block. sample_side: of the latents that it was trained at.
-    parameters: how many numbers its weights are; quantized: those of them that are kept in fewer bits.
+    Args:
+        channels: of each down block.
+        resnets: residual blocks of each down block.
+        down: transformer layers of each down block in forward order, 0 where it has none.
+        middle: transformer layers of the middle block.
+        up: transformer layers of each up block in forward order.
+        text_tokens: rows of the prompt's embeddings.
+        text_channels: their width.
+        sample_side: side of the latents that it was trained at.
+        parameters: count of its weights.
+        latent_channels: channels of the latents.
+        quantized: the weights that are stored in fewer bits, if any.
     """
 
     channels: tuple[int, ...]
@@ -75,7 +88,7 @@ class UNetShapes:
     quantized: Quantized | None = None
 
     def weight_bytes(self, element_bytes: int) -> int:
-        """Return the bytes of the weights where one that is not quantised takes element_bytes."""
+        """Return the bytes of the weights; those that are not quantized take element_bytes each."""
         if self.quantized is None:
             return self.parameters * element_bytes
         return (self.parameters - self.quantized.numbers) * element_bytes + self.quantized.kept_bytes
@@ -83,7 +96,7 @@ class UNetShapes:
 
 @dataclass(frozen=True, kw_only=True)
 class VAEShapes:
-    """An AutoencoderKL in numbers; middle_attention: its middle block attends over all latent pixels."""
+    """The sizes of an AutoencoderKL; middle_attention: its middle block attends over all latent pixels."""
 
     channels: tuple[int, ...]
     resnets: int
@@ -93,16 +106,21 @@ class VAEShapes:
 
     @property
     def factor(self) -> int:
-        """Return how many px of the picture's side one latent pixel stands for."""
+        """Return the side in px of the square of the picture that one latent pixel covers."""
         return 2 ** (len(self.channels) - 1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shapes:
-    """A whole model in numbers; text_parameters: of both text encoders; adapters: of each mixer's weights.
+    """The sizes of a whole model.
 
-    refiner: the UNet next to it, None where there is none; preview_parameters: of the small decoder that
-    previews are made with, 0 where there is none.
+    Args:
+        unet: of the UNet.
+        vae: of the autoencoder.
+        text_parameters: count of both text encoders' weights.
+        adapter_parameters: count of each mixer's own weights.
+        refiner: of the refiner's UNet, if there is one.
+        preview_parameters: count of the preview decoder's weights, 0 without one.
     """
 
     unet: UNetShapes
@@ -113,7 +131,7 @@ class Shapes:
     preview_parameters: int = 0
 
     def mixer_parameters(self, mixer: Mixer) -> int:
-        """Return how many numbers the weights of a mixer are, 0 where it runs on the UNet's own."""
+        """Return the count of a mixer's own weights, 0 for one that runs on the UNet's."""
         return dict(self.adapter_parameters).get(mixer, 0)
 
 
@@ -121,11 +139,18 @@ class Shapes:
 class MemoryOptions:
     """How a stage is computed; the defaults are the fastest.
 
-    All but the last two leave the picture alone. Where weights and skip tensors lie leaves even its bytes
-    alone; halves, blocks and chunks may be rounded elsewhere, in its last bits.
+    All but the last two compute the same picture. Where weights and skip tensors are stored does not change
+    its bytes; sequential guidance, blocks and chunks may change its last bits.
 
-    residency: "device" all weights stay there, "model" only the part that works is there, "group" each layer
-    comes when it is its turn. small_tiles: how many times the autoencoder's tiles were halved.
+    Args:
+        residency: "device": all weights stay on the device; "model": only the part that computes is there;
+            "group": each layer is moved there when it is needed.
+        serial_guidance: the two halves of the guidance pair run one after the other.
+        chunked_feed_forward: feed-forwards run over chunks of the tokens.
+        small_blocks: mixers work on smaller blocks.
+        skips_on_host: the UNet's skip tensors wait on the host.
+        small_tiles: how many times the autoencoder's tiles are halved.
+        float8_storage: the UNet's weights are stored in eight bits.
     """
 
     residency: Residency = "device"
@@ -138,18 +163,23 @@ class MemoryOptions:
 
     @property
     def taken(self) -> tuple[str, ...]:
-        """Return the names of the choices that are not the fastest way."""
+        """Return the names of the options that differ from the fastest."""
         return tuple(f.name for f in dataclasses.fields(self) if getattr(self, f.name) != f.default)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """What a plan must know of where it will run.
+    """What a plan needs to know of the machine that it will run on.
 
-    budget_bytes: the most that a stage may take; base_bytes: what is taken by others than weights and
-    the stage (on a CPU the process itself). host_bytes: memory for weights and maps that leave the device, 0
-    where the device is the host. element_bytes: of the UNet's and the text encoders' numbers; vae_bytes: of
-    the VAE's. transfer: bytes per second between host and device. timings: what stages took here.
+    Args:
+        device: the kind of device.
+        budget_bytes: the most memory that a stage may take.
+        base_bytes: memory taken by anything but weights and the stage (on a CPU the process itself).
+        host_bytes: memory for offloaded weights and maps, 0 where the device is the host.
+        element_bytes: of one number of the UNet and the text encoders.
+        vae_bytes: of one number of the VAE.
+        transfer: bytes per second between host and device.
+        timings: what stages took on this machine.
     """
 
     device: Literal["cpu", "cuda"]
@@ -166,13 +196,25 @@ class Machine:
 class ModelCard:
     """What a plan and a page need to know of a model, without loading it.
 
-    base_px: side of the square that the model was trained at; size_multiple: what both sides of its base
-    size must be a multiple of; max_target_px: the largest target offered; mixers: the first is the default.
-    scheduler, ladder: what settings without one get. upscale_strengths: of single stages, by their px, where
-    they differ from upscale_strength. read_words: returns a prompt's words that the model knows and those
-    that it cannot know; None where it takes any words. has_refiner: SDXL's second UNet is there.
-    fingerprint: changes with the model's files and with what computes with them. shapes: the model in
-    numbers, None where they are not known and nothing can be predicted.
+    Args:
+        name: as `load_model` takes it.
+        title: as the page shows it.
+        description: one sentence for the page.
+        base_px: side of the square that the model was trained at.
+        size_multiple: both sides of a base size are multiples of this many px.
+        max_target_px: the largest target offered.
+        default_target_px: the target of settings without one; likewise num_inference_steps, guidance_scale,
+            upscale_strength, scheduler and ladder.
+        mixers: those that can run; the first is the default.
+        upscale_strengths: (px, strength) of the stages that differ from upscale_strength.
+        vae_tile_px: larger pictures are encoded and decoded in tiles of this side.
+        vocabulary_hint: what to write in a prompt, for messages.
+        examples: prompts.
+        read_words: returns the words of a prompt that the model knows and those that it does not; None if
+            it takes any words.
+        has_refiner: a refiner is loaded with it.
+        fingerprint: changes with the model's files and with the options that it is loaded with.
+        shapes: its sizes; None if unknown, and then nothing can be predicted.
     """
 
     name: str
@@ -208,15 +250,25 @@ class ModelCard:
 class StagePlan:
     """One stage: `steps` of the `num_inference_steps` timesteps at `size`; none where an image is kept.
 
-    kind: what it is; px: the target of which it would be the last stage; ratio: its side against that of the
-    stage before, 1 for the first; backbone: the model family that denoises.
-    refiner_steps: the last of the steps that run again with the refiner, after the picture is whole.
-    scale: how many times the base's side; vae_tile_px: None where the picture is decoded whole.
-    settings: the run's settings as this stage reads them, with its own overrides in place.
-    key: signature of everything that this stage's picture depends on, the stages before it included: equal
-    keys on one machine mean equal bytes.
-    choices: how it is computed; calls: how often the UNet is evaluated on the guidance pair. peak_bytes,
-    seconds: what it will take, None where that is not known; fits: whether that is within the budget.
+    Args:
+        index: its place in the cascade, from 0.
+        kind: what it does: generate, upscale, keep, …
+        size: height and width in px.
+        px: the target whose last stage it would be.
+        scale: its side over the model's base side.
+        num_inference_steps: timesteps of the whole schedule.
+        steps: how many of them, the last ones, this stage runs.
+        vae_tile_px: side of the autoencoder's tiles; None if the picture is decoded whole.
+        settings: the run's settings with the overrides of this stage applied.
+        refiner_steps: how many of the last steps run again with the refiner, once the picture is denoised.
+        ratio: its side over that of the stage before, 1 for the first.
+        backbone: the model family that denoises.
+        key: signature of everything that its picture depends on, the stages before it included: equal keys
+            on one machine mean equal bytes.
+        choices: how it is computed.
+        calls: how often the UNet is evaluated on the guidance pair.
+        peak_bytes: predicted memory, None if unknown; likewise seconds.
+        fits: whether peak_bytes is within the budget.
     """
 
     index: int
@@ -240,7 +292,7 @@ class StagePlan:
 
     @property
     def guided_steps(self) -> int:
-        """Return how many steps, the first ones, run both halves of the guidance pair."""
+        """Return how many of the first steps run both halves of the guidance pair."""
         if self.settings.guidance_scale == 1.0:
             return 0
         return math.ceil(round(self.steps * self.settings.guidance_stop, 6))
@@ -250,8 +302,13 @@ class StagePlan:
 class CascadePlan:
     """Everything that a run will do; `settings` has no None left in it.
 
-    model, fingerprint: of the card that it was made from. budget_bytes: the memory that it was planned for,
-    None where nothing was predicted.
+    Args:
+        model: the card's name.
+        fingerprint: the card's.
+        settings: the run's settings.
+        stages: in the order in which they run.
+        notices: sentences for the user, such as words of the prompt that the model does not know.
+        budget_bytes: the memory that it was planned for; None if nothing was predicted.
     """
 
     model: str

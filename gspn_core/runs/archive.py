@@ -1,8 +1,8 @@
-"""Every run that is kept: whose it is, what its owner says of it, what it weighs, and which go first.
+"""All stored runs: their owners, notes, favourites and sizes, and which are removed first.
 
-A visitor is known by a token that only the visitor's browser holds; kept is its SHA-256, the owner. Whoever
-has a run's id may look at it; only its owner stops it, lists it, notes, favours and removes it. A run without
-an owner is in no list and stays as it is; whoever has its id may stop it.
+A visitor is identified by a token that only the visitor's browser has; its SHA-256, the owner, is stored.
+Anyone with a run's id can view it; only its owner can stop, list, annotate or remove it. A run without an
+owner is in no list and cannot be changed; anyone with its id can stop it.
 """
 
 from __future__ import annotations
@@ -23,16 +23,17 @@ from gspn_core.runs.run import RunView
 from gspn_core.runs.store import Store, unknown_job
 
 MAX_NOTE_CHARACTERS = 2000
-# Of the quota: what one visitor's favourites may hold, and those of all, so that other runs have room.
+# Shares of the quota for one visitor's favourites, and for all favourites, so that other runs have room.
 FAVOURITE_SHARE, FAVOURITES_SHARE = 0.25, 0.5
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunSummary:
-    """A run as a list shows it. height and width are those of the last finished stage, 0 where there is none.
+    """A run as a list shows it.
 
-    created: seconds since 1970. seconds: of work so far. bytes: of all its files, as last weighed.
+    height and width are those of the last finished stage in px, 0 if there is none. created: seconds since
+    1970. seconds: of work so far. bytes: of all its files, when their size was last read.
     """
 
     id: str
@@ -55,7 +56,7 @@ class RunSummary:
 
 @dataclass(frozen=True, kw_only=True)
 class _Entry:
-    """A run as it is known here. order: grows from run to run, whatever the clock does; None if unknown."""
+    """A run in memory. order: increases with every run, independent of the clock; None if unknown."""
 
     view: RunView
     order: int | None = None
@@ -66,7 +67,7 @@ class _Entry:
 
     @property
     def place(self) -> tuple[int, float]:
-        """Return what runs are sorted by: those of versions without an order come first, by their time."""
+        """Return the sort key; runs of versions without an order come first, by their time."""
         return (-1 if self.order is None else self.order, self.view.created)
 
     def about(self) -> dict[str, Any]:
@@ -74,15 +75,15 @@ class _Entry:
 
 
 def owner_of(token: str) -> str:
-    """Return the owner that a visitor's token stands for; "", nobody, for an empty one."""
+    """Return the owner that a visitor's token stands for: "" (no owner) for an empty token."""
     return hashlib.sha256(token.encode()).hexdigest() if token else ""
 
 
 class Archive:
-    """The runs of a store by id, read once and kept up to date; may be used from any thread."""
+    """The runs of a store by id, read once and kept up to date. Thread-safe."""
 
     def __init__(self, store: Store, *, quota_bytes: int | None = None) -> None:
-        """Read the runs of a store. quota_bytes: what favourites have shares of; None sets them no limit."""
+        """Read the runs of a store. quota_bytes: favourites may have shares of it; None for no limit."""
         self._store = store
         self._quota_bytes = quota_bytes
         self._lock = OrderedLock("archive")
@@ -93,14 +94,14 @@ class Archive:
         self._next_order = max(known, default=0) + 1
 
     def view(self, job_id: str) -> RunView:
-        """Return a run's view as last taken in; raise GspnError where there is no such run."""
+        """Return a run's latest view; raise GspnError if there is no such run."""
         entry = self._entries.get(job_id)
         if entry is None:
             raise unknown_job(job_id)
         return entry.view
 
     def open(self, view: RunView, owner: str) -> None:
-        """Take in a run if it is new and make its folder; raise OSError where that cannot be written."""
+        """Add a run if it is new and create its folder; raise OSError if that cannot be written."""
         with self._store.writing(view.id):
             with self._lock:
                 if view.id not in self._entries:
@@ -112,9 +113,9 @@ class Archive:
             self._store.write_about(view.id, entry.about())
 
     def update(self, view: RunView, *, weigh: bool = False) -> None:
-        """Take in a run's newer view; weigh: also look at what its files hold by now.
+        """Store a run's newer view; weigh: also read the size of its files.
 
-        A run that is not here, or no longer, stays away.
+        A run that was removed is not added again.
         """
         weight = self._store.weight(view.id) if weigh else None
         with self._lock:
@@ -124,7 +125,7 @@ class Archive:
                 self._entries[view.id] = dataclasses.replace(entry, view=_light(view), bytes=size)
 
     def history(self, owner: str, *, limit: int, before: float | None = None) -> tuple[RunSummary, ...]:
-        """Return an owner's runs, the newest first; before: only those created before that time."""
+        """Return an owner's runs, newest first; before: only those created before that time."""
         if not owner:
             return ()
         with self._lock:
@@ -137,7 +138,7 @@ class Archive:
     def annotate(
         self, job_id: str, owner: str, *, favourite: bool | None = None, note: str | None = None
     ) -> None:
-        """Set what its owner says of a run; None leaves it. Raises GspnError for another's run."""
+        """Set a run's favourite mark or note; None leaves it. Raises GspnError for another owner's run."""
         note = None if note is None else valid_text(note)
         if note is not None and len(note) > MAX_NOTE_CHARACTERS:
             raise BadSetting(
@@ -158,13 +159,13 @@ class Archive:
                 raise GspnError(write_failure("The note of this run", error)) from error
 
     def starts(self) -> frozenset[str]:
-        """Return the references of the pictures that runs start from."""
+        """Return the references of all init images that runs use."""
         with self._lock:
             named = [entry.view.settings.get("start") for entry in self._entries.values()]
         return frozenset(name for name in named if isinstance(name, str) and name)
 
     def delete(self, job_id: str, owner: str) -> RunView:
-        """Remove a run and its files and return its last view; raise GspnError for another's."""
+        """Remove a run and its files and return its last view; raise GspnError for another owner's."""
         with self._store.writing(job_id):
             with self._lock:
                 view = self._own(job_id, owner).view
@@ -173,7 +174,7 @@ class Archive:
         return view
 
     def weigh(self, job_id: str) -> None:
-        """Look at what a run's files hold by now."""
+        """Read the size of a run's files."""
         weight = self._store.weight(job_id)
         with self._lock:
             if job_id in self._entries:
@@ -185,7 +186,7 @@ class Archive:
             return frozenset(self._entries)
 
     def usage(self, owner: str) -> tuple[int, int]:
-        """Return the bytes of an owner's runs and of everybody's."""
+        """Return the bytes of an owner's runs and of all runs."""
         with self._lock:
             entries = list(self._entries.values())
         own = sum(entry.bytes for entry in entries if owner and entry.owner == owner)
@@ -194,11 +195,11 @@ class Archive:
     def prune(self, keep_bytes: int, is_protected: Callable[[str], bool]) -> tuple[RunView, ...]:
         """Remove the oldest runs until the rest fit into keep_bytes; return their last views.
 
-        A favourite stays, as far as its owner's favourites are within their share of the quota: those that
-        came to be larger since count, the oldest first, like any other run.
+        Favourites within their owner's share of the quota stay; beyond it, the oldest are treated like any
+        other run.
 
-        is_protected: asked for an id that is here, with no lock held. What it once denies it must deny ever
-        after: a run that has ended does not begin again.
+        is_protected: called with the id of a run, with no lock held. Once it has returned False for a run it
+        must not return True later: a run that has ended does not start again.
         """
         with self._lock:
             entries = sorted(self._entries.values(), key=lambda entry: entry.place)
@@ -215,7 +216,7 @@ class Archive:
         return tuple(removed)
 
     def _let_go(self, seen: _Entry) -> bool:
-        """Remove a run unless it became a favourite since it was seen; tell whether it was removed."""
+        """Remove a run unless it became a favourite since it was seen; return whether it was removed."""
         job_id = seen.view.id
         with self._store.writing(job_id):
             with self._lock:
@@ -227,7 +228,7 @@ class Archive:
         return True
 
     def _within_share(self, entries: Sequence[_Entry]) -> set[str]:
-        """Return the ids of the favourites that are within their owner's share, the newest before others."""
+        """Return the ids of the favourites within their owner's share, newest first."""
         kept, held = set(), Counter()
         for entry in reversed(entries):
             size = held[entry.owner] + entry.bytes
@@ -244,14 +245,14 @@ class Archive:
         if own > self._quota_bytes * FAVOURITE_SHARE:
             most = _size(self._quota_bytes * FAVOURITE_SHARE)
             raise GspnError(
-                f"Your favourites would hold {_size(own)}, at most {most} may be theirs; "
-                "take another one off the favourites first."
+                f"Your favourites would take {_size(own)}, more than the {most} allowed; "
+                "remove another favourite first."
             )
         everything = more.bytes + sum(entry.bytes for entry in starred)
         if everything > self._quota_bytes * FAVOURITES_SHARE:
             most = _size(self._quota_bytes * FAVOURITES_SHARE)
             raise GspnError(
-                f"The favourites of all visitors would hold {_size(everything)}, at most {most} are kept; "
+                f"All favourites together would take {_size(everything)}, more than the {most} allowed; "
                 "download this run's picture to keep it."
             )
 
@@ -298,9 +299,9 @@ class Archive:
 
 
 def _read_entry(store: Store, job_id: str) -> _Entry:
-    """Return a run as it is on disk; one whose record is damaged is set aside as failed, and logged.
+    """Read a run from disk; one with a damaged record becomes a failed run, and is logged.
 
-    Its files stay: they count and go like any other's.
+    Its files stay; they count and are removed like those of any other run.
     """
     try:
         view = store.read_job(job_id)
@@ -321,10 +322,10 @@ def _read_entry(store: Store, job_id: str) -> _Entry:
 
 
 def _size(byte_count: float) -> str:
-    """Return an amount of bytes for a sentence."""
+    """Return a number of bytes as text for a message."""
     return f"{byte_count / 1e9:.1f} GB" if byte_count >= 1e9 else f"{byte_count / 1e6:.1f} MB"
 
 
 def _light(view: RunView) -> RunView:
-    """Return a view without what only a page that follows it draws."""
+    """Return a view without the fields that only a page following it needs."""
     return dataclasses.replace(view, preview=None, history=(), weights=())

@@ -1,4 +1,4 @@
-"""One run on the device, from its record and what it reuses to how it ended; whatever goes wrong is said."""
+"""One run on the device: its record, its cached stages, the engine, and how it ended or failed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 class Attempts:
     """Runs jobs one after the other.
 
-    run, final_plan: see `RunQueue`. change: folds events into a job's view; learn: called with a job and the
+    run, final_plan: see `RunQueue`. change: applies events to a job's view. learn: called with a job and the
     index of each finished stage.
     """
 
@@ -42,7 +42,7 @@ class Attempts:
         self._final_plan, self._change, self._learn = final_plan, change, learn
 
     def run(self, job: LiveRun) -> Ended | None:
-        """Run a job to its end; return how it ended, None where it reached its target."""
+        """Run a job to its end; return how it ended, None if it reached its target."""
         try:
             self._recorder.open(job)
             self._settle_plan(job)
@@ -73,7 +73,7 @@ class Attempts:
         return Ended(state="stopped") if job.stop.is_set() else Ended(state="failed", error=_UNFINISHED)
 
     def _settle_plan(self, job: LiveRun) -> None:
-        """Give a job the plan that it runs by, before anything of it is reused; one that needs no run has it.
+        """Set a job's final plan before cached stages are looked up; a job that needs no run keeps its own.
 
         Raises what `final_plan` raises.
         """

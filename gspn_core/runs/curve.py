@@ -1,4 +1,4 @@
-"""A curve of memory over time that stays small however long the run is."""
+"""A curve of memory over time with a bounded number of points."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ MAX_HISTORY = 200
 
 
 def thinned(points: tuple[tuple[float, int], ...]) -> tuple[tuple[float, int], ...]:
-    """Return at most MAX_HISTORY points: one at a time the least missed goes, never an end or the highest."""
+    """Return at most MAX_HISTORY points; drops the least significant ones, never an end or the peak."""
     kept = list(points)
     while len(kept) > MAX_HISTORY:
         highest = max(range(len(kept)), key=lambda i: kept[i][1])

@@ -1,4 +1,4 @@
-"""The room on the disk: one account of all that is in the jobs' folder, and what goes when it is too much."""
+"""Disk space: the sizes of everything in the jobs' folder, and what is removed when it is over the quota."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from gspn_core.runs.store import Store
 class DiskSpace:
     """Keeps a folder within keep_bytes.
 
-    The account holds runs with their comparisons, archives of studies, init images, what is left of runs that
-    lost their record, and whatever else is there. Archives go first, as they can be made again, then the
-    oldest runs. What is not a run's takes at most half of keep_bytes from the runs, so that a folder which is
-    somebody else's does not cost all of them.
+    Counted are runs with their comparisons, archives of studies, init images, leftovers of runs that lost
+    their record, and any other file. Archives are removed first, since they can be made again, then the
+    oldest runs. Other files take at most half of keep_bytes away from runs, so that a large folder of another
+    program does not displace all of them.
     """
 
     def __init__(
@@ -34,11 +34,11 @@ class DiskSpace:
         is_needed: Callable[[str], bool],
         on_removed: Callable[[Collection[str]], None],
     ) -> None:
-        """Take what knows of files.
+        """Watch the folder of a store.
 
         Args:
-            is_needed: whether a run waits or goes on; asked with the lock of the room alone.
-            on_removed: called with the ids of runs that are gone.
+            is_needed: returns whether a run waits or runs; called with only this object's lock held.
+            on_removed: called with the ids of removed runs.
         """
         self._store, self._archive, self._finished = store, archive, finished
         self._pairs, self._starts = pairs, starts
@@ -47,12 +47,12 @@ class DiskSpace:
         self._lock = OrderedLock("quota")
 
     def usage(self, owner: str) -> tuple[int, int, int]:
-        """Return the bytes of an owner's runs, of the whole folder, and how many there may be."""
+        """Return the bytes of an owner's runs, of the whole folder, and the quota."""
         own, runs = self._archive.usage(owner)
         return own, runs + self._other_bytes(), self.keep_bytes
 
     def make(self, latest: str = "") -> None:
-        """Remove what is beyond keep_bytes, never the run of the id `latest`."""
+        """Remove files until the folder is within keep_bytes; never the run with the id `latest`."""
         with self._lock:
             others = self._other_bytes()
             over = self._archive.usage("")[1] + others - self.keep_bytes
@@ -63,7 +63,7 @@ class DiskSpace:
             self.forget(self._archive.prune(room, lambda job_id: job_id == latest or self._is_needed(job_id)))
 
     def forget(self, removed: Sequence[RunView]) -> None:
-        """Remove all that was made of runs that are gone, and their init images if no other run has them."""
+        """Remove what was derived from removed runs, and their init images if no other run uses them."""
         ids = {view.id for view in removed}
         if not ids:
             return

@@ -1,4 +1,4 @@
-"""How long a run still takes, from what its stages and earlier ones took. Pure; knows no clock."""
+"""The time left of a run, from the timings of its own and of earlier stages. Pure; reads no clock."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from gspn_core.settings import Mixer
 
 
 def stage_timing(stage: StageView, mixer: Mixer, *, encodes: bool) -> StageTiming | None:
-    """Return what a stage took so far; None before its first step. encodes: it began from an image.
+    """Return the timing of a stage so far; None before its first step. encodes: it started from an image.
 
-    The first step also pays for whatever warms up, so it counts only while it is the only one.
+    The first step includes warm-up, so it counts only while it is the only one.
     """
     if not stage.calls_done:
         return None
@@ -36,29 +36,29 @@ def stage_timing(stage: StageView, mixer: Mixer, *, encodes: bool) -> StageTimin
 
 
 def finished_timing(plan: StagePlan, stage: StageView) -> StageTiming | None:
-    """Return the timing that a finished stage of a run leaves for later runs.
+    """Return the timing of a finished stage for later runs.
 
-    None where it leaves none: it took a single step, the refiner or memory options had a part in it, or
-    its evaluations were too few to be separated from its warm-up.
+    None if it is not representative: it took a single step, used the refiner or memory options, or had too
+    few evaluations to separate them from its warm-up.
     """
     plain = plan.choices == MemoryOptions() and not stage.retries and not plan.refiner_steps
     timing = stage_timing(stage, plan.settings.mixer, encodes=plan.kind.encodes)
     if timing is None or not plain or stage.calls_done <= stage.first_calls or timing.step_seconds <= 0:
         return None
-    # Half of a pair was counted as half an evaluation, and takes a little more than that.
+    # Half of a pair counts as half an evaluation, but takes a little longer than half.
     share = 1.0 if plan.guided_steps else 0.5 / HALF_PAIR
     return dataclasses.replace(timing, step_seconds=timing.step_seconds * share)
 
 
 def left_seconds(stages: Sequence[StageView], timings: Sequence[StageTiming], mixer: Mixer) -> float | None:
-    """Return the seconds until the last stage is done, or None while nothing comparable was timed.
+    """Return the seconds until the last stage is done; None while nothing comparable was timed.
 
     Args:
-        stages: the run's stages as they stand.
-        timings: what earlier runs of this model and measurements took.
+        stages: the run's stages.
+        timings: of earlier runs of this model, and measurements.
         mixer: the run's mixer.
     """
-    # What was timed before at a stage's own size comes before what follows from this run's other stages.
+    # A timing at the stage's own size is preferred to interpolating this run's other stages.
     own = [timing for stage in stages if (timing := _so_far(stage, mixer)) is not None]
     total = 0.0
     for stage in stages:
@@ -71,7 +71,7 @@ def left_seconds(stages: Sequence[StageView], timings: Sequence[StageTiming], mi
 
 def _stage_left(stage: StageView, timings: Sequence[StageTiming], mixer: Mixer) -> float | None:
     if stage.state == "done" or not stage.steps:
-        # A stage without steps is a picture that is kept; it is there at once.
+        # A stage without steps is a kept picture and takes no time.
         return 0.0
     running = _so_far(stage, mixer)
     if running is not None and stage.phase == "decode" and stage.tile:

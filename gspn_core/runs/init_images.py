@@ -1,7 +1,7 @@
-"""The pictures that runs start from: each once, under its reference, for as long as a run needs it.
+"""Init images: each stored once, under its reference, for as long as a run needs it.
 
-A picture that no run has taken up yet waits a day for one, by a clock that is never set. Nothing of the file
-that it came in is kept but its pixels: no name, no place, no camera.
+A picture that no run uses yet is kept for a day, by a monotonic clock. Only the pixels of the file are kept:
+no name, no location, no camera.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from gspn_core.runs.locks import OrderedLock
 from gspn_core.setting_values import start_size
 
 UNUSED_SECONDS = 24 * 3600
-# So that no one fills the disk with pictures of which nothing is made, or takes the place of others' ones.
+# Limits on unused pictures, so that no visitor fills the disk or displaces those of others.
 MOST_UNUSED, MOST_UNUSED_EACH = 50, 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Wanted:
-    """When somebody last asked for a picture, by a clock that is never set, and who."""
+    """When a picture was last requested, by a monotonic clock, and by whom."""
 
     moment: float
     owner: str = ""
 
 
 class InitImages:
-    """Starting pictures in one folder. used: returns the references that runs name; clock: in seconds.
+    """Init images in one folder. used: returns the references that runs use; clock: in seconds.
 
-    An owner (see `gspn_core.runs.archive`) is known until the server ends; "" is no one in particular.
+    An owner (see `gspn_core.runs.archive`) is remembered until the server ends; "" stands for none.
     """
 
     def __init__(
@@ -48,16 +48,16 @@ class InitImages:
         self.folder = folder
         self._used = used
         self._clock = clock
-        # One at a time: a picture takes some hundred MB while it is read. Nothing else is taken meanwhile.
+        # One at a time: reading a picture takes some hundred MB. No other lock is taken meanwhile.
         self._reading = threading.Lock()
         self._lock = OrderedLock("starts")
-        # The longest not wanted first.
+        # Least recently requested first.
         self._wanted: dict[str, _Wanted] = {}
 
     def take(self, path: Path, name: str, owner: str = "") -> str:
-        """Keep the picture in a file and return its reference; name is for messages.
+        """Store the picture in a file and return its reference; name is for messages.
 
-        Raises BadSetting for what is not an image to start from, GspnError for a full disk.
+        Raises BadSetting for a file that is not a usable image, GspnError for a full disk.
         """
         with self._reading:
             image = read_file(path, name)
@@ -65,12 +65,12 @@ class InitImages:
             return self._put(image, owner)
 
     def put(self, image: Image.Image, owner: str = "") -> str:
-        """Keep a picture of this studio's own and return its reference; raise GspnError for a full disk."""
+        """Store a picture made here and return its reference; raise GspnError for a full disk."""
         with self._lock:
             return self._put(shrunk(image.convert("RGB")), owner)
 
     def check(self, reference: str) -> None:
-        """Raise BadSetting where the picture of a reference is not kept here; it is wanted from now on."""
+        """Raise BadSetting if there is no picture of that reference; else mark it as requested now."""
         with self._lock:
             try:
                 os.utime(self._file(reference, "png"))
@@ -79,22 +79,22 @@ class InitImages:
             self._want(reference)
 
     def picture(self, reference: str) -> Image.Image:
-        """Return a picture; raise BadSetting where it is not here or no longer what its reference says."""
+        """Return a picture; raise BadSetting if it is missing or does not match its reference."""
         image = read_picture(self._file(reference, "png"))
         if image is None or reference_of(image) != reference:
             raise _gone()
         return image
 
     def proxy(self, reference: str) -> Path | None:
-        """Return the small JPEG of a picture, None where it is not here; raise BadSetting."""
+        """Return the small JPEG of a picture, None if it is missing; raise BadSetting."""
         path = self._file(reference, "jpg")
         return path if path.is_file() and self._file(reference, "png").is_file() else None
 
     def sweep(self) -> None:
-        """Remove what no run names and what has waited too long for one, and of the others the oldest.
+        """Remove unused pictures that have waited too long, and the oldest unused ones beyond the limits.
 
-        An owner who has more than MOST_UNUSED_EACH loses the own ones; where all together are too many, it is
-        an owner of the most who does.
+        An owner with more than MOST_UNUSED_EACH loses their oldest; if all together are too many, so does
+        the owner with the most.
         """
         with self._lock:
             waiting = self._waiting()
@@ -105,18 +105,18 @@ class InitImages:
             self._remove(gone)
 
     def drop(self, references: Collection[str]) -> None:
-        """Remove those of the pictures that no run names any more."""
+        """Remove those of the pictures that no run uses any more."""
         with self._lock:
             self._remove(set(references) - set(self._used()))
 
     def _waiting(self) -> dict[str, _Wanted]:
-        """Return the pictures that no run names, the longest not wanted first."""
+        """Return the unused pictures, least recently requested first."""
         used = self._used()
         found = {}
         for path in self.folder.glob("*.png"):
             with suppress(OSError):
                 found[path.stem] = path.stat().st_mtime
-        # What was here before this server was wanted when that began, in the order in which it came.
+        # Pictures from before this server count as requested at its start, oldest file first.
         for reference in sorted(found.keys() - self._wanted.keys(), key=found.get):
             self._wanted[reference] = _Wanted(moment=self._clock())
         self._wanted = {r: wanted for r, wanted in self._wanted.items() if r in found}
@@ -151,19 +151,19 @@ class InitImages:
         return reference
 
     def _file(self, reference: str, ending: str) -> Path:
-        # What is not a reference could lead elsewhere.
+        # Anything but a reference could be a path outside of the folder.
         start_size(reference)
         return self.folder / f"{reference}.{ending}"
 
 
 def _beyond_shares(waiting: Mapping[str, _Wanted]) -> list[str]:
-    """Return the pictures that are too many for their owner or for all; the longest not wanted come first."""
+    """Return the pictures beyond the limits per owner and for all, least recently requested first."""
     by_owner: dict[str, list[str]] = {}
     for reference, wanted in waiting.items():
         by_owner.setdefault(wanted.owner, []).append(reference)
     gone = []
     for owner, references in by_owner.items():
-        # Who has no name may be many.
+        # "" stands for any number of visitors.
         most = MOST_UNUSED_EACH if owner else MOST_UNUSED
         gone += references[: max(0, len(references) - most)]
         del references[: max(0, len(references) - most)]

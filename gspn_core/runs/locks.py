@@ -1,17 +1,16 @@
-"""The one order in which the locks of jobs are taken, and locks that refuse any other.
+"""The order in which the locks of jobs are taken, and locks that enforce it.
 
     device → measuring → studies → quota → starts → run → queue → archive → cache
 
-A thread takes a lock only while every lock that it holds stands before it in this order; two locks of one
-place are never held together. So no two threads can wait for each other, and a mistake raises in every run of
-the code instead of hanging in a rare one.
+A thread takes a lock only while all locks that it holds come before it in this order; two locks of the same
+rank are never held together. So threads cannot deadlock, and a mistake raises every time instead of hanging
+rarely.
 
-- device: a run's length. measuring: the state of the short measurement. studies: the lab's studies.
-- quota: whoever makes room on the disk. starts: init images, and their files. run: the files of one run, one
-  lock for each run.
-- queue: the live runs and the queue. archive: what is known of every run. cache: pictures by stage key.
+- device: held for the length of a run. measuring: the state of a measurement. studies: the lab's studies.
+- quota: removing files. starts: init images and their files. run: the files of one run, one lock per run.
+- queue: the live runs and the queue. archive: the records of all runs. cache: pictures by stage key.
 
-Under queue, archive and cache nothing is read from disk or written to it, and no caller's code is called.
+While queue, archive or cache is held, no disk is accessed and no callback is called.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from contextlib import contextmanager
 from typing import Any
 
 ORDER = ("device", "measuring", "studies", "quota", "starts", "run", "queue", "archive", "cache")
-# Those under which no disk is touched: what a page asks for waits for them.
+# Locks under which no disk is accessed, since answers to the page wait for them.
 MEMORY_ONLY = ("queue", "archive", "cache")
 _thread = threading.local()
 
@@ -32,7 +31,7 @@ class LockOrderError(RuntimeError):
 
 
 class OrderedLock:
-    """A reentrant lock with a place in `ORDER`; serves as the lock of a `threading.Condition` too."""
+    """A reentrant lock with a rank in `ORDER`; also works as the lock of a `threading.Condition`."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -40,7 +39,7 @@ class OrderedLock:
         self._lock = threading.RLock()
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
-        """Take the lock as `threading.Lock.acquire` does; raise LockOrderError out of turn."""
+        """Take the lock as `threading.Lock.acquire` does; raise LockOrderError if the order is violated."""
         self._check()
         taken = self._lock.acquire(blocking, timeout)
         if taken:
@@ -48,7 +47,7 @@ class OrderedLock:
         return taken
 
     def release(self) -> None:
-        """Let the lock go."""
+        """Release the lock."""
         self._lock.release()
         _held().remove(self)
 
@@ -67,7 +66,7 @@ class OrderedLock:
         if last is not None and last._place >= self._place:
             raise LockOrderError(f"lock {self.name} was taken under lock {last.name}; take it before that.")
 
-    # The names by which a Condition lets a reentrant lock go while it waits.
+    # The methods by which a Condition releases a reentrant lock while it waits.
     def _is_owned(self) -> bool:
         return self._lock._is_owned()
 
@@ -83,11 +82,11 @@ class OrderedLock:
 
 
 class KeyedLocks:
-    """A lock of one place for each key, there for as long as somebody uses it."""
+    """One lock per key, all of the same rank; a lock exists while it is in use."""
 
     def __init__(self, name: str) -> None:
         self._name = name
-        # Held for a look at the table alone, so it has no place in the order.
+        # Held only while the table is read, so it needs no rank.
         self._table = threading.Lock()
         self._locks: dict[Hashable, tuple[OrderedLock, int]] = {}
 

@@ -1,6 +1,6 @@
 """Measuring what a model's stages cost: in the background between runs, and in full when a visitor asks.
 
-One thread does both; it never works during a run, and makes way for one within a block of the UNet.
+One thread does both. It never measures during a run, and stops for one within a block of the UNet.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from gspn_core.runs.timings import Timings
 # Called with `should_stop` and `every_mixer`, see `gspn_core.engine.Engine.measure`.
 Measure = Callable[..., Generator[StageTimed | StageNotTimed, None, None]]
 
-# A run is likely to be followed by another one.
+# After a run, another one is likely.
 _REST_SECONDS = 2.0
-# Pauses after which a busy machine is tried again in the background.
+# Pauses before a busy machine is tried again in the background.
 _RETRY_SECONDS = (10.0, 30.0, 60.0, 120.0, 300.0)
 _BUSY = "Not measured at %s px: the machine was busy; close other programs and measure again."
 _log = logging.getLogger(__name__)
@@ -32,13 +32,13 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """How far a visitor's measurement is.
+    """The progress of a visitor's measurement.
 
     Args:
-        is_running: it goes on, or is about to begin.
-        done: pieces that are measured, of at most `pieces`, the last of them at side_px.
-        busy_px: the side of the pictures at which the machine was busy, which ended it.
-        error: why else it ended early.
+        is_running: it is running or about to start.
+        done: pieces measured, of at most `pieces`; the last one was at side_px.
+        busy_px: the side in px at which it ended because the machine was busy.
+        error: any other reason why it ended early.
     """
 
     is_running: bool = False
@@ -50,10 +50,10 @@ class Progress:
 
 
 class Measuring:
-    """Measures while no run has the device, and keeps the figures in `timings`.
+    """Measures while no run uses the device, and stores the results in `timings`.
 
-    measure: yields what each size and mixer costs until its argument says to stop; None where nothing can be
-    measured outside of a run, as on ZeroGPU. pieces: how many that are at most.
+    measure: yields the timing of each size and mixer until its argument returns True; None if nothing can be
+    measured outside of a run, as on ZeroGPU. pieces: the most that it yields.
     """
 
     def __init__(
@@ -77,29 +77,29 @@ class Measuring:
 
     @property
     def is_possible(self) -> bool:
-        """Tell whether anything can be measured outside of a run."""
+        """Return whether anything can be measured outside of a run."""
         return self._measure is not None
 
     @property
     def progress(self) -> Progress:
-        """Return how far a visitor's measurement is, or how the last one ended."""
+        """Return the progress of a visitor's measurement, or how the last one ended."""
         with self._changed:
             return self._progress
 
     @property
     def pending(self) -> int | None:
-        """Return how much is known while the background measures more; None when it has ended."""
+        """Return how much is known while the background measurement goes on; None when it has ended."""
         with self._changed:
             return len(self.timings.all()) if self._in_background else None
 
     def begin(self) -> None:
-        """Measure in the background what is not known yet."""
+        """Start measuring in the background what is not known yet."""
         with self._changed:
             self._in_background = self.is_possible and not self._closed
             self._wake()
 
     def start(self) -> None:
-        """Measure everything once for a visitor, unless that goes on. Raises Busy while a run does."""
+        """Start measuring everything once for a visitor, unless it is running. Raises Busy during a run."""
         with self._changed:
             if self._progress.is_running or self._measure is None or self._closed:
                 return
@@ -114,7 +114,7 @@ class Measuring:
         self._stop.set()
 
     def close(self, timeout_seconds: float = 10.0) -> None:
-        """End all measuring and wait for that."""
+        """End all measuring and wait for the thread."""
         self.stop()
         with self._changed:
             self._closed = True
@@ -147,7 +147,7 @@ class Measuring:
         return self._progress.is_running or self._closed or (sleeps and self._in_background)
 
     def _for_visitor(self) -> float:
-        """Measure everything and say how it ended; return the seconds to rest."""
+        """Measure everything and set how it ended; return the seconds to pause."""
         busy_px, error = None, ""
         try:
             busy_px = self._measured(self._is_unwanted, every_mixer=True)
@@ -161,7 +161,7 @@ class Measuring:
         return self._rest_seconds
 
     def _between_runs(self) -> float:
-        """Measure what is not known yet; return the seconds to rest before there is more to do."""
+        """Measure what is not known yet; return the seconds to pause before there is more to do."""
 
         def is_unwanted() -> bool:
             return self._closed or self._progress.is_running or self._jobs.is_busy
@@ -184,7 +184,7 @@ class Measuring:
         return self._stop.is_set() or self._jobs.is_busy
 
     def _measured(self, is_unwanted: Callable[[], bool], *, every_mixer: bool) -> int | None:
-        """Keep what is measured; return the side in px at which the machine was busy, None for none."""
+        """Store each timing; return the side in px at which the machine was busy, None if it was not."""
         with (
             self._jobs.device(),
             closing(self._measure(is_unwanted, every_mixer=every_mixer)) as events,

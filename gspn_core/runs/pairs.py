@@ -1,6 +1,6 @@
-"""Two finished stages held against each other: figures and a map of where they differ, made once and kept.
+"""Two finished stages compared: figures and a map of where they differ, computed once and stored.
 
-Both lie in the folder of the first stage's job, and go with it.
+Both are stored in the folder of the first stage's job and are deleted with it.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from gspn_core.images.png import read_picture
 from gspn_core.runs.records import DAMAGED, check_record, read_json
 from gspn_core.runs.run import StageView
 
-# Grows when other figures come to be kept under the same names.
+# To be raised when other figures are stored under the same names.
 VERSION = 2
-# Larger pictures are measured and drawn at this size: what is seen of a difference does not need more.
+# Larger pictures are compared at this size, which is enough to see a difference.
 MOST_PX = 2048
 _MOST_WAITING = 8
 
 
 @dataclass(frozen=True, kw_only=True)
 class PairFigures:
-    """How far two pictures are apart, at height × width px, the smaller's size or less.
+    """The difference of two pictures, compared at height × width px: the smaller's size or less.
 
-    psnr: in dB, None for equal pictures. heat_path: a PNG of the differences, whose light end stands for
-    heat_top of 255 levels.
+    psnr: in dB, None for equal pictures. heat_path: a PNG of the differences; its lightest colour is a
+    difference of heat_top of 255 levels.
     """
 
     height: int
@@ -53,8 +53,8 @@ class Pairs:
     def figures(self, one: StageView, other: StageView) -> PairFigures:
         """Return the figures of two stages with finished pictures.
 
-        Raises GspnError where one is not finished or gone, where their shapes differ and where the disk is
-        full; Busy where many wait already.
+        Raises GspnError if one is unfinished or gone, if their shapes differ or the disk is full; Busy if
+        many comparisons wait already.
         """
         paths = [_picture_path(stage) for stage in (one, other)]
         name = hashlib.sha256(f"{VERSION} {one.digest} {other.digest}".encode()).hexdigest()[:32]
@@ -71,7 +71,7 @@ class Pairs:
             self._waiting.release()
 
     def forget(self, folder: Path, digests: Collection[str]) -> None:
-        """Remove the comparisons with pictures that are gone from the folders of the jobs that keep them."""
+        """Remove the comparisons with removed pictures from the folders of other jobs."""
         for kept in folder.glob("*/pair-*.json") if digests else ():
             with suppress(OSError, *DAMAGED):
                 if set(read_json(kept)["digests"]) & set(digests):
@@ -80,7 +80,7 @@ class Pairs:
 
 
 def _measure(one: Path, other: Path, kept: Path, digests: tuple[str, str]) -> PairFigures:
-    # numpy is loaded here, so that what only queues and keeps runs does without it.
+    # Imported here, so that the queue and the store do not load numpy.
     from gspn_core.metrics.arrays import same_size
     from gspn_core.metrics.fidelity import difference_map, psnr, ssim
 

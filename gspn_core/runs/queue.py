@@ -1,4 +1,4 @@
-"""The queue: one thread owns the device, runs go on without followers, anyone may follow any run."""
+"""The run queue: one thread uses the device, runs go on without followers, anyone can follow any run."""
 
 from __future__ import annotations
 
@@ -38,19 +38,17 @@ _log = logging.getLogger(__name__)
 
 
 class RunQueue:
-    """Runs in the order in which they were asked for, one at a time.
+    """Runs plans one at a time, in the order in which they were submitted, and stores their pictures.
 
-    run: the engine's run: its first argument is the plan, its second tells whether to stop, and it gets
-    `finished`, the pictures of the first stages, where an earlier run has made them. plan: makes a run's plan
-    when it is submitted, which the run carries from there on. final_plan: called with that plan and
-    should_stop once the run's turn has come; it waits for the engine, and a plan that was made before the
-    engine was there it makes again. What is reused and what is run are decided by the plan that it returns.
-    folder: where pictures go. keep_bytes: what all that is there may hold; the oldest jobs beyond it are
-    removed, never a waiting one nor a favourite. view_seconds: a follower gets views no closer to each other
-    than this, and the more of them there are, the further apart. max_queued: runs that may wait, half of them
-    of one visitor. timings: where what finished stages took is kept, and what estimates rest on.
-
-    A visitor's token (see `gspn_core.runs.archive`) is called `visitor`; "" is no one in particular.
+    Args:
+        run: a function like `Engine.run`, called with a plan, should_stop and `finished`.
+        folder: where runs are stored.
+        plan: makes the plan of settings when a run is submitted.
+        final_plan: called with it when the run's turn comes; waits for the engine and returns what to run.
+        max_queued: how many runs may wait; one visitor may have half of them.
+        keep_bytes: quota; beyond it the oldest runs are removed, but no waiting ones and no favourites.
+        view_seconds: the least time between two views of a follower; more if a run has many followers.
+        timings: what stages took; runs add to it, and estimates are based on it.
     """
 
     def __init__(
@@ -99,29 +97,28 @@ class RunQueue:
         self._timings = timings or Timings(self._store.folder)
         self._jobs: dict[str, LiveRun] = {}
         self._waiting = WaitingLine(max_queued, self._change)
-        # One lock for all and a condition for each thing to wait for, so that a step of one run wakes no
-        # other's followers, and the queue's thread wakes for the queue alone.
+        # One lock and a condition per run, so that a step of one run does not wake the followers of others.
         self._lock = OrderedLock("queue")
         self._queued = threading.Condition(self._lock)
-        # Held for a run's length; what else works on the device takes it between runs.
+        # Held during a run; other work on the device takes it between runs.
         self._device = OrderedLock("device")
         self._thread: threading.Thread | None = None
         self._closed = False
 
     @property
     def folder(self) -> Path:
-        """Return the absolute folder under which every picture is."""
+        """Return the absolute folder in which runs are stored."""
         return self._store.folder
 
     @property
     def is_busy(self) -> bool:
-        """Tell whether a run waits or goes on."""
+        """Return whether a run waits or is running."""
         with self._lock:
             return any(not job.settled for job in self._jobs.values())
 
     @contextmanager
     def device(self) -> Iterator[None]:
-        """Have the device for the length of a `with` block, in which no run begins; raise Busy during one."""
+        """Reserve the device for a `with` block, in which no run starts; raise Busy during a run."""
         if not self._device.acquire(blocking=False):
             raise Busy("Another run is using the device. Try again when it finishes.")
         try:
@@ -130,14 +127,19 @@ class RunQueue:
             self._device.release()
 
     def claim(self) -> None:
-        """Keep other servers off the folder until `close`; raise GspnError where one has it already."""
+        """Claim the folder until `close`; raise GspnError if another server uses it."""
         self._claim.take()
 
     def submit(self, asked: Settings | CascadePlan, *, visitor: str = "") -> str:
-        """Queue a run and return its id; raise BadSetting for what cannot be, Busy when the queue is full.
+        """Queue a run and return its id.
 
         Args:
-            asked: the plan to run, or settings, which are planned now. A plan's seed counts as asked for.
+            asked: the plan to run, or settings, which are planned now. A plan's seed counts as given.
+            visitor: the visitor's token (see `gspn_core.runs.archive`), "" for none.
+
+        Raises:
+            BadSetting: the settings cannot be run.
+            Busy: the queue is full, or closing.
         """
         plan = asked if isinstance(asked, CascadePlan) else self.plan(asked)
         check_fits(plan)
@@ -145,13 +147,13 @@ class RunQueue:
             self._starts.check(plan.settings.start)
         seed_drawn = isinstance(asked, Settings) and asked.seed is None
         job = LiveRun.waiting(plan, owner=owner_of(visitor), seed_drawn=seed_drawn, lock=self._lock)
-        # Held until the record is there: what ends this run, or removes it, comes after that.
+        # Held until the record is written, so that nothing ends or removes this run before.
         with self._store.writing(job.id):
             self._enqueue(job)
             try:
                 self._recorder.open(job)
             except GspnError as error:
-                # The run says so itself, with a card and in its turn; here it is only not yet on disk.
+                # The run reports this error when its turn comes; here the record is only not on disk yet.
                 _log.warning("%s", error)
         return job.id
 
@@ -167,27 +169,27 @@ class RunQueue:
             self._queued.notify()
 
     def resume(self, job_id: str, *, visitor: str = "") -> str:
-        """Run a run's settings again from its last finished stage on; return the new run's id."""
+        """Run a run's settings again from its last finished stage; return the new run's id."""
         return self.submit(Settings.from_dict(self.view(job_id).settings), visitor=visitor)
 
     def extend(self, job_id: str, target: int, *, visitor: str = "") -> str:
-        """Go on with a run to a higher target in px; return the new run's id. Raises BadSetting."""
+        """Continue a run to a higher target in px; return the new run's id. Raises BadSetting."""
         values = self.view(job_id).settings
         return self.submit(Settings.from_dict({**values, "target": target}), visitor=visitor)
 
     def redo(self, job_id: str, stage: int, settings: Settings, *, visitor: str = "") -> str:
-        """Run a run's stages from `stage` on again as `settings` ask; see `gspn_core.planning.plan.redo`."""
+        """Run a run's stages from `stage` on again with `settings`; see `gspn_core.planning.plan.redo`."""
         made = self.plan(Settings.from_dict(self.view(job_id).settings))
         return self.submit(redo(made, stage, settings, self.plan), visitor=visitor)
 
     def take_start(self, path: str | Path, name: str, *, visitor: str = "") -> str:
-        """Keep the picture in a file for runs to start from; return its reference. Raises BadSetting."""
+        """Store the picture in a file as an init image; return its reference. Raises BadSetting."""
         reference = self._starts.take(Path(path), name, owner_of(visitor))
         self._room.make()
         return reference
 
     def start_from(self, job_id: str, stage: int, *, visitor: str = "") -> str:
-        """Keep a stage's picture for runs to start from; return its reference. Raises GspnError."""
+        """Store a stage's picture as an init image; return its reference. Raises GspnError."""
         found = self._stage(job_id, stage)
         image = read_picture(Path(found.png_path)) if found.png_path else None
         if image is None:
@@ -195,17 +197,17 @@ class RunQueue:
         return self._starts.put(image, owner_of(visitor))
 
     def start_proxy(self, reference: str) -> Path | None:
-        """Return the small JPEG of a starting picture; None where it is not kept here."""
+        """Return the small JPEG of an init image; None if it is not stored here."""
         return self._starts.proxy(reference)
 
     def reusable(self, plan: CascadePlan) -> tuple[CacheHit, ...]:
-        """Return the leading stages of a plan that would not run again."""
+        """Return the cache hits of a plan: its leading stages that would not run again."""
         return self._finished.reusable(plan)
 
     def compare(self, one: tuple[str, int], other: tuple[str, int]) -> PairFigures:
-        """Return the figures of two stages, each given by a run's id and a stage's index."""
+        """Compare two stages, each given by a run's id and a stage's index."""
         figures = self._pairs.figures(self._stage(*one), self._stage(*other))
-        # It is kept with the first one's files.
+        # The comparison is stored with the first run's files.
         self._archive.weigh(one[0])
         self._room.make(one[0])
         return figures
@@ -217,7 +219,7 @@ class RunQueue:
         return stages[index]
 
     def stage_seconds(self, stage: StagePlan, calls: float) -> float | None:
-        """Return what a stage with so many UNet evaluations takes here; None where it is not known."""
+        """Return the seconds of a stage with that many UNet evaluations; None if unknown."""
         if not stage.steps:
             return 0.0
         if stage.seconds is not None:
@@ -227,18 +229,22 @@ class RunQueue:
         return None if timing is None else timing.seconds(calls, encodes=stage.kind.encodes)
 
     def view(self, job_id: str) -> RunView:
-        """Return a run as it stands; raise GspnError where there is no such run."""
+        """Return the view of a run; raise GspnError if there is no such run."""
         with self._lock:
             job = self._jobs.get(job_id)
             if job is not None:
                 return job.view
         return self._store.read_job(job_id)
 
-    def follow(self, job_id: str) -> Generator[RunView, None, None]:
-        """Return a generator of a run's views: the present one, then the newest after each change.
+    def thumb_file(self, job_id: str) -> Path:
+        """Return the path of a run's thumbnail."""
+        return self._store.thumb_file(job_id)
 
-        It ends when the run has ended and its pictures are written. Leaving it leaves the run going. Raises
-        GspnError at once where there is no such run.
+    def follow(self, job_id: str) -> Generator[RunView, None, None]:
+        """Return a generator of a run's views: the current one, then the newest after each change.
+
+        It ends when the run has ended and its pictures are written. Closing it does not stop the run. Raises
+        GspnError at once if there is no such run.
         """
         with self._lock:
             job = self._jobs.get(job_id)
@@ -248,14 +254,14 @@ class RunQueue:
         return job.views(self._view_seconds, is_closed=lambda: self._closed)
 
     def stop(self, job_id: str, *, visitor: str = "", after_stage: bool = False) -> None:
-        """Stop a run: one that waits at once, one that runs within a step, an ended one stays as it is.
+        """Stop a run: a waiting one at once, a running one within a step; an ended one is not changed.
 
         Args:
-            visitor: who asks; a run that was made without a token is stopped by whoever has its id.
-            after_stage: let the stage that runs be finished first.
+            visitor: the visitor's token; anyone can stop a run that was made without one.
+            after_stage: finish the current stage first.
 
         Raises:
-            NotOwner: the run goes on and belongs to another visitor.
+            NotOwner: the run has not ended and belongs to another visitor.
             GspnError: there is no such run.
         """
         with self._lock:
@@ -264,7 +270,7 @@ class RunQueue:
                 raise NotOwner("Only the browser that started this run can stop it.")
             left_queue = job is not None and self._stop(job, after_stage=after_stage)
         if job is None:
-            # What is only on disk has ended; an unknown id is refused all the same.
+            # A run that is only on disk has ended; an unknown id is still refused.
             self._store.read_job(job_id)
         if left_queue:
             self._recorder.when_written(job, self._close_job)
@@ -272,13 +278,13 @@ class RunQueue:
     def history(
         self, visitor: str, *, limit: int = 100, before: float | None = None
     ) -> tuple[RunSummary, ...]:
-        """Return a visitor's own runs, the newest first; before: only those created before that time."""
+        """Return a visitor's own runs, newest first; before: only those created before that time."""
         return self._archive.history(owner_of(visitor), limit=limit, before=before)
 
     def annotate(
         self, job_id: str, visitor: str, *, favourite: bool | None = None, note: str | None = None
     ) -> None:
-        """Favour a visitor's own run or note something on it; raise GspnError for another's."""
+        """Set the favourite mark or note of a visitor's own run; raise GspnError for another's."""
         self._archive.annotate(job_id, owner_of(visitor), favourite=favourite, note=note)
 
     def delete(self, job_id: str, visitor: str) -> None:
@@ -287,15 +293,15 @@ class RunQueue:
             job = self._jobs.get(job_id)
             if job is not None and not job.settled:
                 raise GspnError("This run is still going; stop it first, then remove it.")
-        # What has settled stays so, and a run that is only on disk does not begin again.
+        # A settled run stays settled, and a run that is only on disk does not start again.
         self._room.forget([self._archive.delete(job_id, owner_of(visitor))])
 
     def usage(self, visitor: str) -> tuple[int, int, int]:
-        """Return the bytes of a visitor's own runs, of the whole folder, and how many there may be."""
+        """Return the bytes of a visitor's own runs, of the whole folder, and the quota."""
         return self._room.usage(owner_of(visitor))
 
     def close(self, timeout_seconds: float = 10.0) -> None:
-        """Stop everything and wait for the device and the last files; no run is taken afterwards."""
+        """Stop all runs and wait for the device and the last files; no run is accepted afterwards."""
         with self._lock:
             self._closed = True
             left_queue = [job for job in self._jobs.values() if self._stop(job)]
@@ -311,7 +317,7 @@ class RunQueue:
         self._claim.release()
 
     def _stop(self, job: LiveRun, *, after_stage: bool = False) -> bool:
-        """Stop a run; tell whether it left the queue and is to be closed, outside of the lock."""
+        """Stop a run; return whether it left the queue, and is to be closed outside of the lock."""
         if job.view.is_final:
             return False
         if job in self._waiting:
@@ -330,7 +336,7 @@ class RunQueue:
         return False
 
     def _change(self, job: LiveRun, *events: Event | JobEvent) -> None:
-        """Fold events into a job's view as one change and wake its followers."""
+        """Apply events to a job's view as one change and wake its followers."""
         timings = self._timings.all()
         with self._lock:
             for event in events:
@@ -352,7 +358,7 @@ class RunQueue:
                 with self._lock:
                     job = self._waiting.next()
                     if job is None:
-                        # The run that was waited for was stopped in the meantime.
+                        # The run was stopped in the meantime.
                         continue
                     job.began = time.monotonic()
                     self._change(job, QueueMoved(position=0))
@@ -368,11 +374,11 @@ class RunQueue:
             self._timings.add(timing)
 
     def _close_job(self, job: LiveRun) -> None:
-        """Write the last of a run that has ended, and let the oldest runs go."""
+        """Write the last files of a run that has ended, and remove the oldest runs beyond the quota."""
         try:
             self._recorder.finish(job)
         finally:
-            # Whatever went wrong, no one is left waiting for it.
+            # Whatever went wrong, followers must not wait for ever.
             with self._lock:
                 job.settled = True
                 self._wake(job)

@@ -1,7 +1,7 @@
-"""What a run leaves on disk while it goes: its record, and each stage's thumb, proxy, tiles and PNG.
+"""Writes a run's files while it runs: its record, and each stage's thumb, proxy, tiles and PNG.
 
-Small files are written at once, tiles and PNG by one thread aside, in the order in which stages end. The
-first file that cannot be written ends the run.
+Small files are written at once, tiles and PNG by a writer thread, in the order in which stages end. The first
+file that cannot be written ends the run.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from gspn_core.runs.stage_cache import StageCache
 from gspn_core.runs.store import Store
 from gspn_core.runs.threads import show_thread_name
 
-# What its threads are called, by number.
+# Names of its threads, by number.
 WRITER = "gspn-writer"
 
 _log = logging.getLogger(__name__)
 
 
 class Recorder:
-    """Writes what runs leave. change: folds events into a job's view."""
+    """Writes the files of runs. change: applies events to a job's view."""
 
     def __init__(
         self, store: Store, archive: Archive, finished: StageCache, change: Callable[..., None]
@@ -43,7 +43,7 @@ class Recorder:
         )
 
     def open(self, job: LiveRun) -> None:
-        """Make a run's folder and write what is known of it; raise GspnError where that cannot be."""
+        """Create a run's folder and write its record; raise GspnError if that fails."""
         with self._store.writing(job.id):
             try:
                 self._archive.open(job.view, job.owner)
@@ -52,7 +52,7 @@ class Recorder:
             self.save(job)
 
     def save(self, job: LiveRun) -> None:
-        """Write a run's record as it stands; raise GspnError where that cannot be."""
+        """Write a run's current record; raise GspnError if that fails."""
         try:
             with self._store.writing(job.id):
                 self._store.write_job(job.view)
@@ -61,7 +61,7 @@ class Recorder:
             raise GspnError(write_failure("The record of this run", error)) from error
 
     def stage_done(self, job: LiveRun, event: StageDone) -> None:
-        """Show a finished stage and write it; raise GspnError where its small files cannot be."""
+        """Show a finished stage and write it; raise GspnError if its small files cannot be written."""
         memory = event.memory
         measured = {
             "seconds": event.seconds,
@@ -72,11 +72,11 @@ class Recorder:
         self._keep(job, event, event.stage, event.image, measured)
 
     def has_all(self, plan: CascadePlan) -> bool:
-        """Tell whether earlier runs have made every picture of a plan; they are not read for that."""
+        """Return whether every picture of a plan is cached; the files are not read."""
         return len(self._finished.reusable(plan)) == len(plan.stages)
 
     def reuse(self, job: LiveRun) -> list[Image]:
-        """Return the pictures of the run's first stages that earlier runs made, and show them as done."""
+        """Return the cached pictures of the run's first stages, and show those stages as done."""
         pictures: list[Image] = []
         for reuse in self._finished.reusable(job.plan):
             stage = job.plan.stages[reuse.stage]
@@ -90,28 +90,28 @@ class Recorder:
         return pictures
 
     def finish(self, job: LiveRun) -> None:
-        """Write the last of a run that has ended; one that cannot be written in full has failed."""
+        """Write the last files of a run that has ended; if that fails, the run has failed."""
         if job.write_error is not None and job.view.state != "failed":
             self._change(job, Ended(state="failed", error=job.write_error))
         try:
             self.save(job)
         except GspnError as error:
-            # What is on disk says less than what was done, and a restart would show that.
+            # The record on disk is behind, and a restart would show it.
             self._change(job, Ended(state="failed", error=str(error)))
         except Exception:
             _log.exception("The record of run %s could not be written", job.id)
         self._archive.update(job.view, weigh=True)
 
     def when_written(self, job: LiveRun, then: Callable[[LiveRun], None]) -> None:
-        """Call `then` once everything of the run so far is written."""
-        # The writer takes its tasks in order, so this one comes after every picture of the run.
+        """Call `then` once all files of the run so far are written."""
+        # The writer works in order, so this comes after every picture of the run.
         try:
             self._writer.submit(then, job)
         except RuntimeError:
             then(job)
 
     def close(self, *, wait: bool) -> None:
-        """Take no more; wait: until everything taken is written."""
+        """Accept no more files; wait: until all accepted ones are written."""
         self._writer.shutdown(wait=wait)
 
     def _keep(
@@ -125,7 +125,7 @@ class Recorder:
             raise GspnError(write_failure(f"The picture of {stage.size}", error)) from error
         self._change(job, event, FileWritten(stage=stage.index, kind="proxy", path=str(path)))
         self.save(job)
-        # The plan as it was for this stage: it may be another one for the next by the time of writing.
+        # The plan of this stage; by the time of writing, it may have changed for the next one.
         self._writer.submit(self._write_picture, job, job.plan, stage, image, measured)
 
     def _write_picture(
@@ -147,7 +147,7 @@ class Recorder:
             return
         self._change(job, FileWritten(stage=stage.index, kind="png", path=str(path), digest=seal))
         self._finished.add(job.view)
-        # So that a server that is killed now still finds the picture at its next start.
+        # So that a restarted server finds the picture even if this one is killed now.
         try:
             self.save(job)
         except GspnError as error:

@@ -1,7 +1,7 @@
-"""Records as they are read from disk: JSON of valid text, checked against the dataclass that it becomes.
+"""Reading records from disk: JSON of valid text, checked against the dataclass that it becomes.
 
-What a page shows of a record it sends as JSON, so that a single value out of place would break every answer
-that holds it. Whatever is wrong is a ValueError or a TypeError here; who reads sets the record aside.
+Records are sent to the page as JSON, so a single bad value would break every answer that contains it. Damage
+raises ValueError or TypeError here; the caller sets the record aside.
 """
 
 from __future__ import annotations
@@ -17,31 +17,31 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from gspn_core.settings import FIELD_NAMES, INTEGERS, RANGES
 
-# What a browser's numbers hold exactly.
+# The largest integer that a browser represents exactly.
 MAX_INTEGER = 2**53
-# Some thirty years; what the clock of a page can show ends with the year 9999.
+# About thirty years; dates on the page end with the year 9999.
 MAX_SECONDS = 1e9
 MAX_MOMENT = 253_402_300_799.0
 MAX_PX = 10**6
-# What reading a damaged record may raise, and no more than that.
+# The exceptions that reading a damaged record may raise.
 DAMAGED = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 
 
 def valid_text(text: str) -> str:
-    """Return text that can be sent: pairs of surrogates are joined, half of one becomes U+FFFD."""
+    """Return text that can be encoded: surrogate pairs are joined, single surrogates become U+FFFD."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def read_json(path: Path) -> Any:
-    """Return what a JSON file holds, every text in it valid; raise OSError, ValueError or RecursionError."""
+    """Read a JSON file and make every text in it valid; raise OSError, ValueError or RecursionError."""
     return _with_valid_text(json.loads(path.read_bytes()))
 
 
 def check_record(record: Any) -> None:
-    """Raise ValueError or TypeError unless every field of a dataclass holds what its type says.
+    """Raise ValueError or TypeError unless every field of a dataclass has the type that it declares.
 
-    Beyond the types: numbers are finite, integers fit into MAX_INTEGER, what is named `created` is a moment
-    that a clock can show, what ends in `seconds` is at most MAX_SECONDS, settings are checked by name.
+    In addition, numbers must be finite, integers at most MAX_INTEGER, `created` a date that can be shown,
+    fields ending in `seconds` at most MAX_SECONDS, and settings are checked by name.
     """
     for name, hint in _hints(type(record)).items():
         value = getattr(record, name)
@@ -53,7 +53,7 @@ def check_record(record: Any) -> None:
 
 
 def check_settings(settings: Mapping[str, Any]) -> None:
-    """Raise ValueError or TypeError where a setting is not of its kind; ranges are a matter of a new run."""
+    """Raise ValueError or TypeError if a setting has the wrong type; ranges are checked by a new run."""
     for name, value in settings.items():
         if name in RANGES:
             _check(value, int | None if name in INTEGERS else float | None, name)
@@ -124,7 +124,7 @@ def _check_tuple(value: Any, options: tuple, name: str) -> None:
 
 
 def _check_plain(value: Any, name: str) -> None:
-    """Raise unless a value is made of what JSON knows, its numbers finite."""
+    """Raise unless a value consists of JSON types with finite numbers."""
     if isinstance(value, Mapping):
         for key, item in value.items():
             _check(key, str, name)
@@ -137,7 +137,7 @@ def _check_plain(value: Any, name: str) -> None:
 
 
 def _is_number(value: Any, kind: type) -> bool:
-    """Tell whether a value is a finite number; an integer serves as a float too."""
+    """Return whether a value is a finite number; an integer serves as a float too."""
     if isinstance(value, bool) or not isinstance(value, (int, kind)):
         return False
     return abs(value) <= MAX_INTEGER if isinstance(value, int) else math.isfinite(value)

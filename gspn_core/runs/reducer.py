@@ -1,4 +1,4 @@
-"""The pure fold that makes the next view of a run from an event; knows nothing of threads or files."""
+"""The reducer: a pure function from a run's view and an event to its next view; no threads, no files."""
 
 from __future__ import annotations
 
@@ -43,10 +43,16 @@ def apply_event(
     elapsed_seconds: float | None = None,
     timings: Sequence[StageTiming] = (),
 ) -> RunView:
-    """Return the view after an event; raise TypeError for one that is unknown.
+    """Return the view after an event.
 
-    elapsed_seconds: since the run began, None leaves it as it was. timings: what stages of this model took
-    before.
+    Args:
+        view: before the event.
+        event: from the engine, or one of `gspn_core.runs.run`.
+        elapsed_seconds: since the run began; None leaves it unchanged.
+        timings: of stages of this model, for the time left.
+
+    Raises:
+        TypeError: an unknown event.
     """
     handler = _HANDLERS.get(type(event))
     if handler is None:
@@ -157,7 +163,7 @@ def _on_stage_done(view: RunView, event: StageDone) -> RunView:
 
 
 def _on_retried(view: RunView, event: Retried) -> RunView:
-    """The stage begins again, later ones are computed as sparingly; keys follow the plan's."""
+    """The stage starts again, later ones use the same memory options; keys follow the new plan."""
     stages = tuple(
         dataclasses.replace(
             stage, key=plan.key, predicted_bytes=plan.peak_bytes, predicted_seconds=plan.seconds

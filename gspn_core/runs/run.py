@@ -1,4 +1,4 @@
-"""A run as one frozen view, and what happens to a run beside the engine's own events: plain records.
+"""A run as one frozen view, and the events of a run that do not come from the engine: plain records.
 
 `gspn_core.runs.reducer` makes the next view from an event; the page draws the view.
 """
@@ -20,24 +20,36 @@ StageState = Literal["waiting", "running", "done", "stopped", "failed"]
 Stopping = Literal["now", "after_stage"]
 
 FINAL_STATES: tuple[JobState, ...] = ("done", "stopped", "failed", "interrupted")
-# A run that ended in one of these may be taken up again from its last finished stage.
+# A run that ended in one of these can be resumed from its last finished stage.
 RESUMABLE_STATES: tuple[JobState, ...] = ("stopped", "failed", "interrupted")
 
 
 @dataclass(frozen=True, kw_only=True)
 class StageView:
-    """A stage as it stands. seconds is None until it is done, peak_bytes until memory was measured.
+    """The state of a stage.
 
-    proxy_path: a JPEG of at most 1536 px; tiles_path: the folder of its tiles (see `gspn_core.images.tiles`);
-    png_path: the picture in full; each None until it is written.
-    calls_done of model_calls evaluations of the UNet on the guidance pair are behind it; after guided_steps
-    steps only half of the pair is evaluated, and counts half. The fields after them are kept for the
-    estimate of the time left; their seconds count from the stage's start. key: the plan's; reused: an earlier
-    run with the same key lent the picture; nothing is measured, and saved_seconds is what it took then.
-    digest: of the picture's pixels (see `gspn_core.images.load.digest`), with its PNG. retries: each way of
-    saving memory (a field of `gspn_core.planning.types.MemoryOptions`) with which the stage began again.
-    predicted_bytes, predicted_seconds: what the plan predicted of it before it ran, where it could.
-    kind: the name of its `gspn_core.kinds.kind.StageKind`; "" in records that are older than kinds.
+    Args:
+        index: its place in the cascade, from 0; height and width in px.
+        kind: the name of its `gspn_core.kinds.kind.StageKind`; "" in records from before there were kinds.
+        state: of the stage.
+        step, steps: denoising steps done, and in all.
+        seconds: wall time; None until it is done.
+        peak_bytes: None until memory was measured; memory_kind says of what.
+        proxy_path: a JPEG of at most 1536 px, None until it is written.
+        tiles_path: the folder of its tiles (see `gspn_core.images.tiles`), None until they are written.
+        png_path: the picture, None until it is written.
+        phase, tile, tiles: what it is doing, and the tiles done of the autoencoder.
+        guided_steps: steps after these evaluate half of the guidance pair, which counts half.
+        model_calls: UNet evaluations of the whole stage; calls_done: those done.
+        first_calls, first_step_seconds, last_step_seconds, tile_seconds: for the estimate of the time left;
+            seconds from the stage's start.
+        key: the plan's.
+        reused: the picture is from an earlier run with the same key; nothing is measured.
+        saved_seconds: how long a reused stage took when it was computed.
+        digest: of the picture's pixels (see `gspn_core.images.load.digest`), set with its PNG.
+        retries: the memory options (fields of `gspn_core.planning.types.MemoryOptions`) with which the stage
+            started again.
+        predicted_bytes, predicted_seconds: the plan's prediction, None if there was none.
     """
 
     index: int
@@ -74,13 +86,25 @@ class StageView:
 
 @dataclass(frozen=True, kw_only=True)
 class RunView:
-    """A run as it stands; `version` grows with every change.
+    """The state of a run; `version` increases with every change.
 
-    queue_position: runs that come before it, 0 once it runs or has ended. created: seconds since 1970.
-    seed_drawn: the seed was left open by whoever asked for the run.
-    stopping: somebody asked the run to stop, at once or after the present stage.
-    stage: index of the stage that runs, None between stages and after the end. weights: those of the latest
-    later stage. history: (elapsed seconds, bytes) pairs, thinned. preview: a data URI.
+    Args:
+        id: of the run.
+        created: seconds since 1970.
+        model: the card's name.
+        state: of the run.
+        queue_position: runs ahead of it, 0 once it runs or has ended.
+        stopping: it was asked to stop, at once or after the current stage.
+        settings: resolved settings by name.
+        notices: sentences for the user.
+        seed_drawn: the seed was drawn, since the settings left it open.
+        stages: of the plan.
+        stage: index of the running stage, None between stages and after the end.
+        elapsed_seconds: since it began; left_seconds: estimate, None if unknown.
+        memory: the latest sample; history: (elapsed seconds, bytes), thinned.
+        preview: a small picture as a data URI.
+        weights: of each step of the latest stage that has any.
+        error: one sentence, if it failed.
     """
 
     id: str
@@ -105,7 +129,7 @@ class RunView:
 
     @property
     def is_final(self) -> bool:
-        """Tell whether the run has ended, however it did."""
+        """Return whether the run has ended, for whatever reason."""
         return self.state in FINAL_STATES
 
     def to_dict(self) -> dict[str, Any]:
@@ -114,7 +138,7 @@ class RunView:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RunView:
-        """Return the view that `to_dict` wrote; raise TypeError or KeyError if it is none."""
+        """Return the view that `to_dict` wrote; raise TypeError or KeyError for anything else."""
         memory = values["memory"]
         return cls(
             **{
@@ -129,7 +153,7 @@ class RunView:
 
 
 def _read_stage(values: Mapping[str, Any]) -> StageView:
-    # What an earlier version called otherwise says nothing to this one.
+    # Names from earlier versions are dropped.
     known = {choice.name for choice in dataclasses.fields(MemoryOptions)}
     retries = tuple(name for name in values.get("retries", ()) if name in known)
     return StageView(**{**values, "retries": retries})
@@ -144,23 +168,23 @@ class QueueMoved:
 
 @dataclass(frozen=True, kw_only=True)
 class Replanned:
-    """A run that was planned before the model was there has its plan; nothing of it has begun."""
+    """A run was planned again now that the model is loaded; it has not started yet."""
 
     plan: CascadePlan
 
 
 @dataclass(frozen=True, kw_only=True)
 class StopAsked:
-    """Somebody asked the run to stop; it will at its next step, or once its present stage is finished."""
+    """The run was asked to stop; it will at its next step, or once its current stage is finished."""
 
     after_stage: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class StageReused:
-    """A stage's picture was lent by an earlier run with the same key; the stage is not run again.
+    """A stage's picture was taken from an earlier run with the same key; the stage is not run again.
 
-    saved_seconds: how long it took when it was made, None where that is not known.
+    saved_seconds: how long it took when it was computed, None if unknown.
     """
 
     stage: int
@@ -169,7 +193,7 @@ class StageReused:
 
 @dataclass(frozen=True, kw_only=True)
 class FileWritten:
-    """A stage's proxy, its tiles or its picture in full lie on disk; with the latter, the pixels' digest."""
+    """A stage's proxy, tiles or PNG were written; with the PNG comes the digest of its pixels."""
 
     stage: int
     kind: Literal["proxy", "tiles", "png"]
@@ -179,9 +203,9 @@ class FileWritten:
 
 @dataclass(frozen=True, kw_only=True)
 class Ended:
-    """A run ended before its target; error is one sentence, or None where it was stopped on purpose.
+    """A run ended before its target; error is one sentence, None if it was stopped on purpose.
 
-    "interrupted": the server ended while the run was waiting or going.
+    "interrupted": the server ended while the run waited or ran.
     """
 
     state: Literal["stopped", "failed", "interrupted"]
@@ -192,6 +216,6 @@ JobEvent = QueueMoved | Replanned | StopAsked | StageReused | FileWritten | Ende
 
 
 def kind_of(stage: StageView) -> StageKind:
-    """Return what a stage is; of one whose record names no kind that is known here, what its place says."""
+    """Return the kind of a stage; if its record names no known kind, that of its place in the cascade."""
     known = {kind.name for kind in KINDS}
     return find_kind(stage.kind if stage.kind in known else "upscale" if stage.index else "generate")

@@ -1,4 +1,4 @@
-"""A run that waits or goes: its present view and what its threads share."""
+"""A run that waits or runs: its current view, and the state that threads share."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from gspn_core.planning.types import CascadePlan
 from gspn_core.runs.reducer import planned
 from gspn_core.runs.run import RunView
 
-# So many followers of a run get views as often as each can take; more share what those would get in all.
-_FULL_PACE_FOLLOWERS = 5
+# Up to this many followers of a run get views at the full rate; more share the rate of these.
+_FULL_RATE_FOLLOWERS = 5
 
 
 @dataclass(kw_only=True, eq=False)
 class LiveRun:
-    """A run of this server. `settled` means that nothing of it will change any more.
+    """A run of this server. `settled`: its view will not change any more.
 
-    owner: see `gspn_core.runs.archive`. stop_after_stage: `stop` is to be set once the present stage is done.
-    write_error: the sentence for a file that could not be written, which ends the run. changed, ended:
-    notified when the view changes and when the end is there. followers: how many follow the run now.
+    owner: see `gspn_core.runs.archive`. stop_after_stage: `stop` is to be set once the current stage is done.
+    write_error: the message for a file that could not be written, which ends the run. changed, ended:
+    notified when the view changes and when the run has ended. followers: how many follow the run now.
     """
 
     plan: CascadePlan
@@ -41,7 +41,7 @@ class LiveRun:
 
     @classmethod
     def waiting(cls, plan: CascadePlan, *, owner: str, seed_drawn: bool, lock: threading.Lock) -> LiveRun:
-        """Return a new run that is about to wait, with an id of its own. lock: of its conditions."""
+        """Return a new run with a new id, about to wait. lock: of its conditions."""
         blank = RunView(id=secrets.token_urlsafe(16), created=time.time(), seed_drawn=seed_drawn)
         return cls(
             plan=plan,
@@ -58,19 +58,19 @@ class LiveRun:
         return self.view.id
 
     def elapsed(self) -> float | None:
-        """Return the seconds since the run began; None before that and after its end."""
+        """Return the seconds since the run started; None before that and after its end."""
         return None if self.began is None or self.view.is_final else time.monotonic() - self.began
 
     def pause(self, view_seconds: float) -> float:
-        """Return the seconds between two views of a follower, given those of an only one."""
-        return view_seconds * max(1.0, self.followers / _FULL_PACE_FOLLOWERS)
+        """Return the seconds between two views of a follower; view_seconds is that of a single follower."""
+        return view_seconds * max(1.0, self.followers / _FULL_RATE_FOLLOWERS)
 
     def views(self, view_seconds: float, *, is_closed: Callable[[], bool]) -> Generator[RunView, None, None]:
-        """Yield the present view, then the newest after each change, until the run has settled.
+        """Yield the current view, then the newest after each change, until the run has settled.
 
         Args:
-            view_seconds: the least time between two views of an only follower.
-            is_closed: whether the server is closing; asked under the lock, and the last thing to wait for.
+            view_seconds: the least time between two views of a single follower.
+            is_closed: returns whether the server is closing; called with the lock held.
         """
         with self.changed:
             self.followers += 1
@@ -92,7 +92,7 @@ class LiveRun:
             if last:
                 return
             with self.ended:
-                # A page cannot draw every step of a small stage; the newest view is worth waiting for.
+                # A page cannot draw every step of a small stage, so wait and send only the newest view.
                 self.ended.wait_for(
                     lambda: self._over(is_closed) or self.view.is_final, self.pause(view_seconds)
                 )

@@ -1,4 +1,4 @@
-"""Which pictures are there already, by the key of their stage; and the proof that they are those pictures."""
+"""The pictures of finished stages by their key, checked against their digest when they are read."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gspn_core.runs.run import RunView
 
 @dataclass(frozen=True, kw_only=True)
 class CacheHit:
-    """A stage that need not run: the job that made its picture, and the seconds that took if known."""
+    """A stage that need not run: the job that made its picture, and its seconds if known."""
 
     stage: int
     job_id: str
@@ -33,14 +33,14 @@ class _Made:
 
 
 class StageCache:
-    """StageCache pictures of all jobs by key; a later one with the same key takes the place of an earlier."""
+    """Finished stages of all jobs by key; a later one replaces an earlier one with the same key."""
 
     def __init__(self) -> None:
         self._made: dict[str, _Made] = {}
         self._lock = OrderedLock("cache")
 
     def add(self, view: RunView) -> None:
-        """Take in every finished stage of a run."""
+        """Add every finished stage of a run."""
         with self._lock:
             for stage in view.stages:
                 if stage.key and stage.png_path and stage.digest:
@@ -50,12 +50,12 @@ class StageCache:
                     )
 
     def forget(self, job_ids: Collection[str]) -> None:
-        """Leave out the pictures of jobs that are gone."""
+        """Drop the pictures of removed jobs."""
         with self._lock:
             self._made = {key: made for key, made in self._made.items() if made.job_id not in job_ids}
 
     def reusable(self, plan: CascadePlan) -> tuple[CacheHit, ...]:
-        """Return the leading stages of a plan whose pictures are there; they are not read for that."""
+        """Return the leading stages of a plan whose pictures are cached; the files are not read."""
         found = []
         for stage in plan.stages:
             made = self._made.get(stage.key)
@@ -65,7 +65,7 @@ class StageCache:
         return tuple(found)
 
     def picture(self, key: str, size: Size) -> Image | None:
-        """Return the picture of a stage; None where there is none or it is not what was once written."""
+        """Return the picture of a stage; None if there is none or it is not the one that was written."""
         made = self._made.get(key)
         if made is None:
             return None

@@ -1,4 +1,4 @@
-"""The folder of each job: what it is (job.json) and its stages' pictures. Only this touches them."""
+"""The folder of each job: its record (job.json) and its stages' pictures. Nothing else accesses them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from gspn_core.runs.run import Ended, RunView, StageView
 
 _ID = re.compile(r"[A-Za-z0-9_-]{16,64}")
 _FILES = ("proxy_path", "tiles_path", "png_path")
-# What a job's folder holds, by which one that lost its record is known from a folder of somebody else's.
+# Names of files in a job's folder; a folder with only these belongs to a job that lost its record.
 _OURS = re.compile(
     r"(job|about)\.json|thumb\.jpg|stage-\d+-\d+x\d+\.(png|jpg|json|tiles)|pair-[0-9a-f]{32}\.(json|png)"
     r"|\..+\.(part|old)"
@@ -41,7 +41,7 @@ _ARCHIVES = "studies/*/study.zip"
 
 
 class Store:
-    """RunQueue on disk, under one folder that holds a folder per job."""
+    """The jobs on disk: one folder that has a folder per job."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.absolute()
@@ -49,7 +49,7 @@ class Store:
         self._runs = KeyedLocks("run")
 
     def writing(self, job_id: str) -> AbstractContextManager[None]:
-        """Return a context in which the current thread alone writes or removes a job's records."""
+        """Return a context in which only the current thread writes or removes a job's files."""
         return self._runs.hold(job_id)
 
     def folder_of(self, job_id: str) -> Path:
@@ -59,21 +59,21 @@ class Store:
         return self.folder / job_id
 
     def open_job(self, job_id: str) -> None:
-        """Make the folder of a job; raise OSError where that cannot be."""
+        """Create the folder of a job; raise OSError on failure."""
         self.folder_of(job_id).mkdir(parents=True, exist_ok=True)
 
     def stage_file(self, job_id: str, stage: int, size: Size, ending: str) -> Path:
-        """Return where a file of a stage lies, such as stage-2-1024x1024.png."""
+        """Return the path of a file of a stage, such as stage-2-1024x1024.png."""
         return self.folder_of(job_id) / f"stage-{stage}-{size.width}x{size.height}.{ending}"
 
     def write_proxy(self, job_id: str, stage: StagePlan, image: Image) -> Path:
-        """Write a stage's small JPEG and return its path; raise OSError where that cannot be."""
+        """Write a stage's small JPEG and return its path; raise OSError on failure."""
         path = self.stage_file(job_id, stage.index, stage.size, "jpg")
         write_proxy(path, image)
         return path
 
     def write_tiles(self, job_id: str, stage: StagePlan, image: Image) -> Path:
-        """Write a stage's tiles and return their folder; raise OSError where that cannot be."""
+        """Write a stage's tiles and return their folder; raise OSError on failure."""
         folder = self.stage_file(job_id, stage.index, stage.size, "tiles")
         write_tiles(folder, image)
         return folder
@@ -81,9 +81,9 @@ class Store:
     def write_picture(
         self, job_id: str, plan: CascadePlan, stage: StagePlan, image: Image, **measured: Any
     ) -> Path:
-        """Write a stage's sidecar and PNG and return the PNG's path; raise OSError where that cannot be.
+        """Write a stage's sidecar and PNG and return the PNG's path; raise OSError on failure.
 
-        measured: what the sidecar tells beyond the settings, such as seconds.
+        measured: entries of the sidecar in addition to the settings, such as seconds.
         """
         info = picture_info(plan, stage.index, self.versions)
         write_sidecar(self.stage_file(job_id, stage.index, stage.size, "json"), info, **measured)
@@ -92,7 +92,7 @@ class Store:
         return path
 
     def job_ids(self) -> tuple[str, ...]:
-        """Return the ids of all jobs that have a record or lost it, the earliest written first."""
+        """Return the ids of all jobs, with or without a record, earliest written first."""
         found = []
         for folder in self.folder.glob("*"):
             with suppress(OSError):
@@ -102,20 +102,20 @@ class Store:
         return tuple(name for _, name in sorted(found))
 
     def write_thumb(self, job_id: str, image: Image) -> None:
-        """Write the small JPEG by which a run is known in a list; raise OSError where that cannot be."""
+        """Write the thumbnail of a run for lists; raise OSError on failure."""
         write_proxy(self.thumb_file(job_id), image, THUMB_PX)
 
     def thumb_file(self, job_id: str) -> Path:
-        """Return where the small JPEG of a run lies."""
+        """Return the path of a run's thumbnail."""
         return self.folder_of(job_id) / "thumb.jpg"
 
     def write_about(self, job_id: str, about: Mapping[str, Any]) -> None:
-        """Write what its owner says of a run; raise OSError on failure."""
+        """Write the owner, favourite mark and note of a run; raise OSError on failure."""
         with replacing(self.folder_of(job_id) / "about.json") as stream:
             stream.write(json.dumps(about, indent=1).encode())
 
     def read_about(self, job_id: str) -> dict[str, Any]:
-        """Return what `write_about` wrote, nothing where that is missing or damaged."""
+        """Return what `write_about` wrote, {} if it is missing or damaged."""
         try:
             about = read_json(self.folder_of(job_id) / "about.json")
         except (OSError, *DAMAGED):
@@ -123,11 +123,11 @@ class Store:
         return about if isinstance(about, dict) else {}
 
     def weight(self, job_id: str) -> int:
-        """Return how many bytes a job's files hold, 0 where it is gone."""
+        """Return the size of a job's files in bytes, 0 if it is gone."""
         return weight_of(self.folder_of(job_id))
 
     def weight_of_others(self, job_ids: Collection[str]) -> int:
-        """Return how many bytes the folder holds that are not those jobs', whosever they are."""
+        """Return the size in bytes of everything in the folder that does not belong to these jobs."""
         with suppress(OSError):
             return sum(weight_of(path) for path in self.folder.iterdir() if path.name not in job_ids)
         return 0
@@ -137,11 +137,11 @@ class Store:
         remove_folder(self.folder_of(job_id))
 
     def remove_leftovers(self) -> None:
-        """Remove what of removed jobs could not be removed at once."""
+        """Remove files of removed jobs that could not be removed at the time."""
         remove_leftovers(self.folder)
 
     def remove_copies(self, job_ids: Collection[str]) -> None:
-        """Remove the archives of studies that hold pictures of jobs; they can be made again without them."""
+        """Remove the archives of studies that contain pictures of jobs; they can be made again."""
         names = [job_id.encode() for job_id in job_ids]
         for archive in self.folder.glob(_ARCHIVES):
             with suppress(OSError):
@@ -150,7 +150,7 @@ class Store:
                     archive.unlink()
 
     def remove_archives(self, byte_count: int) -> int:
-        """Remove archives of studies, the oldest first, for that many bytes; return how many came free."""
+        """Remove archives of studies, oldest first, until that many bytes are free; return how many are."""
         found = []
         for archive in self.folder.glob(_ARCHIVES):
             with suppress(OSError):
@@ -165,7 +165,7 @@ class Store:
         return freed
 
     def write_job(self, view: RunView) -> None:
-        """Write job.json: the view, with names in place of paths, and versions; raise OSError on failure."""
+        """Write job.json: the view with file names for paths, and versions; raise OSError on failure."""
         values = dataclasses.replace(view, preview=None).to_dict()
         for stage in values["stages"]:
             stage.update({key: Path(stage[key]).name for key in _FILES if stage[key]})
@@ -174,15 +174,15 @@ class Store:
             stream.write(json.dumps(record, indent=1).encode())
 
     def read_job(self, job_id: str) -> RunView:
-        """Return a job as it was last written; one that was cut off is read as interrupted.
+        """Return a job as it was last written; one that had not ended is read as interrupted.
 
-        Raises GspnError where there is no such job or its record is damaged.
+        Raises GspnError if there is no such job or its record is damaged.
         """
         folder = self.folder_of(job_id)
         try:
             view = RunView.from_dict(read_json(folder / "job.json")["view"])
             _check(view)
-            # The folder's name says which run this is: a copy under another name is another run.
+            # The folder's name is the run's id: a copy under another name is another run.
             stages = tuple(_located(stage, folder) for stage in view.stages)
             view = dataclasses.replace(view, id=job_id, stages=stages)
         except OSError:
@@ -196,7 +196,7 @@ class Store:
 
 
 class DamagedRecord(GspnError):
-    """A record on disk that does not hold what was once written there."""
+    """A record on disk that is not what was written."""
 
 
 def unknown_job(job_id: Any) -> GspnError:
@@ -205,7 +205,7 @@ def unknown_job(job_id: Any) -> GspnError:
 
 
 def _check(view: RunView) -> None:
-    """Raise ValueError or TypeError where a record does not hold what every reader of a view relies on."""
+    """Raise ValueError or TypeError if a record lacks what readers of a view rely on."""
     check_record(view)
     if view.version < 0 or not (view.stage is None or 0 <= view.stage < len(view.stages)):
         raise ValueError("version or stage")
@@ -214,7 +214,7 @@ def _check(view: RunView) -> None:
 
 
 def _is_job(folder: Path) -> bool:
-    """Tell whether a folder holds a job's record, or what is left of a job and nothing else."""
+    """Return whether a folder has a job's record, or nothing but leftovers of a job."""
     if (folder / "job.json").exists():
         return True
     names = [path.name for path in folder.iterdir()] if folder.is_dir() else []

@@ -1,4 +1,4 @@
-"""A run's view as text for a terminal: one line that is drawn over, or a line per finished stage."""
+"""A run's view as text for a terminal: a progress line that is redrawn, or a line per finished stage."""
 
 from __future__ import annotations
 
@@ -11,39 +11,39 @@ BAR_COLUMNS = 60
 
 
 class Progress:
-    """A line on stderr that is drawn over on a terminal, else one line per finished stage."""
+    """On a terminal a progress line on stderr that is redrawn, else one line per finished stage."""
 
     def __init__(self, *, quiet: bool) -> None:
         self._quiet = quiet
         self._live = not quiet and sys.stderr.isatty()
-        self._told = 0
+        self._printed = 0
         self._open = False
 
     def line(self, text: str) -> None:
-        """Tell a line of its own."""
+        """Print a line."""
         if not self._quiet:
             self.end()
             sys.stderr.write(text + "\n")
             sys.stderr.flush()
 
     def show(self, view: RunView) -> None:
-        """Tell how far a run is."""
+        """Show the progress of a run."""
         done = [stage for stage in view.stages if stage.state == "done"]
-        for stage in done[self._told :]:
+        for stage in done[self._printed :]:
             place = f"stage {stage.index + 1}/{len(view.stages)}"
             peak = stage.peak_bytes / 2**20
             self.line(
                 f"{place} {stage.width}×{stage.height} done in {stage.seconds:.1f} s, "
                 f"{stage.memory_kind} memory at most {peak:,.0f} MiB"
             )
-        self._told = len(done)
+        self._printed = len(done)
         if self._live and view.stage is not None:
             sys.stderr.write("\r" + bar(view).ljust(BAR_COLUMNS))
             sys.stderr.flush()
             self._open = True
 
     def model(self, progress: ModelProgress) -> None:
-        """Tell how far the reading of a model is, where the line can be drawn over."""
+        """Show the progress of loading a model, if the line can be redrawn."""
         if self._live and progress.total_bytes:
             verb = {"fetch": "fetching", "read": "reading"}[progress.doing]
             done, total = progress.done_bytes / 1e9, progress.total_bytes / 1e9
@@ -53,7 +53,7 @@ class Progress:
             self._open = True
 
     def end(self) -> None:
-        """Wipe the line that is drawn over."""
+        """Clear the progress line."""
         if self._open:
             sys.stderr.write("\r" + " " * BAR_COLUMNS + "\r")
             sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""What the operating system calls a thread."""
+"""The operating system's name of a thread."""
 
 import threading
 from contextlib import suppress
@@ -8,9 +8,9 @@ _MOST_BYTES = 15
 
 
 def show_thread_name() -> None:
-    """Tell the system the current thread's name, its first 15 bytes, as `top -H` and the benchmarks read it.
+    """Give the system the first 15 bytes of the current thread's name, for `top -H` and the benchmarks.
 
-    Python keeps the name to itself before 3.14. Does nothing where there is no /proc.
+    Python itself does so from 3.14 on. Does nothing where there is no /proc.
     """
     name = threading.current_thread().name.encode()[:_MOST_BYTES]
     with suppress(OSError):

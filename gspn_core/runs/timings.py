@@ -1,6 +1,6 @@
-"""What stages took on this machine with one model: a JSON file of its own in the runs' folder.
+"""How long stages took on this machine with one model: a JSON file in the runs' folder.
 
-Two sources fill it: runs, and measurements between runs (`gspn_core.runs.measuring`). The planner, the
+Two sources add to it: runs, and measurements between runs (`gspn_core.runs.measuring`). The planner, the
 queue's estimates and the page's curves all read it.
 """
 
@@ -20,15 +20,15 @@ from gspn_core.planning.timing import StageTiming
 from gspn_core.runs.records import DAMAGED, check_record, read_json
 
 _FOLDER, _FORMAT = "timings", 1
-# Sizes and mixers of one file, and files of one folder: machines, models and versions of the code.
+# Timings per file, and files in the folder: machines, models and versions of the code.
 _MOST_TIMINGS, _MOST_FILES = 500, 16
-# Files of earlier versions. Of the first nothing can be used: its keys are digests of code that has changed.
-_OLD_PACES, _OLD_MEASURED = "paces.json", ".measured.json"
+# Files of earlier versions. The first is useless now: its keys are digests of code that has changed.
+_OLD_TIMINGS, _OLD_MEASURED = "paces.json", ".measured.json"
 _log = logging.getLogger(__name__)
 
 
 class Timings:
-    """The timings of one model on one machine; in memory alone until `open` says whose they are.
+    """The timings of one model on one machine; only in memory until `open` names both.
 
     folder: the runs' folder.
     """
@@ -38,25 +38,25 @@ class Timings:
         self._path: Path | None = None
         self._names = {"model": "", "machine": ""}
         self._timings: tuple[StageTiming, ...] = ()
-        # Held while a timing is added and written; whoever reads takes the tuple as it is.
+        # Held while a timing is added and written; readers take the current tuple.
         self._adding = threading.Lock()
 
     @property
     def machine(self) -> str:
-        """Return in a few words what the model runs on, "" until `open`."""
+        """Return a short description of the machine, "" until `open`."""
         return self._names["machine"]
 
     def all(self) -> tuple[StageTiming, ...]:
-        """Return what was timed, at most one timing per mixer, size and source."""
+        """Return all timings, at most one per mixer, size and source."""
         return self._timings
 
     def open(self, key: str, *, model: str, machine: str) -> None:
-        """Read what was timed under a key before, and write there from now on.
+        """Read the earlier timings of a key, and write to its file from now on.
 
         Args:
-            key: of all that seconds depend on: model, machine, threads, dtype and code; a file's name.
-            model: the model's name and fingerprint, as earlier versions kept it.
-            machine: in a few words what the model runs on.
+            key: digest of what timings depend on: model, machine, threads, dtype, code; the file's name.
+            model: the model's name and fingerprint, as earlier versions stored it.
+            machine: a short description of the machine.
         """
         with self._adding:
             self._path = self._folder / _FOLDER / f"{key}.json"
@@ -71,7 +71,7 @@ class Timings:
             self._write()
 
     def add(self, timing: StageTiming) -> None:
-        """Keep a timing: of runs the newest, of measurements the one of the least seconds per step."""
+        """Add a timing; kept are the newest of runs and the fastest step of measurements."""
         with self._adding:
             merged = {_key(kept): kept for kept in self._timings}
             _merge(merged, dataclasses.replace(timing, when=timing.when or time.time()))
@@ -92,7 +92,7 @@ class Timings:
             for path in files[:-_MOST_FILES]:
                 path.unlink(missing_ok=True)
         except OSError as error:
-            # They are still known until the server ends.
+            # They are still in memory until the server ends.
             _log.warning("What stages took could not be kept: %s", error)
 
 
@@ -103,7 +103,7 @@ def _key(timing: StageTiming) -> tuple:
 def _merge(timings: dict[tuple, StageTiming], new: StageTiming) -> None:
     before = timings.pop(_key(new), None)
     if before is not None:
-        # What else a machine does makes a step slower and never faster.
+        # Other work on the machine makes a step slower, never faster.
         is_least = new.step_seconds <= before.step_seconds
         kept = new if new.source == "run" or before.decode_seconds is None or is_least else before
         new = dataclasses.replace(kept, count=before.count + new.count)
@@ -111,7 +111,7 @@ def _merge(timings: dict[tuple, StageTiming], new: StageTiming) -> None:
 
 
 def _read(path: Path) -> list[StageTiming] | None:
-    """Return the timings of a file, None where there is none; a file with bad entries is set aside."""
+    """Return the timings of a file, None if there is no file; one with bad entries is set aside."""
     try:
         content = read_json(path)
         entries = content["timings"] if content["format"] == _FORMAT else None
@@ -142,8 +142,8 @@ def _timing(values: Any) -> StageTiming | None:
 
 
 def _migrated(folder: Path, model: str, machine: str) -> Iterable[StageTiming]:
-    """Return what earlier versions kept of a model on a machine, and take it out of their file."""
-    (folder / _OLD_PACES).unlink(missing_ok=True)
+    """Return and remove what earlier versions stored for a model and machine."""
+    (folder / _OLD_TIMINGS).unlink(missing_ok=True)
     path = folder / _OLD_MEASURED
     try:
         points = read_json(path)["points"]

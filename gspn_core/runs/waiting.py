@@ -1,4 +1,4 @@
-"""The runs that wait for the device, in the order in which they were submitted, and how many there may be."""
+"""The runs that wait for the device, in the order in which they were submitted."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from gspn_core.runs.run_state import LiveRun
 
 
 class WaitingLine:
-    """The runs that wait. Whoever calls it holds the queue's lock.
+    """The runs that wait. Callers hold the queue's lock.
 
     Args:
-        most: How many runs may wait; one visitor has half of that, so that there is room for others.
+        most: How many runs may wait; one visitor may have half of them.
         change: Called with a run and its new position.
     """
 
@@ -29,21 +29,21 @@ class WaitingLine:
         return run in self._runs
 
     def add(self, run: LiveRun) -> None:
-        """Let a run wait behind all others; raise Busy where too many wait."""
+        """Append a run; raise Busy if too many wait."""
         if len(self._runs) >= self._most:
-            raise Busy(f"{len(self._runs)} runs wait already, the most there may be; try again later.")
+            raise Busy(f"The queue is full with {len(self._runs)} waiting runs; try again later.")
         own = sum(other.owner == run.owner for other in self._runs) if run.owner else 0
         if own >= self._most_each:
-            raise Busy(f"{own} of your runs wait already, the most there may be; stop one or wait.")
+            raise Busy(f"You have {own} waiting runs, the maximum; stop one or wait.")
         self._runs.append(run)
         self.renumber()
 
     def remove(self, run: LiveRun) -> None:
-        """Take a run out of the line; call `renumber` once its own view is changed."""
+        """Remove a run; call `renumber` once its own view is changed."""
         self._runs.remove(run)
 
     def next(self) -> LiveRun | None:
-        """Take out the run whose turn it is, None where none waits; call `renumber` once it has begun."""
+        """Remove and return the next run, None if none waits; call `renumber` once it has started."""
         return self._runs.popleft() if self._runs else None
 
     def renumber(self) -> None:

@@ -1,6 +1,6 @@
-"""What the control groups of Linux let this process take: the memory limits on its path, version 1 or 2.
+"""Memory limits of this process by Linux control groups, version 1 or 2.
 
-Pages of files that were not used lately count as free: the kernel gives them back before it refuses memory.
+File pages that were not used recently count as free, since the kernel reclaims them first.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _MOUNT = Path("/sys/fs/cgroup")
 
 @dataclass(frozen=True, kw_only=True)
 class Limit:
-    """A memory limit in bytes, and what its group holds that cannot be had back at once."""
+    """A memory limit in bytes, and what its group uses that cannot be reclaimed at once."""
 
     limit_bytes: int
     used_bytes: int
@@ -27,24 +27,24 @@ class Limit:
 
 
 def memory_limits(own: Path = _OWN, mount: Path = _MOUNT) -> tuple[Limit, ...]:
-    """Return the memory limits on the way from this process's groups up to the root; () where there are none.
+    """Return the memory limits of this process's groups and of those above them; () if there are none.
 
     Args:
-        own: the file that names the process's groups, one "number:controllers:path" a line.
-        mount: where the groups' folders are.
+        own: the file that names the process's groups, one "number:controllers:path" per line.
+        mount: the folder of the groups.
     """
     try:
         lines = own.read_text(encoding="ascii").splitlines()
     except (OSError, ValueError):
         lines = []
-    # Without a line of its own, or where the path is one of outside of this container, the root's count.
+    # Without a line, or if the path is from outside of this container, the root's limits count.
     lines += ["0::/", "0:memory:/"]
     folders = dict.fromkeys(folder for line in lines for folder in _way_up(line, mount))
     return tuple(limit for folder in folders if (limit := _limit_of(folder)) is not None)
 
 
 def _way_up(line: str, mount: Path) -> Iterator[Path]:
-    """Yield the folders of a line's group and of those above it."""
+    """Yield the folder of a line's group and those above it."""
     _number, _, rest = line.partition(":")
     controllers, _, path = rest.partition(":")
     if controllers == "":

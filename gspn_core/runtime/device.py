@@ -1,4 +1,4 @@
-"""Which device and dtype a model runs in, and what this machine is called. The one place that probes it."""
+"""The device and dtype that a model runs in, and the machine's name. Only this module probes them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
     """Return the dtype that the UNet runs in.
 
     "auto" is bfloat16 on a GPU and on a CPU with instructions for it (twice as fast there, and 0.3 % off in a
-    prediction of the embedded model), float32 on any other CPU.
+    prediction of the embedded model), and float32 on any other CPU.
     """
     if name == "auto":
         return torch.bfloat16 if device.type == "cuda" or _cpu_has_bfloat16() else torch.float32
@@ -51,7 +51,7 @@ def usable_cores() -> int:
 
 
 def total_bytes(device: torch.device) -> int:
-    """Return the memory in bytes of the GPU, or what this process may have of the machine's on its CPU."""
+    """Return the memory in bytes of the GPU, or on a CPU what this process may use."""
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
     limits = [limit.limit_bytes for limit in memory_limits()]
@@ -59,7 +59,7 @@ def total_bytes(device: torch.device) -> int:
 
 
 def describe_machine(device: torch.device) -> str:
-    """Return a few words for the page's corner, such as "CPU, 2 cores"."""
+    """Return a short description for the page, such as "CPU, 2 cores"."""
     if device.type == "cuda":
         return f"{torch.cuda.get_device_name(device)}, {total_bytes(device) / 1e9:.0f} GB"
     cores = usable_cores()
@@ -67,7 +67,7 @@ def describe_machine(device: torch.device) -> str:
 
 
 def machine_signature(device: torch.device) -> str:
-    """Return what tells machines of different speed apart: the processor or GPU, and its threads."""
+    """Return what distinguishes machines of different speed: the processor or GPU, and its threads."""
     name = describe_machine(device)
     return name if device.type == "cuda" else f"{processor()}, {name}, {torch.get_num_threads()} threads"
 

@@ -1,4 +1,4 @@
-"""What a planner must know of the machine: how much memory there is, and what this process holds of it."""
+"""The machine as the planner needs it: the available memory, and what this process uses of it."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import torch
 from gspn_core.planning.types import Machine, Shapes
 from gspn_core.runtime.cgroup import memory_limits
 
-# cuDNN's workspaces and what the caching allocator cannot hand out again.
+# cuDNN's workspaces, and memory lost to fragmentation in the caching allocator.
 _DEVICE_RESERVE_BYTES = 512 * 2**20
-# What oneDNN's convolutions keep for themselves while they work.
+# Scratch memory of oneDNN's convolutions.
 _HOST_SCRATCH_BYTES = 64 * 2**20
-# Of one number of the autoencoder in bfloat16: oneDNN copies what it convolves. Measured: 2.7 at 1024 px.
+# Bytes per number of the autoencoder in bfloat16: oneDNN copies its inputs. Measured: 2.7 at 1024 px.
 _HALF_ON_HOST_BYTES = 3
-# Left to the rest of a machine whose memory is the device's.
+# Left to other programs where the device's memory is the machine's.
 _HOST_RESERVE_BYTES = 256 * 2**20
-# Of malloc.h: from which size a piece is mapped on its own, and how much of what is free is kept.
+# Of malloc.h: the size from which a block is mapped separately, and how much free memory is kept.
 _M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD = -3, -1
 _MAPPED_FROM_BYTES, _KEPT_BYTES = 32 * 2**20, 512 * 2**20
 
@@ -33,10 +33,10 @@ def read_machine(
     vae_dtype: torch.dtype = torch.float32,
     memory_bytes: int | None = None,
 ) -> Machine:
-    """Return the machine as it is now, with a model of these shapes loaded in this process.
+    """Read the machine's current state, with a model of these shapes loaded in this process.
 
-    vae_dtype: of the autoencoder, dtype: of all else. memory_bytes: the most that a stage may
-    take; None for all that is free, and what the model holds.
+    vae_dtype: of the autoencoder; dtype: of all else. memory_bytes: the most that a stage may take; None for
+    all that is free, plus what the model uses.
     """
     element = torch.finfo(dtype).bits // 8
     if device.type == "cuda":
@@ -67,9 +67,9 @@ def read_machine(
 
 
 def give_back(device: torch.device) -> None:
-    """Hand memory that nothing uses back: the caching allocator's on a GPU, the C library's on a CPU.
+    """Release unused memory: the caching allocator's on a GPU, the C library's on a CPU.
 
-    To be called between the parts of a stage, never within a step.
+    To be called between the phases of a stage, never within a step.
     """
     if device.type == "cuda":
         torch.cuda.empty_cache()
@@ -80,15 +80,15 @@ def give_back(device: torch.device) -> None:
 
 
 def collect(device: torch.device) -> None:
-    """Free what an error's frames held, and hand it back."""
+    """Collect garbage, such as an error's frames, and release its memory."""
     gc.collect()
     give_back(device)
 
 
 def keep_freed(device: torch.device) -> bool:
-    """Let what a step frees on the CPU be used by the next step, and tell whether the C library knows how.
+    """Let memory freed by a step on the CPU be reused by the next; return whether the C library can.
 
-    Left to itself glibc maps and unmaps each larger tensor, and the kernel clears its pages every time.
+    By default glibc maps and unmaps each larger tensor, and the kernel zeroes its pages every time.
     """
     mallopt = _from_libc("mallopt") if device.type == "cpu" else None
     options = {_M_MMAP_THRESHOLD: _MAPPED_FROM_BYTES, _M_TRIM_THRESHOLD: _KEPT_BYTES}
@@ -97,7 +97,7 @@ def keep_freed(device: torch.device) -> bool:
 
 @cache
 def _from_libc(name: str):
-    """Return one of glibc's own functions, None where the C library has none of that name."""
+    """Return a function of glibc, None if the C library has none of that name."""
     try:
         return getattr(ctypes.CDLL(None), name)
     except (OSError, AttributeError, TypeError):
@@ -105,6 +105,6 @@ def _from_libc(name: str):
 
 
 def free_host_bytes() -> int:
-    """Return how many bytes the host can still give: what is available, or what a control group leaves."""
+    """Return the free bytes of the host: what is available, or what a control group leaves."""
     limits = [limit.free_bytes for limit in memory_limits()]
     return min([psutil.virtual_memory().available, *limits])

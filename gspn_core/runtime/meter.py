@@ -1,4 +1,4 @@
-"""Time and memory of a stage while it runs, labelled as what they are."""
+"""Time and memory of a stage while it runs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Meter:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin a stage: set the clock and the peak back. What nothing uses is handed back first."""
+        """Start a stage: reset the clock and the peak, after releasing unused memory."""
         self.stop()
         give_back(self.device)
         self._began = time.perf_counter()
@@ -44,7 +44,7 @@ class Meter:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the sampling; the last figures stay readable."""
+        """Stop sampling; the last figures stay readable."""
         self._ended.set()
         if self._thread is not None:
             self._thread.join()
@@ -52,13 +52,13 @@ class Meter:
 
     @property
     def seconds(self) -> float:
-        """Return the wall time in seconds since the stage began, with the device's queued work finished."""
+        """Return the wall time in seconds since the stage began, after the device's queued work."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         return time.perf_counter() - self._began
 
     def sample(self) -> MemorySample:
-        """Return the memory now and its peak since the stage began."""
+        """Return the memory in use and its peak since the stage began."""
         if self.device.type == "cuda":
             return MemorySample(
                 kind="device",

@@ -1,4 +1,4 @@
-"""How much of the processor other programs take, so that a time taken next to them can be discarded."""
+"""The processor use of other programs, so that timings disturbed by them can be discarded."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import time
 
 import psutil
 
-# Less than this is what any system does now and then; more slows a computation on all cores down.
+# Cores. Any system uses up to this now and then; more slows down a computation on all cores.
 _TOLERATED_CORES = 0.25
 
 
 class OtherWork:
     """Watches the processor from `start` on.
 
-    threads: how many threads the computation runs on, each of which wants a core of its own.
+    threads: how many threads the computation runs on, each on one core.
     """
 
     def __init__(self, threads: int) -> None:
@@ -21,29 +21,29 @@ class OtherWork:
         self._began = self._read()
 
     def start(self) -> None:
-        """Begin to watch."""
+        """Start watching."""
         self._began = self._read()
 
     @property
     def cores(self) -> float:
         """Return how many cores other programs kept busy since `start`, on average.
 
-        It is the machine's busy time less this process's own, over the wall time; time that a host's other
-        guests took away counts as theirs.
+        The machine's busy time minus that of this process, over the wall time; time stolen by other guests of
+        the host counts as other programs.
         """
         wall, busy, own = (now - then for now, then in zip(self._read(), self._began, strict=True))
         return max(0.0, busy - own) / max(wall, 1e-9)
 
     @property
     def is_in_the_way(self) -> bool:
-        """Tell whether less than a core for every thread was left."""
+        """Return whether less than a core for every thread was left."""
         return self.cores + self._threads > (psutil.cpu_count() or 1) + _TOLERATED_CORES
 
     @staticmethod
     def _read() -> tuple[float, float, float]:
         """Return the wall time, the busy time of all cores and that of this process, in seconds."""
         times = psutil.cpu_times()
-        # Guests are counted within user and nice already.
+        # Guest time is included in user and nice.
         idle = ("idle", "iowait", "guest", "guest_nice")
         busy = sum(seconds for name, seconds in times._asdict().items() if name not in idle)
         return time.perf_counter(), busy, time.process_time()

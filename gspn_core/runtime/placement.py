@@ -1,4 +1,4 @@
-"""Where a model's parts lie: on the device that computes, or on the host until it is their turn."""
+"""Where a model's parts are: on the device that computes, or on the host until they are needed."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ HOST = torch.device("cpu")
 def home_of(
     card: ModelCard, device: torch.device, dtype: torch.dtype, *, memory_bytes: int | None = None
 ) -> torch.device:
-    """Return where a model's parts are to lie between stages: the device, or the host if it is the larger.
+    """Return where a model's parts are between stages: the device, or the host if they do not fit there.
 
-    It is the planner's own choice for the model's smallest picture, made before any part is read.
+    This is the planner's choice for the model's smallest picture, made before any part is loaded.
     memory_bytes: the most that a stage may take; None for all that is free.
     """
     if card.shapes is None:
@@ -29,7 +29,7 @@ def home_of(
     try:
         machine = read_machine(card.shapes, device, dtype, memory_bytes=memory_bytes)
     except (RuntimeError, AssertionError):
-        # A GPU that is lent for single calls tells nothing of itself outside of them.
+        # On ZeroGPU the device cannot be queried outside of GPU calls.
         return device
     prompt = card.examples[0] if card.examples else "a picture"
     smallest = Settings(prompt=prompt, target=card.targets[0], seed=0)
@@ -38,14 +38,14 @@ def home_of(
 
 
 def bytes_on_host(parts: Sequence[nn.Module]) -> int:
-    """Return how many bytes of the parts' weights lie on the host."""
+    """Return how many bytes of the parts' weights are on the host."""
     weights = (weight for part in parts for weight in part.parameters())
     return sum(weight.nbytes for weight in weights if weight.device.type == "cpu")
 
 
 @contextmanager
 def at_hand(parts: Sequence[nn.Module], others: Sequence[nn.Module], device: torch.device) -> Iterator[None]:
-    """Have parts on the device, and others on the host, while the block runs; all go back where they were."""
+    """Keep parts on the device and others on the host during the block; then move all back."""
     homes = [(part, part.device) for part in (*parts, *others)]
     try:
         for part in others:
@@ -56,12 +56,12 @@ def at_hand(parts: Sequence[nn.Module], others: Sequence[nn.Module], device: tor
             move(part, device)
         yield
     finally:
-        # What leaves the device makes room for what comes to it.
+        # Parts that leave the device go first, to make room.
         for part, home in sorted(homes, key=lambda pair: pair[1] != HOST):
             move(part, home)
 
 
 def move(part: nn.Module, device: torch.device) -> None:
-    """Move a part, unless it is there."""
+    """Move a part, unless it is there already."""
     if part.device != device:
         part.to(device)

@@ -1,4 +1,4 @@
-"""The version of the code that a stage was timed with: a figure of the sources that decide on it."""
+"""The version of the code that timings depend on: a digest of its sources."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _TIMED = ("ops", "attention", "cascade")
 
 @lru_cache(maxsize=1)
 def code_version() -> str:
-    """Return a word that changes with the sources of whatever computes a picture."""
+    """Return a digest of the sources of everything that computes a picture."""
     seal = hashlib.sha256()
     for part in _TIMED:
         for path in sorted((_ROOT / part).rglob("*.py")):

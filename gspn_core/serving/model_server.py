@@ -8,8 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 from gspn_core.metrics.adherence import PromptAdherence
-from gspn_core.models.catalog import WORLD
+from gspn_core.models.catalog import EXAMPLES_FOLDER, WORLD
 from gspn_core.planning.types import CascadePlan, ModelCard
+from gspn_core.runs.examples import install_examples
 from gspn_core.runs.measuring import Measuring
 from gspn_core.runs.queue import RunQueue
 from gspn_core.runs.timings import Timings
@@ -54,6 +55,9 @@ class ModelServer:
         self._options, self._card, self._requested = options, card, requested
         self._issue, self._zerogpu = issue, zerogpu
         timings = Timings(options.runs_folder)
+        self._examples: tuple[str, ...] = ()
+        if options.examples and card.name == WORLD.name:
+            self._examples = install_examples(EXAMPLES_FOLDER, options.runs_folder)
         self._engine = EngineHost(
             card,
             lambda on_progress: load(options, on_progress),
@@ -151,6 +155,7 @@ class ModelServer:
             picker=picker,
             measuring=self._measuring,
             in_space=self._options.in_space,
+            examples=self._examples,
         )
 
     def _launch(self, page: Any, picker: ModelPicker, wait: Callable[[], Any]) -> ExitCode:

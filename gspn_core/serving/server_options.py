@@ -27,6 +27,7 @@ class ServerOptions:
         memory_bytes: The most that a stage may take; None takes what is free.
         auth: The name and password of visitors, None to ask for none.
         allowed_hosts: Host names that were allowed on the command line.
+        examples: The page opens with an example, and shows those that come with the model.
         in_space: The server runs on a Hugging Face Space.
         on_zerogpu: The Space has a GPU only during calls that ask for one.
     """
@@ -47,6 +48,7 @@ class ServerOptions:
     quota_bytes: int
     memory_bytes: int | None
     max_queued: int
+    examples: bool
     in_space: bool
     on_zerogpu: bool
 
@@ -85,6 +87,7 @@ def parse_options(argv: Sequence[str], environment: Mapping[str, str], folder: P
         quota_bytes=int(arguments.quota_gb * 1e9),
         memory_bytes=None if arguments.memory is None else int(arguments.memory * 1e9),
         max_queued=arguments.max_queued,
+        examples=not arguments.no_examples,
         in_space=bool(environment.get("SPACE_ID")),
         on_zerogpu=environment.get("SPACES_ZERO_GPU", "").lower() in _YES,
     )
@@ -166,6 +169,9 @@ def _add_run_arguments(parser: argparse.ArgumentParser, folder: Path) -> None:
     )
     parser.add_argument(
         "--max-queued", type=_whole(1, 10_000), default=20, help="runs that may wait (default: 20)"
+    )
+    parser.add_argument(
+        "--no-examples", action="store_true", help="open with an empty page, without the model's examples"
     )
 
 

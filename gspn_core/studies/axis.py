@@ -1,4 +1,4 @@
-"""The axes of a parameter study: a setting, and the values that a person typed for it."""
+"""The axes of a parameter study: a setting, and the values that were typed for it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gspn_core.settings import CHOICES, FIELD_NAMES, INTEGERS, OVERRIDABLE, RANG
 
 MAX_VALUES = 64
 MAX_CELLS = 64
-# A text of more parts than this has too many values even where some are the same.
+# A text of more parts than this has too many values even if some are equal.
 _MOST_PARTS = 256
 _MOST_PART_CHARACTERS = 200
 _NUMBER = r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:e[-+]?[0-9]+)?"
@@ -21,20 +21,20 @@ _BY = re.compile(rf"({_NUMBER})\s*\.\.\s*({_NUMBER})(?:\s+(?:by|step)\s+({_NUMBE
 _COUNT = re.compile(rf"([0-9]{{1,3}})\s+from\s+({_NUMBER})\s+to\s+({_NUMBER})", re.IGNORECASE)
 _SEEDS = re.compile(r"([0-9]{1,3})\s+(?:seeds?\s+)?from\s+([0-9]{1,10})", re.IGNORECASE)
 _TEXTS = ("prompt", "negative_prompt", "ladder")
-# Settings that may be an axis; overrides are axes of their own, by stage and name, and a study has one start.
+# Settings that can be an axis. Overrides are axes by stage and name; a study has one init image.
 AXIS_NAMES: tuple[str, ...] = tuple(name for name in FIELD_NAMES if name not in ("start", "overrides"))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Axis:
-    """A setting's values along one side of a study. stage_px: of one stage alone; None for all stages."""
+    """A setting's values along one axis of a study. stage_px: for that stage only; None for all stages."""
 
     name: str
     values: tuple[Any, ...]
     stage_px: int | None = None
 
     def applied(self, settings: Settings, value: Any) -> Settings:
-        """Return the settings with one value of this axis in place; raise BadSetting for what cannot be."""
+        """Return the settings with one value of this axis applied; raise BadSetting if it is not valid."""
         if self.stage_px is None:
             return replace(settings, **{self.name: value})
         kept = [o for o in settings.overrides if (o.stage_px, o.name) != (self.stage_px, self.name)]
@@ -44,10 +44,10 @@ class Axis:
 
 
 def parse_axis(name: str, text: str, card: ModelCard, stage_px: int | None = None) -> Axis:
-    """Return the axis of a setting and the values in a text; raise BadSetting("axis") with the remedy.
+    """Parse the axis of a setting from the text of its values; raise BadSetting("axis") with the remedy.
 
     Numbers: "0.2, 0.4, 0.6", "0.2..0.6 by 0.1", "5 from 0.1 to 0.9"; seeds also "4 from 7". choices: names,
-    or "all". Prompts and ladders: one a line.
+    or "all". Prompts and ladders: one per line.
     """
     if name not in AXIS_NAMES:
         raise _refused(f"{str(name)[:40]!r} is not a setting; choose one of {', '.join(AXIS_NAMES)}.")
@@ -63,7 +63,7 @@ def parse_axis(name: str, text: str, card: ModelCard, stage_px: int | None = Non
 
 
 def example(name: str, card: ModelCard) -> str:
-    """Return values of a setting as a person might type them."""
+    """Return an example of the text for a setting's values."""
     if name == "ladder":
         return f"{' '.join(map(str, card.targets))}\n{card.targets[0]}"
     if name in _TEXTS:
@@ -84,9 +84,9 @@ def example(name: str, card: ModelCard) -> str:
 
 
 def cells_of(settings: Settings, axes: Sequence[Axis]) -> list[tuple[tuple[Any, ...], Settings]]:
-    """Return the values and the settings of every cell, the first axis outermost.
+    """Return the values and the settings of every cell; the first axis varies slowest.
 
-    Raises BadSetting for a value that settings refuse, for the same axis twice and for too many cells.
+    Raises BadSetting for a value that is not valid, a repeated axis and too many cells.
     """
     if len({(axis.name, axis.stage_px) for axis in axes}) < len(axes):
         raise _refused(f"both axes are {axes[0].name}; choose another setting for one of them.")
@@ -151,7 +151,7 @@ def _numbers(name: str, part: str) -> list[int | float]:
         found = [float(part)]
     else:
         raise _refused(f"{part[:40]!r} is not a number for {name}; write 0.2, 0.4 or 0.2..0.6 by 0.1.")
-    # Zero is added so that none is written as -0.
+    # Adding zero turns -0 into 0.
     rounded = [round(value, 9) + 0.0 for value in found]
     return [int(value) if whole and value.is_integer() else value for value in rounded]
 

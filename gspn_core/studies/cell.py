@@ -1,4 +1,4 @@
-"""What a cell of a study takes over from its run, while it goes and once it has ended."""
+"""The state of a study's cell, from its run: while that runs, and once it has ended."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from gspn_core.runs.run import RunView, StageView
 
 _log = logging.getLogger(__name__)
 
-# How much of a prompt a picture shows, None where it is not known.
+# The share of a prompt that a picture shows, None if unknown.
 Adherence = Callable[[str, Image], float | None]
 
 
 def going(view: RunView) -> dict[str, Any]:
-    """Return what a cell shows of its run while it goes."""
+    """Return the cell's fields while its run goes on."""
     steps = sum(stage.steps for stage in view.stages) or 1
     done = sum(stage.steps if stage.state == "done" else stage.step for stage in view.stages)
     finished = [stage.index for stage in view.stages if stage.proxy_path]
@@ -28,7 +28,7 @@ def going(view: RunView) -> dict[str, Any]:
 
 
 def ended(view: RunView, *, stopped: bool, adherence: Adherence | None = None) -> dict[str, Any]:
-    """Return what a cell is once its run has ended; one that was stopped with its study waits again."""
+    """Return the cell's fields once its run has ended; a cell that was stopped with its study waits again."""
     shown = going(view)
     if view.state == "done":
         saved = [stage.saved_seconds or 0.0 for stage in view.stages if stage.reused]
@@ -48,7 +48,7 @@ def ended(view: RunView, *, stopped: bool, adherence: Adherence | None = None) -
 
 
 def _measured(view: RunView, adherence: Adherence | None) -> dict[str, Any]:
-    """Return the figures of a finished run's last picture, against its first one where that is another."""
+    """Return the metrics of a finished run's last picture, against its first if that is another."""
     last = _picture(view.stages[-1])
     if last is None:
         return {}
@@ -57,7 +57,7 @@ def _measured(view: RunView, adherence: Adherence | None) -> dict[str, Any]:
         try:
             figures["adherence"] = adherence(str(view.settings.get("prompt", "")), last)
         except GspnError as error:
-            # The picture is there; it lacks a figure.
+            # The picture is fine; only a figure is missing.
             _log.warning("%s", error)
     base = _picture(view.stages[0]) if len(view.stages) > 1 else None
     if base is None:

@@ -1,4 +1,4 @@
-"""A study as one archive that needs nothing else: a page, the figures as CSV and JSON, and the pictures."""
+"""A study as a self-contained archive: a page, the figures as CSV and JSON, and the pictures."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from gspn_core.files import replacing
 from gspn_core.runs.run import RunView
 from gspn_core.studies.study import Cell, StudyView
 
-# What begins a formula, in wide letters too, at a text's start or behind what may end a cell.
+# Characters that begin a formula, full-width ones too, at the start or after a cell separator.
 _FORMULA = re.compile(r"(^|[;\t\r\n])(?=[\s\u00a0]{0,64}[=+\-@\uff0b\uff0d\uff1d\uff20])")
 FIGURES = ("seconds", "saved_seconds", "peak_bytes", "consistency", "detail", "adherence")
 
 
 def write_export(path: Path, study: StudyView, job_of: Callable[[str], RunView | None]) -> None:
-    """Write a study's archive; raise OSError where that cannot be. job_of: a run by id, None if gone."""
+    """Write a study's archive; raise OSError on failure. job_of: returns a run by id, None if it is gone."""
     pictures = {number: _picture(cell, job_of) for number, cell in enumerate(study.cells)}
     names = {
         number: f"images/cell-{number + 1:02d}{found.suffix}" for number, found in pictures.items() if found
@@ -34,7 +34,7 @@ def write_export(path: Path, study: StudyView, job_of: Callable[[str], RunView |
         archive.writestr("study.json", json.dumps(study.to_dict(), indent=1))
         archive.writestr("cells.csv", table(study, names))
         for number, name in names.items():
-            # A PNG does not shrink any further.
+            # PNGs are compressed already.
             archive.write(pictures[number], name, compress_type=zipfile.ZIP_STORED)
 
 
@@ -52,7 +52,7 @@ def table(study: StudyView, names: dict[int, str]) -> str:
 
 
 def page(study: StudyView, names: dict[int, str]) -> str:
-    """Return the page: the cells in a grid, figures under each, and a click to look at one in full."""
+    """Return the page: a grid of cells with their figures; a click enlarges one."""
     axes = list(study.axes)
     columns = axes[-1].values if axes else (None,)
     rows = axes[0].values if len(axes) > 1 else (None,)
@@ -84,7 +84,7 @@ def page(study: StudyView, names: dict[int, str]) -> str:
 
 
 def _policy() -> str:
-    """Return what the page may do: show its pictures and run its own script, nothing that a text brings."""
+    """Return the page's content security policy: its own pictures and script, nothing from a text."""
     digest = base64.b64encode(hashlib.sha256(_SCRIPT.encode()).digest()).decode()
     return (
         "default-src 'none'; img-src 'self' file: blob:; style-src 'unsafe-inline'; "
@@ -126,7 +126,7 @@ def _text(value: Any) -> str:
 
 
 def _safe(value: Any) -> Any:
-    """Return a value that no table program takes for a formula, whichever mark it parts cells at."""
+    """Return a value that no spreadsheet reads as a formula, whatever its separator."""
     if isinstance(value, str):
         return _FORMULA.sub(r"\1'", value)
     return json.dumps(value) if isinstance(value, (list, dict)) else value

@@ -1,7 +1,7 @@
-"""Studies while they run: a cell at a time as an ordinary job, kept on disk, stopped and taken up again.
+"""Runs studies: one cell at a time as an ordinary job, stored on disk, stopped and resumed.
 
-A study is in a folder of its own under `studies` in the jobs' folder. Its cells are jobs like any other:
-they wait in the queue, reuse what is there, and stay when the study is removed.
+A study has a folder under `studies` in the jobs' folder. Its cells are jobs like any other: they wait in the
+queue, use cached stages, and stay when the study is removed.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _log = logging.getLogger(__name__)
 class _Live:
     """A study of this server; `visitor` is the token of whoever runs it, known only while it runs.
 
-    order: grows from study to study, whatever the clock does; -1 where a record has none.
+    order: increases with every study, independent of the clock; -1 if the record has none.
     """
 
     view: StudyView
@@ -53,15 +53,18 @@ class _Live:
     order: int = -1
     visitor: str = ""
     job_id: str | None = None
-    # Of the thread that runs it now; an earlier one, still at its last step, knows itself by it.
+    # Identifies the thread that runs it; an earlier thread, still at its last step, sees that it changed.
     stop: threading.Event = field(default_factory=threading.Event)
     thread: threading.Thread | None = None
 
 
 class Studies:
-    """The studies of one jobs folder. calls_of: a stage's evaluations of the UNet, None if unknown yet.
+    """The studies of one jobs folder.
 
-    adherence: tells how much of its prompt a picture shows; None where no cell has that figure.
+    Args:
+        jobs: the queue that runs the cells.
+        calls_of: returns a stage's evaluations of the UNet, None if unknown yet.
+        adherence: returns the share of its prompt that a picture shows; None to leave that figure out.
     """
 
     def __init__(
@@ -78,20 +81,20 @@ class Studies:
         remove_leftovers(self.folder)
         self._changed = threading.Condition(OrderedLock("studies"))
         self._live: dict[str, _Live] = {}
-        # Those that the log has named already.
+        # Damaged studies that were logged already.
         self._damaged: set[str] = set()
 
     @property
     def tells_adherence(self) -> bool:
-        """Return whether cells have a figure of how much of their prompt they show."""
+        """Return whether cells have an adherence to their prompt."""
         return self._adherence is not None
 
     def draft(self, base: Settings, axes: Sequence[Axis]) -> Draft:
-        """Return a study that is planned and not begun; raise BadSetting for what cannot be."""
+        """Plan a study without starting it; raise BadSetting if a cell cannot run."""
         return draft(base, axes, self._jobs.plan)
 
     def cost(self, planned: Draft) -> Cost:
-        """Return what a study will take."""
+        """Return the cost of a study: stages, UNet evaluations and seconds."""
         there = {
             plan.stages[reuse.stage].key for plan in planned.plans for reuse in self._jobs.reusable(plan)
         }
@@ -103,7 +106,7 @@ class Studies:
         )
 
     def start(self, planned: Draft, *, visitor: str = "") -> str:
-        """Begin a study and return its id; raise Busy where too many run, GspnError for a full disk."""
+        """Start a study and return its id; raise Busy if too many run, GspnError for a full disk."""
         view = StudyView(
             id=secrets.token_urlsafe(16),
             created=time.time(),
@@ -124,7 +127,7 @@ class Studies:
         return view.id
 
     def resume(self, study_id: str, *, visitor: str = "") -> None:
-        """Go on with a study that was stopped or cut off; its unfinished cells wait again."""
+        """Resume a study that was stopped or interrupted; its unfinished cells wait again."""
         with self._changed:
             live = self._own(study_id, visitor)
             if live.view.state == "running" and not live.stop.is_set():
@@ -136,9 +139,9 @@ class Studies:
             self._run(live, visitor)
 
     def stop(self, study_id: str, *, visitor: str = "") -> None:
-        """Stop a study and the run that it has going; finished cells stay.
+        """Stop a study and its current run; finished cells stay.
 
-        A study that was made without a token is stopped by whoever has its id.
+        Anyone with its id can stop a study made without a token.
         """
         with self._changed:
             live = self._own(study_id, visitor, or_ownerless=True)
@@ -149,7 +152,7 @@ class Studies:
             self._jobs.stop(job_id, visitor=token)
 
     def skip(self, study_id: str, number: int, *, visitor: str = "") -> None:
-        """Leave out a cell that waits, or stop the one that runs; the others go on."""
+        """Skip a waiting cell, or stop the running one; the others go on."""
         with self._changed:
             live = self._own(study_id, visitor)
             cell = self._cell(live, number)
@@ -161,7 +164,7 @@ class Studies:
             self._jobs.stop(running, visitor=token)
 
     def retry(self, study_id: str, number: int, *, visitor: str = "") -> None:
-        """Let a cell that failed or was skipped wait again, and the study go on."""
+        """Queue a failed or skipped cell again, and resume the study."""
         with self._changed:
             live = self._own(study_id, visitor)
             if self._cell(live, number).state not in ("failed", "skipped"):
@@ -170,7 +173,7 @@ class Studies:
         self.resume(study_id, visitor=visitor)
 
     def delete(self, study_id: str, *, visitor: str = "") -> None:
-        """Remove a study that does not run; the runs of its cells stay in the history."""
+        """Remove a study that is not running; the runs of its cells stay in the history."""
         with self._changed:
             live = self._own(study_id, visitor)
             if live.view.state == "running":
@@ -179,7 +182,7 @@ class Studies:
         remove_folder(self.folder_of(study_id))
 
     def list(self, visitor: str) -> tuple[StudyView, ...]:
-        """Return a visitor's own studies, the newest first."""
+        """Return a visitor's own studies, newest first."""
         owner = owner_of(visitor)
         if not owner:
             return ()
@@ -190,18 +193,18 @@ class Studies:
         return tuple(live.view for live in found)
 
     def is_own(self, study_id: str, visitor: str) -> bool:
-        """Tell whether a visitor may change a study; raise GspnError where there is no such study."""
+        """Return whether a visitor may change a study; raise GspnError if there is no such study."""
         owner = owner_of(visitor)
         with self._changed:
             return bool(owner) and self._find(study_id).owner == owner
 
     def view(self, study_id: str) -> StudyView:
-        """Return a study as it stands; raise GspnError where there is no such study."""
+        """Return the view of a study; raise GspnError if there is no such study."""
         with self._changed:
             return self._find(study_id).view
 
     def follow(self, study_id: str) -> Iterator[StudyView]:
-        """Yield a study's views, the present one first, until it no longer runs; raise GspnError for none."""
+        """Yield a study's views, the current one first, until it no longer runs; raise GspnError for none."""
         seen = -1
         while True:
             with self._changed:
@@ -216,13 +219,13 @@ class Studies:
                 self._changed.wait_for(lambda: not self._is_running(study_id), _VIEW_SECONDS)
 
     def folder_of(self, study_id: str) -> Path:
-        """Return the folder of a study; raise GspnError for an id that could lead elsewhere."""
+        """Return the folder of a study; raise GspnError for an id that could be a path."""
         if not isinstance(study_id, str) or not _ID.fullmatch(study_id):
             raise _unknown(study_id)
         return self.folder / study_id
 
     def close(self, timeout_seconds: float = 10.0) -> None:
-        """Stop every study; call it before the jobs are closed."""
+        """Stop every study; to be called before the jobs are closed."""
         with self._changed:
             threads = [live.thread for live in self._live.values() if live.thread is not None]
             running = [live for live in self._live.values() if live.view.state == "running"]
@@ -244,7 +247,7 @@ class Studies:
 
     def _work(self, live: _Live, stop: threading.Event, before: threading.Thread | None) -> None:
         if before is not None:
-            # It was asked to stop, and a cell of a study has one run at a time.
+            # It was asked to stop, and a cell has only one run at a time.
             before.join()
         while True:
             with self._changed:
@@ -252,7 +255,7 @@ class Studies:
                     return
                 number = None if stop.is_set() else live.view.next_cell()
                 if number is None:
-                    # In one breath with the look for a next cell, so that none that comes to wait is left.
+                    # Under the lock of the search for the next cell, so that no newly waiting cell is missed.
                     live.visitor, live.job_id = "", None
                     state = "stopped" if live.view.next_cell() is not None else "done"
                     self._change(live, live.view.changed(state=state, notice=""))
@@ -260,7 +263,7 @@ class Studies:
             self._attempt_cell(live, number, stop)
 
     def _attempt_cell(self, live: _Live, number: int, stop: threading.Event) -> None:
-        """Run a cell; whatever goes wrong with it is said in it, and the others go on."""
+        """Run a cell; an error is stored in the cell, and the others go on."""
         try:
             self._run_cell(live, number, stop)
             return
@@ -299,10 +302,10 @@ class Studies:
             live.job_id = None
         if last is None:
             return
-        # Pictures are measured, so not while others wait for the lock.
+        # Measuring pictures takes time, so not while holding the lock.
         end = ended(last, stopped=stop.is_set(), adherence=self._adherence)
         with self._changed:
-            # A cell that was skipped while it ran stays skipped, whatever became of its run.
+            # A cell that was skipped while it ran stays skipped, however its run ended.
             if live.view.cells[number].state == "running":
                 self._change(live, live.view.with_cell(number, **end))
 
@@ -361,18 +364,18 @@ class Studies:
         running = [live for live in self._live.values() if live.view.state == "running"]
         own = sum(live.owner == owner for live in running)
         if own >= MAX_RUNNING_EACH:
-            raise Busy(f"{own} of your studies run already, the most there may be; stop one or wait for it.")
+            raise Busy(f"You have {own} running studies, the maximum; stop one or wait for it.")
         if len(running) >= MAX_RUNNING:
-            raise Busy(f"{len(running)} studies run already, the most there may be; try again later.")
+            raise Busy(f"The maximum of {len(running)} studies is running; try again later.")
 
     def _read_all(self) -> None:
-        """Take in every study on disk; one whose record is damaged is left out, and the log says so."""
+        """Read every study on disk; those with a damaged record are left out and logged."""
         for record in self.folder.glob(f"*/{FILE}"):
             with suppress(GspnError):
                 self._find(record.parent.name)
 
     def _prune(self) -> None:
-        """Remove the oldest studies beyond as many as are kept of a visitor and of all; their runs stay."""
+        """Remove the oldest studies beyond the limits per visitor and for all; their runs stay."""
         by_age = sorted(self._live.values(), key=_place)
         own = Counter(live.owner for live in by_age if live.owner)
         excess = len(by_age) - MAX_KEPT
@@ -386,7 +389,7 @@ class Studies:
 
 
 def _place(live: _Live) -> tuple[int, float]:
-    """Return what studies are sorted by."""
+    """Return the sort key of studies."""
     return live.order, live.view.created
 
 

@@ -20,12 +20,21 @@ StudyState = Literal["running", "stopped", "done"]
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One run of a study. values: its place on each axis. job_id: of the run that made it or is making it.
+    """One run of a study.
 
-    progress: share of the run's steps that are done. seconds: of computing, with what reused stages once
-    took; saved_seconds: the part that was reused. consistency: in dB, detail: a share (see
-    `gspn_core.metrics`), adherence: the share of what the prompt names that is seen in the picture; None
-    until the cell is done or where they mean nothing.
+    Args:
+        values: its value on each axis.
+        settings: of its run.
+        state: of the cell.
+        job_id: of its latest run.
+        stage: index of the stage that runs.
+        progress: share of the run's steps that are done.
+        seconds: of computing, including what cached stages took originally.
+        saved_seconds: the cached part of `seconds`.
+        peak_bytes: the highest memory of its run.
+        consistency: in dB, None until the cell is done or where it does not apply (see `gspn_core.metrics`);
+            likewise detail (a share) and adherence (the share of the prompt that is seen in the picture).
+        error: why its run failed.
     """
 
     values: tuple[Any, ...]
@@ -45,9 +54,10 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class StudyView:
-    """A study as it stands; `version` grows with every change. order: cell numbers in which they run.
+    """The state of a study; `version` increases with every change.
 
-    created: seconds since 1970. notice: one sentence about why it waits, if it does.
+    order: the numbers of the cells in the order in which they run. created: seconds since 1970. notice: one
+    sentence about why it waits, if it does.
     """
 
     id: str
@@ -61,7 +71,7 @@ class StudyView:
     version: int = 0
 
     def next_cell(self) -> int | None:
-        """Return the number of the cell to run next, None where none waits."""
+        """Return the number of the cell to run next, None if none waits."""
         return next((number for number in self.order if self.cells[number].state == "waiting"), None)
 
     def with_cell(self, number: int, **changes: Any) -> StudyView:
@@ -80,7 +90,7 @@ class StudyView:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> StudyView:
-        """Return the view that `to_dict` wrote; raise TypeError, KeyError or ValueError if it is none."""
+        """Return the view that `to_dict` wrote; raise TypeError, KeyError or ValueError for anything else."""
         view = cls(
             **{
                 **values,
@@ -98,10 +108,10 @@ class StudyView:
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What a study will take: stages that run, once each, and those that are there already or shared.
+    """The cost of a study: stages that run, each once, and those that are cached or shared.
 
-    pictures: how many differ; cells that ask for the same draw it once. calls: evaluations of the UNet, None
-    while the model is read. seconds: None until stages of these sizes have been measured on this machine.
+    pictures: how many different ones; equal cells are drawn once. calls: evaluations of the UNet, None while
+    the model is loaded. seconds: None until stages of these sizes have been timed on this machine.
     """
 
     cells: int
@@ -114,7 +124,7 @@ class Cost:
 
 @dataclass(frozen=True, kw_only=True)
 class Draft:
-    """A study that is planned and not yet begun."""
+    """A study that is planned but not started."""
 
     base: Settings
     axes: tuple[Axis, ...]
@@ -124,10 +134,10 @@ class Draft:
 
 
 def draft(base: Settings, axes: Sequence[Axis], plan: Callable[[Settings], CascadePlan]) -> Draft:
-    """Return the cells of a study with their plans; raise BadSetting for the first that cannot be.
+    """Return the cells of a study with their plans; raise BadSetting for the first that cannot run.
 
-    A seed that is left open is drawn once for all cells, unless it is an axis. Cells run in an order in which
-    those with the same first stages follow one another, so that what they share is made once and soon seen.
+    An open seed is drawn once for all cells, unless it is an axis. Cells with the same first stages run one
+    after another, so that shared stages are computed once and seen early.
     """
     seed = plan(base).settings.seed if base.seed is None else base.seed
     fixed = dataclasses.replace(base, seed=seed)
@@ -146,13 +156,13 @@ def _planned(
     try:
         return plan(settings)
     except BadSetting as refusal:
-        # Of many values, the one that is meant.
+        # Name the value that is wrong.
         shown = ", ".join(text if len(text) <= 40 else f"{text[:39]}…" for text in map(str, values))
         raise BadSetting(refusal.field, f"At {shown}: {refusal}") from None
 
 
 def run_order(plans: Sequence[CascadePlan]) -> tuple[int, ...]:
-    """Return the numbers of plans so that those which share stages follow one another, else as they came."""
+    """Return the numbers of plans, those that share stages one after another, else in their order."""
     first: dict[str, int] = {}
     for number, plan in enumerate(plans):
         for stage in plan.stages:
@@ -171,10 +181,10 @@ def cost(
     calls_of: Callable[[StagePlan], float | None],
     seconds_of: Callable[[StagePlan, int], float | None],
 ) -> Cost:
-    """Return what the cells of a study take, each stage counted once by its key.
+    """Return the cost of a study's cells, each stage counted once by its key.
 
-    is_there: whether a stage's picture is kept. calls_of: its evaluations of the UNet, None if unknown yet.
-    seconds_of: what that many evaluations take with encoding and decoding, None where it is not known.
+    is_there: returns whether a stage's picture is cached. calls_of: its evaluations of the UNet, None if
+    unknown yet. seconds_of: the time of that many evaluations with encoding and decoding, None if unknown.
     """
     seen: set[str] = set()
     shared = calls = 0

@@ -1,4 +1,4 @@
-"""The record of a study on disk: its view, whose it is and its place among the others."""
+"""The record of a study on disk: its view, its owner and its place among the others."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FILE = "study.json"
 
 @dataclass(frozen=True, kw_only=True)
 class StudyRecord:
-    """A study as it is kept. order: grows from study to study, whatever the clock does; -1 for none."""
+    """A stored study. order: increases with every study, independent of the clock; -1 for none."""
 
     view: StudyView
     owner: str
@@ -25,7 +25,7 @@ class StudyRecord:
 
 
 def write_study(folder: Path, record: StudyRecord) -> None:
-    """Write a study's record into its folder; raise GspnError where that cannot be."""
+    """Write a study's record into its folder; raise GspnError on failure."""
     values = {
         "format": FORMAT,
         "order": record.order,
@@ -42,12 +42,12 @@ def write_study(folder: Path, record: StudyRecord) -> None:
 
 
 def read_study(folder: Path) -> StudyRecord:
-    """Return the record in a study's folder; one that ran when its server ended is stopped.
+    """Read the record in a study's folder; one that ran when its server ended is stopped.
 
-    Raises OSError where there is none, and one of `gspn_core.runs.records.DAMAGED` for a damaged one.
+    Raises OSError if there is none, and one of `gspn_core.runs.records.DAMAGED` if it is damaged.
     """
     values = read_json(folder / FILE)
-    # The folder's name says which study this is: a copy under another name is another study.
+    # The folder's name is the study's id: a copy under another name is another study.
     view = replace(StudyView.from_dict(values["view"]), id=folder.name)
     owner, order = str(values["owner"]), values.get("order")
     if view.state == "running":
@@ -57,7 +57,7 @@ def read_study(folder: Path) -> StudyRecord:
 
 
 def waiting_again(view: StudyView) -> tuple[Cell, ...]:
-    """Return a study's cells, with those that run waiting again."""
+    """Return a study's cells with running ones waiting again."""
     return tuple(
         replace(cell, state="waiting", progress=0.0) if cell.state == "running" else cell
         for cell in view.cells

@@ -1,4 +1,4 @@
-"""What named modules take in and give out during a forward pass."""
+"""Captures the inputs and outputs of named modules during a forward pass."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -20,7 +20,7 @@ class Captured:
 
     @contextmanager
     def of(self, unet: nn.Module, names: Iterable[str]) -> Iterator["Captured"]:
-        """Watch the modules of these names for the length of a `with` block."""
+        """Capture the modules of these names during a `with` block."""
         handles = []
         for name in names:
             module = unet.get_submodule(name)

@@ -1,4 +1,4 @@
-"""What a training keeps on disk: states that a reader never sees half of, and what they began from."""
+"""Checkpoints, written atomically, with the digest of the initial weights."""
 
 import hashlib
 from pathlib import Path
@@ -12,7 +12,7 @@ from gspn_core.files import replacing
 
 
 class Stateful(Protocol):
-    """What has a state that a checkpoint keeps."""
+    """An object with a state for a checkpoint."""
 
     def state_dict(self) -> dict[str, Any]: ...
 
@@ -20,23 +20,23 @@ class Stateful(Protocol):
 
 
 class InitialWeights:
-    """The digest of the weights that a training began from; a checkpoint that has another one is refused."""
+    """The digest of the weights that a training started from; a checkpoint with another one is refused."""
 
     def __init__(self, path: Path, digest: str) -> None:
         self.path, self.digest = path, digest
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what the checkpoint keeps."""
+        """Return the state for the checkpoint."""
         return {"digest": self.digest}
 
     def load_state_dict(self, state: dict[str, Any], /) -> None:
-        """Raise GspnError where the checkpoint began from other weights."""
+        """Raise GspnError if the checkpoint started from other weights."""
         if state["digest"] != self.digest:
             raise GspnError(f"{self.path} began from other weights; move it away to start again.")
 
 
 def digest_of(*modules: nn.Module) -> str:
-    """Return a name for the modules' weights: the same weights have the same one."""
+    """Return a digest of the modules' weights."""
     digest = hashlib.sha256()
     for module in modules:
         for name, tensor in module.state_dict().items():
@@ -46,7 +46,7 @@ def digest_of(*modules: nn.Module) -> str:
 
 
 def save_checkpoint(state: object, path: Path) -> None:
-    """Write a state with `torch.save`; the folder is made if it is not there."""
+    """Write a state with `torch.save`, creating the folder if needed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as stream:
         torch.save(state, stream)

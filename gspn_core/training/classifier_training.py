@@ -16,13 +16,13 @@ from gspn_core.world.scene import ATTRIBUTES
 
 BATCH = 24
 SHIFT_PX = 12
-# A generated picture has gone through an autoencoder: its attributes must be seen where it is soft, too.
+# Generated pictures have passed an autoencoder, so attributes must be recognised in softened pictures too.
 SOFTEST = 4.0
-# How soft a picture is and how much detail a pixel holds are learnt as well: without that the features would
-# forget the texture, and a distance in them would be the same for a sharp picture and an enlarged one.
+# Softness and detail are learnt as well: otherwise the features would lose the texture, and their distance
+# would be equal for a sharp picture and an enlarged one.
 SOFTNESS_WEIGHT = 1.0
 DETAIL_WEIGHT = 0.5
-# A crop often does not reach what its scene's attributes are about; whole views teach them.
+# A crop often does not show its scene's attributes, so they are learnt from whole views.
 CROP_WEIGHT = 0.2
 SMOOTHING = 0.05
 
@@ -30,10 +30,10 @@ SMOOTHING = 0.05
 def train_classifier(
     cache: RenderCache, work: Path, config: LoopConfig, *, batch: int = BATCH, seed: int = 0, device="cpu"
 ) -> Classifier:
-    """Train on the cache's pictures, whole views and crops of larger ones; returns the averaged weights.
+    """Train on the cache's pictures, whole views and crops of larger ones; return the averaged weights.
 
-    Its checkpoint is in `work` and is resumed. Every picture is moved by some px, half are mirrored (no
-    attribute names a side) and half are softened.
+    It resumes from its checkpoint in `work`. Every picture is shifted by some px, half are mirrored (no
+    attribute depends on the side) and half are softened.
     """
     torch.manual_seed(seed)
     classifier = Classifier().to(device, memory_format=torch.channels_last)
@@ -69,7 +69,7 @@ def train_classifier(
 
 
 def load_classifier(work: Path, device: torch.device | str = "cpu") -> Classifier:
-    """Read the trained classifier from a work folder; raises ModelUnavailable where there is none."""
+    """Read the trained classifier from a work folder; raise ModelUnavailable if there is none."""
     classifier = Classifier()
     path = checkpoint(work, classifier)
     if not path.is_file():
@@ -82,7 +82,7 @@ def load_classifier(work: Path, device: torch.device | str = "cpu") -> Classifie
 
 
 def checkpoint(work: Path, classifier: Classifier) -> Path:
-    """Return the file of the classifier's weights; a world of other attributes has another one."""
+    """Return the file of the classifier's checkpoint; it depends on the world's attributes."""
     return work / f"classifier-{classifier.signature}.pt"
 
 
@@ -108,7 +108,7 @@ def held_out_accuracy(classifier: Classifier, cache: RenderCache) -> dict[str, d
 def _labels(
     cache: RenderCache, numbers: np.ndarray, device: torch.device | str
 ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-    """Return the place of each picture's value per attribute, and of its view's scale."""
+    """Return the index of each picture's value per attribute, and of its view's scale."""
     views = [view_of(int(number), seed=cache.seed, base_px=cache.base_px) for number in numbers]
     shown = [view.scene.attributes() for view in views]
     truth = {
@@ -120,9 +120,9 @@ def _labels(
 
 
 def _disturbed(sample: torch.Tensor, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """Move a batch (B, 3, H, W) by some px, mirror half of it by chance and soften its later half.
+    """Shift a batch (B, 3, H, W) by some px, mirror a random half and soften the second half.
 
-    Returns: the batch, and the power of two by which each picture was made small and large again, (B,).
+    Returns: the batch, and the power of two by which each picture was shrunk and enlarged, (B,).
     """
     height, width = sample.shape[2:]
     reach = min(SHIFT_PX, height - 1, width - 1)

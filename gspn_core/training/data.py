@@ -1,7 +1,6 @@
 """The training data: views of the world, rendered once into a cache on disk, with a new caption each time.
 
-Knows which view a number stands for, what was rendered and what its micro-conditioning says.
-Pictures are stored; scenes and captions are drawn again from (seed, number), so phrasing varies each epoch.
+Only pictures are stored; scenes and captions are drawn from (seed, number) again, so captions vary by epoch.
 """
 
 import json
@@ -30,7 +29,7 @@ CHUNK = 16
 
 @dataclass(frozen=True, kw_only=True)
 class View:
-    """One training picture: base_px square out of a view of view_px square, at (top, left) px."""
+    """One training picture: a base_px square of a view_px square view, at (top, left) px."""
 
     scene: Scene
     base_px: int
@@ -45,7 +44,7 @@ class View:
         return render(self.scene, height=size, width=size, region=region)
 
     def thing_mask(self, side: int) -> np.ndarray:
-        """Return which cells of the picture, cut into side x side, the scene's object reaches: bool."""
+        """Return a bool mask (side, side) of the cells that the scene's object covers."""
         mask, box = np.zeros((side, side), dtype=bool), thing_box(self.scene)
         if box is not None:
             cell = self.base_px / self.view_px / side
@@ -57,8 +56,8 @@ class View:
     def time_ids(self, rng: np.random.Generator) -> tuple[int, ...]:
         """Return SDXL's micro-conditioning: original size, crop offset, target size, in px, height first.
 
-        Half of the crops say that they start at (0, 0), because a cascade draws a large view in one piece;
-        one picture in four names its view's size as the target, which a caller may do as well.
+        Half of the crops have the offset (0, 0), because a cascade draws a large view in one piece; one in
+        four has its view's size as the target size, as callers may set it.
         """
         hidden = rng.random() < 0.5
         target = self.view_px if rng.random() < 0.25 else self.base_px
@@ -67,7 +66,7 @@ class View:
 
 
 def view_of(number: int, *, seed: int, base_px: int) -> View:
-    """Draw the view that a number stands for; the same one on every call."""
+    """Return the view of a number, the same on every call."""
     rng = np.random.default_rng((seed, number))
     scene = sample_scene(rng)
     view_px = base_px * int(rng.choice(VIEW_SCALES, p=VIEW_SHARES))
@@ -76,18 +75,18 @@ def view_of(number: int, *, seed: int, base_px: int) -> View:
 
 
 def caption_of(number: int, *, seed: int, rng: np.random.Generator) -> str:
-    """Return a new caption of the scene that a number stands for."""
+    """Return a new caption of the scene of a number."""
     return caption(sample_scene(np.random.default_rng((seed, number))), rng)
 
 
 class RenderCache:
-    """Pictures on disk, filled in the background by other processes.
+    """Pictures on disk, rendered in the background by other processes.
 
     images: uint8 (count, base_px, base_px, 3), a memory map; `ready()` lists the numbers already drawn.
     """
 
     def __init__(self, folder: Path) -> None:
-        """Open the cache in folder; raise GspnError where there is none."""
+        """Open the cache in folder; raise GspnError if there is none."""
         if not (folder / "cache.json").is_file():
             raise no_renders(folder)
         info = json.loads((folder / "cache.json").read_text())
@@ -98,7 +97,7 @@ class RenderCache:
 
     @classmethod
     def create(cls, folder: Path, *, count: int, base_px: int, seed: int) -> "RenderCache":
-        """Open the cache in folder, made empty if it is not there yet."""
+        """Open the cache in folder, creating an empty one if needed."""
         info = {"count": count, "base_px": base_px, "seed": seed}
         if not (folder / "cache.json").exists():
             folder.mkdir(parents=True, exist_ok=True)
@@ -122,12 +121,12 @@ class RenderCache:
         return ready[ready >= held_out(self.count)]
 
     def held_out_numbers(self) -> np.ndarray:
-        """Return the drawn numbers that are kept for measuring."""
+        """Return the drawn numbers that are held out for measuring."""
         ready = self.ready()
         return ready[ready < held_out(self.count)]
 
     def fill(self, *, processes: int) -> None:
-        """Draw what is missing, in order, in this many processes."""
+        """Draw missing pictures, in order, in this many processes."""
         missing = np.flatnonzero(self._done == 0)
         chunks = [missing[start : start + CHUNK] for start in range(0, len(missing), CHUNK)]
         draw = partial(_draw_chunk, self.folder)
@@ -147,12 +146,12 @@ class RenderCache:
 
 
 def no_renders(folder: Path) -> GspnError:
-    """Return the error of a folder without pictures to learn from."""
+    """Return the error for a folder without pictures."""
     return GspnError(f"{folder} holds no renders; draw them with `python -m gspn_core.training.train data`.")
 
 
 def held_out(count: int) -> int:
-    """Return how many of the first numbers of a cache are kept for measuring."""
+    """Return how many of the first numbers of a cache are held out for measuring."""
     return min(HELD_OUT, count // 4)
 
 

@@ -1,7 +1,4 @@
-"""Train the denoiser: the UNet and both text encoders together, on the latents of the render cache.
-
-Knows the noise, the loss and the batches; does not know how pictures become latents.
-"""
+"""Train the denoiser: the UNet and both text encoders together, on the latents of the render cache."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -35,14 +32,14 @@ from gspn_core.world.captions import EXAMPLES, corpus
 CAPTION_DROPOUT = 0.1
 OFFSET_NOISE = 0.05
 SNR_LIMIT = 5.0
-# An object covers few of a picture's cells and much of its caption: without more weight it is learnt last.
+# An object covers few cells but much of the caption; with equal weights it would be learnt last.
 THING_WEIGHT = 5.0
 HELD_OUT_BATCHES = 4
 
 
 @dataclass(frozen=True, kw_only=True)
 class LatentSet:
-    """Every cached picture as latents (N, 4, h, w), with the number each stands for."""
+    """Every cached picture as latents (N, 4, h, w), with its number."""
 
     latents: torch.Tensor
     numbers: np.ndarray
@@ -51,10 +48,10 @@ class LatentSet:
 def encode_cache(recipe: Recipe, vae: AutoencoderKL, cache: RenderCache) -> LatentSet:
     """Encode the cache, or read the encoding of an earlier call from work/latents.pt.
 
-    Encoded again where pictures were drawn since, or where the encoder is another one.
+    They are encoded again if pictures were added, or the encoder changed.
 
     Raises:
-        GspnError: nothing is drawn yet.
+        GspnError: the cache is empty.
     """
     path, numbers = recipe.work / "latents.pt", cache.ready()
     if not len(numbers):
@@ -72,12 +69,12 @@ def encode_cache(recipe: Recipe, vae: AutoencoderKL, cache: RenderCache) -> Late
 
 
 def encoder_digest(vae: AutoencoderKL) -> str:
-    """Return a name for the weights that latents depend on, so without the decoder's."""
+    """Return a digest of the weights that latents depend on: those of the encoder."""
     return digest_of(vae.encoder, vae.quant_conv)
 
 
 class Batch(NamedTuple):
-    """Latents (B, 4, h, w), their captions and add_time_ids (B, 6); where objects are (B, 1, h, w)."""
+    """Latents (B, 4, h, w), captions, add_time_ids (B, 6), and a mask of objects (B, 1, h, w)."""
 
     latents: torch.Tensor
     captions: list[str]
@@ -110,7 +107,7 @@ class Batches:
 def add_noise(latents: torch.Tensor, alphas: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Noise latents (B, 4, h, w) at timesteps spread evenly over the batch.
 
-    The noise carries a little common offset per channel, so that the mean brightness is learned too.
+    The noise has a small offset per channel, so that the mean brightness is learnt too.
     Returns: noisy latents, noise (B, 4, h, w), timesteps (B,).
     """
     size = len(latents)
@@ -132,14 +129,14 @@ def build_model(recipe: Recipe) -> tuple[CLIPTokenizer, dict[str, nn.Module]]:
     tokenizer = _tokenizer(recipe.seed, recipe.corpus_captions)
     first, second = build_text_encoders(recipe.nets, tokenizer)
     unet = build_unet(recipe.nets).to(memory_format=torch.channels_last)
-    # At 256 tokens plain matrix products in bfloat16 are faster on a CPU than the fused attention.
+    # With 256 tokens, plain matrix products in bfloat16 are faster on a CPU than fused attention.
     unet.set_attn_processor(AttnProcessor())
     return tokenizer, {"unet": unet, "text_encoder": first, "text_encoder_2": second}
 
 
 @cache
 def _tokenizer(seed: int, captions: int) -> CLIPTokenizer:
-    """Return the tokenizer of a corpus: learning its pairs takes seconds, and it never changes."""
+    """Return the tokenizer of a corpus, cached: learning its pairs takes seconds."""
     return build_tokenizer(corpus(captions, np.random.default_rng(seed)))
 
 
@@ -209,7 +206,7 @@ def pipeline_of(
 
 @torch.no_grad()
 def sample_rows(pipeline: StableDiffusionXLPipeline, recipe: Recipe) -> list[np.ndarray]:
-    """Draw the example prompts with fixed noise, two rows of pictures."""
+    """Draw the example prompts from fixed noise, in two rows."""
     side = recipe.nets.base_px
     pipeline.set_progress_bar_config(disable=True)
     with torch.autocast("cpu", torch.bfloat16):

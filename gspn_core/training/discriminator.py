@@ -1,7 +1,4 @@
-"""A discriminator of patches: learns to tell rendered from decoded pictures, so what a decoder leaves out.
-
-Knows pictures and its own training; does not know the autoencoder.
-"""
+"""A patch discriminator that learns to distinguish rendered from decoded pictures."""
 
 from typing import Any
 
@@ -42,9 +39,9 @@ class Discriminator:
         return float((of_real.mean() - of_decoded.mean()).detach())
 
     def generator_loss(self, real: torch.Tensor, decoded: torch.Tensor) -> torch.Tensor:
-        """Return a loss that falls as decoded pictures pass for real ones; it trains the decoder alone.
+        """Return the generator loss, which trains only the decoder.
 
-        The distance between its layers' maps of the two counts as well (feature matching, 1711.11585).
+        It includes the distance between the layers' feature maps of the two (feature matching, 1711.11585).
         """
         self.net.requires_grad_(False)
         matching = decoded.new_zeros(())

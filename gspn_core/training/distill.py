@@ -1,9 +1,9 @@
 """Distil the embedded model's self-attention into GSPN mixers: `python -m gspn_core.training.distill`.
 
-Three passes: layer-wise (each mixer learns from its own attention's inputs and outputs), end-to-end (all of
-them together learn inside the UNet) and on-policy (they learn where the sampler takes them, on pictures that
-they sample themselves and on guided predictions). Besides square latents of the training size every pass sees
-long and larger ones, so that the mixers hold where a cascade takes them.
+Three passes: layer-wise (each mixer learns from its own attention's inputs and outputs), end-to-end (all
+mixers are trained together inside the UNet) and on-policy (on pictures that they sample themselves, with
+guided predictions). In addition to square latents of the training size, every pass has wide and larger
+ones, so that the mixers work at the sizes of a cascade.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from gspn_core.training.distillation import Distillation
 from gspn_core.training.loop import Loop
 from gspn_core.training.recipe import Recipe
 
-# What the checkpoint of a pass was called before; a training that has one goes on from it.
+# Earlier names of the passes' checkpoints, from which a training resumes too.
 _EARLIER_NAMES = {"layer-wise": "align", "end-to-end": "whole", "on-policy": "drawn"}
 
 
@@ -33,12 +33,12 @@ def distill(recipe: Recipe, config: GSPNConfig | None = None) -> GSPNAdapter:
 
 
 def train(work: Distillation) -> None:
-    """Train a distillation's mixers pass by pass, and keep their averages.
+    """Train a distillation's mixers pass by pass, and load their averages into the adapter.
 
-    A pass resumes from its checkpoint where it began from what the passes before have made.
+    A pass resumes from its checkpoint if that started from the result of the passes before.
 
     Raises:
-        GspnError: a checkpoint is of other mixers, of another teacher, or of shorter passes before it.
+        GspnError: a checkpoint belongs to other mixers, another teacher, or shorter earlier passes.
     """
     recipe = work.recipe
     rate = recipe.distill_loop.learning_rate
@@ -65,7 +65,7 @@ def train(work: Distillation) -> None:
 
 
 def _checkpoint(folder: Path, name: str) -> Path:
-    """Return where the checkpoint of a pass is; one of an earlier version takes its new name."""
+    """Return the path of a pass's checkpoint; one of an earlier version is renamed."""
     path, earlier = folder / f"{name}.pt", folder / f"{_EARLIER_NAMES[name]}.pt"
     if earlier.is_file() and not path.exists():
         earlier.rename(path)
@@ -73,7 +73,7 @@ def _checkpoint(folder: Path, name: str) -> Path:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return what the command line takes."""
+    """Return the parser of the command line."""
     root = argparse.ArgumentParser(
         prog="python -m gspn_core.training.distill", description=__doc__.splitlines()[0]
     )
@@ -97,7 +97,7 @@ def parser() -> argparse.ArgumentParser:
         type=float,
         help=f"share for on-policy distillation (default: {Recipe.on_policy_share}, or what is left)",
     )
-    # What these flags were called before.
+    # Earlier names of these flags.
     hidden = {"type": float, "help": argparse.SUPPRESS, "default": argparse.SUPPRESS}
     root.add_argument("--align-share", dest="layerwise_share", **hidden)
     root.add_argument("--drawn-share", dest="on_policy_share", **hidden)

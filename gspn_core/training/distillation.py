@@ -1,4 +1,4 @@
-"""The distillation of self-attention into GSPN mixers: its teacher, its losses and its held-out figures."""
+"""Distillation of self-attention into GSPN mixers: the teacher, the losses and the held-out figures."""
 
 from collections.abc import Collection
 from functools import cached_property
@@ -34,15 +34,15 @@ from gspn_core.training.recipe import Recipe
 from gspn_core.training.teacher import read_teacher
 from gspn_core.training.trajectories import Moment, Trajectories
 
-# The teacher's own prediction is a target without noise: at equal weight it would hardly count.
+# The teacher's prediction is a target without noise; at equal weight it would hardly count.
 TEACHER_WEIGHT = 10.0
 LAYER_WEIGHT = 0.5
 LARGE_SHARE = 0.25
-# A larger view costs more: fewer of them in a batch.
+# Larger views cost more, so a batch has fewer of them.
 LARGE_BATCH_DIVISOR = 4
-# Batches that a held-out loss is the mean of.
+# Batches that a held-out loss is averaged over.
 MEASURES = 4
-# Guidance scales that pictures are sampled at while mixers learn from them: what a user may well ask for.
+# Guidance scales of the pictures sampled in on-policy distillation; the range that users choose.
 GUIDANCE = (2.0, 4.0)
 
 
@@ -57,7 +57,7 @@ class Distillation:
         names: Collection[str] | None = None,
         folder: Path | None = None,
     ) -> None:
-        """Read the teacher, encode what is not encoded yet and make the mixers.
+        """Read the teacher, encode the cache where needed, and make the mixers.
 
         Args:
             config: of the mixers, None for the default.
@@ -69,7 +69,7 @@ class Distillation:
         """
         cache = RenderCache(recipe.data)
         if cache.seed != recipe.seed:
-            # The captions and the scenes behind the numbers depend on it.
+            # Captions and scenes depend on it.
             raise GspnError(
                 f"{recipe.work} was trained with seed {cache.seed}, got {recipe.seed}; "
                 f"give --seed {cache.seed}."
@@ -89,7 +89,7 @@ class Distillation:
         self.alphas = build_scheduler().alphas_cumprod
         self.weights = min_snr_weights(self.alphas)
         self.log = Log(self.folder / "distill.jsonl")
-        # Mixers are initialised alike whatever had to be encoded before.
+        # Initialise mixers equally, whether or not the cache was encoded before.
         torch.manual_seed(recipe.seed)
         self.adapter = GSPNAdapter.construct_for(self.unet, config, names=names)
         if recipe.start:
@@ -158,12 +158,12 @@ class Distillation:
         return loss, {name: float(value.detach()) for name, value in parts.items()}
 
     def on_policy_step(self, _: int) -> tuple[torch.Tensor, dict[str, float]]:
-        """Return the loss of on-policy distillation and what to log of it; take the sampler one step on.
+        """Return the loss of on-policy distillation and what to log of it; advance the sampler by one step.
 
-        The UNet with mixers against the teacher where the mixers themselves have taken the latents (Ross et
-        al., 1011.0686). Both halves of a guidance pair count, and what guidance makes of their errors. Larger
-        views, in their share of the steps, are noised as in end-to-end distillation: sampling these takes too
-        long.
+        The UNet with mixers against the teacher, on latents sampled by the mixers themselves (Ross et al.,
+        1011.0686). The loss includes both halves of a guidance pair and their guided combination. Larger
+        views, in their share of the steps, are noised as in end-to-end distillation, since sampling them
+        takes too long.
         """
         if self.rng.random() < LARGE_SHARE:
             moment = self._large_moment()
@@ -178,7 +178,7 @@ class Distillation:
         return guided_error + plain_error, logged
 
     def _pairs_apart(self, moment: Moment) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return how far the mixers' prediction is from the teacher's, and theirs: both (2·B, 4, h, w)."""
+        """Return student - teacher, and the student's prediction: both (2·B, 4, h, w)."""
         noisy, timesteps, captions, time_ids = moment.pairs()
         batch = Batch(noisy, captions, time_ids)
         with torch.no_grad():
@@ -196,7 +196,7 @@ class Distillation:
 
     @cached_property
     def trajectories(self) -> Trajectories:
-        """The pictures that the mixers sample and learn from."""
+        """The pictures that the mixers sample and are trained on."""
         count = self.batches.cache.count
         return self._trajectories(range(held_out(count), count), self.rng)
 
@@ -215,7 +215,7 @@ class Distillation:
         )  # fmt: skip
 
     def reseed(self, place: int, step: int) -> None:
-        """Seed the batches by a pass and its step: one that resumes does not see its first batches again."""
+        """Seed the batches by pass and step, so that a resumed pass does not repeat its first batches."""
         fresh = np.random.default_rng((self.recipe.seed, 1, place, step))
         self.rng.bit_generator.state = fresh.bit_generator.state
 
@@ -227,9 +227,9 @@ class Distillation:
 
     @torch.no_grad()
     def losses(self) -> dict[str, float]:
-        """Return held-out noise losses with attention and with mixers, and how far apart the two predict.
+        """Return held-out noise losses with attention and with mixers, and the distance of their predictions.
 
-        All at the training size, and apart on views of twice its side as well.
+        At the training size, and separately on views of twice its side.
         """
         kept = np.random.default_rng((self.recipe.seed, 3))
         measures = Batches(self.measures.cache, self.measures.data, self.measures.places, kept)
@@ -256,7 +256,7 @@ class Distillation:
 
     @torch.no_grad()
     def on_policy_distance(self) -> float:
-        """Return how far guided predictions are apart while mixers sample held-out captions."""
+        """Return the distance of guided predictions while mixers sample held-out captions."""
         kept = range(held_out(self.batches.cache.count))
         rng = np.random.default_rng((self.recipe.seed, 4))
         trajectories = self._trajectories(kept, rng, staggered=False)

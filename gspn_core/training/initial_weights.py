@@ -1,4 +1,4 @@
-"""Start a training from the weights of an earlier model, whose words may be others."""
+"""Start a training from the weights of an earlier model, whose vocabulary may differ."""
 
 import json
 from collections.abc import Mapping
@@ -17,18 +17,18 @@ _TOKENS = "embeddings.token_embedding.weight"
 
 
 def start_vae(vae: AutoencoderKL, folder: Path) -> None:
-    """Take over the autoencoder of the pipeline in `folder`.
+    """Copy the weights of the autoencoder of the pipeline in `folder`.
 
-    Raises RuntimeError where its shapes are others.
+    Raises RuntimeError if its shapes differ.
     """
     vae.load_state_dict(AutoencoderKL.from_pretrained(folder / "vae").float().state_dict())
 
 
 def start_model(modules: Mapping[str, nn.Module], tokenizer: CLIPTokenizer, folder: Path) -> int:
-    """Take over the UNet and the text encoders of the pipeline in `folder`.
+    """Copy the weights of the UNet and the text encoders of the pipeline in `folder`.
 
-    A token's embedding goes with its letters, wherever either vocabulary has it; new tokens begin as they
-    were initialised. Returns how many tokens were taken over. Raises RuntimeError where other shapes differ.
+    Embeddings are copied by token text; tokens that the earlier vocabulary lacks keep their initialisation.
+    Returns how many tokens were copied. Raises RuntimeError if other shapes differ.
     """
     modules["unet"].load_state_dict(
         UNet2DConditionModel.from_pretrained(folder / "unet").float().state_dict()
@@ -48,9 +48,9 @@ def start_model(modules: Mapping[str, nn.Module], tokenizer: CLIPTokenizer, fold
 
 
 def start_mixers(adapter: GSPNAdapter, folder: Path) -> bool:
-    """Take over the mixers of an earlier model's adapter, which its attentions have left behind since.
+    """Copy the mixers of an earlier model's adapter.
 
-    Returns whether they were; mixers of another form, or of a folder without any, begin as they were made.
+    Returns whether they were copied; they are not if the folder has none, or of another form.
     """
     if not (folder / CONFIG_FILE).is_file():
         return False

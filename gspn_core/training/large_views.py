@@ -1,4 +1,4 @@
-"""Views that are larger or longer than those trained on, as latents, for the distillation."""
+"""Latents of views that are larger or longer than the training pictures, for the distillation."""
 
 from collections.abc import Iterator
 
@@ -15,14 +15,14 @@ from gspn_core.training.recipe import Recipe
 from gspn_core.world.render.draw import render
 from gspn_core.world.scene import sample_scene
 
-# Height and width of larger views, in training sides: a square one and both long ones.
+# Height and width of larger views in multiples of the training side: square, tall and wide.
 LARGE_SHAPES = ((2.0, 2.0), (1.0, 1.5), (1.5, 1.0))
 
 
 class LargeViews:
-    """Whole views of each of LARGE_SHAPES, with captions and micro-conditioning like all the others.
+    """Whole views of each of LARGE_SHAPES, with captions and micro-conditioning.
 
-    shapes: latents (N, 4, h, w) of each shape. They are encoded once and kept in work/large.pt.
+    shapes: latents (N, 4, h, w) of each shape. They are encoded once and cached in work/large.pt.
     """
 
     def __init__(self, recipe: Recipe, vae: AutoencoderKL, rng: np.random.Generator) -> None:
@@ -47,7 +47,7 @@ class LargeViews:
             yield torch.cat(latents)
 
     def _number(self, place: int) -> int:
-        """Return the number of a scene beyond the render cache."""
+        """Return the number of a scene that is not in the render cache."""
         return self.recipe.pictures + place
 
     def draw(self, size: int) -> Batch:

@@ -1,4 +1,4 @@
-"""What a training run writes to be read: log lines and sheets of pictures."""
+"""The log of a training run: lines and sheets of pictures."""
 
 import json
 import sys

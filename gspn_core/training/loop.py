@@ -1,6 +1,6 @@
-"""One training loop for every part: a budget of minutes, a moving average, checkpoints that resume.
+"""The training loop of every part: a budget of minutes, a moving average, checkpoints that resume.
 
-Knows nothing of what is trained: a step is a function that returns a loss and what to log.
+A step is a function that returns a loss and what to log.
 """
 
 import time
@@ -22,9 +22,9 @@ Step = Callable[[int], tuple[torch.Tensor, Mapping[str, float]]]
 
 @dataclass(frozen=True, kw_only=True)
 class LoopConfig:
-    """How long and how fast to train. The rate falls to 0 over the last decay_share of the minutes.
+    """How long and how fast to train. The learning rate falls to 0 over the last decay_share of the minutes.
 
-    An evaluation (held-out losses, a sheet of pictures) takes up to a minute of them: it is done rarely.
+    An evaluation (held-out losses, a sheet of pictures) takes up to a minute of them, so it is rare.
     """
 
     minutes: float
@@ -40,7 +40,7 @@ class LoopConfig:
     evaluate_seconds: float = 900.0
 
     def rate(self, step: int, seconds: float) -> float:
-        """Return the learning rate at a step, after so many seconds of training."""
+        """Return the learning rate at a step, after that many seconds of training."""
         done = seconds / max(self.minutes * 60, 1e-9)
         fall = min(1.0, max(0.0, (1 - done) / self.decay_share))
         return self.learning_rate * min(1.0, (step + 1) / self.warmup_steps) * fall
@@ -49,7 +49,7 @@ class LoopConfig:
 class Loop:
     """Trains modules by name and keeps their moving average; resumes from its checkpoint if there is one.
 
-    `averages` holds the same names as `modules`; these are the weights to publish.
+    `averages` has the same names as `modules`; these are the weights to publish.
     """
 
     def __init__(
@@ -59,15 +59,15 @@ class Loop:
         path: Path,
         stateful: Mapping[str, Stateful] | None = None,
     ) -> None:
-        """Make the optimizers, then read the checkpoint at `path` if there is one.
+        """Create the optimizers, then read the checkpoint at `path` if there is one.
 
         Args:
-            modules: what is trained, by name; it stays where it is in memory from here on.
+            modules: what is trained, by name; its weights must stay in the same memory from here on.
             path: the checkpoint.
-            stateful: what trains itself during the steps; only its state is kept in the checkpoint.
+            stateful: objects that steps train themselves; only their state is in the checkpoint.
 
         Raises:
-            GspnError: the checkpoint is that of another training.
+            GspnError: the checkpoint belongs to another training.
         """
         self.modules, self.config, self.path = dict(modules), config, path
         self.stateful = dict(stateful or {})
@@ -87,7 +87,7 @@ class Loop:
             self._resume()
 
     def run(self, step: Step, log: Log, evaluate: Callable[[], None] = lambda: None) -> None:
-        """Train until the minutes or the steps are used up.
+        """Train until the minutes or the steps are over.
 
         Saves every save_seconds and calls `evaluate` every evaluate_seconds; both at the end as well.
 
@@ -148,7 +148,7 @@ class Loop:
 
     def _resume(self) -> None:
         state = torch.load(self.path, weights_only=True)
-        # Checkpoints of earlier versions have another name for it.
+        # Earlier versions used another key.
         states = state.get("stateful", state.get("beside", {}))
         if states.keys() != self.stateful.keys():
             raise GspnError(
@@ -171,7 +171,7 @@ def ema_with_warmup(most: float) -> Callable[[list[torch.Tensor], list[torch.Ten
 
         decay = min(most, (1 + n) / (10 + n)) at the n-th step
 
-    so that the average forgets where a training began; torch's own takes one decay for all steps.
+    so that the average forgets the initial weights; torch's own has the same decay for all steps.
     """
 
     def update(averaged: list[torch.Tensor], current: list[torch.Tensor], before: torch.Tensor) -> None:

@@ -1,9 +1,9 @@
 """Compare forms of the GSPN mixer, distilled alike: `python -m gspn_core.training.mixers --work DIR`.
 
 Every form learns from the same attention teacher, on the same batches, for the same minutes: half of them
-layer-wise, half end-to-end. Prints a table in Markdown and writes it with its figures into the work folder; a
-form that is there already is not repeated. `--ship FORM` trains one of them further by on-policy distillation
-and writes it as an adapter.
+layer-wise, half end-to-end. Prints a Markdown table and writes it with its figures into the work folder;
+finished forms are not repeated. `--ship FORM` trains one of them further by on-policy distillation and writes
+it as an adapter.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from gspn_core.training.recipe import Recipe
 
 @dataclass(frozen=True, kw_only=True)
 class Form:
-    """One form of the mixer. names: which self-attentions it replaces, None for all."""
+    """A form of the mixer. names: the self-attentions that it replaces, None for all."""
 
     title: str
     config: GSPNConfig
@@ -65,9 +65,9 @@ FORMS = {
 
 
 def compare(recipe: Recipe, forms: dict[str, Form]) -> list[dict]:
-    """Distil every form for recipe.distill_loop.minutes; return their figures, nearest first.
+    """Distil every form for recipe.distill_loop.minutes; return their figures, closest first.
 
-    Without on-policy distillation, whose batches would differ from form to form.
+    On-policy distillation is left out, since its batches would differ between forms.
     """
     recipe, rows = replace(recipe, layerwise_share=0.5, on_policy_share=0.0), []
     for name, form in forms.items():

@@ -1,7 +1,7 @@
-"""Muon for the matrices and filters of a network: `torch.optim.Muon` on views of two dimensions.
+"""Muon for the matrices and filters of a network: `torch.optim.Muon` on two-dimensional views.
 
 After Jordan (2024, kellerjordan.github.io/posts/muon), scaled to AdamW's step size as in arXiv 2502.16982.
-Fewer steps than AdamW to the same loss, which on a CPU is worth the extra matrix products.
+It needs fewer steps than AdamW to the same loss, which is worth the extra matrix products on a CPU.
 """
 
 from collections.abc import Iterable
@@ -12,10 +12,10 @@ from torch import nn
 
 
 class Muon(torch.optim.Muon):
-    """Steps matrices (m, n) and convolution filters (m, i, kh, kw), read as (m, kh·kw·i) or (m, i·kh·kw).
+    """Optimizes matrices (m, n) and convolution filters (m, i, kh, kw) as (m, kh·kw·i) or (m, i·kh·kw).
 
-    torch's own takes matrices alone. The order of a filter's columns is the one in which its memory can be
-    viewed; the orthogonal update is the same in any.
+    torch's own accepts only matrices. The order of a filter's columns is that of its memory, so that it is a
+    view; the orthogonalised update is the same in any order.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class Muon(torch.optim.Muon):
         """Take one step along the orthogonalised Nesterov momentum.
 
         Raises:
-            RuntimeError: a weight has moved to other memory since, which the step would not reach.
+            RuntimeError: a weight was moved to other memory, so that the step would not change it.
         """
         for weight, matrix in zip(self._weights, self.param_groups[0]["params"], strict=True):
             if weight.data_ptr() != matrix.data_ptr():
@@ -52,7 +52,7 @@ class Muon(torch.optim.Muon):
                 weight.grad.zero_()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over what `state_dict` returned, here or before this became torch's Muon."""
+        """Load what `state_dict` returned, also by versions before torch's Muon was used."""
         (group,) = state_dict["param_groups"]
         states = {
             number: {"momentum_buffer": _as_matrix(state["momentum"], self._weights[number])}
@@ -64,9 +64,9 @@ class Muon(torch.optim.Muon):
 
 
 def _as_matrix(tensor: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """Return a tensor (m, ...) of a weight's shape as (m, n), its columns as they are in the weight's memory.
+    """Return a tensor (m, ...) of a weight's shape as (m, n), its columns in the weight's memory order.
 
-    A view wherever the tensor is laid out like the weight.
+    It is a view if the tensor has the weight's memory layout.
     """
     if tensor.ndim == 4 and not weight.is_contiguous():
         tensor = tensor.permute(0, 2, 3, 1)

@@ -1,7 +1,4 @@
-"""The embedded model's networks: an SDXL in miniature, its tokenizer, its scheduler.
-
-Knows architectures and how to build them; does not know how they are trained.
-"""
+"""The embedded model's networks: an SDXL in miniature, its tokenizer, its scheduler."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -21,7 +18,7 @@ START, END = "<|startoftext|>", "<|endoftext|>"
 
 @dataclass(frozen=True, kw_only=True)
 class NetConfig:
-    """Widths and depths of the embedded model; the defaults are the published one's.
+    """Widths and depths of the embedded model; the defaults are those of the published one.
 
     base_px is the side of a training image. The widths of a transformer block are multiples of head_dim.
     """
@@ -74,7 +71,7 @@ def build_unet(config: NetConfig) -> UNet2DConditionModel:
         block_out_channels=config.unet_channels,
         layers_per_block=config.unet_layers,
         transformer_layers_per_block=config.transformer_layers,
-        # Named so by diffusers' history: the number of heads of each block, not their width.
+        # Misnamed in diffusers: it is the number of heads of each block, not their width.
         attention_head_dim=tuple(width // config.head_dim for width in config.unet_channels),
         use_linear_projection=True,
         cross_attention_dim=sum(config.text_widths),
@@ -88,7 +85,7 @@ def build_unet(config: NetConfig) -> UNet2DConditionModel:
 def build_text_encoders(
     config: NetConfig, tokenizer: CLIPTokenizer
 ) -> tuple[CLIPTextModel, CLIPTextModelWithProjection]:
-    """Build the two CLIP text encoders; SDXL reads the layer before the last of both."""
+    """Build the two CLIP text encoders; SDXL uses the penultimate layer of both."""
 
     def text_config(width: int) -> CLIPTextConfig:
         return CLIPTextConfig(
@@ -122,10 +119,10 @@ def build_scheduler() -> EulerDiscreteScheduler:
 def build_tokenizer(corpus: Iterable[str], merges: int = 600) -> CLIPTokenizer:
     """Learn byte pairs on the corpus and build CLIP's tokenizer from them.
 
-    The common words of the corpus become one token each; every other word is still spelt in bytes.
+    The common words of the corpus become one token each; all other words are still encoded as bytes.
 
     Raises:
-        RuntimeError: the tokenizer did not take over the vocabulary (transformers ignores unknown arguments).
+        RuntimeError: the tokenizer ignored the vocabulary (transformers ignores unknown arguments).
     """
     pairs = _learn_merges(Counter(word for text in corpus for word in text.lower().split()), merges)
     letters = sorted(_byte_letters())
@@ -145,7 +142,7 @@ def _byte_letters() -> list[str]:
 
 
 def _learn_merges(words: Counter[str], limit: int) -> list[tuple[str, str]]:
-    """Merge the most frequent neighbouring pair, again and again (Sennrich et al., 2016)."""
+    """Merge the most frequent neighbouring pair repeatedly (Sennrich et al., 2016)."""
     counts: Counter[str] = Counter()
     for word, count in words.items():
         plain = "".join(letter for letter in word if letter.isascii() and letter.isalpha())
@@ -179,7 +176,7 @@ def _merge(parts: list[str], pair: tuple[str, str]) -> list[str]:
 def build_pipeline(
     vae: nn.Module, unet: nn.Module, encoders: tuple[nn.Module, nn.Module], tokenizer: CLIPTokenizer
 ) -> StableDiffusionXLPipeline:
-    """Join the parts. The unconditional prompt is the empty string encoded, as it is in training."""
+    """Build the pipeline. The unconditional prompt is the encoded empty string, as in training."""
     return StableDiffusionXLPipeline(
         vae=vae,
         text_encoder=encoders[0],
@@ -210,7 +207,7 @@ def encode_prompts(
 
 @torch.no_grad()
 def fold_latent_statistics(vae: AutoencoderKL, mean: torch.Tensor, std: torch.Tensor) -> None:
-    """Make the latents zero-mean and unit-variance per channel without changing what is decoded.
+    """Make the latents zero-mean and unit-variance per channel without changing the decoded picture.
 
     quant_conv gives (z - mean)/std and log-variance - 2·log std; post_quant_conv undoes it. mean, std: (4,).
     """

@@ -1,4 +1,4 @@
-"""How the embedded model is trained: every number that a training run needs besides its pictures."""
+"""The recipe of the embedded model: every number that training needs in addition to its pictures."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +13,8 @@ from gspn_core.training.trajectories import Sampler
 class Recipe:
     """Sizes, rates and minutes of all parts. vae_crop_px is the side of a crop that the autoencoder sees.
 
-    corpus_captions: how many captions the tokenizer learns its pairs on.
-    start: the folder of an earlier model whose weights the training starts from; None: random weights.
+    corpus_captions: how many captions the tokenizer learns its pairs from.
+    start: the folder of an earlier model to start from; None for random weights.
     layerwise_share and on_policy_share: shares of the distillation's minutes, for layer-wise distillation and
     for on-policy distillation over on_policy_steps sampler steps; the rest is end-to-end distillation.
     """

@@ -1,4 +1,4 @@
-"""Which trained model a distillation learns from."""
+"""The trained model that a distillation learns from."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,10 +13,10 @@ from gspn_core.training.recipe import Recipe
 
 
 def read_teacher(recipe: Recipe, tokenizer: CLIPTokenizer, modules: Mapping[str, nn.Module]) -> Path:
-    """Read the weights of work/model.pt, or else of the model in recipe.start, into the modules.
+    """Read the weights of work/model.pt, else those of the model in recipe.start, into the modules.
 
     Returns:
-        The folder that the model's autoencoder is in.
+        The folder of the model's autoencoder.
 
     Raises:
         GspnError: there is no such model, or it has other shapes or another vocabulary.

@@ -1,7 +1,6 @@
 """Train the embedded model: `python -m gspn_core.training.train PART --work DIR`.
 
-Knows the order of the parts and how the result is laid out on disk; the parts themselves are in `data`, `vae`
-and `denoiser`.
+The parts are in `data`, `vae` and `denoiser`; this has their order and the files of the result.
 """
 
 import argparse
@@ -21,7 +20,7 @@ from gspn_core.training.vae import train_decoder, train_vae
 
 
 def render_cache(recipe: Recipe) -> None:
-    """Draw the pictures of the recipe that are not drawn yet."""
+    """Render the pictures of the recipe that are missing in the cache."""
     cache = RenderCache.create(
         recipe.data, count=recipe.pictures, base_px=recipe.nets.base_px, seed=recipe.seed
     )
@@ -31,14 +30,14 @@ def render_cache(recipe: Recipe) -> None:
 def export(recipe: Recipe, out: Path) -> None:
     """Write the averaged weights as an SDXL pipeline: safetensors, the UNet and the autoencoder in float16.
 
-    The text encoders stay in float32: they are small, and they load in the precision they were saved in.
-    A model that is not trained yet is written as it was initialised.
+    The text encoders stay in float32: they are small, and are loaded in the precision they were saved in.
+    An untrained model is written as initialised.
     """
     torch.manual_seed(recipe.seed)
     tokenizer, modules = build_model(recipe)
     parts = Loop(modules, recipe.model_loop, recipe.work / "model.pt").averages
     parts["unet"].set_default_attn_processor()
-    # Built again: the config of one that was read names the folder it was read from.
+    # Built again, since the config of a loaded one has the folder that it was loaded from.
     vae = build_vae(recipe.nets)
     vae.load_state_dict(AutoencoderKL.from_pretrained(recipe.work / "vae").state_dict())
     parts["unet"].to(torch.float16, memory_format=torch.contiguous_format)

@@ -1,7 +1,4 @@
-"""Latents on their way from noise to a picture, as a sampler takes them: where mixers work once they ship.
-
-Knows the steps and what each adds to the picture; does not know what predicts the noise.
-"""
+"""Latents along a sampler's trajectory from noise to a picture: what mixers get as input in use."""
 
 from collections.abc import Callable
 from typing import Literal, NamedTuple
@@ -12,12 +9,12 @@ import torch
 from gspn_core.cascade.schedule import make_scheduler
 from gspn_core.training.nets import LATENT_FACTOR, build_scheduler
 
-# What adds no noise of its own and steps from σ to σ.
+# Samplers that add no noise and step from σ to σ.
 Sampler = Literal["euler", "euler-karras", "dpm++2m", "dpm++2m-karras"]
 
 
 class Moment(NamedTuple):
-    """Several pictures, each at its own step: the UNet's inputs, how its prediction is guided and weighed.
+    """Several pictures, each at its own step: the UNet's inputs, the guidance and the weight of its loss.
 
     noisy (B, 4, h, w), timesteps (B,), captions, add_time_ids (B, 6); guidance and weights (B, 1, 1, 1).
     """
@@ -38,13 +35,13 @@ class Moment(NamedTuple):
         return self.noisy.repeat(2, 1, 1, 1), self.timesteps.repeat(2), captions, self.time_ids.repeat(2, 1)
 
     def guided(self, predicted: torch.Tensor) -> torch.Tensor:
-        """Return the guided prediction (B, 4, h, w) of the pairs' (2·B, 4, h, w)."""
+        """Return the guided prediction (B, 4, h, w) from that of the pairs (2·B, 4, h, w)."""
         unconditional, conditional = predicted.chunk(2)
         return unconditional + self.guidance * (conditional - unconditional)
 
 
 class Trajectories:
-    """Pictures being drawn, each at its own step; one that is finished makes room for a new one."""
+    """Pictures being sampled, each at its own step; a finished one is replaced by a new one."""
 
     def __init__(
         self,
@@ -58,13 +55,13 @@ class Trajectories:
         guidance: tuple[float, float],
         staggered: bool = True,
     ) -> None:
-        """Begin `size` pictures.
+        """Start `size` pictures.
 
         Args:
             next_caption: returns a new picture's caption.
             guidance: the bounds of its guidance scale.
-            staggered: give the first pictures up early, each at another step, so that at any time there are
-                pictures at all steps.
+            staggered: end the first pictures early, each at another step, so that there are always pictures
+                at all steps.
         """
         self.next_caption, self.rng, self.base_px, self.scheduler = next_caption, rng, base_px, scheduler
         self.steps, self.guidance = steps, guidance
@@ -74,7 +71,7 @@ class Trajectories:
         self._ends = early if staggered else [steps] * size
 
     def now(self) -> Moment:
-        """Return the UNet's inputs at the step that every picture is at."""
+        """Return the UNet's inputs at the current step of every picture."""
         noisy = [p.scheduler.scale_model_input(p.latents, p.timestep) for p in self.pictures]
         side = self.base_px
         ids = torch.tensor([[side, side, 0, 0, side, side]], dtype=torch.float32)
@@ -92,7 +89,7 @@ class Trajectories:
         )
 
     def advance(self, guided: torch.Tensor) -> None:
-        """Take every picture one step on by the guided prediction (B, 4, h, w)."""
+        """Advance every picture by one step with the guided prediction (B, 4, h, w)."""
         for place, picture in enumerate(self.pictures):
             picture.advance(guided[place : place + 1])
             if picture.step == self._ends[place]:
@@ -107,7 +104,7 @@ class Trajectories:
 
 
 class _Picture:
-    """One picture being drawn, with a scheduler of its own: some remember the steps before."""
+    """One picture being sampled, with its own scheduler, since some schedulers remember earlier steps."""
 
     def __init__(
         self, scheduler: Sampler, steps: int, noise: torch.Tensor, caption: str, guidance: float
@@ -127,10 +124,10 @@ class _Picture:
 
 
 def step_weights(scheduler: Sampler, steps: int) -> list[float]:
-    """Return how much an error of the prediction at each step weighs, 1 on average; to first order.
+    """Return the first-order weight of a prediction error at each step, 1 on average.
 
-    A step from σ to σ' adds (σ - σ') times the error to latents whose size then is √(1 + σ'²), and the
-    picture is the latents at the end, of size 1: the square of what it adds there is the weight.
+    A step from σ to σ' adds (σ - σ') times the error to latents of scale √(1 + σ'²); the weight is the square
+    of what that adds to the final latents, of scale 1.
     """
     made = make_scheduler(scheduler, build_scheduler().config)
     made.set_timesteps(steps)

@@ -1,7 +1,4 @@
-"""Train the autoencoder: pictures to latents and back.
-
-Knows its losses and how its latents are made zero-mean and unit-variance; does not know the UNet.
-"""
+"""Train the autoencoder: pictures to latents and back."""
 
 from collections.abc import Iterator
 from statistics import fmean
@@ -33,8 +30,8 @@ def train_vae(recipe: Recipe) -> AutoencoderKL:
     """Train the autoencoder, fold its latent statistics in and save it under work/vae.
 
     Loss: L1 over the picture and a Laplacian pyramid, local texture energy, a small pull of the latents
-    to the unit Gaussian; one batch in five decodes halved latents to the halved picture (EQ-VAE, 2502.09509),
-    which keeps the latents smooth enough for a small UNet.
+    towards the unit Gaussian; one batch in five decodes halved latents to the halved picture (EQ-VAE,
+    2502.09509), which keeps the latents smooth enough for a small UNet.
     """
     torch.manual_seed(recipe.seed)
     cache, log = RenderCache(recipe.data), Log(recipe.work / "vae.jsonl")
@@ -53,9 +50,9 @@ def train_vae(recipe: Recipe) -> AutoencoderKL:
 
 
 def train_decoder(recipe: Recipe) -> AutoencoderKL:
-    """Train the decoder of work/vae further and save it there; the latents, and so the UNet, are kept.
+    """Train the decoder of work/vae further and save it there; latents and UNet stay valid.
 
-    An adversarial loss joins the others: what the latents do not hold comes out as grain, not as blur.
+    An adversarial loss is added: detail that the latents lack is decoded as grain, not as blur.
     """
     torch.manual_seed(recipe.seed)
     cache, log = RenderCache(recipe.data), Log(recipe.work / "decoder.jsonl")
@@ -132,7 +129,7 @@ def picture_loss(decoded: torch.Tensor, sample: torch.Tensor) -> tuple[torch.Ten
     """Compare pictures (B, 3, H, W) band by band.
 
     Returns: the L1 distance of the picture and of each Laplacian band; the L1 distance of each band's local
-    energy, which asks for grain where there is grain even if its place cannot be kept.
+    energy, which rewards grain where there is grain even if its position is lost.
     """
     pixels, texture = nn.functional.l1_loss(decoded, sample), decoded.new_zeros(())
     for _ in range(PYRAMID_LEVELS):
@@ -149,7 +146,7 @@ def picture_loss(decoded: torch.Tensor, sample: torch.Tensor) -> tuple[torch.Ten
 
 @torch.no_grad()
 def reconstruct(vae: AutoencoderKL, sample: torch.Tensor, batch: int = 4) -> torch.Tensor:
-    """Encode and decode (N, 3, H, W) in [-1, 1] in float32, a few at a time."""
+    """Encode and decode (N, 3, H, W) in [-1, 1] in float32, in small batches."""
     parts = [vae.decode(vae.encode(part).latent_dist.mode()).sample for part in sample.split(batch)]
     return torch.cat(parts).clamp(-1, 1)
 

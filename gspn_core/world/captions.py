@@ -1,4 +1,4 @@
-"""Say what a scene shows, and know which words the world can say."""
+"""Captions of scenes, and the vocabulary of the world."""
 
 import re
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ import numpy as np
 
 from gspn_core.world.scene import Scene, sample_scene
 
-# The first is what the page opens with, so it is one that the model draws well.
+# The first one is the page's default, so it is one that the model draws well.
 EXAMPLES: tuple[str, ...] = (
     "steep cliffs with a beach on a bright day, a clear sky and the sun in the sky",
     "snowy mountains over a lake at dusk, a few clouds, low sun",
@@ -34,7 +34,7 @@ _SKIES = {
     "stormy": ("stormy sky", "storm clouds", "a dark stormy sky", "heavy clouds", "an overcast sky"),
     "aurora": ("aurora", "northern lights", "green northern lights", "an aurora in the sky", "polar lights"),
 }
-# What the sky may be called only at a certain time.
+# Words for the sky that are only valid at certain times.
 _SKIES_AT = {
     ("clear", "day"): ("blue sky", "clear blue sky"),
     ("clear", "dusk"): ("orange sky", "purple sky"),
@@ -130,8 +130,8 @@ _PALETTES = {
     "pastel": ("pastel colors", "soft pastel tones", "in pastel colors", "pale colors"),
     "vivid": ("vivid colors", "in vivid colors", "saturated colors", "strong colors"),
 }
-# How often an attribute is named; what is the ordinary case is rarely worth a word.
-_TOLD = {
+# Probability that a caption names an attribute; ordinary values are rarely named.
+_MENTIONED = {
     "time": 0.82,
     "sky": 0.8,
     "celestial": 0.78,
@@ -142,11 +142,11 @@ _TOLD = {
     "object": 0.92,
     "palette": 0.85,
 }
-_TOLD_ORDINARY = {"celestial": 0.35, "weather": 0.06, "object": 0.0, "palette": 0.12}
+_MENTIONED_ORDINARY = {"celestial": 0.35, "weather": 0.06, "object": 0.0, "palette": 0.12}
 _CONNECTORS = ("and", "with", "over", "landscape", "a", "the", "wide", "view", "of", "under", "among")
-# Beginnings of phrases that cannot stand over the land, nor the land under them.
+# Beginnings of phrases that cannot be joined with the land by "over" or "under".
 _NEGATIVE = ("no ", "sunny", "moonless", "in ", "foggy", "misty", "rainy", "snowing", "dry ", "clear air")
-# What a phrase may begin with that is not part of what it names.
+# Prepositions and articles at the start of a phrase.
 _LEADING = re.compile(r"^(?:(?:over|by|at|in|on|beside|behind|along|above|with) )?(?:(?:a|an|the) )?")
 _STOP_WORDS = frozenset(
     (
@@ -171,7 +171,7 @@ _STOP_WORDS = frozenset(
 
 
 def caption(scene: Scene, rng: np.random.Generator) -> str:
-    """Say some of the scene's attributes, at least one, in lower case and a varying order."""
+    """Return a caption of some of the scene's attributes, at least one, in lower case and varying order."""
     return describe(scene, rng)[0]
 
 
@@ -203,11 +203,11 @@ def describe(scene: Scene, rng: np.random.Generator) -> tuple[str, frozenset[str
 
 def _chance(scene: Scene, name: str) -> float:
     ordinary = getattr(scene, name) in ("none", "natural")
-    return _TOLD_ORDINARY[name] if ordinary else _TOLD[name]
+    return _MENTIONED_ORDINARY[name] if ordinary else _MENTIONED[name]
 
 
 def _joined(thing: str, subject: str, rng: np.random.Generator) -> str:
-    """Put an object and the land into one phrase, either first."""
+    """Join an object and the land into one phrase, in either order."""
     form = rng.random()
     if form < 0.4:
         return f"{thing} and {subject}"
@@ -217,7 +217,7 @@ def _joined(thing: str, subject: str, rng: np.random.Generator) -> str:
 
 
 def hint() -> str:
-    """Say in one clause what the world can draw."""
+    """Return a clause that says what the world can draw."""
 
     def some(table: Mapping[str, tuple[str, ...]], *, last: str) -> str:
         *most, end = (choices[0] for name, choices in table.items() if name not in ("none", "sandy"))
@@ -231,7 +231,7 @@ def hint() -> str:
 
 
 def vocabulary() -> frozenset[str]:
-    """Return all words that `caption` can say."""
+    """Return all words that `caption` can use."""
     tables = (
         *(_TIMES, _SKIES, _SKIES_AT, _BODIES, _WEATHERS, _OBJECTS, _PALETTES),
         *(_TERRAINS, _COVERS, _COVERS_AFTER, _BARE_COVERS, _FOREGROUNDS, _FOREGROUNDS_ALONE),
@@ -241,9 +241,9 @@ def vocabulary() -> frozenset[str]:
 
 
 def read_words(prompt: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the prompt's words, lower-cased and in order: those that the world can say, and those it cannot.
+    """Return the prompt's words, lower-cased and in order: those of the vocabulary, and the others.
 
-    Plurals are forgiven; words such as "the", which mean nothing by themselves, are in neither.
+    Plurals are recognised; stop words such as "the" are in neither.
     """
     sayable = vocabulary() - _STOP_WORDS
     words = re.findall(r"\w+", re.sub(r"['’]s\b", "", prompt.lower()))
@@ -253,10 +253,10 @@ def read_words(prompt: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def read_attributes(prompt: str) -> dict[str, tuple[str, ...]]:
-    """Return the attributes that a prompt names, each with the values it gives them, in the text's order.
+    """Return the attributes that a prompt names, each with its values, in the order of the text.
 
-    Knows the phrases of `caption` and what is left of them without their first article and preposition; the
-    longest counts, and none after "no" or "without" unless it says so itself.
+    It matches the phrases of `caption`, also without their leading preposition and article. The longest match
+    counts; phrases after "no" or "without" do not, unless they contain it themselves.
     """
     pattern, meanings = _phrases()
     read: dict[str, tuple[str, ...]] = {}
@@ -269,7 +269,7 @@ def read_attributes(prompt: str) -> dict[str, tuple[str, ...]]:
 
 @cache
 def _phrases() -> tuple[re.Pattern, Mapping[str, tuple[str, str]]]:
-    """Return what finds the phrases, said or denied, and the attribute and the value that each names."""
+    """Return a pattern of the phrases, affirmed or negated, and the attribute and value that each names."""
     tables = {
         "time": (_TIMES,),
         "sky": (_SKIES, {sky: _at(_SKIES_AT, sky) for sky in _SKIES}),
@@ -321,7 +321,7 @@ def _land(scene: Scene, covered: bool, rng: np.random.Generator) -> str:
 
 
 def _subject(scene: Scene, said: set[str], rng: np.random.Generator) -> str:
-    """Return the phrase of terrain, cover and foreground, or nothing when none of them is said."""
+    """Return the phrase of terrain, cover and foreground, "" if none of them is named."""
     if "terrain" in said:
         land = _land(scene, "cover" in said, rng)
     elif "cover" in said:
@@ -342,7 +342,7 @@ def _subject(scene: Scene, said: set[str], rng: np.random.Generator) -> str:
 
 
 def _arrange(subject: str, time: str, extras: list[str], rng: np.random.Generator) -> str:
-    """Put the parts in one of several orders."""
+    """Join the parts in one of several orders."""
     if not subject:
         return ", ".join(part for part in (time, *extras) if part)
     form = rng.random()
@@ -362,7 +362,7 @@ def _arrange(subject: str, time: str, extras: list[str], rng: np.random.Generato
 
 
 def _variants(word: str) -> set[str]:
-    """Return the word and what it may be the plural or the singular of."""
+    """Return the word and its possible singular and plural forms."""
     forms = {word, word + "s", word.removesuffix("s"), word.removesuffix("es"), word + "es"}
     if word.endswith("ies"):
         forms.add(word[:-3] + "y")

@@ -1,4 +1,4 @@
-"""Know which landscapes exist and what makes one of them; draw nothing."""
+"""Scenes: the attributes of landscapes and their valid combinations."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -24,7 +24,7 @@ WATERS = ("lake", "beach")
 _BARE = ("rocky", "green", "red", "autumn", "snowy")
 _DRY = ("none", "fog")
 _OPEN_SKIES = ("clear", "cloudy")
-# What a value asks of the other attributes; whatever is not named here goes with everything.
+# What a value requires of other attributes; values that are not listed go with everything.
 _ASKS: Mapping[tuple[str, str], Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
         ("celestial", "sun"): {"time": ("dawn", "day", "dusk")},
@@ -54,7 +54,7 @@ _ASKS: Mapping[tuple[str, str], Mapping[str, tuple[str, ...]]] = MappingProxyTyp
         ("object", "birds"): {"time": ("dawn", "day", "dusk"), "sky": _OPEN_SKIES, "weather": _DRY},
     }
 )
-# In this order a scene is drawn, each attribute among the values that go with those before it.
+# The order in which attributes are sampled, each from the values that fit those before it.
 _WEIGHTS: Mapping[str, Mapping[str, float]] = MappingProxyType(
     {
         "time": {"dawn": 0.23, "day": 0.3, "dusk": 0.24, "night": 0.23},
@@ -86,7 +86,7 @@ _WEIGHTS: Mapping[str, Mapping[str, float]] = MappingProxyType(
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
-    """Name one landscape; `seed` fixes everything that the attributes leave open.
+    """A landscape; `seed` determines everything that the attributes leave open.
 
     Raises ValueError for a value outside `ATTRIBUTES` and for a combination that the world does not have.
     """
@@ -123,7 +123,7 @@ class Scene:
 
 
 def sample_scene(rng: np.random.Generator) -> Scene:
-    """Draw a scene whose attributes make sense together."""
+    """Sample a scene with a valid combination of attributes."""
     values: dict[str, str] = {}
     for name, weights in _WEIGHTS.items():
         fitting = [value for value in weights if _fits(values, name, value)]
@@ -133,7 +133,7 @@ def sample_scene(rng: np.random.Generator) -> Scene:
 
 
 def _fits(values: Mapping[str, str], name: str, value: str) -> bool:
-    """Tell whether `name` may be `value` where the attributes in `values` are drawn already."""
+    """Return whether `name` can be `value`, given the attributes in `values`."""
     asked = _ASKS.get((name, value), {})
     if any(values[other] not in allowed for other, allowed in asked.items() if other in values):
         return False

@@ -16,6 +16,11 @@ from typing import Any
 
 import pytest
 
+from gspn_core.images.png import write_proxy
+from gspn_core.images.tiles import write_tiles
+from gspn_core.runs.store import Store
+from tests.browser.deep_zoom import SIZES, put_run, settled
+
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 240
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -50,7 +55,7 @@ def serving(
     port: int | None = None,
     script: str | Path = "app.py",
     *,
-    arguments: Sequence[str] = ("--mcp",),
+    arguments: Sequence[str] = ("--mcp", "--no-examples"),
 ) -> Iterator[tuple[str, subprocess.Popen]]:
     """Start app.py, on a free port unless one is given; yield its address and its process once it answers.
 
@@ -74,6 +79,12 @@ def serving(
 @pytest.fixture
 def serve():
     """Return what starts a server of the test's own: jobs folder, log and port to address and process."""
+    return serving
+
+
+@pytest.fixture(scope="session")
+def serve_with():
+    """Return the same for fixtures that outlive a test."""
     return serving
 
 
@@ -180,3 +191,25 @@ def visit(chromium, address) -> Iterator[Visits]:
     visits.close()
     assert visits.elsewhere == []
     assert visits.errors == []
+
+
+@pytest.fixture(scope="session")
+def stored(address, jobs_folder) -> str:
+    """Put a finished run of two stages into the app's folder and return its id."""
+    assert address
+    return put_run(
+        Store(jobs_folder), "deep-zoom-of-a-stored-run", SIZES, {"jpg": write_proxy, "tiles": write_tiles}
+    )
+
+
+@pytest.fixture
+def deep(visit, stored):
+    """Return what opens the stored run at its largest stage, as a phone or as a desk."""
+
+    def open_it(**options):
+        page = visit(path=f"?job={stored}", **options)
+        page.wait_for_selector(".deep:not(.covered)")
+        settled(page)
+        return page
+
+    return open_it

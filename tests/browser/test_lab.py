@@ -19,20 +19,7 @@ def wait_for(page, text: str) -> None:
 
 def test_a_study_is_stopped_resumed_compared_and_exported(visit, tmp_path) -> None:
     page = visit()
-    field(page, "prompt").fill("green hills by day")
-    page.locator("#field-target label", has_text="256").first.click()
-    page.click("#more button")
-    page.wait_for_selector("#field-num_inference_steps")
-    field(page, "num_inference_steps").fill("12")
-    field(page, "num_inference_steps").press("Tab")
-
-    page.locator(".masthead .places button", has_text="Lab").click()
-    page.locator(".lab-axis-name").first.select_option("guidance_scale")
-    page.locator(".lab-axis-text").first.fill("2, 4, 6")
-    page.click(".lab-more")
-    page.locator(".lab-axis-text").nth(1).fill("3 from 31")
-    page.wait_for_function("document.querySelector('.lab-cost').textContent.includes('9 cells: 9 stages')")
-    page.click(".lab-begin")
+    begin_study(page)
     page.wait_for_selector(".lab-grid td.done")
     page.click(".lab-stop")
     wait_for(page, "Stopped")
@@ -49,9 +36,38 @@ def test_a_study_is_stopped_resumed_compared_and_exported(visit, tmp_path) -> No
         ".filter(cell => /^(0|33|67|100) %$/.test(cell.innerText)).length === 9"
     )
 
+    check_export(page, tmp_path)
+    check_keys(page)
+    for number in (0, 4):
+        page.locator(".lab-cell").nth(number).click()
+    page.click(".lab-compare")
+    page.wait_for_function("document.querySelectorAll('.cmp-items li').length === 2")
+    assert "CFG scale" in page.locator(".cmp-table").inner_text()
+
+
+def begin_study(page) -> None:
+    """Start a study of nine cells of one short stage."""
+    field(page, "prompt").fill("green hills by day")
+    page.locator("#field-target label", has_text="256").first.click()
+    page.click("#more button")
+    page.wait_for_selector("#field-num_inference_steps")
+    field(page, "num_inference_steps").fill("12")
+    field(page, "num_inference_steps").press("Tab")
+
+    page.locator(".masthead .places button", has_text="Lab").click()
+    page.locator(".lab-axis-name").first.select_option("guidance_scale")
+    page.locator(".lab-axis-text").first.fill("2, 4, 6")
+    page.click(".lab-more")
+    page.locator(".lab-axis-text").nth(1).fill("3 from 31")
+    page.wait_for_function("document.querySelector('.lab-cost').textContent.includes('9 cells: 9 stages')")
+    page.click(".lab-begin")
+
+
+def check_export(page, folder) -> None:
+    """Download the study's export and check its table against its pictures."""
     with page.expect_download() as download:
         page.click(".lab-export")
-    path = tmp_path / download.value.suggested_filename
+    path = folder / download.value.suggested_filename
     download.value.save_as(path)
     with zipfile.ZipFile(path) as archive:
         rows = list(csv.DictReader(io.StringIO(archive.read("cells.csv").decode())))
@@ -61,7 +77,9 @@ def test_a_study_is_stopped_resumed_compared_and_exported(visit, tmp_path) -> No
         assert all(row["picture"] in archive.namelist() for row in rows)
         assert "index.html" in archive.namelist()
 
-    # One stop of the Tab key for all cells; the arrow keys go between them, in the grid and enlarged.
+
+def check_keys(page) -> None:
+    """Check that Tab stops once for all cells and that arrow keys move between them, also when enlarged."""
     assert page.locator(".lab-cell[tabindex='0']").count() == 1
     page.locator(".lab-cell[tabindex='0']").focus()
     page.keyboard.press("Home")
@@ -76,12 +94,6 @@ def test_a_study_is_stopped_resumed_compared_and_exported(visit, tmp_path) -> No
     page.wait_for_selector(".lab-large", state="hidden")
     assert page.evaluate("document.activeElement.matches('.lab-grid tr:nth-child(2) td .lab-cell')")
     assert page.locator(".lab-cell[aria-pressed=true]").count() == 0
-
-    for number in (0, 4):
-        page.locator(".lab-cell").nth(number).click()
-    page.click(".lab-compare")
-    page.wait_for_function("document.querySelectorAll('.cmp-items li').length === 2")
-    assert "CFG scale" in page.locator(".cmp-table").inner_text()
 
 
 def test_settings_are_chosen_by_key_and_a_study_that_is_not_there_is_said(visit) -> None:

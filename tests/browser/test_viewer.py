@@ -1,127 +1,18 @@
-"""Deep zoom in a real Chromium: over a run of the real app, and over a stored one of 8192 px."""
-
-import shutil
-import time
-from collections.abc import Callable
-from pathlib import Path
+"""Deep zoom in a real Chromium, over a stored run of 8192 px."""
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from gspn_core.images.png import write_proxy
-from gspn_core.images.tiles import TILE_PX, tiles_info, write_tiles
-from gspn_core.planning.types import Size
-from gspn_core.runs.run import RunView, StageView
-from gspn_core.runs.store import Store
-from gspn_core.settings import Settings
+from gspn_core.images.tiles import TILE_PX, tiles_info
+from tests.browser.deep_zoom import DEEP, VIEWER, choose, settled, tiles_of, watch_tiles
 
 pytestmark = pytest.mark.browser
 
-SIZES = (1024, 8192)
-VIEWER = "OpenSeadragon.getViewer(document.querySelector('.deep'))"
-DEEP = f"{VIEWER}.deep"
+pytestmark = pytest.mark.browser
 # Wide bounds: the machine may be busy. Alone, a quarter of these is enough.
 OPEN_SECONDS = 4.0
 MEDIAN_FRAME_MS = 120.0
 SLOW_PHONE = 4
-# A tile that the connection lost has been asked for again by then.
-AGAIN_MS = 3000
-
-
-def painted(px: int) -> Image.Image:
-    """Return a picture whose every 64 px have a colour of their own, with fine stripes in the middle."""
-    side = px // 64
-    rng = np.random.default_rng(3)
-    coarse = Image.fromarray(rng.integers(40, 215, (side, side, 3), dtype=np.uint8))
-    image = coarse.resize((px, px), Image.Resampling.NEAREST)
-    stripes = np.zeros((256, 256, 3), dtype=np.uint8)
-    stripes[:, ::4] = 255
-    image.paste(Image.fromarray(stripes), (px // 2, px // 2))
-    return image
-
-
-@pytest.fixture(scope="module")
-def stored(address, jobs_folder) -> str:
-    """Put a finished run of two stages into the app's folder and return its id."""
-    assert address
-    return put_run(
-        Store(jobs_folder), "deep-zoom-of-a-stored-run", SIZES, {"jpg": write_proxy, "tiles": write_tiles}
-    )
-
-
-@pytest.fixture(scope="module")
-def older(address, jobs_folder) -> str:
-    """Put a run from before there were tiles into the app's folder and return its id."""
-    assert address
-    writers = {"jpg": write_proxy, "png": lambda path, image: image.save(path, compress_level=1)}
-    return put_run(Store(jobs_folder), "deep-zoom-of-an-older-run", (2048,), writers)
-
-
-def put_run(store: Store, job_id: str, sizes: tuple[int, ...], writers: dict[str, Callable]) -> str:
-    """Write a finished run whose stages have the files that the writers write."""
-    store.open_job(job_id)
-    stages = []
-    for index, px in enumerate(sizes):
-        image, paths = painted(px), {}
-        for ending, write in writers.items():
-            path = store.stage_file(job_id, index, Size(height=px, width=px), ending)
-            write(path, image)
-            paths["proxy_path" if ending == "jpg" else f"{ending}_path"] = str(path)
-        done = {"state": "done", "step": 2, "steps": 2, "seconds": 1.0}
-        stages.append(StageView(index=index, height=px, width=px, **done, **paths))
-    settings = Settings(prompt="stripes", seed=1).to_dict()
-    created = time.time()
-    view = RunView(id=job_id, created=created, state="done", settings=settings, stages=tuple(stages))
-    store.write_job(view)
-    return job_id
-
-
-@pytest.fixture
-def deep(visit, stored):
-    """Return what opens the stored run at its largest stage, as a phone or as a desk."""
-
-    def open_it(**options):
-        page = visit(path=f"?job={stored}", **options)
-        page.wait_for_selector(".deep:not(.covered)")
-        settled(page)
-        return page
-
-    return open_it
-
-
-def settled(page) -> None:
-    """Wait until nothing moves and everything that is in view is loaded."""
-    page.wait_for_function(
-        f"""() => {{
-          const viewer = {VIEWER};
-          const items = [...Array(viewer.world.getItemCount()).keys()].map((i) => viewer.world.getItemAt(i));
-          const still = JSON.stringify([viewer.deep.place(), viewer.deep.devicePx()]);
-          const before = window.stillBefore;
-          window.stillBefore = still;
-          return viewer.deep.seen() && still === before && items.every((item) => item.getFullyLoaded());
-        }}""",
-        polling=120,
-    )
-
-
-def choose(page, number: int) -> None:
-    page.keyboard.press(str(number))
-    page.wait_for_function(f"{DEEP}.stage().width === {SIZES[number - 1]} && {DEEP}.seen()")
-    settled(page)
-
-
-def tiles_of(requests: list[str]) -> list[tuple[int, int, int]]:
-    """Return (level, column, row) of each tile that was asked for."""
-    paths = [url.split("?")[0].split("/") for url in requests if "8192.tiles/" in url]
-    return [(int(path[-2]), *map(int, path[-1].removesuffix(".jpg").split("_"))) for path in paths]
-
-
-def watch_tiles(page) -> list[str]:
-    """Return the list that every address which is fetched from now on is put into."""
-    requests: list[str] = []
-    page.on("request", lambda request: request.method == "GET" and requests.append(request.url))
-    return requests
 
 
 def test_the_whole_picture_is_shown_first_and_one_to_one_is_one_pixel_for_one(deep) -> None:
@@ -304,93 +195,6 @@ def test_who_wants_less_motion_gets_none(deep) -> None:
     page.keyboard.press("z")
     page.wait_for_timeout(60)
     assert page.evaluate(f"{DEEP}.atFull() && {DEEP}.devicePx()") == pytest.approx(8192, abs=0.01)
-
-
-def test_without_its_tiles_a_stage_is_shown_by_its_proxy(deep, visit, stored, jobs_folder, tmp_path) -> None:
-    page = deep()
-    choose(page, 1)
-    page.keyboard.press("z")
-    settled(page)
-    tiles = next((jobs_folder / stored).glob("*8192.tiles"))
-    away = Path(shutil.move(tiles, tmp_path / "away"))
-    try:
-        requests = watch_tiles(page)
-        page.keyboard.press("2")
-        page.wait_for_function(
-            f"""() => {{
-              const {{ deep, world }} = {VIEWER};
-              const only = world.getItemCount() === 1 && world.getItemAt(0).source.getTileUrl(0, 0, 0);
-              return deep.stage().width === 8192 && deep.seen() && only === deep.stage().proxy;
-            }}"""
-        )
-        settled(page)
-        asked = tiles_of(requests)
-        assert len(asked) == len(set(asked))
-        requests.clear()
-        page.keyboard.press("+")
-        settled(page)
-        page.wait_for_timeout(AGAIN_MS)
-        assert tiles_of(requests) == []
-    finally:
-        shutil.move(away, tiles)
-    # The browser itself tells of addresses that are not there; nothing else may be reported.
-    assert visit.errors
-    assert [error for error in visit.errors if "the server responded with a status of 40" not in error] == []
-    visit.errors.clear()
-
-
-def test_a_tile_that_the_connection_lost_is_asked_for_once_more(deep, visit) -> None:
-    # Without motion no tile is asked for that only lies on the way.
-    page = deep(reduced_motion="reduce")
-    lost: list[str] = []
-
-    def lose_once(route) -> None:
-        if route.request.method == "GET" and route.request.url not in lost:
-            lost.append(route.request.url)
-            route.abort("connectionreset")
-        else:
-            route.continue_()
-
-    page.route("**/*8192.tiles/4/**", lose_once)
-    requests = watch_tiles(page)
-    page.keyboard.press("z")
-    settled(page)
-    assert lost
-    sharp = f"{VIEWER}.world.getItemAt(1).getTilesToDraw().filter((drawn) => drawn.level === 4).length"
-    page.wait_for_function(f"{sharp} >= {len(lost)}")
-    assert {url: requests.count(url) for url in lost} == dict.fromkeys(lost, 2)
-    assert [error for error in visit.errors if "net::ERR_CONNECTION_RESET" not in error] == []
-    visit.errors.clear()
-
-
-def test_a_proxy_that_the_connection_lost_is_asked_for_once_more(visit, older) -> None:
-    lost: list[str] = []
-
-    def lose_once(route) -> None:
-        if not lost:
-            lost.append(route.request.url)
-            route.abort("connectionreset")
-        else:
-            route.continue_()
-
-    page = visit(path=f"?job={older}", before=lambda page: page.route("**/stage-0-2048x2048.jpg*", lose_once))
-    page.wait_for_function(f"{VIEWER}?.world.getItemAt(0)?.getTilesToDraw().length === 1")
-    assert lost
-    assert [error for error in visit.errors if "net::ERR_CONNECTION_RESET" not in error] == []
-    visit.errors.clear()
-
-
-def test_a_run_from_before_there_were_tiles_is_sharpened_by_its_png(visit, older) -> None:
-    page = visit(path=f"?job={older}")
-    page.wait_for_selector(".deep:not(.covered)")
-    settled(page)
-    requests = watch_tiles(page)
-    page.keyboard.press("z")
-    page.wait_for_function(f"{VIEWER}.world.getItemCount() === 2")
-    settled(page)
-    assert page.inner_text(".percent") == "100 %"
-    files = [url.split("/")[-1] for url in requests if "/gradio_api/file=" in url]
-    assert files == ["stage-0-2048x2048.png"]
 
 
 def test_linked_viewers_stay_at_one_place_and_come_to_rest(deep) -> None:

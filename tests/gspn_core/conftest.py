@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import threading
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 
@@ -27,6 +28,7 @@ from gspn_core.planning.types import CascadePlan, ModelCard, StagePlan
 from gspn_core.runtime.other_work import OtherWork
 from gspn_core.settings import Settings
 
+WAIT_SECONDS = 90
 CARD = ModelCard(
     name="toy",
     title="The toy model",
@@ -125,6 +127,24 @@ class Engine:
                 self.stopped_after.append(number)
                 raise Stopped("The run was stopped.")
             yield event
+
+
+class Gate:
+    """Holds an engine before event number `at` of its first run until it is opened."""
+
+    def __init__(self, at: int = 3) -> None:
+        self.at, self.reached, self._open = at, threading.Event(), threading.Event()
+
+    def __call__(self, _settings: Settings, number: int) -> None:
+        if number == self.at and not self._open.is_set():
+            self.reached.set()
+            assert self._open.wait(WAIT_SECONDS)
+
+    def wait(self) -> None:
+        assert self.reached.wait(WAIT_SECONDS)
+
+    def open(self) -> None:
+        self._open.set()
 
 
 @pytest.fixture

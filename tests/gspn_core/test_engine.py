@@ -20,7 +20,7 @@ def test_a_plan_names_the_tokens_that_are_not_read(tiny_model):
     assert "90 tokens" in notice
 
 
-def test_a_seed_that_is_left_open_is_drawn_and_told(tiny_model):
+def test_a_seed_that_is_left_open_is_drawn_and_reported(tiny_model):
     engine = Engine(tiny_model)
     seeds = {next(engine.run(engine.plan(Settings(prompt="a hill")))).plan.settings.seed for _ in range(4)}
     assert len(seeds) == 4
@@ -40,7 +40,7 @@ def test_events_cross_to_another_process(tiny_model):
         assert dataclasses.is_dataclass(event)
 
 
-def test_weights_told_before_a_run_are_those_of_the_run(tiny_model):
+def test_weights_predicted_before_a_run_are_those_of_the_run(tiny_model):
     engine = Engine(tiny_model)
     for scheduler in CHOICES["scheduler"]:
         asked = Settings(
@@ -129,6 +129,19 @@ def test_a_run_does_what_its_plan_says_whatever_memory_there_is_by_then(sized_mo
     assert ready.plan == plan
     drawn = [event.stage for event in events if isinstance(event, StageDone)]
     assert drawn == list(plan.stages)
+
+
+def test_a_stage_that_only_enlarges_is_its_predecessor_enlarged_and_is_gone_on_from(tiny_model):
+    engine = Engine(tiny_model)
+    plan = engine.plan(
+        Settings(prompt="a hill", seed=1, target=256, ladder="lanczos:128 256", num_inference_steps=2)
+    )
+    images = [event.image for event in engine.run(plan) if isinstance(event, StageDone)]
+    assert [stage.kind.name for stage in plan.stages] == ["generate", "lanczos", "upscale"]
+    assert images[1] == images[0].resize((128, 128), Image.Resampling.LANCZOS)
+    assert images[2].size == (256, 256) and images[2] != images[1].resize((256, 256))
+    again = engine.run(plan, finished=images[:2])
+    assert [event.image for event in again if isinstance(event, StageDone)] == images[2:]
 
 
 def test_the_remedies_of_those_refusals_work(tiny_model):

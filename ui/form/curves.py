@@ -104,7 +104,9 @@ def idle_settings(
 
     weights: what the steps of the plan's stages mix; None while they are not known, which tells less.
     """
-    later = plan.stages[1:]
+    later = [stage for stage in plan.stages[1:] if stage.kind.reads & FOLLOWING_ONLY]
+    if plan.stages[1:] and not later:
+        return dict.fromkeys(sorted(FOLLOWING_ONLY), form_strings.IDLE["not_denoised"])
     if not later:
         highest = plan.settings.target == card.targets[-1]
         reason = form_strings.IDLE["one_stage_at_most" if highest else "one_stage"]
@@ -113,7 +115,7 @@ def idle_settings(
     idle = dict.fromkeys(sorted(frozenset.intersection(*own)), form_strings.IDLE["overridden"])
     if weights is None:
         return idle
-    reasons = [_idle_at(stage.settings, steps) for stage, steps in zip(later, weights[1:], strict=True)]
+    reasons = [_idle_at(stage.settings, weights[stage.index]) for stage in later]
     for name, reason in reasons[-1].items():
         if all(name in found for found in reasons):
             idle.setdefault(name, form_strings.IDLE[reason])

@@ -13,6 +13,7 @@ from ui.guard.files import PAGE, ServedFiles
 from ui.guard.headers import SafeHeaders
 from ui.guard.hosts import TrustedHosts
 from ui.guard.login import SignedIn, SlowLogin
+from ui.guard.origins import OwnOrigin
 from ui.guard.routes import KnownRoutes
 from ui.shared.caching import KeptFiles
 
@@ -24,6 +25,7 @@ def guards(
     return [
         Middleware(SafeHeaders),
         Middleware(TrustedHosts, hosts=tuple(hosts)),
+        Middleware(OwnOrigin),
         Middleware(KnownRoutes, has_mcp=has_mcp),
         Middleware(SignedIn, has_login=has_login, has_mcp=has_mcp),
         Middleware(SlowLogin),

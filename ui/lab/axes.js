@@ -104,21 +104,25 @@
       return button;
     }
 
-    /* The last axis goes across, the one before it goes down. */
     arrange() {
       const { words, changed } = this.options;
       this.axes.forEach((axis, index) => {
-        axis.place.textContent = index < this.axes.length - 1 ? words.lab_down : words.lab_across;
+        axis.place.textContent = index ? words.lab_down : words.lab_across;
       });
       changed();
     }
 
+    /* A study has the axis across as its last. */
+    get downFirst() {
+      return [...this.axes].reverse();
+    }
+
     given() {
-      return this.axes.map(({ name, stage, text }) => ({ name, stage: stage.value, text: text.value }));
+      return this.downFirst.map(({ name, stage, text }) => ({ name, stage: stage.value, text: text.value }));
     }
 
     say(answers) {
-      this.axes.forEach((axis, index) => axis.say(answers[index] || {}));
+      this.downFirst.forEach((axis, index) => axis.say(answers[index] || {}));
     }
   };
 })();

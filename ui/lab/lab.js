@@ -1,7 +1,7 @@
 /* The lab: axes on the left, the grid of cells next to them. The server reads the values, prices and runs. */
 const words = props.words;
 const studio = window.studio;
-const { made, set, svg, when } = window.dom;
+const { made, set, when } = window.dom;
 const find = window.dom.within(element);
 const MOST_AXES = 2;
 const MOST_COMPARED = 4;
@@ -102,36 +102,7 @@ function best() {
   return values.length > 1 ? METRICS[metric].best(...values) : null;
 }
 
-function paintPlot() {
-  const figure = find(".lab-plot");
-  const { curve, columns, rows } = study;
-  const values = study.cells.map((cell) => cell.figures[metric][0]);
-  const known = values.filter((value) => value !== null);
-  figure.hidden = !curve || known.length < 2;
-  if (figure.hidden) return;
-  const { numbers, across } = curve;
-  const [low, high] = [Math.min(...known), Math.max(...known)];
-  const [first, last] = [Math.min(...numbers), Math.max(...numbers)];
-  const x = (value) => 6 + ((value - first) / (last - first || 1)) * 388;
-  const y = (value) => 112 - ((value - low) / (high - low || 1)) * 104;
-  const count = (across ? rows : columns).length;
-  const lines = Array.from({ length: count }, (_, line) => {
-    const path = svg("path");
-    const points = numbers
-      .map((number, at) => [number, values[across ? line * columns.length + at : at * columns.length + line]])
-      .filter((point) => point[1] !== null)
-      .sort((one, other) => one[0] - other[0]);
-    path.setAttribute("d", points.map(([a, b], at) => `${at ? "L" : "M"}${x(a).toFixed(1)} ${y(b).toFixed(1)}`).join(""));
-    path.style.opacity = String(1 - (0.65 * line) / Math.max(1, count - 1));
-    return path;
-  });
-  figure.querySelector("svg").replaceChildren(...lines);
-  const text = (value) => study.cells.find((cell) => cell.figures[metric][0] === value).figures[metric][1];
-  set(figure.querySelector("figcaption"), `${METRICS[metric].word}: ${text(low)} – ${text(high)}`);
-  const ends = figure.querySelectorAll(".lab-plot-ends span");
-  set(ends[0], `${curve.label} ${first}`);
-  set(ends[1], String(last));
-}
+const paintPlot = () => studio.labPlot(find(".lab-plot"), study, metric, METRICS[metric].word);
 
 function offerMetrics() {
   // A figure that no cell can have is not offered.
@@ -148,7 +119,7 @@ function paintStudy() {
   find(".lab-scroll").hidden = !there;
   set(find(".lab-notice"), there ? study.notice : "");
   if (!there) {
-    find(".lab-plot").hidden = true;
+    paintPlot();
     return;
   }
   set(find(".lab-name b"), study.title);

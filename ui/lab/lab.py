@@ -155,8 +155,10 @@ class Lab:
         except BadSetting as refusal:
             return {**shown, "error": labels.said(str(refusal))}
         shown["base"] = _base_rows(base, axes)
-        if not axes or any(axis["error"] for axis in answers):
+        if any(axis["error"] for axis in answers):
             return shown
+        if not axes:
+            return {**shown, "cost": lab_strings.NO_VALUES}
         try:
             planned = self._studies.draft(base, axes)
         except BadSetting as refusal:
@@ -272,7 +274,7 @@ class Lab:
 
     def _cell(self, number: int, cell: Cell) -> dict[str, Any]:
         there = cell.job_id is not None and cell.stage is not None
-        thumb = self._jobs.folder / str(cell.job_id) / "thumb.jpg"
+        thumb = self._jobs.thumb_file(str(cell.job_id))
         return {
             "number": number,
             "state": cell.state,

@@ -30,6 +30,25 @@ window.dom = {
     return node;
   },
 
+  /* Put a text on the clipboard; return whether that was allowed. Without https there is only the old way. */
+  async copy(text) {
+    try {
+      await navigator.clipboard.writeText(text);
+      return true;
+    } catch {
+      const held = document.activeElement;
+      const area = document.createElement("textarea");
+      area.value = text;
+      area.style.cssText = "position:fixed;opacity:0";
+      document.body.append(area);
+      area.select();
+      const done = document.execCommand("copy");
+      area.remove();
+      held?.focus();
+      return done;
+    }
+  },
+
   /* Return seconds as 1:05, or 1:02:05 from an hour on. */
   clock(seconds) {
     const whole = Math.max(0, Math.floor(seconds));

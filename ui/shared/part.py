@@ -19,10 +19,47 @@ SCRIPTS = (
     "shared/vendor/openseadragon/openseadragon.min.js",
     "shared/layers.js",
     "shared/viewer.js",
-    "shared/picture.js",
+    "studio/picture.js",
+    "compare/stage.js",
+    "compare/side.js",
     "lab/axes.js",
     "lab/cells.js",
-    "shared/large.js",
+    "lab/plot.js",
+    "lab/enlarged.js",
+)
+# Joined in this order: of two rules of equal weight the later one holds.
+SHEETS = (
+    "shared/tokens.css",
+    "shared/frame.css",
+    "shared/controls.css",
+    "shared/masthead.css",
+    "shared/models.css",
+    "shared/menu.css",
+    "shared/notice.css",
+    "shared/viewer.css",
+    "form/form.css",
+    "form/slider.css",
+    "form/crops.css",
+    "form/curves.css",
+    "form/drop.css",
+    "form/start.css",
+    "shared/travel.css",
+    "studio/run_bar.css",
+    "studio/hello.css",
+    "studio/picture.css",
+    "studio/ladder.css",
+    "studio/gallery.css",
+    "studio/panel.css",
+    "studio/measured.css",
+    "compare/compare.css",
+    "compare/stage.css",
+    "compare/side.css",
+    "lab/lab.css",
+    "lab/setup.css",
+    "lab/cells.css",
+    "lab/enlarged.css",
+    "history/history.css",
+    "history/run.css",
 )
 
 
@@ -59,9 +96,8 @@ def shared_scripts() -> str:
 
 
 def style_sheets() -> list[Path]:
-    """Return the page's style sheets: studio.css, whose variables the others use, then theirs."""
-    first = PAGE / "shared" / "studio.css"
-    return [first, *sorted((path for path in files_of_the_page(".css") if path != first), key=_by_name)]
+    """Return the page's style sheets in the order in which they are joined."""
+    return [PAGE / sheet for sheet in SHEETS]
 
 
 def files_of_the_page(*suffixes: str) -> list[Path]:
@@ -73,7 +109,3 @@ def files_of_the_page(*suffixes: str) -> list[Path]:
 def served_files() -> list[Path]:
     """Return the files of the page that a browser may ask for: scripts and pictures, no source."""
     return files_of_the_page(*SERVED_SUFFIXES)
-
-
-def _by_name(path: Path) -> str:
-    return path.name

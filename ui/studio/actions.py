@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from gspn_core.errors import GspnError
+from gspn_core.images.png import parameters_text, project_version
 from gspn_core.planning.types import ModelCard
 from gspn_core.runs.run import RESUMABLE_STATES, RunView
 from ui.shared.strings import studio_strings
@@ -14,11 +16,12 @@ _MOST_TARGETS = 2
 def action_props(view: RunView, card: ModelCard) -> dict[str, Any]:
     """Return what the panel offers for a run and each card's menu for its stage, ready for JSON.
 
-    An action is {"name", "label", "detail"}; "compare" goes to that place, others are events of the screen.
+    An action is {"name", "label", "detail"}; "compare" goes to that place, "copy" puts a text or the page's
+    own address with other parameters on the clipboard, others are events of the screen.
     """
     pairs = [_comparison(view, index) for index in _finished(view)[1:]]
     return {
-        "run": [*_continuations(view, card), *_resumption(view), *pairs[-1:]],
+        "run": [*_continuations(view, card), *_resumption(view), *pairs[-1:], *_copies(view)],
         "stages": [_stage_actions(view, card, stage.index) for stage in view.stages],
     }
 
@@ -42,6 +45,33 @@ def _resumption(view: RunView) -> list[dict[str, Any]]:
     if view.state not in RESUMABLE_STATES:
         return []
     return [{"name": "resume", "label": studio_strings.RESUME, "detail": {"job": view.id}}]
+
+
+def _copies(view: RunView) -> list[dict[str, Any]]:
+    """Return what can be copied of an ended run: its link, and its settings as other tools read them."""
+    finished = _finished(view)
+    if not view.is_final or not finished:
+        return []
+    link = {"name": "copy", "label": studio_strings.COPY_LINK, "detail": {"address": {"job": view.id}}}
+    text = _settings_text(view, finished[-1])
+    if text is None:
+        return [link]
+    return [link, {"name": "copy", "label": studio_strings.COPY_SETTINGS, "detail": {"text": text}}]
+
+
+def _settings_text(view: RunView, stage: int) -> str | None:
+    """Return a run's settings as its PNG has them for other tools; None for a record that says too little."""
+    info = {
+        "settings": view.settings,
+        "model": view.model,
+        "stage": stage,
+        "stages": [{"height": s.height, "width": s.width, "steps": s.steps} for s in view.stages],
+        "versions": {"gspn-studio": project_version()},
+    }
+    try:
+        return parameters_text(info)
+    except (GspnError, ArithmeticError, LookupError, TypeError):
+        return None
 
 
 def _comparison(view: RunView, index: int) -> dict[str, Any]:

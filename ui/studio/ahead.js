@@ -1,14 +1,18 @@
 /* What the run to come would reuse, or why it cannot be and what would help; nothing to say means nothing to see. */
+const changed = element.querySelector(".changed");
 const line = element.querySelector(".ahead");
 
 function show() {
-  const { text, over, suggestions, outline } = props.value || {};
+  const { text, over, suggestions, outline, changed: settings } = props.value || {};
   line.hidden = !text;
   line.classList.toggle("over", Boolean(over));
   line.querySelector("span").textContent = text || "";
   window.studio.suggestions(line, suggestions || [], props.words.suggestions, (detail) => trigger("suggestion", detail));
+  changed.hidden = !settings;
+  changed.querySelector("span").textContent = settings || "";
   if (outline) window.studio.setOutline(outline);
 }
 
+changed.querySelector("button").addEventListener("click", () => trigger("reset"));
 watch("value", show);
 show();

@@ -8,12 +8,15 @@ from typing import Any
 
 from gspn_core.errors import BadSetting
 from gspn_core.planning.suggestions import Suggestion, find_suggestions
-from gspn_core.planning.types import CascadePlan, ModelCard
+from gspn_core.planning.types import CascadePlan, ModelCard, StagePlan
 from gspn_core.runs.queue import RunQueue
 from gspn_core.runs.stage_cache import CacheHit
-from gspn_core.settings import FIELD_NAMES
-from ui.form.form import settings_from
+from gspn_core.settings import FIELD_NAMES, STARTING
+from ui.form.form import initial_values, settings_from
 from ui.shared.strings import labels
+
+# What a reset leaves alone: what the picture is to show, and of which noise or image.
+KEPT = frozenset({"prompt", "seed", *STARTING})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,12 +24,28 @@ class Forecast:
     """What a run of the form would be.
 
     plan: None where the form holds what cannot be run. hits: the stages that it would take from the cache.
-    suggestions: what would help a stage that does not fit or takes very long.
+    suggestions: what would help a stage that does not fit or takes very long. changed: the settings that the
+    form holds another value of than at first, the prompt, the seed and an init image aside.
     """
 
     plan: CascadePlan | None = None
     hits: tuple[CacheHit, ...] = ()
     suggestions: tuple[Suggestion, ...] = ()
+    changed: tuple[str, ...] = ()
+
+    @property
+    def seconds(self) -> float | None:
+        """Return what the stages take that are not cached, None while that is not known."""
+        return None if self.plan is None else _sum([stage.seconds for stage in self._to_run()])
+
+    @property
+    def peak_bytes(self) -> int | None:
+        """Return the most memory that one of those stages takes, None while that is not known."""
+        return max((stage.peak_bytes or 0 for stage in self._to_run()), default=0) or None
+
+    def _to_run(self) -> list[StagePlan]:
+        cached = {hit.stage for hit in self.hits}
+        return [stage for stage in (self.plan.stages if self.plan else ()) if stage.index not in cached]
 
 
 def forecast(values: Sequence[Any], card: ModelCard, jobs: RunQueue) -> Forecast:
@@ -40,6 +59,7 @@ def forecast(values: Sequence[Any], card: ModelCard, jobs: RunQueue) -> Forecast
         jobs: Plans runs and knows which stages are cached.
     """
     hits: tuple[CacheHit, ...] = ()
+    changed = changed_settings(values, card)
     try:
         settings = settings_from(values)
         plan = jobs.plan(settings)
@@ -49,8 +69,27 @@ def forecast(values: Sequence[Any], card: ModelCard, jobs: RunQueue) -> Forecast
         try:
             plan = jobs.plan(settings_from(_without_texts(values, card)))
         except BadSetting:
-            return Forecast()
-    return Forecast(plan=plan, hits=hits, suggestions=find_suggestions(plan.settings, plan, card, jobs.plan))
+            return Forecast(changed=changed)
+    suggestions = find_suggestions(plan.settings, plan, card, jobs.plan)
+    return Forecast(plan=plan, hits=hits, suggestions=suggestions, changed=changed)
+
+
+def changed_settings(values: Sequence[Any], card: ModelCard) -> tuple[str, ...]:
+    """Return the settings of which a form holds another value than at first."""
+    first = initial_values(card)
+    held = zip(FIELD_NAMES, values, strict=True)
+    return tuple(name for name, value in held if name not in KEPT and not _alike(value, first[name]))
+
+
+def _alike(one: Any, other: Any) -> bool:
+    try:
+        return float(one) == float(other)
+    except (TypeError, ValueError, OverflowError):
+        return (one or "") == (other or "")
+
+
+def _sum(values: Sequence[float | None]) -> float | None:
+    return None if not values or None in values else sum(values)
 
 
 def _without_texts(values: Sequence[Any], card: ModelCard) -> list[Any]:

@@ -7,116 +7,33 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
+from types import MappingProxyType
 from typing import Any
-
-import gradio as gr
 
 from gspn_core.errors import BadSetting, GspnError, NotOwner
 from gspn_core.events import ModelProgress
-from gspn_core.planning.suggestions import Suggestion
-from gspn_core.planning.types import CascadePlan, ModelCard
+from gspn_core.planning.types import ModelCard
 from gspn_core.runs.queue import RunQueue
-from gspn_core.runs.run import RunView, Stopping
-from gspn_core.runs.stage_cache import CacheHit
+from gspn_core.runs.run import RunView
 from gspn_core.settings import FIELD_NAMES, Settings
 from ui.form.form import initial_values, settings_from, values_of
+from ui.guard.files import file_url
 from ui.guard.payload import Name, Payload, read
 from ui.shared.models import masthead_props
 from ui.shared.strings import labels, studio_strings
-from ui.studio.actions import action_props
-from ui.studio.forecast import Forecast, forecast
-from ui.studio.ladder import issue_props, ladder_props, planned_props
-from ui.studio.panel import idle_props, panel_props
-
-Patch = dict[str, Any]
-_LIVE = ("queued", "running")
-
-
-def screen_props(
-    view: RunView, card: ModelCard, *, restored: bool = False, follow: bool = False
-) -> dict[str, Any]:
-    """Return everything that the screen shows of a run, ready for JSON.
-
-    follow: nothing tells the screen yet how the run goes on; it is to ask for that.
-    """
-    return {
-        "job": view.id,
-        "state": view.state,
-        "stopping": view.stopping,
-        "created": view.created,
-        "restored": restored,
-        "follow": follow,
-        "panel": panel_props(view),
-        "actions": action_props(view, card),
-        **ladder_props(view),
-    }
-
-
-def empty_screen(
-    plan: CascadePlan | None,
-    reuse: Sequence[CacheHit] = (),
-    start: str | None = None,
-    *,
-    suggestions: Sequence[Suggestion] = (),
-) -> dict[str, Any]:
-    """Return the screen before a run: the stages that it would have, as empty cards; see `planned_props`."""
-    return {
-        "job": None,
-        "state": "empty",
-        "stopping": False,
-        "created": None,
-        "restored": False,
-        "follow": False,
-        "panel": idle_props(plan),
-        "actions": {"run": [], "stages": []},
-        **planned_props(plan, reuse, start, suggestions=suggestions),
-    }
-
-
-def notice(
-    text: str = "",
-    *,
-    tone: str = "info",
-    field: str | None = None,
-    undo: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Return what stands next to the form: a sentence, whether it is an error, the field it is about.
-
-    undo: the name and the value by which a field becomes what it was.
-    """
-    return {"text": text, "tone": tone, "field": field, "undo": None if undo is None else dict(undo)}
-
-
-def buttons(state: str, *, stopping: Stopping | None = None, more_stages: bool = False) -> Patch:
-    """Return how Run and the two Stops look while a run is in that state.
-
-    more_stages: a stage runs after which there are others, so that it matters when the run stops.
-    """
-    live = state in _LIVE
-    label = {"queued": studio_strings.QUEUED, "running": studio_strings.RUNNING}.get(
-        state, studio_strings.RUN
-    )
-    now, later = stopping == "now", stopping == "after_stage"
-    return {
-        "run": gr.update(value=label, interactive=not live),
-        "stop": gr.update(
-            value=studio_strings.STOPPING if live and now else studio_strings.STOP,
-            interactive=live and not now,
-        ),
-        "stop_after_stage": gr.update(
-            value=studio_strings.STOPPING_AFTER_STAGE if later else studio_strings.STOP_AFTER_STAGE,
-            interactive=not stopping,
-            visible=state == "running" and not now and (more_stages or later),
-        ),
-    }
-
-
-def buttons_of(view: RunView) -> Patch:
-    """Return how Run and the two Stops look for a run as it stands."""
-    last = view.stage is not None and view.stage == len(view.stages) - 1
-    more_stages = view.stage is not None and not last
-    return buttons(view.state, stopping=view.stopping, more_stages=more_stages)
+from ui.studio.forecast import KEPT, Forecast, forecast
+from ui.studio.link import settings_in
+from ui.studio.props import (
+    Patch,
+    ahead_props,
+    buttons,
+    buttons_of,
+    empty_screen,
+    notice,
+    notice_of,
+    screen_props,
+)
 
 
 class Change(Payload):
@@ -134,7 +51,7 @@ class Runs:
     """The handlers of one page.
 
     machine: returns what the model runs on, None while it is being read; reading: how far that is; issue:
-    what is wrong with the model, "" for nothing.
+    what is wrong with the model, "" for nothing. examples: ids of the runs that come with the model.
     """
 
     def __init__(
@@ -145,9 +62,11 @@ class Runs:
         machine: Callable[[], str | None],
         reading: Callable[[], ModelProgress | None] = lambda: None,
         issue: Callable[[], str] = lambda: "",
+        examples: Sequence[str] = (),
     ) -> None:
         self._jobs = jobs
         self._card = card
+        self._examples = tuple(examples)
         self._machine, self._reading, self._issue = machine, reading, issue
 
     def start(self, values: Sequence[Any], visitor: str | None = None) -> Iterator[Patch]:
@@ -179,7 +98,7 @@ class Runs:
                     # Whole each time: of patches that come close together a browser applies the last alone,
                     # and what did not change is not sent.
                     shown = screen_props(view, self._card, restored=restored)
-                    yield {"screen": shown, "notice": _notice_of(view)} | buttons_of(view)
+                    yield {"screen": shown, "notice": notice_of(view)} | buttons_of(view)
         except GspnError:
             yield self.lost() | {"notice": notice(studio_strings.LOST_RUN)}
 
@@ -192,12 +111,28 @@ class Runs:
         return {"screen": self.outline_of(initial_values(self._card)), "job": None} | buttons("done")
 
     def restore(
-        self, asked_for: str | None, remembered: str | None, visitor: str | None = None
+        self,
+        asked_for: str | None,
+        remembered: str | None,
+        visitor: str | None = None,
+        query: Mapping[str, str] = MappingProxyType({}),
     ) -> Iterator[Patch]:
-        """Bring back the run named in the address, else the one this browser had last, else nothing."""
+        """Bring back the run that the address names, or the settings in it, or the last run, or an example.
+
+        Args:
+            asked_for: The run in the address.
+            remembered: The run that this browser had last.
+            visitor: The token of the visitor's browser; one that has none gets one here.
+            query: All parameters of the address.
+        """
         yield {"masthead": self.masthead()} | ({} if visitor else {"visitor": new_visitor()})
+        linked = None if asked_for else self._linked(query)
+        if linked is not None:
+            yield linked
+            return
         job_id = asked_for or remembered
-        if not job_id:
+        if not job_id or job_id in self._examples:
+            yield from self._example(job_id if asked_for else None)
             return
         try:
             view = self._jobs.view(job_id)
@@ -211,16 +146,45 @@ class Runs:
             yield known | patch
             known = {"job": job_id}
 
+    def _linked(self, query: Mapping[str, str]) -> Patch | None:
+        """Return the form filled with the settings in an address, None where there are none."""
+        try:
+            held = settings_in(query, self._card)
+        except BadSetting as refusal:
+            said = notice(labels.said(str(refusal)), tone="error", field=refusal.field)
+            return self.lost() | {"notice": said}
+        if held is None:
+            return None
+        return {**held, "job": None, "screen": self.outline_of(held), "notice": notice(studio_strings.LINKED)}
+
+    def _example(self, job_id: str | None) -> Iterator[Patch]:
+        """Show an example, the first that there is where none is named; nothing changes where none is."""
+        there = [example["job"] for example in self.gallery()]
+        shown = job_id if job_id in there else next(iter(there), None)
+        if shown is not None:
+            yield self.open(shown)
+
+    def gallery(self) -> list[dict[str, str | None]]:
+        """Return the examples that there are: the run of each, its prompt and its small picture."""
+        shown = []
+        for example in self._examples:
+            with suppress(GspnError):
+                view = self._jobs.view(example)
+                thumb = file_url(str(self._jobs.thumb_file(example)))
+                shown.append({"job": example, "prompt": view.settings["prompt"], "thumb": thumb})
+        return shown
+
     def open(self, job_id: str, *, restored: bool = True, with_form: bool = True) -> Patch:
         """Show a run, with its settings in the form; the screen then asks to follow it."""
         try:
             view = self._jobs.view(job_id)
         except GspnError:
             return {"notice": notice(studio_strings.LOST_RUN)}
+        restored = restored and job_id not in self._examples
         patch = {
             "job": job_id,
             "screen": screen_props(view, self._card, restored=restored, follow=not view.is_final),
-            "notice": _notice_of(view),
+            "notice": notice(studio_strings.EXAMPLE) if job_id in self._examples else notice_of(view),
         }
         return patch | buttons_of(view) | (self._fields(view) if with_form else {})
 
@@ -254,6 +218,9 @@ class Runs:
         return self.open(job_id, restored=False, with_form=with_form)
 
     def _fields(self, view: RunView) -> Patch:
+        if view.id in self._examples:
+            # The form's own settings draw one in the time that the page promises.
+            return {"prompt": view.settings["prompt"]}
         fields = dict(zip(FIELD_NAMES, values_of(view.settings, self._card), strict=True))
         # A drawn seed is not what was asked for; leaving it out keeps the next run a new one.
         return fields | ({"seed": ""} if view.seed_drawn else {})
@@ -319,6 +286,10 @@ class Runs:
             "notice": notice(studio_strings.suggestion_taken(name, value, before.value), undo=undo),
         }
 
+    def reset(self) -> Patch:
+        """Give every field but the prompt, the seed and the init image the value that it had at first."""
+        return {name: value for name, value in initial_values(self._card).items() if name not in KEPT}
+
     def undo(self, sent: Any) -> Patch:
         """Give a field back the value that it had before a suggestion."""
         asked = read(Change, sent)
@@ -334,31 +305,3 @@ class Runs:
 def new_visitor() -> str:
     """Return an unguessable token for a browser that has none."""
     return secrets.token_urlsafe(24)
-
-
-def ahead_props(ahead: Forecast, *, with_issue: bool = False) -> dict[str, Any]:
-    """Return what stands next to Run of the run to come: which stages it would reuse, or what is wrong.
-
-    Args:
-        ahead: The run to come.
-        with_issue: Whether to say what is wrong; not where the cards say it.
-    """
-    plan, silent = ahead.plan, {"text": "", "over": False, "suggestions": [], "outline": None}
-    if plan is None:
-        return silent
-    if with_issue and (issue := issue_props(plan, ahead.suggestions))["text"]:
-        return {**silent, "over": True, **issue}
-    sizes = [plan.stages[hit.stage].size for hit in ahead.hits]
-    known = [hit.saved_seconds for hit in ahead.hits if hit.saved_seconds is not None]
-    pairs = [(size.height, size.width) for size in sizes]
-    return {**silent, "text": studio_strings.ahead(pairs, sum(known) if known else None, len(plan.stages))}
-
-
-def _notice_of(view: RunView) -> dict[str, Any]:
-    if view.state == "failed":
-        return notice(view.error or studio_strings.HEADLINES["failed"], tone="error")
-    if view.state == "interrupted":
-        return notice(view.error or studio_strings.HEADLINES["interrupted"])
-    if view.state == "stopped" and any(stage.state == "done" for stage in view.stages):
-        return notice(studio_strings.STOPPED_NOTICE)
-    return notice(" ".join(view.notices))

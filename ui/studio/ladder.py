@@ -68,7 +68,7 @@ def planned_props(
     stages = plan.stages if plan else ()
     issue = find_fit_issue(plan) if plan else None
     known = {found.stage: studio_strings.reusable(found.saved_seconds) for found in reuse}
-    known |= {stage.index: [studio_strings.INIT_IMAGE_KEPT] for stage in stages if not stage.kind.denoises}
+    known |= {stage.index: _of_kind(stage.kind.name) for stage in stages if not stage.kind.denoises}
     # The viewer shows a picture at the size it is given, and this one has its own.
     own = start_size(plan.settings.start) if start else None
     cards = [
@@ -134,7 +134,7 @@ def issue_props(plan: CascadePlan, suggestions: Sequence[Suggestion]) -> dict[st
 
 def _predicted(stage: StagePlan, budget_bytes: int | None) -> list[str]:
     """Return what a stage is predicted to take, and how it is made to fit or why it does not."""
-    drawn = [studio_strings.INIT_IMAGE_REDRAWN] if stage.kind.name == "redraw" else []
+    drawn = _of_kind(stage.kind.name)
     if stage.peak_bytes is None:
         return drawn
     if not stage.fits:
@@ -147,11 +147,13 @@ def _predicted(stage: StagePlan, budget_bytes: int | None) -> list[str]:
 
 def _card(stage: StageView, prompt: str, seed: int | None, *, starts: bool) -> dict[str, Any]:
     height, width = stage.height, stage.width
-    lines = _lines(stage)
-    if starts and not stage.index:
-        lines = (
-            [studio_strings.INIT_IMAGE_REDRAWN, *lines] if stage.steps else [studio_strings.INIT_IMAGE_KEPT]
-        )
+    kind = stage.kind
+    if not kind and starts and not stage.index:
+        # Records that are older than kinds.
+        kind = "redraw" if stage.steps else "keep"
+    lines = _of_kind(kind)
+    if stage.steps or not lines:
+        lines = [*lines, *_lines(stage)]
     return {
         "state": stage.state,
         "number": stage.index + 1,
@@ -167,6 +169,11 @@ def _card(stage: StageView, prompt: str, seed: int | None, *, starts: bool) -> d
         "png": file_url(stage.png_path),
         "file": studio_strings.file_name(height, width, seed),
     }
+
+
+def _of_kind(kind: str) -> list[str]:
+    """Return what a card says of a stage's kind, nothing for the usual ones."""
+    return [studio_strings.KINDS[kind]] if kind in studio_strings.KINDS else []
 
 
 def _lines(stage: StageView) -> list[str]:

@@ -1,5 +1,5 @@
 const words = props.words;
-const { attribute, clock, set } = window.dom;
+const { attribute, clock, copy, set } = window.dom;
 const find = window.dom.within(element);
 const viewer = find(".viewer");
 const ladder = find(".ladder");
@@ -19,6 +19,9 @@ let announced = "";
 let inView = -1;
 let followed = null;
 let settled = "";
+/* The last stage of the finished run on the screen, and of the one before it. */
+let latest = null;
+let earlier = null;
 
 const isLive = () => state.state === "queued" || state.state === "running";
 
@@ -102,14 +105,31 @@ function offers(actions) {
   return (actions || []).filter(({ name }) => name !== "compare" || window.studio.has("compare"));
 }
 
-function act({ name, detail }) {
+async function act({ name, detail }, button) {
   if (name === "compare") window.studio.go("compare", detail);
-  else if (name === "init_image") window.studio.act(name, detail);
+  else if (name === "copy") {
+    const label = button.textContent;
+    const { text, address } = detail;
+    const link = new URL(window.location.pathname, window.location.href);
+    for (const [key, value] of Object.entries(address || {})) link.searchParams.set(key, value);
+    set(button, (await copy(text || link.href)) ? words.copied : words.not_copied);
+    setTimeout(() => set(button, label), 2000);
+  } else if (name === "init_image") window.studio.act(name, detail);
   else trigger(name, detail);
 }
 
+/* This run next to the one that was on the screen before it: what a change of the form did. */
+function comparison() {
+  if (!earlier || state.state !== "done") return [];
+  return [{ name: "compare", label: words.compare_earlier, detail: { items: [earlier, finished()] } }];
+}
+
+const finished = () => `${state.job}.${state.stages.length - 1}`;
+const isExample = () => props.gallery.some((one) => one.job === state.job);
+const finishedOwn = () => (state.state === "done" && !isExample() ? finished() : null);
+
 function paintActions() {
-  const offered = offers(state.actions.run);
+  const offered = offers([...comparison(), ...state.actions.run]);
   const group = find(".actions");
   group.hidden = !offered.length;
   const key = JSON.stringify(offered);
@@ -120,7 +140,7 @@ function paintActions() {
       const button = document.createElement("button");
       button.type = "button";
       button.textContent = action.label;
-      button.addEventListener("click", () => act(action));
+      button.addEventListener("click", () => act(action, button));
       return button;
     })
   );
@@ -242,7 +262,12 @@ function paintWords() {
 }
 
 function remember() {
-  if (state.job === job) return;
+  if (state.job === job) {
+    latest = finishedOwn() || latest;
+    return;
+  }
+  if (latest) earlier = latest;
+  latest = finishedOwn();
   if (job !== null && isLive() && matchMedia("(width <= 760px)").matches) viewer.scrollIntoView({ block: "end" });
   job = state.job;
   chosen = null;
@@ -278,6 +303,7 @@ function show(value) {
   paintPanel();
   paintActions();
   paintWords();
+  paintGallery();
   paintFrames();
   publish();
   if (state.follow && followed !== job) trigger("reattach", { job });
@@ -313,6 +339,29 @@ props.examples.forEach((text, index) => {
   item.append(button);
   find(".examples").append(item);
 });
+
+const gallery = find(".gallery");
+for (const example of props.gallery) {
+  const item = document.createElement("li");
+  const button = document.createElement("button");
+  const image = document.createElement("img");
+  button.type = "button";
+  button.title = example.prompt;
+  button.dataset.job = example.job;
+  attribute(button, "aria-label", words.gallery_open.replace("{prompt}", example.prompt));
+  Object.assign(image, { src: example.thumb, alt: "", loading: "lazy" });
+  button.addEventListener("click", () => trigger("open", { job: example.job }));
+  button.append(image);
+  item.append(button);
+  gallery.firstElementChild.append(item);
+}
+
+/* The examples stand below until a run of the visitor's own is on the screen. */
+function paintGallery() {
+  gallery.hidden = !props.gallery.length || !(state.job === null || isExample());
+  for (const button of gallery.querySelectorAll("button"))
+    attribute(button, "aria-current", button.dataset.job === state.job ? "true" : null);
+}
 
 /* The server names a file as it is on disk; a link to the bytes themselves keeps the name with the seed. */
 element.addEventListener("click", async (event) => {

@@ -1,4 +1,4 @@
-"""Bytes are counted, not sampled: the same call always tells the same figure."""
+"""Bytes are counted, not sampled: the same call always gives the same figure."""
 
 import torch
 
@@ -8,7 +8,7 @@ CPU = torch.device("cpu")
 _MEGABYTE = 250_000
 
 
-def test_what_lives_at_once_is_counted_and_what_is_freed_before_is_not():
+def test_only_bytes_that_live_at_the_same_time_are_counted():
     def in_turn() -> None:
         for _ in range(3):
             torch.empty(_MEGABYTE)
@@ -20,7 +20,7 @@ def test_what_lives_at_once_is_counted_and_what_is_freed_before_is_not():
     assert counted == [1_000_000, 3_000_000, 1_000_000]
 
 
-def test_what_was_there_before_does_not_count():
+def test_earlier_allocations_do_not_count():
     held = [torch.empty(_MEGABYTE)]
     assert most_extra_bytes([held[0].zero_, lambda: held[0][:10].clone()], CPU) == [0, 40]
     assert most_extra_bytes([], CPU) == []

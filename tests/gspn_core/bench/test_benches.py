@@ -1,4 +1,4 @@
-"""Each benchmark at toy size: it runs, and its figures hang together."""
+"""Each benchmark at toy size: it runs, and its figures are consistent."""
 
 import contextlib
 import dataclasses
@@ -34,7 +34,7 @@ def test_the_scans_table_has_every_direction_and_attention(capsys, tmp_path):
     assert "| line_scan cpu, down |" in capsys.readouterr().out
 
 
-def test_the_cascades_table_tells_every_stage_and_the_first_run(tiny_model, monkeypatch, capsys):
+def test_the_cascades_table_has_every_stage_and_the_first_run(tiny_model, monkeypatch, capsys):
     monkeypatch.setattr(cascade, "load_model", lambda *_args, **_options: tiny_model)
     assert command.main(["cascade", "--repeats", "1", "--target", "128", "--mixers", "attention"]) == 0
     out = capsys.readouterr().out
@@ -108,7 +108,7 @@ def test_every_benchmark_explains_itself(capsys):
 
 
 @pytest.mark.skipif(not (against.ROOT / ".git").exists(), reason="this copy has no history")
-def test_another_commit_is_checked_out_beside_this_one_and_removed():
+def test_another_commit_is_checked_out_in_its_own_folder_and_removed():
     with against.checked_out("HEAD") as folder:
         assert (folder / "gspn_core" / "engine.py").is_file()
         assert folder != against.ROOT

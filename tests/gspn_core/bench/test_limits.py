@@ -1,4 +1,4 @@
-"""What the next size will take follows from what the sizes before took."""
+"""The time of the next size follows from those before it."""
 
 import pytest
 

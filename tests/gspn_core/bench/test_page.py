@@ -1,4 +1,4 @@
-"""The page's benchmark against a real app process, and against what is no page of ours."""
+"""The page's benchmark against a real app process, and against other servers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gspn_core.runs import recorder
 
 @pytest.fixture
 def other_page():
-    """Serve a page that answers like ours and has nothing of it; return its address."""
+    """Serve another page that answers with status 200; return its address."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
@@ -43,7 +43,7 @@ def test_a_page_that_is_not_ours_is_refused_in_a_sentence(other_page):
 @pytest.mark.parametrize(
     ("option", "number"), [("--followers", "31"), ("--queued", "61"), ("--queued", "0"), ("--queued", "many")]
 )
-def test_a_load_beyond_what_the_page_is_made_for_is_refused(capsys, option, number):
+def test_a_load_above_the_pages_limit_is_refused(capsys, option, number):
     with pytest.raises(SystemExit) as ended:
         command.main(["page", option, number])
     assert ended.value.code == 2
@@ -74,10 +74,10 @@ def test_a_small_load_is_answered_stopped_and_paired(tmp_path, capsys):
     seconds = {name: float(figure) for name, figure, _ in pairs["rows"]}
     assert seconds["Engine.run alone"] > 0
     own, page = seconds["Engine.run alone"], seconds["through the page, followed, all files written"]
-    # Both seconds are given to two places.
+    # Both seconds are rounded to two digits.
     rounding = 0.5 * (1 + page / own) / own
     assert seconds["more, in percent"] == pytest.approx((page / own - 1) * 100, abs=0.1 + 2 * rounding)
-    # The system counts a thread's time in steps of 10 ms, which the page of so short a run may not reach.
+    # The system counts a thread's time in steps of 10 ms; the page of so short a run may take less.
     for part in ("page", "files"):
         assert 0 <= seconds[f"processor time of the {part}, in percent"] < 100
     assert "1 run with 2 more followers, 3 runs waiting" in capsys.readouterr().out

@@ -57,7 +57,7 @@ def state_of(unet):
 def test_a_picture_stays_the_same_whatever_saves_the_memory(tiny_model, way, mixer):
     plain, saving = pictures(tiny_model, MemoryOptions(), mixer), pictures(tiny_model, EXACT[way], mixer)
     for one, other in zip(plain, saving, strict=True):
-        # Weights are random: what is rounded elsewhere grows through every layer, but no further than this.
+        # Weights are random, so rounding differences grow through the layers, but no further than this.
         assert np.abs(one - other).max() <= 3
         assert np.abs(one - other).mean() < 0.2
 

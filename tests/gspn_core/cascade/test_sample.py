@@ -255,7 +255,7 @@ def test_the_skip_residual_leaves_the_noise_level_to_the_scheduler(name, sampler
     # A model that knows the reference: the rest of x is noise, at the scheduler's own level.
     seen = []
 
-    def predict(model_input, *_):
+    def predict(model_input, *_, **__):
         index = len(seen)
         alpha, sigma = made.scheduler._sigma_to_alpha_sigma_t(made.scheduler.sigmas[index])
         noise = (model_input - alpha * z_ref) / sigma

@@ -82,7 +82,7 @@ def test_a_picture_to_start_from_reaches_the_engine_with_its_settings(make_engin
     assert (settings.start_px, settings.start_strength) == (64, 0.5)
 
 
-def test_a_picture_that_cannot_be_started_from_is_told_before_the_model_is_read(
+def test_an_init_image_that_cannot_be_used_is_reported_before_the_model_is_read(
     make_engine, tmp_path, capsys
 ):
     engine = make_engine()
@@ -103,7 +103,7 @@ def test_a_run_from_a_picture_is_repeated_with_that_picture_alone(make_engine, t
     assert engine.ran[0].start == reference_of(engine.starts[0])
 
 
-def test_a_second_run_writes_beside_the_first(make_engine, tmp_path, capsys):
+def test_a_second_run_keeps_the_files_of_the_first(make_engine, tmp_path, capsys):
     for _ in range(2):
         assert run(make_engine(), *ASKED, out=tmp_path) == command.DONE
     paths = capsys.readouterr().out.splitlines()
@@ -121,7 +121,7 @@ def test_any_prompt_makes_a_name_inside_the_folder(make_engine, tmp_path, prompt
     assert list(tmp_path.iterdir()) == [out]
 
 
-def test_json_is_one_object_that_tells_the_run(make_engine, tmp_path, capsys):
+def test_json_is_one_object_that_describes_the_run(make_engine, tmp_path, capsys):
     assert run(make_engine(), *ASKED, "--json", out=tmp_path) == command.DONE
     record = json.loads(capsys.readouterr().out)
     assert record["state"] == "done"
@@ -137,7 +137,7 @@ def test_progress_goes_to_stderr_and_quiet_says_nothing(make_engine, tmp_path, c
     assert capsys.readouterr().err == ""
 
 
-def test_a_notice_of_the_plan_is_told(make_engine, tmp_path, capsys):
+def test_a_notice_of_the_plan_is_printed(make_engine, tmp_path, capsys):
     engine = make_engine()
     plan = engine.plan
     engine.plan = lambda settings: dataclasses.replace(
@@ -207,7 +207,7 @@ def test_a_bad_setting_is_refused_before_the_model_is_loaded(arguments, capsys, 
     assert capsys.readouterr().err.startswith("error: ")
 
 
-def test_a_model_that_is_not_there_has_its_code(capsys, tmp_path):
+def test_a_missing_model_has_its_exit_code(capsys, tmp_path):
     def load(name: str, *, device: str, dtype: str, **_options):
         raise ModelUnavailable(f"There is no model {name} ({device}, {dtype}).")
 
@@ -216,7 +216,7 @@ def test_a_model_that_is_not_there_has_its_code(capsys, tmp_path):
     assert capsys.readouterr().err == "error: There is no model x (cpu, auto).\n"
 
 
-def test_a_missing_folder_of_weights_is_told_in_one_line(tmp_path, capsys):
+def test_a_missing_folder_of_weights_is_reported_in_one_line(tmp_path, capsys):
     code = command.main(["a", "--model", str(tmp_path / "none"), "--out", str(tmp_path)])
     assert code == command.NO_MODEL
     (line,) = capsys.readouterr().err.splitlines()
@@ -323,7 +323,7 @@ def test_a_flag_overrules_the_pictures_own_setting(make_engine, tmp_path):
     assert engine.ran[1].gaussian_sigma == engine.ran[0].gaussian_sigma
 
 
-def test_other_versions_are_told(make_engine, tmp_path, capsys, monkeypatch):
+def test_other_versions_are_reported(make_engine, tmp_path, capsys, monkeypatch):
     run(make_engine(), *ASKED, out=tmp_path)
     monkeypatch.setattr(command, "versions", lambda: {"torch": "9.9"})
     run(make_engine(), "--again", str(written(tmp_path)[0]), out=tmp_path)
@@ -331,7 +331,7 @@ def test_other_versions_are_told(make_engine, tmp_path, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", ["missing", "foreign", "no picture"])
-def test_a_picture_that_tells_nothing_is_refused_in_a_sentence(make_engine, tmp_path, capsys, kind):
+def test_a_picture_without_settings_is_refused_in_a_sentence(make_engine, tmp_path, capsys, kind):
     path = tmp_path / "picture.png"
     if kind == "foreign":
         Image.new("RGB", (8, 8)).save(path)

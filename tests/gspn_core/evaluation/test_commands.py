@@ -176,7 +176,7 @@ def test_a_target_that_the_model_does_not_reach_is_refused(model, classifier, tm
     [
         ({"cascades": (3, 2, 2)}, "cascades must be one number or 2, one per size, got 3"),
         ({"cascades": (2, 3)}, "a larger size must not have more cascades, got 2, 3"),
-        ({"cascades": (5,)}, "cascades must lie between 2 and the 4 pictures, got 5"),
+        ({"cascades": (5,)}, "cascades must be between 2 and the 4 pictures, got 5"),
         ({"cascades": (2,), "crops": (2, 0)}, "crops must be at least 1, got 2, 0"),
     ],
 )

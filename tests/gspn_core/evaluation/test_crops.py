@@ -8,7 +8,7 @@ from gspn_core.evaluation.crops import crop_places, cut, enlarge
 
 
 def marked(side):
-    """Return a picture whose red and green tell the row and the column in steps of side / 256."""
+    """Return a picture whose red and green are the row and the column in steps of side / 256."""
     place = (np.arange(side) * 256 // side).astype(np.uint8)
     pixels = np.zeros((side, side, 3), np.uint8)
     pixels[..., 0], pixels[..., 1] = place[:, None], place[None, :]
@@ -20,7 +20,7 @@ def test_all_pictures_of_a_number_are_cut_at_the_same_places():
     assert crop_places(7, 512, 128, 5) != crop_places(8, 512, 128, 5)
 
 
-def test_crops_are_what_lies_at_their_places():
+def test_crops_are_the_pixels_at_their_places():
     picture = marked(256)
     places = crop_places(3, 256, 64, 4)
     crops = [*cut(picture, 3, 64, 4)]

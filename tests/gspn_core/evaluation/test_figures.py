@@ -1,4 +1,4 @@
-"""Figures of hand-made pictures, bars, and what is written of both."""
+"""Figures of hand-made pictures, bars, and the reports of both."""
 
 import json
 import math
@@ -100,7 +100,7 @@ def test_seams_are_found_on_the_edges_of_the_base_size_and_of_tiles():
     assert structure(Image.fromarray(on_tile), base, 64)["seams"] > 1.8
 
 
-def test_markdown_puts_the_bar_beside_each_figure():
+def test_markdown_puts_the_bar_next_to_each_figure():
     figures = {**GOOD, ("psnr", "vae", 64): 28.0, ("adherence time", "gspn", 64): 0.875}
     text = markdown(figures, bars(figures, base_px=64, large_px=256), ("a note",))
     assert "| autoencoder, reconstruction of renders | 28.00 dB | at least 29 dB | **fails** |" in text

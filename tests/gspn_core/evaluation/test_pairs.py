@@ -1,4 +1,4 @@
-"""Figures of made pictures against a made truth, and what they mean over scenes."""
+"""Figures of synthetic pictures against a synthetic truth, and their means over scenes."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Held-out prompts, and how well pictures keep to them."""
+"""Held-out prompts, and the adherence of pictures to them."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def test_neither_prompts_nor_references_are_scenes_that_training_draws():
     assert not trained & prompts and not trained & references and not prompts & references
 
 
-def test_captions_tell_some_attributes_and_rarely_all():
+def test_captions_name_some_attributes_and_rarely_all():
     prompts = held_out_prompts(100)
     assert all(prompt.text and prompt.named and prompt.named <= set(ATTRIBUTES) for prompt in prompts)
     assert {name for prompt in prompts for name in prompt.named} == set(ATTRIBUTES)
@@ -40,7 +40,7 @@ def test_a_classifier_that_is_always_wrong_finds_none():
     assert mean == 0 and set(shares.values()) == {0}
 
 
-def test_what_a_caption_does_not_tell_does_not_count():
+def test_attributes_that_a_caption_does_not_name_do_not_count():
     prompts = held_out_prompts(20)
     values = {
         name: [prompt.scene.attributes()[name] if name in prompt.named else "other" for prompt in prompts]

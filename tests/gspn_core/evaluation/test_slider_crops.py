@@ -15,8 +15,8 @@ from gspn_core.evaluation.slider_crops import (
     SLIDERS,
     SliderCrops,
     draw_slider_crops,
+    most_different_place,
     slider_values,
-    telling_place,
     weights_hash,
     write_crops,
 )
@@ -68,7 +68,7 @@ def test_a_slider_is_shown_where_it_is_neutral_too(name):
 def test_the_square_is_where_the_pictures_differ():
     pictures = [np.zeros((64, 96, 3), np.uint8) for _ in range(3)]
     pictures[2][24:40, 48:64] = 200
-    assert telling_place(pictures, 16) == (24, 48)
+    assert most_different_place(pictures, 16) == (24, 48)
 
 
 def test_a_picture_that_is_wild_everywhere_does_not_hide_where_the_others_part():
@@ -76,14 +76,14 @@ def test_a_picture_that_is_wild_everywhere_does_not_hide_where_the_others_part()
     pictures = [np.zeros((64, 64, 3), np.uint8) for _ in range(3)]
     pictures[1][32:48, 16:32] = 3
     pictures[2][:] = rng.integers(0, 256, pictures[2].shape)
-    assert telling_place(pictures, 16) == (32, 16)
+    assert most_different_place(pictures, 16) == (32, 16)
 
 
 def test_equal_pictures_are_cut_in_their_first_corner_and_small_ones_are_refused():
     same = np.full((32, 32, 3), 90, np.uint8)
-    assert telling_place([same, same, same], 16) == (0, 0)
+    assert most_different_place([same, same, same], 16) == (0, 0)
     with pytest.raises(ValueError, match="32×32 px hold no square of 64 px"):
-        telling_place([same, same], 64)
+        most_different_place([same, same], 64)
 
 
 def test_the_crops_of_a_cascade_are_cut_at_one_place_and_shared_stages_run_once(tiny_model, monkeypatch):

@@ -26,7 +26,7 @@ ROW = SliderRow(
 
 @pytest.fixture(scope="module")
 def work(tmp_path_factory):
-    """One folder for all tests: what one has drawn the others find."""
+    """One folder for all tests, so that they share drawn pictures."""
     return tmp_path_factory.mktemp("sliders")
 
 
@@ -78,7 +78,7 @@ def test_a_setting_that_later_stages_do_not_read_changes_nothing(model, classifi
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"target": 64}, "climbs to 128, .*got 64"),
+        ({"target": 64}, "has targets of 128, .*got 64"),
         ({"prompts": 0}, "needs a prompt"),
         ({"sliders": ("fog",)}, "'fog' has no range"),
     ],

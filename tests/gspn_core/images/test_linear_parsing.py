@@ -1,4 +1,4 @@
-"""What a stranger sends is read in one pass: no text of its size limit takes more than a moment."""
+"""Untrusted text is read in one pass: no text within the size limit takes long."""
 
 from __future__ import annotations
 

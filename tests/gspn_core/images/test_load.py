@@ -34,7 +34,7 @@ def png_that_claims(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + head + body
 
 
-def test_the_same_pixels_have_one_reference_whatever_file_they_lie_in():
+def test_the_same_pixels_have_one_reference_in_any_file():
     image = pixels()
     files = [encoded(image, kind) for kind in ("PNG", "BMP", "TIFF")] + [
         encoded(image, "WEBP", lossless=True)
@@ -70,7 +70,7 @@ def test_a_photograph_stands_upright(orientation):
     assert np.array_equal(np.array(read), np.array(upright))
 
 
-def test_what_is_transparent_shows_white():
+def test_transparency_becomes_white():
     clear = Image.new("RGBA", (64, 64), (200, 0, 0, 0))
     half = Image.new("RGBA", (64, 64), (0, 0, 0, 128))
     assert read_bytes(encoded(clear), "a").getpixel((9, 9)) == (255, 255, 255)
@@ -113,7 +113,7 @@ def test_an_animation_gives_its_first_frame():
     assert read_bytes(data, "a").getpixel((5, 5)) == (255, 0, 0)
 
 
-def test_colours_of_a_profile_are_told_in_srgb_and_a_broken_profile_is_left():
+def test_colours_of_a_profile_are_converted_to_srgb_and_a_broken_profile_is_ignored():
     image = Image.new("RGB", (64, 64), (200, 40, 40))
     lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     same = read_bytes(encoded(image, icc_profile=lab), "a").getpixel((5, 5))
@@ -146,7 +146,7 @@ def test_a_picture_that_is_too_large_to_keep_is_shrunk_in_proportion():
     ],
     ids=lambda value: value[:24] if isinstance(value, str) else "",
 )
-def test_what_cannot_be_taken_is_refused_in_a_sentence_with_its_remedy(data, sentence):
+def test_an_unusable_file_is_refused_in_a_sentence_with_its_remedy(data, sentence):
     with pytest.raises(BadSetting, match=sentence) as caught:
         read_bytes(data, "holiday.png")
     message = str(caught.value)
@@ -163,7 +163,7 @@ def test_a_file_of_too_many_bytes_is_refused_before_it_is_read(monkeypatch, tmp_
         read_file(large)
 
 
-def test_a_file_that_is_not_there_is_told(tmp_path):
+def test_a_missing_file_is_reported(tmp_path):
     with pytest.raises(BadSetting, match=r"gone\.png cannot be read \(No such file"):
         read_file(tmp_path / "gone.png")
 

@@ -31,13 +31,13 @@ def test_our_own_picture_brings_every_setting_back(own_plan, card):
     assert not recipe.unknown and not recipe.refused and not recipe.differing
 
 
-def test_what_it_was_made_with_and_what_is_here_are_told_where_they_differ(own_plan, card):
+def test_versions_and_model_are_listed_where_they_differ_from_those_here(own_plan, card):
     info = picture_info(own_plan, 1, {**HERE, "torch": "2.12.0"})
     recipe = recipe_of(texts({**info, "model": "another"}), card, HERE)
     assert recipe.differing == {"torch": ("2.12.0", "2.13.0"), "model": ("another", "toy")}
 
 
-def test_unknown_names_and_values_out_of_range_are_told_and_the_rest_is_taken(own_plan, card):
+def test_unknown_names_and_values_out_of_range_are_listed_and_the_rest_is_read(own_plan, card):
     info = picture_info(own_plan, 1, HERE)
     info["settings"] = {**info["settings"], "seed": -1, "target": 999, "mixer": "linear", "hue": 3}
     recipe = recipe_of(texts(info), card, HERE)
@@ -49,7 +49,7 @@ def test_unknown_names_and_values_out_of_range_are_told_and_the_rest_is_taken(ow
 
 @pytest.mark.parametrize("versions", [None, 3, [], {"torch": ["x" * 10_000]}])
 @pytest.mark.parametrize("stage", [None, -1, 10**9, "1", [1]])
-def test_hostile_values_beside_the_settings_do_no_harm(own_plan, card, versions, stage):
+def test_hostile_values_next_to_the_settings_are_harmless(own_plan, card, versions, stage):
     info = {**picture_info(own_plan, 1, HERE), "versions": versions, "stage": stage, "model": "m" * 10_000}
     recipe = recipe_of(texts(info), card, HERE)
     assert recipe.stage == 0
@@ -98,7 +98,7 @@ def test_a_picture_of_another_tool_fills_what_fits_and_names_the_rest(card):
     ]
 
 
-def test_values_of_another_tool_that_mean_nothing_here_are_told(card):
+def test_values_of_another_tool_that_have_no_setting_here_are_listed(card):
     text = "a castle\nSteps: many, Sampler: Euler a, CFG scale: 99, Seed: -1, Clip skip: 2"
     recipe = recipe_of(texts(parameters=text), card, HERE)
     assert set(recipe.settings) == {"prompt", "negative_prompt", "target", "aspect"}
@@ -116,7 +116,7 @@ def test_a_text_that_is_only_a_prompt_is_one(card):
 
 
 @pytest.mark.parametrize("parameters", [None, "", "  \n "])
-def test_a_picture_that_tells_nothing_is_refused_in_a_sentence(card, parameters):
+def test_a_picture_without_settings_is_refused_in_a_sentence(card, parameters):
     with pytest.raises(BadSetting, match="does not say how it was made"):
         recipe_of(texts(parameters=parameters), card, HERE)
 
@@ -148,7 +148,7 @@ def test_a_prompt_that_is_too_long_costs_nothing_but_itself(card):
     assert [sentence.split()[0] for sentence in recipe.refused] == ["prompt"]
 
 
-def test_what_parts_lines_only_for_python_stays_in_the_prompt(card):
+def test_line_separators_of_python_alone_stay_in_the_prompt(card):
     recipe = recipe_of(texts(parameters="a\u2028b\x0bc\r\nd\nSteps: 9, Seed: 5, CFG scale: 2"), card, HERE)
     assert recipe.settings["prompt"] == "a\u2028b\x0bc\nd"
 
@@ -158,7 +158,7 @@ def test_a_text_without_a_prompt_leaves_the_prompt_alone(card):
     assert "prompt" not in recipe.settings and not recipe.refused
 
 
-def test_a_shape_beyond_what_can_be_asked_for_is_told(card):
+def test_a_shape_out_of_range_is_listed(card):
     recipe = recipe_of(
         texts(parameters="a\nSteps: 3, Seed: 1, CFG scale: 2", width=900, height=100), card, HERE
     )

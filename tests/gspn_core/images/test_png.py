@@ -47,7 +47,7 @@ def header(width: int, height: int) -> bytes:
     return SIGNATURE + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
 
 
-def test_a_png_tells_everything_that_made_it_and_its_pixels_are_untouched(tmp_path, picture, info, plan):
+def test_a_png_has_everything_it_was_made_with_and_unchanged_pixels(tmp_path, picture, info, plan):
     path = tmp_path / "a.png"
     write_png(path, picture, info)
     read = read_png(path)
@@ -101,7 +101,7 @@ def test_a_prompt_in_any_script_comes_back(tmp_path, picture, card, prompt):
     assert read["parameters"].startswith(prompt)
 
 
-def test_what_differs_from_run_to_run_is_in_the_sidecar_alone(tmp_path, info):
+def test_only_the_sidecar_has_what_differs_between_runs(tmp_path, info):
     write_sidecar(tmp_path / "a.json", info, seconds=1.5, peak_bytes=3, memory_kind="process", created=9.0)
     sidecar = json.loads((tmp_path / "a.json").read_text())
     assert sidecar == {**info, "seconds": 1.5, "peak_bytes": 3, "memory_kind": "process", "created": 9.0}
@@ -195,7 +195,7 @@ def test_a_file_that_is_not_one_of_ours_is_refused_in_a_sentence(tmp_path, conte
     assert said in str(caught.value)
 
 
-def test_the_head_of_a_file_tells_what_the_whole_file_does(tmp_path, picture, info):
+def test_the_head_of_a_file_gives_the_same_as_the_whole_file(tmp_path, picture, info):
     path = tmp_path / "a.png"
     write_png(path, picture, info)
     whole = path.read_bytes()
@@ -206,7 +206,7 @@ def test_the_head_of_a_file_tells_what_the_whole_file_does(tmp_path, picture, in
         read_png_head(head[:-20], "a.png")
 
 
-def test_the_text_for_other_tools_tells_the_stages_own_values(plan, card):
+def test_the_text_for_other_tools_has_the_stages_own_values(plan, card):
     settings = dataclasses.replace(plan.settings, overrides="128.seed=4; 128.guidance_scale=2.5; 256.seed=9")
     own = make_plan(settings, card)
     text = parameters_text(picture_info(own, 1, versions()))

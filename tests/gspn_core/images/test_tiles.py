@@ -1,4 +1,4 @@
-"""Tiles: whole, in place, and the same picture when put together again."""
+"""Tiles: complete, in place, and the same picture when joined again."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from gspn_core.images.tiles import OVERLAP_PX, TILE_PX, tiles_info, write_tiles
 
 
 def gradient(height: int, width: int) -> Image.Image:
-    """Return a picture whose every place has a colour of its own."""
+    """Return a picture with a different colour at every pixel."""
     y, x = np.mgrid[0:height, 0:width].astype(np.float64)
     channels = (255 * x / width, 255 * y / height, 255 * (x + y) / (width + height))
     return Image.fromarray(np.stack(channels, axis=-1).astype(np.uint8))
@@ -20,7 +20,7 @@ def put_together(folder, info, level: int) -> Image.Image:
     whole = Image.new("RGB", (width, height))
     for path in (folder / str(level)).iterdir():
         column, row = map(int, path.stem.split("_"))
-        # Without the pixel that it shows of each neighbour.
+        # Without the pixel of overlap with each neighbour.
         left, top = (OVERLAP_PX if place else 0 for place in (column, row))
         with Image.open(path) as tile:
             inner = tile.crop((left, top, min(left + TILE_PX, tile.width), min(top + TILE_PX, tile.height)))

@@ -54,6 +54,18 @@ def test_a_kind_that_is_not_there_is_refused_with_those_that_are(card):
         make_plan(Settings(prompt="a", ladder="x9:256", target=256), card)
 
 
+def test_a_stage_that_only_enlarges_has_a_key_of_its_own_and_takes_no_overrides(card):
+    plan = make_plan(Settings(prompt="a", seed=1, target=256, ladder="128 lanczos:256"), card)
+    upscaled = make_plan(Settings(prompt="a", seed=1, target=256, ladder="128 256"), card)
+    assert [stage.kind.name for stage in plan.stages][-2:] == ["upscale", "lanczos"]
+    assert plan.stages[-1].steps == 0 and plan.stages[-1].key != upscaled.stages[-1].key
+    assert [stage.key for stage in plan.stages[:-1]] == [stage.key for stage in upscaled.stages[:-1]]
+    with pytest.raises(BadSetting, match=r"the stage of 256 px \(lanczos\) has no guidance_scale"):
+        make_plan(
+            Settings(prompt="a", target=256, ladder="lanczos:256", overrides="256.guidance_scale=2"), card
+        )
+
+
 @pytest.mark.parametrize("ladder", ["up scale:64:", "256 upscale:256", "upscale:", ":256", "Up:256", "a:b"])
 def test_a_ladder_that_cannot_be_read_is_refused(ladder):
     with pytest.raises(BadSetting, match="ladder must list sizes in px, each once"):

@@ -30,7 +30,11 @@ def test_the_card_is_the_worlds_and_its_fingerprint_changes_with_files_and_devic
     (link / "model_index.json").unlink()
     (link / "model_index.json").write_bytes((WORLD_FOLDER / "model_index.json").read_bytes())
     os.utime(link / "model_index.json", (1, 1))
-    assert card.fingerprint != find_card("world").fingerprint
+    changed = find_card("world").fingerprint
+    assert card.fingerprint != changed
+    (link / "README.md").unlink()
+    (link / "README.md").write_text("what the model was trained on")
+    assert changed == find_card("world").fingerprint, "a report is not part of the model"
 
 
 @pytest.mark.parametrize(("dtype", "changes"), [("float32", True), ("auto", True), ("bfloat16", False)])

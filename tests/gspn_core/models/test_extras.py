@@ -35,6 +35,6 @@ def test_what_is_to_be_fetched_is_known_by_its_name():
     assert (shapes.refiner, shapes.preview_parameters) == (REFINER_SHAPES, TINY_PARAMETERS)
 
 
-def test_a_folder_that_tells_nothing_leaves_the_whole_untold(tmp_path):
+def test_an_extra_of_unknown_shapes_makes_the_whole_unknown(tmp_path):
     assert with_extras(SDXL_SHAPES, refiner=tmp_path, preview=None) is None
     assert with_extras(None, refiner=None, preview=None) is None

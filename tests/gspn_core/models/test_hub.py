@@ -1,4 +1,4 @@
-"""Against a small Hub of our own on this machine."""
+"""Against a small local server in place of the Hub."""
 
 import dataclasses
 import errno
@@ -20,7 +20,7 @@ SNAPSHOT = Snapshot(name="toy", repo="me/toy", revision=COMMIT, files=tuple(FILE
 
 
 class Hub(http.server.BaseHTTPRequestHandler):
-    """Answers what the Hub answers for a repository of two files; status: what it answers instead."""
+    """Answers like the Hub for a repository of two files; status: returned instead, if set."""
 
     status = 200
     headers_of_refusal: dict[str, str] = {}
@@ -69,7 +69,7 @@ def hub():
     server.server_close()
 
 
-def test_a_snapshot_is_fetched_once_and_tells_its_bytes(hub, tmp_path):
+def test_a_snapshot_is_fetched_once_and_reports_its_bytes(hub, tmp_path):
     reports = []
     assert cached_folder(SNAPSHOT, cache=tmp_path) is None
     folder = fetch(SNAPSHOT, lambda *bytes_: reports.append(bytes_), cache=tmp_path, endpoint=hub.address)
@@ -96,7 +96,7 @@ def test_a_revision_that_is_not_fixed_is_named_by_the_commit_that_came(hub, tmp_
     assert commit_of(SNAPSHOT, cache=tmp_path / "nowhere") == COMMIT
 
 
-def test_what_breaks_off_while_it_comes_is_one_sentence_and_not_here(hub, tmp_path, monkeypatch):
+def test_an_interrupted_fetch_is_one_sentence_and_not_cached(hub, tmp_path, monkeypatch):
     monkeypatch.setattr("time.sleep", lambda _seconds: None)
     hub.handler.sends_bytes = 1_000_000
     with pytest.raises(ModelUnavailable, match="cannot be fetched .*connect to the network") as caught:

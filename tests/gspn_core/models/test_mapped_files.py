@@ -1,4 +1,4 @@
-"""No weight stays in a mapped file, which could end the process when it becomes shorter."""
+"""No weight stays in a mapped file, which could end the process when truncated."""
 
 from __future__ import annotations
 

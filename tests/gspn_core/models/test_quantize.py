@@ -43,7 +43,7 @@ HAS_TORCHAO = importlib.util.find_spec("torchao") is not None
 
 @pytest.fixture
 def pretend(monkeypatch):
-    """Pretend that every package is here, in a version of one's own; none for that it is not."""
+    """Pretend that every package is installed in the given version; None: not installed."""
 
     def pretended(version: str | None) -> None:
         spec = None if version is None else importlib.machinery.ModuleSpec("any", None)
@@ -55,7 +55,7 @@ def pretend(monkeypatch):
 
 @pytest.fixture(params=["stand-in", "torchao"])
 def package(request, monkeypatch):
-    """Let `int8` be kept by the stand-in, and by torchao where it is here."""
+    """Let the stand-in implement `int8`, and torchao if it is installed."""
     if request.param == "torchao":
         if not HAS_TORCHAO:
             pytest.skip("torchao is not installed; the stand-in is tried alone")
@@ -154,7 +154,7 @@ def test_an_adapter_of_another_model_is_still_refused_over_them(folder, tmp_path
 
 
 @pytest.mark.usefixtures("package")
-def test_the_card_says_how_weights_are_kept_and_is_told_apart(folder):
+def test_the_card_names_the_weight_format_and_differs_with_it(folder):
     plain, kept = find_card(str(folder), device="cpu"), find_card(str(folder), device="cpu", extras=INT8)
     assert kept.title == "small, int8"
     assert kept.fingerprint != plain.fingerprint

@@ -32,7 +32,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(small, tmp_p
     assert all(weight_files(tmp_path / "other")[name] != data for name, data in weight_files(small).items())
 
 
-def test_what_is_written_is_told_and_is_all_there(tmp_path):
+def test_progress_names_every_file_that_is_written(tmp_path):
     reports = []
     written = write_random_model(tmp_path / "made", "small", on_bytes=lambda *bytes_: reports.append(bytes_))
     assert reports[-1] == (written, written)
@@ -106,7 +106,7 @@ def test_the_command_writes_a_folder_that_has_a_card(tmp_path, capsys):
     assert "is not empty" in capsys.readouterr().err
 
 
-def test_the_list_names_every_model_and_companion(capsys):
+def test_the_list_names_every_model_and_extra(capsys):
     assert main(["list"]) == 0
     printed = capsys.readouterr().out
     for name in ("world", "sdxl ", "sdxl-vae-fp16-fix", "sdxl-refiner", "taesdxl", "linfusion-xl"):

@@ -89,7 +89,7 @@ def test_an_incomplete_part_is_refused(saved, tmp_path, missing, message):
         load_model(str(tmp_path / "mine.safetensors"), device="cpu")
 
 
-def test_without_a_folder_beside_it_sdxls_own_layout_and_tokenizers_are_taken(saved, tmp_path):
+def test_without_a_folder_next_to_it_sdxls_layout_and_tokenizers_are_used(saved, tmp_path):
     path = tmp_path / "alone.safetensors"
     with config_folder(path, lambda: saved[0] / "parts") as configs:
         unet = (configs / "unet" / "config.json").read_text()

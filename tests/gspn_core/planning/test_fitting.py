@@ -82,11 +82,11 @@ def test_every_choice_costs_time_or_none_and_saves_memory():
         assert saving.seconds > plain.seconds
 
 
-def test_a_refiner_and_a_decoder_of_previews_are_counted_where_they_lie():
-    beside = 2 * (REFINER_SHAPES.parameters + TINY_PARAMETERS)
+def test_a_refiner_and_a_preview_decoder_are_counted_where_they_are():
+    other_parts = 2 * (REFINER_SHAPES.parameters + TINY_PARAMETERS)
     for one in (work(1024, has_reference=False), work(4096)):
         plain, refined = (predict(one, MemoryOptions(), shapes, GPU) for shapes in (SDXL_SHAPES, REFINED))
-        assert refined.peak_bytes == plain.peak_bytes + beside
+        assert refined.peak_bytes == plain.peak_bytes + other_parts
     # With the UNet alone on the device, the refiner comes for the stage that it works in and for no other.
     moved = MemoryOptions(residency="model")
     plain, refined = (predict(work(4096), moved, shapes, GPU) for shapes in (SDXL_SHAPES, REFINED))
@@ -94,7 +94,7 @@ def test_a_refiner_and_a_decoder_of_previews_are_counted_where_they_lie():
     first = work(1024, has_reference=False)
     plain = predict(first, moved, SDXL_SHAPES, GPU)
     working = predict(dataclasses.replace(first, refines=True), moved, REFINED, GPU)
-    assert working.peak_bytes >= plain.peak_bytes + beside
+    assert working.peak_bytes >= plain.peak_bytes + other_parts
 
 
 def test_only_the_first_stage_works_with_the_refiner():
@@ -135,7 +135,7 @@ def test_tiles_are_halved_from_the_whole_picture_or_from_the_models_own():
     assert tile_px(work(1024), MemoryOptions()) is None
 
 
-def test_a_stages_key_tells_tiles_apart_but_not_how_the_same_bytes_were_computed():
+def test_a_stages_key_changes_with_tiles_but_not_with_options_of_equal_bytes():
     ask = Settings(prompt="a lake", seed=1, target=2048)
 
     def keys(gigabytes):
@@ -149,7 +149,7 @@ def test_a_stages_key_tells_tiles_apart_but_not_how_the_same_bytes_were_computed
     assert tiny[-1][0].small_tiles and tiny[-1][1] != roomy[-1][1]
 
 
-def test_a_stage_that_fits_in_no_way_is_named_with_what_it_needs():
+def test_a_stage_that_never_fits_is_named_with_what_it_needs():
     machine = dataclasses.replace(GPU, budget_bytes=int(6e9))
     plan = make_plan(Settings(prompt="a lake", seed=1, target=8192), SDXL, machine)
     assert plan.too_large is plan.stages[3]

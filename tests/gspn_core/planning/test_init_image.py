@@ -47,19 +47,19 @@ def answer(plan) -> list[tuple[str, int]]:
         (4000, 2048, 1024),
     ],
 )
-def test_a_picture_comes_in_at_the_stage_nearest_to_its_size_that_leaves_one_to_climb(side, target, first):
+def test_a_picture_enters_at_the_stage_nearest_to_its_size_with_a_stage_above(side, target, first):
     plan = make_plan(started(side, side, target=target), CARD)
     assert plan.settings.start_px == first == plan.stages[0].size.width
     assert plan.stages[-1].size.width == target
     assert [stage.kind.name for stage in plan.stages] == ["keep"] + ["upscale"] * (len(plan.stages) - 1)
 
 
-def test_a_kept_picture_takes_no_steps_and_later_stages_climb_as_ever():
+def test_a_kept_picture_takes_no_steps_and_later_stages_upscale_as_usual():
     plan = make_plan(started(target=2048), CARD)
     assert answer(plan) == [("512×512", 0), ("1024×1024", 4), ("2048×2048", 4)]
     assert [(stage.index, stage.scale) for stage in plan.stages] == [(0, 2), (1, 4), (2, 8)]
     assert make_plan(plan.settings, CARD) == plan
-    # So that a run's seconds are known where those of the stages above it are.
+    # So that the seconds of all stages are known.
     assert [stage.seconds for stage in plan.stages] == [0.0, None, None]
 
 
@@ -119,7 +119,7 @@ def test_how_much_is_drawn_again_changes_every_key():
 def test_keys_of_runs_that_start_from_noise_do_not_know_of_starting_pictures():
     plan = make_plan(Settings(prompt="a lake", seed=7, target=512), CARD)
     assert plan.stages[0].kind.name == "generate" and plan.settings.start_px == 0
-    # So that what was made before a run could start from a picture is still reused.
+    # So that pictures from before there were init images are still cache hits.
     assert not any("start" in stage.kind.reads for stage in plan.stages)
 
 
@@ -129,7 +129,7 @@ def test_keys_of_runs_that_start_from_noise_do_not_know_of_starting_pictures():
         (
             {"target": 256},
             "target",
-            "target is 256 px, the first stage, and a picture climbs from there; choose 512",
+            "target is 256 px, the first stage, and leaves no stage to upscale the picture; choose 512",
         ),
         ({"target": 512, "start_px": 512}, "start_px", "start_px may be 256 at a target of 512 px, got 512"),
         ({"target": 512, "start_px": 300}, "start_px", "start_px may be 256 at a target of 512 px, got 300"),
@@ -138,7 +138,7 @@ def test_keys_of_runs_that_start_from_noise_do_not_know_of_starting_pictures():
         ({"refiner": "image"}, "refiner", "set start_strength above 0 or choose none"),
     ],
 )
-def test_what_cannot_be_is_refused_with_its_remedy(values, field, sentence):
+def test_invalid_settings_are_refused_with_the_remedy(values, field, sentence):
     with pytest.raises(BadSetting, match=sentence) as caught:
         make_plan(started(**values), CARD)
     assert caught.value.field == field
@@ -171,13 +171,13 @@ def test_a_reference_of_too_long_a_picture_is_refused():
         started(1000, 200)
 
 
-def test_no_stage_has_its_own_starting_picture():
+def test_no_stage_has_its_own_init_image():
     assert not set(STARTING) & set(OVERRIDABLE)
     with pytest.raises(BadSetting, match="'start_strength' cannot be overridden"):
         started(overrides="512.start_strength=0.5")
 
 
-def test_a_redone_stage_keeps_the_picture_below_it_and_the_first_takes_what_is_asked_for():
+def test_a_redone_stage_keeps_the_picture_below_it_and_a_first_one_takes_the_new_settings():
     made = make_plan(started(target=1024, start_px=256), CARD)
     asked = Settings(prompt="a hill", upscale_strength=0.6)
 
@@ -188,11 +188,11 @@ def test_a_redone_stage_keeps_the_picture_below_it_and_the_first_takes_what_is_a
     same = [a.key == b.key for a, b in zip(made.stages, kept.stages, strict=True)]
     assert same == [True, True, False]
     assert kept.settings.start == made.settings.start and kept.settings.prompt == "a hill"
-    anew = plan(redo(made, 0, asked, plan))
-    assert anew.settings.start == "" and anew.stages[0].kind.name == "generate"
+    again = plan(redo(made, 0, asked, plan))
+    assert again.settings.start == "" and again.stages[0].kind.name == "generate"
 
 
-def test_a_stage_that_does_not_fit_above_a_kept_picture_names_no_target_without_a_climb():
+def test_a_stage_that_does_not_fit_above_a_kept_picture_suggests_no_target_below_it():
     plan = make_plan(started(target=1024), CARD)
     large = dataclasses.replace(plan.stages[1], fits=False, peak_bytes=9 * 10**9)
     refused = dataclasses.replace(plan, stages=(plan.stages[0], large), budget_bytes=10**9)

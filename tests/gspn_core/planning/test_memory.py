@@ -13,7 +13,7 @@ from gspn_core.planning.memory import Call, decode_cost, encode_cost, unet_cost
 
 
 class LiveBytes(TorchDispatchMode):
-    """Counts the bytes of the storages that operations make, as long as they live."""
+    """Counts the bytes of the storages that operations create while they are alive."""
 
     def __init__(self) -> None:
         super().__init__()

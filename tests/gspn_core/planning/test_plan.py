@@ -32,7 +32,7 @@ BIG = ModelCard(
 
 
 def random_settings(rng: random.Random, card: ModelCard) -> Settings:
-    """Draw settings over everything that a person may ask of the card."""
+    """Draw random valid settings of the card."""
     width, height = rng.randint(1, 400), rng.randint(1, 400)
     if not 1 / 4 <= width / height <= 4:
         width = height
@@ -107,7 +107,7 @@ def test_the_number_of_steps_is_the_ceiling_of_their_share():
             assert steps_from_level(steps, percent / 100) == max(1, exact)
 
 
-def test_a_seed_that_was_not_given_is_drawn_anew_and_one_that_was_is_kept(card):
+def test_a_seed_that_was_not_given_is_drawn_again_and_a_given_one_is_kept(card):
     drawn = {make_plan(Settings(prompt="a"), card).settings.seed for _ in range(20)}
     assert len(drawn) > 1
     assert all(RANGES["seed"].minimum <= seed <= RANGES["seed"].maximum for seed in drawn)
@@ -155,7 +155,7 @@ def test_a_prompt_of_which_no_word_is_known_is_refused(card):
             make_plan(Settings(prompt=prompt), modest)
 
 
-def test_a_size_is_told_as_width_by_height():
+def test_a_size_is_written_as_width_by_height():
     assert str(Size(512, 768)) == "768×512"
     assert Size(512, 768).scaled(2) == Size(1024, 1536)
 
@@ -287,7 +287,7 @@ def test_unknown_words_of_a_stages_own_prompt_are_noticed(card):
     assert "‘dragon’" in notice
 
 
-def test_a_refiner_that_is_not_there_is_refused_with_the_way_to_one(card):
+def test_a_missing_refiner_is_refused_with_the_remedy(card):
     card = dataclasses.replace(card, has_refiner=False)
     with pytest.raises(BadSetting, match="has no refiner here; choose none, or start with --refiner-model"):
         make_plan(Settings(prompt="a", refiner="ensemble"), card)
@@ -341,7 +341,7 @@ def test_a_ladder_of_sizes_that_the_model_lacks_is_refused(card):
     assert Settings(prompt="a", ladder=" 256, 64 64").ladder == "64 256"
 
 
-def test_a_stages_strength_is_part_of_its_key_beside_its_steps(card):
+def test_a_stages_strength_and_steps_are_part_of_its_key(card):
     asked = Settings(prompt="a lake", seed=7, target=128, num_inference_steps=4)
     one, other = (
         make_plan(dataclasses.replace(asked, upscale_strength=share), card).stages[-1]
@@ -350,7 +350,7 @@ def test_a_stages_strength_is_part_of_its_key_beside_its_steps(card):
     assert one.steps == other.steps and one.key != other.key
 
 
-def test_a_models_own_strengths_stand_as_overrides_unless_one_is_asked_for(card):
+def test_a_models_own_strengths_become_overrides_unless_one_is_given(card):
     own = dataclasses.replace(card, upscale_strengths=((256, 0.28),))
     asked = Settings(prompt="a lake", seed=7, target=256)
     plan = make_plan(asked, own)

@@ -50,9 +50,9 @@ def test_a_plan_that_fits_needs_no_help():
 def test_where_memory_lacks_the_largest_target_that_fits_is_offered():
     plan, remedies, _ = remedies_for(ASK, gpu(8))
     assert find_fit_issue(plan).reason == "memory" and find_fit_issue(plan).stage is plan.too_large
-    (climb,) = [remedy for remedy in remedies if remedy.name == "target"]
-    assert climb.value == 4096
-    assert climb.peak_bytes <= 8e9 and climb.seconds is None
+    (smaller,) = [remedy for remedy in remedies if remedy.name == "target"]
+    assert smaller.value == 4096
+    assert smaller.peak_bytes <= 8e9 and smaller.seconds is None
 
 
 @pytest.mark.parametrize("gigabytes", [2.5, 4, 5, 6, 8, 10, 12, 16, 24])
@@ -74,22 +74,22 @@ def test_where_nothing_fits_nothing_is_offered():
     assert plan.too_large is not None and remedies == ()
 
 
-def test_a_stage_that_takes_very_long_is_in_trouble_and_what_is_offered_is_shorter():
+def test_a_stage_that_takes_very_long_is_a_fit_issue_and_suggestions_are_shorter():
     asked = dataclasses.replace(ASK, mixer="attention")
     plan, remedies, _ = remedies_for(asked, gpu(80, 0.3))
-    trouble = find_fit_issue(plan)
-    assert trouble.reason == "time" and trouble.stage.seconds > LONG_SECONDS
-    assert all(stage.seconds <= LONG_SECONDS for stage in plan.stages[: trouble.stage.index])
+    issue = find_fit_issue(plan)
+    assert issue.reason == "time" and issue.stage.seconds > LONG_SECONDS
+    assert all(stage.seconds <= LONG_SECONDS for stage in plan.stages[: issue.stage.index])
     assert [remedy.name for remedy in remedies][:1] == ["mixer"]
     assert all(remedy.seconds < sum(stage.seconds for stage in plan.stages) for remedy in remedies)
 
 
-def test_what_cannot_run_is_told_before_what_takes_long():
+def test_what_cannot_run_is_reported_before_what_takes_long():
     plan, _, _ = remedies_for(dataclasses.replace(ASK, mixer="attention"), gpu(8, 30.0))
     assert find_fit_issue(plan).reason == "memory"
 
 
-def test_an_override_that_keeps_the_trouble_leaves_the_setting_out():
+def test_an_override_that_keeps_the_issue_leaves_the_setting_out():
     asked = dataclasses.replace(ASK, mixer="attention", overrides="8192.mixer=attention")
     _, remedies, _ = remedies_for(asked, gpu(80, 0.3))
     assert "mixer" not in [remedy.name for remedy in remedies]

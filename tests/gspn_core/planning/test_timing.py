@@ -16,7 +16,7 @@ def step_at(timings, px: int, mixer: str = "gspn", **options) -> float:
     return timing_at(timings, mixer, px, px, **options).step_seconds
 
 
-def test_a_size_that_was_timed_takes_what_it_took():
+def test_a_timed_size_takes_its_timing():
     known = [timing(64, 1.0, decode_seconds=0.5), timing(128, 5.0, encode_seconds=0.2, decode_seconds=3.0)]
     found = timing_at(known, "gspn", 128, 128)
     assert (found.step_seconds, found.encode_seconds, found.decode_seconds) == (5.0, 0.2, 3.0)
@@ -24,7 +24,7 @@ def test_a_size_that_was_timed_takes_what_it_took():
 
 def test_between_two_sizes_seconds_are_a_straight_line_on_logarithmic_axes():
     known = [timing(256, 16.0), timing(64, 1.0)]
-    # 128 px is half the way from 64 to 256 px on such an axis, and 4 half the way from 1 to 16.
+    # On a logarithmic axis 128 px is halfway from 64 to 256 px, and 4 halfway from 1 to 16.
     assert step_at(known, 128) == pytest.approx(4.0)
     assert timing_at(known, "gspn", 64, 256).step_seconds == pytest.approx(4.0)
 

@@ -46,11 +46,11 @@ def keep(archive, store, view):
     return one
 
 
-def nobody(_job_id: str) -> bool:
+def unprotected(_job_id: str) -> bool:
     return False
 
 
-def pruned(archive: Archive, keep_bytes: int, is_protected=nobody) -> list[str]:
+def pruned(archive: Archive, keep_bytes: int, is_protected=unprotected) -> list[str]:
     return [view.id for view in archive.prune(keep_bytes, is_protected)]
 
 
@@ -60,7 +60,7 @@ def test_an_owner_is_known_by_a_token_that_is_not_kept(store, keep):
     assert "token" not in (store.folder_of(job_id) / "about.json").read_text()
 
 
-def test_a_visitor_sees_the_own_runs_newest_first_and_no_other(archive, keep):
+def test_a_visitor_sees_only_own_runs_newest_first(archive, keep):
     ids = [keep(number) for number in range(5)]
     other = keep(9, BEN)
     assert [run.id for run in archive.history(ANNA, limit=10)] == ids[::-1]
@@ -70,7 +70,7 @@ def test_a_visitor_sees_the_own_runs_newest_first_and_no_other(archive, keep):
     assert archive.history("", limit=10) == ()
 
 
-def test_a_run_of_nobody_is_in_no_list_and_nobody_may_change_it(archive, keep):
+def test_a_run_without_an_owner_is_in_no_list_and_cannot_be_changed(archive, keep):
     job_id = keep(1, "")
     assert archive.history("", limit=10) == ()
     for owner in ("", ANNA):
@@ -78,7 +78,7 @@ def test_a_run_of_nobody_is_in_no_list_and_nobody_may_change_it(archive, keep):
             archive.delete(job_id, owner)
 
 
-def test_a_list_tells_what_a_run_is(archive, keep):
+def test_a_list_describes_a_run(archive, keep):
     job_id = keep(7)
     (run,) = archive.history(ANNA, limit=1)
     assert (run.id, run.created, run.state, run.prompt) == (job_id, 7.0, "done", "a lake")
@@ -113,7 +113,7 @@ def test_a_note_of_any_length_is_not_taken(archive, keep):
         archive.annotate(keep(1), ANNA, note="x" * 2001)
 
 
-def test_what_is_deleted_is_gone_from_list_and_disk(archive, keep, store):
+def test_a_deleted_run_is_gone_from_list_and_disk(archive, keep, store):
     job_id, kept = keep(1), keep(2)
     archive.delete(job_id, ANNA)
     assert [run.id for run in archive.history(ANNA, limit=9)] == [kept]
@@ -134,7 +134,7 @@ def test_the_oldest_go_until_the_rest_fits_but_no_favourite_and_none_that_is_nee
     assert [path.name for path in store.folder.iterdir()] == [ids[0]]
 
 
-def test_usage_tells_the_own_and_everybodys_bytes(archive, keep):
+def test_usage_has_the_own_and_all_bytes(archive, keep):
     keep(1), keep(2, BEN), keep(3, "")
     own, everything = archive.usage(ANNA)
     assert everything == pytest.approx(3 * own, rel=0.01)
@@ -158,9 +158,7 @@ def test_folders_that_are_no_jobs_are_never_touched(store):
 
 
 @pytest.mark.parametrize("moment", [0.5, 1e9])
-def test_a_clock_that_jumps_changes_neither_what_goes_first_nor_what_is_listed_first(
-    archive, keep, store, view, moment
-):
+def test_a_clock_that_jumps_changes_neither_removal_nor_listing_order(archive, keep, store, view, moment):
     ids = [keep(number) for number in (100, 200)]
     # A server that starts again goes on in the same order.
     for server, name in ((archive, "after-the-jump"), (None, "after-the-start")):
@@ -187,7 +185,9 @@ def test_a_visitors_favourites_hold_a_share_of_the_quota_and_no_more(archive, ke
     shared = Archive(store, quota_bytes=int(8.5 * size))
     for job_id in ids[:2]:
         shared.annotate(job_id, ANNA, favourite=True)
-    with pytest.raises(GspnError, match=r"would hold 0\.\d MB, at most 0\.\d MB may be theirs; take another"):
+    with pytest.raises(
+        GspnError, match=r"would take 0\.\d MB, more than the 0\.\d MB allowed; remove another"
+    ):
         shared.annotate(ids[2], ANNA, favourite=True)
     assert [run.favourite for run in shared.history(ANNA, limit=9)] == [False, True, True]
     shared.annotate(ids[0], ANNA, note="one that is a favourite stays one", favourite=True)
@@ -196,7 +196,7 @@ def test_a_visitors_favourites_hold_a_share_of_the_quota_and_no_more(archive, ke
     shared.annotate(ids[2], ANNA, favourite=True)
     for number, job_id in zip((3, 4), others, strict=False):
         shared.annotate(job_id, owner_of(f"visitor {number}"), favourite=True)
-    with pytest.raises(GspnError, match="The favourites of all visitors would hold"):
+    with pytest.raises(GspnError, match="All favourites together would take"):
         shared.annotate(others[2], owner_of("visitor 5"), favourite=True)
 
 

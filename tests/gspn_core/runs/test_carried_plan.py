@@ -1,4 +1,4 @@
-"""A run carries the plan that it was submitted with, whatever memory there is when its turn comes."""
+"""A run keeps the plan that it was submitted with, even if the free memory changes before its turn."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PLENTY_BYTES = 2**40
 
 
 class Budgeted(Engine):
-    """An engine whose budget moves, as free memory does; `ran` is what it was given to run."""
+    """An engine whose budget changes like free memory; `ran` has the plans that it ran."""
 
     def __init__(self, model) -> None:
         super().__init__(model)
@@ -104,7 +104,7 @@ def test_pictures_are_kept_under_the_keys_of_the_plan_that_ran(engine, open_queu
     assert [stage.reused for stage in view.stages] == [True, False]
     assert keys(view.stages) == keys(planned.stages)
     assert view.stages[0].key == base.stages[0].key
-    # Nothing is there under the keys of the plan that did not run.
+    # Nothing is cached under the keys of the plan that did not run.
     assert queue.reusable(other) == ()
     assert len(queue.reusable(planned)) == 2
 

@@ -91,7 +91,7 @@ def test_archives_go_before_any_run_and_the_oldest_first(open_jobs):
     assert {run.id for run in jobs.history("anna")} == {first, second}
 
 
-def test_a_folder_of_somebody_elses_stays_and_does_not_cost_every_run(open_jobs):
+def test_another_programs_folder_stays_and_does_not_displace_all_runs(open_jobs):
     jobs = open_jobs()
     kept = [done(jobs, seed=seed) for seed in range(4)]
     size = jobs.usage("anna")[0] // 4
@@ -105,7 +105,7 @@ def test_a_folder_of_somebody_elses_stays_and_does_not_cost_every_run(open_jobs)
     assert [run.id for run in jobs.history("anna")] == kept[:1:-1]
 
 
-def test_what_is_left_of_a_run_without_its_record_counts_is_listed_and_goes_first(open_jobs):
+def test_leftovers_of_a_run_without_record_count_and_are_removed_first(open_jobs):
     jobs = open_jobs()
     lost, kept = done(jobs), done(jobs, seed=4)
     record = jobs.folder / lost / "job.json"
@@ -122,7 +122,7 @@ def test_what_is_left_of_a_run_without_its_record_counts_is_listed_and_goes_firs
     assert not (jobs.folder / lost).exists()
 
 
-def test_a_removed_run_takes_along_what_was_made_of_it(open_jobs, photograph, card):
+def test_what_was_derived_from_a_run_is_removed_with_it(open_jobs, photograph, card):
     jobs = open_jobs()
     start = jobs.take_start(photograph, "photo.png")
     gone = done(jobs, start=start, target=256)
@@ -182,7 +182,7 @@ def test_a_run_that_cannot_be_removed_at_once_is_gone_all_the_same(open_jobs, mo
     assert held(jobs.folder) == 0
 
 
-def test_what_is_in_place_of_a_record_hinders_no_removal(tmp_path):
+def test_a_damaged_record_does_not_prevent_removal(tmp_path):
     store = Store(tmp_path / "jobs")
     folder = store.folder_of("a" * 22)
     (folder / "job.json").mkdir(parents=True)

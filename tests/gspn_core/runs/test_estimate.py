@@ -112,7 +112,7 @@ def test_nothing_is_left_when_every_stage_is_done():
 
 @pytest.fixture
 def finished(plan, events):
-    """Return the planned stages with how they ended."""
+    """Return the planned stages with their final states."""
     view = planned(RunView(id="j" * 22, created=0.0), plan)
     for event in events:
         view = apply_event(view, event, elapsed_seconds=1.0)

@@ -18,7 +18,7 @@ def used():
 
 
 class Clock:
-    """Seconds that pass when the test says so."""
+    """A clock that only the test advances."""
 
     def __init__(self) -> None:
         self.seconds = 1000.0
@@ -63,7 +63,7 @@ def names(starts: InitImages) -> list[str]:
     return sorted(path.name for path in starts.folder.iterdir())
 
 
-def test_the_same_picture_is_kept_once_without_what_else_its_file_held(starts, photograph):
+def test_the_same_picture_is_kept_once_and_only_its_pixels(starts, photograph):
     reference = starts.take(photograph(), "mine.png")
     assert starts.take(photograph(name="copy.bmp"), "copy.bmp") == reference
     assert names(starts) == [f"{reference}.jpg", f"{reference}.png"]
@@ -92,13 +92,13 @@ def test_a_picture_that_is_gone_or_changed_is_refused(starts, photograph):
 
 
 @pytest.mark.parametrize("reference", ["../job", "", f"96x64-{'0' * 63}/", None])
-def test_what_is_no_reference_leads_nowhere(starts, reference):
+def test_only_a_reference_names_a_file(starts, reference):
     for ask in (starts.picture, starts.check, starts.proxy):
         with pytest.raises(BadSetting):
             ask(reference)
 
 
-def test_what_no_run_took_up_goes_after_a_day_and_what_one_uses_stays(starts, used, photograph, clock):
+def test_unused_pictures_are_removed_after_a_day_and_used_ones_stay(starts, used, photograph, clock):
     kept, _unused = (starts.take(photograph((value, 0, 0)), "a.png") for value in (10, 20))
     used.add(kept)
     clock.seconds += module.UNUSED_SECONDS + 60
@@ -128,7 +128,7 @@ def test_a_wall_clock_that_jumps_takes_no_picture(starts, photograph, monkeypatc
     assert {name.partition(".")[0] for name in names(starts)} == {first, second}
 
 
-def test_what_a_server_finds_waits_a_day_from_its_start(starts, used, photograph, clock):
+def test_pictures_from_before_the_start_are_kept_for_a_day(starts, used, photograph, clock):
     first = starts.take(photograph((10, 0, 0)), "a.png")
     os.utime(starts.folder / f"{first}.png", (5.0, 5.0))
     after = InitImages(starts.folder, lambda: used, clock)
@@ -146,13 +146,13 @@ def test_one_visitors_pictures_take_no_other_visitors_place(starts, photograph, 
     annas = [starts.take(photograph((0, value, 0)), "a.png", "anna") for value in range(60)]
     kept = {name.partition(".")[0] for name in names(starts)}
     assert kept == {bens, *annas[-5:]}
-    # Nor does a visitor who comes under many names: it is the most of one name that go.
+    # Nor does a visitor with many names: the owner with the most loses pictures.
     more = [starts.take(photograph((0, 0, value)), "a.png", f"name {value}") for value in range(20)]
     kept = {name.partition(".")[0] for name in names(starts)}
     assert len(kept) == 12 and more[-1] in kept and annas[0] not in kept
 
 
-def test_a_full_disk_is_said(starts, photograph, monkeypatch):
+def test_a_full_disk_is_reported(starts, photograph, monkeypatch):
     def full(*_arguments, **_options):
         raise OSError(28, "No space left on device")
 
@@ -186,7 +186,7 @@ def test_a_run_from_a_picture_that_is_not_here_is_refused_at_once(jobs):
     assert caught.value.field == "start"
 
 
-def test_a_finished_stage_may_be_climbed_from(jobs):
+def test_a_finished_stage_can_be_an_init_image(jobs):
     job_id = jobs.submit(Settings(prompt="a lake", seed=3, target=128))
     stages = done(jobs, job_id).stages
     reference = jobs.start_from(job_id, 1)

@@ -22,7 +22,7 @@ _DISK = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.scandir",
 
 
 class DiskWatch:
-    """Notes what is done to the disk under a lock that is for memory alone; audit hooks stay for good."""
+    """Records disk access under locks that forbid it; audit hooks cannot be removed."""
 
     def __init__(self) -> None:
         self.seen: list[tuple] | None = None
@@ -35,7 +35,7 @@ class DiskWatch:
 
 @pytest.fixture(scope="session")
 def watch() -> DiskWatch:
-    # Pillow reads its plugins when it first needs them, which is no work on jobs.
+    # Pillow reads its plugins from the disk on first use; that has nothing to do with jobs.
     Image.init()
     return DiskWatch()
 
@@ -165,7 +165,7 @@ def test_a_run_is_on_disk_before_anything_may_end_or_remove_it(open_jobs, monkey
     submitting.start()
     assert opening.wait(WAIT_SECONDS)
     (job_id,) = jobs._jobs
-    # Nothing that a page asks for waits for that disk.
+    # No request of the page waits for that disk.
     assert jobs.view(job_id).state in ("queued", "running") and jobs.is_busy
     jobs.stop(job_id, visitor="anna")
     assert jobs._archive.prune(0, jobs._is_needed) == ()
@@ -191,7 +191,7 @@ def test_a_record_that_was_removed_does_not_come_back(open_jobs):
 
 
 def test_pruning_and_submitting_at_once_never_hang_and_lose_nothing(open_jobs, make_engine, request):
-    """10,000 runs: python -m pytest tests/gspn_core/jobs/test_locks.py -k at_once --drill 10000."""
+    """10,000 runs: python -m pytest tests/gspn_core/runs/test_locks.py -k at_once --drill 10000."""
     count = request.config.getoption("--drill", default=200)
     engine = make_engine()
     engine.run = lambda *_arguments, **_options: (event for event in ())
@@ -211,7 +211,7 @@ def test_pruning_and_submitting_at_once_never_hang_and_lose_nothing(open_jobs, m
                     submitted.append(job_id)
                 jobs.annotate(job_id, "anna", note="a note")
                 if len(submitted) % 8 == 0:
-                    # So that what is ended and not yet written stays little.
+                    # So that few ended runs wait to be written.
                     last(jobs, job_id)
         except Exception as error:
             broken.append(error)

@@ -32,7 +32,7 @@ def timed(px: int, mixer: str = "gspn") -> StageTimed:
 
 
 class Bench:
-    """In the place of EngineHost.measure: a piece waits until it is released, or gives up."""
+    """Replaces EngineHost.measure: a piece waits until it is released or cancelled."""
 
     def __init__(self) -> None:
         self.released = threading.Semaphore(0)
@@ -128,7 +128,7 @@ def test_a_stop_ends_it_and_keeps_what_was_measured(measuring, bench):
     assert len(measuring.timings.all()) == 1
 
 
-def test_it_is_refused_while_a_run_goes_on(make_engine, make_measuring, tmp_path, bench):
+def test_it_is_refused_during_a_run(make_engine, make_measuring, tmp_path, bench):
     go_on = threading.Event()
     engine = make_engine(before_event=lambda *_: go_on.wait(WAIT_SECONDS))
     jobs = RunQueue(engine.run, tmp_path / "other jobs", plan=engine.plan)
@@ -147,13 +147,13 @@ def test_it_is_refused_while_a_run_goes_on(make_engine, make_measuring, tmp_path
 def test_a_run_ends_a_piece_that_is_measured_and_waits_for_none(measuring, bench, jobs, how):
     getattr(measuring, how)()
     assert bench.begun.wait(WAIT_SECONDS)
-    # Nothing releases the piece: the run begins because the measurement gives up.
+    # Nothing releases the piece: the run starts because the measurement is cancelled.
     *_, view = jobs.follow(jobs.submit(SETTINGS))
     assert view.state == "done"
     assert not measuring.progress.is_running and measuring.progress.done == 0
 
 
-def test_a_measurement_that_breaks_says_so_and_runs_go_on(make_measuring, jobs):
+def test_a_failed_measurement_is_reported_and_runs_go_on(make_measuring, jobs):
     def broken(_should_stop, *, every_mixer):
         raise ModelUnavailable("the model is not there.")
         yield every_mixer
@@ -175,7 +175,7 @@ def test_where_nothing_can_be_measured_outside_of_a_run_nothing_starts(make_meas
     assert not measuring.is_possible and not measuring.progress.is_running and measuring.pending is None
 
 
-def test_in_the_background_what_is_known_is_not_measured_again(measuring, bench):
+def test_the_background_does_not_measure_known_sizes_again(measuring, bench):
     bench.known = {(64, "gspn")}
     bench.released.release(2)
     measuring.begin()
@@ -205,7 +205,7 @@ def test_a_visitor_comes_before_the_background(measuring, bench):
     assert measuring.progress.done == 6 and len(measuring.timings.all()) == 6
 
 
-def test_a_busy_machine_ends_it_and_is_said(measuring, bench, caplog):
+def test_a_busy_machine_ends_it_and_is_reported(measuring, bench, caplog):
     bench.busy_px = {128}
     bench.released.release(6)
     measuring.start()

@@ -16,7 +16,7 @@ from gspn_core.runs.run import StageView
 
 @pytest.fixture
 def stage(tmp_path):
-    """Return a function that makes a finished stage of a picture of noise in a job's folder of its own."""
+    """Return a function that makes a finished stage with a picture of noise in a new job's folder."""
 
     def make(seed: int = 0, height: int = 32, width: int = 48) -> StageView:
         values = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
@@ -31,7 +31,7 @@ def stage(tmp_path):
     return make
 
 
-def test_two_pictures_have_figures_and_a_map_beside_the_first(stage):
+def test_two_pictures_have_figures_and_a_map_in_the_folder_of_the_first(stage):
     one, other = stage(1), stage(2)
     figures = Pairs().figures(one, other)
     assert (figures.height, figures.width) == (32, 48)
@@ -69,7 +69,7 @@ def test_what_was_measured_is_kept_and_a_lost_or_damaged_record_is_measured_agai
     assert len(measured) == 3
 
 
-def test_what_is_not_written_yet_or_gone_is_refused(stage):
+def test_an_unwritten_or_missing_picture_is_refused(stage):
     one, other = stage(1), stage(2)
     with pytest.raises(GspnError, match="picture of 48×32 is not written yet"):
         Pairs().figures(one, StageView(index=0, height=32, width=48))

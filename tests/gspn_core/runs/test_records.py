@@ -28,7 +28,7 @@ def view(events):
 
 @pytest.fixture
 def poisoned(tmp_path, view):
-    """Return a function: a store with one record in which a value, named by its path, is another."""
+    """Return a function: a store with one record in which the value at a path was replaced."""
     store = Store(tmp_path / "jobs")
     store.open_job(ID)
     store.write_job(view)
@@ -80,7 +80,7 @@ def test_whatever_a_record_holds_is_refused_or_can_be_sent(poisoned, name):
         ("stages.0.key", [1]),
     ],
 )
-def test_a_server_starts_beside_a_damaged_record_and_says_which(poisoned, make_engine, caplog, name, value):
+def test_a_server_starts_with_a_damaged_record_and_logs_which(poisoned, make_engine, caplog, name, value):
     store = poisoned(name, value)
     engine = make_engine()
     jobs = RunQueue(engine.run, store.folder, plan=engine.plan)

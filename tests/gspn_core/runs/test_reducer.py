@@ -35,7 +35,7 @@ def new_view() -> RunView:
 
 
 def views_of(events, view: RunView | None = None) -> list[tuple[Event, RunView]]:
-    """Fold events one second apart; return each with the view after it."""
+    """Apply events one second apart; return each with the view after it."""
     view, seen = view or new_view(), []
     for second, event in enumerate(events):
         view = apply_event(view, event, elapsed_seconds=float(second))
@@ -132,7 +132,7 @@ def test_an_early_end_keeps_finished_stages_and_closes_the_others(events, state)
     assert (view.state, view.error, view.stage, view.left_seconds) == (state, "It failed.", None, None)
 
 
-def test_a_place_in_the_queue_is_told_until_the_run_begins():
+def test_the_queue_position_is_shown_until_the_run_begins():
     view = apply_event(new_view(), QueueMoved(position=2))
     assert (view.state, view.queue_position) == ("queued", 2)
     view = apply_event(view, QueueMoved(position=0))
@@ -217,7 +217,7 @@ def test_the_time_left_is_exact_where_cost_grows_with_the_pixels(events, plan):
     assert len(plan.stages) == 3
 
 
-def test_what_was_timed_before_tells_the_time_left_at_once(plan):
+def test_earlier_timings_give_the_time_left_at_once(plan):
     def timed(mixer):
         return [
             StageTiming(

@@ -21,12 +21,12 @@ def job(plan):
 
 
 @pytest.mark.parametrize("followers", [0, 1, 5])
-def test_a_few_followers_are_told_at_full_pace(job, followers):
+def test_a_few_followers_get_views_at_the_full_rate(job, followers):
     job.followers = followers
     assert job.pause(0.1) == pytest.approx(0.1)
 
 
-def test_many_followers_together_are_told_no_more_than_a_few(job):
+def test_many_followers_together_get_no_more_views_than_a_few(job):
     answer = []
     for followers in (5, 20, 90):
         job.followers = followers

@@ -81,7 +81,7 @@ def test_tiles_are_found_again_as_a_folder_and_are_gone_when_it_is(store, view, 
     assert store.read_job(ID).stages[0].tiles_path is None
 
 
-def test_tiles_count_in_what_a_job_holds(store, view, events):
+def test_tiles_count_in_the_size_of_a_job(store, view, events):
     store.open_job(ID)
     store.write_job(view)
     done, record = stage_done(events), store.weight(ID)
@@ -92,7 +92,7 @@ def test_tiles_count_in_what_a_job_holds(store, view, events):
     assert store.weight(ID) == 0 and not (store.folder / ID).exists()
 
 
-def test_a_list_of_jobs_leaves_out_what_is_none(store, view):
+def test_a_list_of_jobs_leaves_out_other_folders(store, view):
     assert store.job_ids() == ()
     for name in ("my-holiday-pictures", "short"):
         (store.folder / name).mkdir(parents=True)
@@ -104,7 +104,7 @@ def test_a_list_of_jobs_leaves_out_what_is_none(store, view):
 
 
 @pytest.mark.parametrize("content", [None, "", "{", "[]", "3"])
-def test_what_an_owner_says_is_nothing_where_it_cannot_be_read(store, content):
+def test_an_unreadable_note_is_empty(store, content):
     store.open_job(ID)
     if content is not None:
         (store.folder / ID / "about.json").write_text(content)
@@ -113,7 +113,7 @@ def test_what_an_owner_says_is_nothing_where_it_cannot_be_read(store, content):
     assert store.read_about(ID) == {"note": "a"}
 
 
-def test_a_picture_has_its_sidecar_and_tells_its_stage(store, events, plan):
+def test_a_picture_has_its_sidecar_and_names_its_stage(store, events, plan):
     store.open_job(ID)
     done = stage_done(events)
     path = store.write_picture(ID, plan, done.stage, done.image, seconds=6.0, created=7.0)
@@ -123,7 +123,7 @@ def test_a_picture_has_its_sidecar_and_tells_its_stage(store, events, plan):
     assert (sidecar["seconds"], sidecar["created"]) == (6.0, 7.0)
 
 
-def test_a_run_that_was_cut_off_is_told_as_interrupted_with_what_it_had(store, events):
+def test_a_run_that_was_cut_off_is_read_as_interrupted_with_its_finished_stages(store, events):
     view = RunView(id=ID, created=5.0)
     for event in events[:9]:
         view = apply_event(view, event)
@@ -193,6 +193,6 @@ def test_a_server_that_is_killed_in_the_midst_of_writing_leaves_a_whole_record(s
         assert store.read_about(ID) in ({}, {"note": "n" * 100_000})
 
 
-def test_a_run_that_is_not_there_is_refused(store):
+def test_an_unknown_run_is_refused(store):
     with pytest.raises(GspnError, match="There is no run"):
         store.read_job(ID)

@@ -24,7 +24,7 @@ def shown(views, *, quiet: bool) -> None:
     progress.end()
 
 
-def test_the_bar_tells_stage_size_steps_and_time_left(views):
+def test_the_bar_has_stage_size_steps_and_time_left(views):
     running = [bar(view) for view in views if view.stage is not None]
     assert running[0] == "1/3 64×64 [................] 0/4"
     assert running[2].startswith("1/3 64×64 [########........] 2/4 1:0")
@@ -49,7 +49,7 @@ def test_a_terminal_gets_one_line_that_is_drawn_over_and_wiped(views, capsys, mo
     assert written.endswith("MiB\n")
 
 
-def test_the_reading_of_a_model_is_told_on_a_terminal_alone(capsys, monkeypatch):
+def test_model_loading_is_shown_only_on_a_terminal(capsys, monkeypatch):
     answer = ModelProgress(doing="fetch", part="sdxl", done_bytes=1_200_000_000, total_bytes=6_900_000_000)
     Progress(quiet=False).model(answer)
     assert capsys.readouterr().err == ""

@@ -43,7 +43,7 @@ def file(tmp_path):
     return tmp_path / "timings" / "a key.json"
 
 
-def test_what_was_timed_is_there_after_a_restart_under_its_key_alone(open_timings):
+def test_timings_are_there_after_a_restart_under_their_key_only(open_timings):
     timings = open_timings()
     for px in (128, 64):
         timings.add(timing(px))
@@ -156,7 +156,7 @@ def test_points_of_an_earlier_version_are_read_once_and_others_are_left(open_tim
     assert not (tmp_path / "paces.json").exists()
     assert len(open_timings("another key", model="another 2").all()) == 1
     assert not old.exists() and len(open_timings().all()) == 2
-    # It knows no decoding, so that the next measurement takes its place, whatever it took.
+    # It has no decoding time, so the next measurement replaces it in any case.
     timings = open_timings()
     timings.add(timing(seconds=0.3))
     assert {one.step_seconds for one in timings.all() if one.height == 64} == {0.3}

@@ -11,7 +11,7 @@ def test_auto_takes_the_gpu_where_there_is_one(monkeypatch):
         assert pick_device("auto").type == expected
 
 
-def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
+def test_a_missing_gpu_is_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ModelUnavailable, match="use --device cpu"):
         pick_device("cuda")

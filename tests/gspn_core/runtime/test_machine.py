@@ -31,14 +31,14 @@ def test_what_a_run_holds_is_not_taken_for_the_process(tiny_model):
     model = dataclasses.replace(tiny_model, card=dataclasses.replace(tiny_model.card, shapes=SHAPES))
     engine = Engine(model)
     plan = engine.plan(Settings(prompt="a hill", seed=1, target=64, num_inference_steps=1))
-    # What earlier tests freed is handed back as the run ends; it would hide what is held.
+    # Memory freed by earlier tests is released as the run ends and would hide what is held.
     collect(CPU)
     before = engine.machine
     events = engine.run(plan, previews=False)
     next(events)
     held = bytearray(300 * 10**6)
     held[::4096] = b"x" * len(held[::4096])
-    # The run reads the machine once more as it begins, and the process has grown a little until then.
+    # The run reads the machine again as it starts, when the process has grown a little.
     assert abs(engine.machine.base_bytes - before.base_bytes) < 100 * 10**6
     events.close()
     assert engine.machine.base_bytes > before.base_bytes + 50e6

@@ -53,6 +53,6 @@ def test_stopping_ends_the_thread():
     assert not thread.is_alive()
 
 
-def test_the_machine_is_called_what_it_is():
+def test_the_machine_has_its_name():
     assert describe_machine(CPU).startswith("CPU, ")
     assert total_bytes(CPU) > 100 * MEGABYTE

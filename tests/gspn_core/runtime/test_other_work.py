@@ -1,4 +1,4 @@
-"""The processor's busy time is taken from a hand-made clock; the machine's own is asked for once."""
+"""Processor time comes from a fake clock; the real one is read in one test."""
 
 import psutil
 import pytest
@@ -9,7 +9,7 @@ from gspn_core.runtime.other_work import OtherWork
 
 @pytest.fixture
 def clock(monkeypatch):
-    """Return what goes on: seconds of wall time, of the whole machine's busy cores and of this process."""
+    """Return the fake times: seconds of wall time, of all busy cores and of this process."""
     now = {"wall": 0.0, "busy": 100.0, "own": 50.0}
     fields = type(psutil.cpu_times())
 
@@ -30,7 +30,7 @@ def clock(monkeypatch):
     return go_on
 
 
-def test_what_this_process_does_is_not_other_work(clock):
+def test_the_work_of_this_process_is_not_other_work(clock):
     work = OtherWork(4)
     clock(wall=2.0, busy=8.0, own=8.0)
     assert work.cores == 0.0 and not work.is_in_the_way

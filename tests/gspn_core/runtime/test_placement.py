@@ -1,7 +1,7 @@
-"""Parts that lie on the host come to the device when it is their turn, and go back.
+"""Parts on the host are moved to the device when they are needed, and back.
 
-The device is a second name of this machine's processor: torch tells "cpu:0" from "cpu" as it tells any two
-devices, and computes on it as ever. Where a part lies is noted as it is moved.
+The device is a second name of the CPU: torch distinguishes "cpu:0" from "cpu" like any two devices, and
+computes on it as usual. The place of a part is recorded as it is moved.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ ASK = Settings(prompt="a b c", target=128, seed=3, num_inference_steps=2, mixer=
 
 
 def lying_at(part, device):
-    """Let a part tell where it was moved to, starting at a device; return what makes it as it was."""
+    """Let a part record where it was moved to, starting at a device; return a function that undoes this."""
     cls = type(part)
 
     def to(self, *args, **kwargs):
@@ -53,7 +53,7 @@ def lying_at(part, device):
 
 @pytest.fixture
 def placed(tiny_model):
-    """Return what makes a model that computes on CARD and whose parts lie at a home."""
+    """Return a function that makes a model that computes on CARD and whose parts are at a home."""
     undos = []
 
     def place(home):
@@ -76,7 +76,7 @@ def pictures(model, residency, settings=ASK):
 
 
 def watch(model):
-    """Note, whenever a part works, which parts lie on the card; return the notes and the hooks."""
+    """Record which parts are on the card whenever a part computes; return the records and the hooks."""
     pipeline, notes = model.pipeline, []
     work = {
         "text": pipeline.text_encoder,
@@ -109,7 +109,7 @@ def test_what_works_has_the_card_to_itself_and_all_goes_home(placed, tiny_model,
     finally:
         for hook in hooks:
             hook.remove()
-    # A layer at a time is brought to the card where the UNet as a whole stays on the host.
+    # Layers are moved to the card one at a time where the UNet as a whole stays on the host.
     alone = {"unet"} if residency == "model" else set()
     seen = dict(notes)
     assert {name: seen[name] for name in ("unet", "encode", "decode")} == {
@@ -120,7 +120,7 @@ def test_what_works_has_the_card_to_itself_and_all_goes_home(placed, tiny_model,
     assert all(there == seen[name] for name, there in notes)
     assert "text" in seen["text"] and (home == CARD or seen["text"] == {"text"})
     assert {part.device for part in model.parts} == {home}
-    # Weights are random: what is rounded elsewhere grows through every layer, but no further than this.
+    # Weights are random, so rounding differences grow through the layers, but no further than this.
     assert all(np.abs(one - other).max() <= 3 for one, other in zip(plain, drawn, strict=True))
 
 
@@ -198,7 +198,7 @@ def test_a_limit_on_memory_is_kept_from_the_start(monkeypatch):
     assert asked == [int(7e9)]
 
 
-def test_a_gpu_that_is_lent_for_single_calls_holds_every_part(monkeypatch):
+def test_on_zerogpu_the_device_holds_every_part(monkeypatch):
     def refuse(*_, **__):
         raise RuntimeError("no CUDA outside of a call")
 

@@ -1,4 +1,4 @@
-"""A card and an engine that need no weights, and what serves them."""
+"""A card and an engine without weights, and what serves them."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ def toy_engine(toy_card) -> ToyEngine:
 
 @pytest.fixture
 def known_model(monkeypatch, toy_card) -> None:
-    """Let every name of a model be the toy's."""
+    """Let every model name stand for the toy."""
     monkeypatch.setattr("gspn_core.serving.server.find_card", lambda _name, **_where: toy_card)
 
 
 @pytest.fixture
 def taken_port():
-    """Return a port of this machine that something listens on."""
+    """Return a port of this machine that is in use."""
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         server.listen()

@@ -152,7 +152,7 @@ def test_a_signal_that_ends_the_server_stops_the_run_and_keeps_its_record(
     name, options_for, toy_engine, toy_card, monkeypatch, capsys
 ) -> None:
     number, opened, records = getattr(signal, name), [], []
-    # A shell's background jobs and nohup leave signals ignored, and a server keeps that.
+    # Background jobs of a shell and nohup ignore signals, and a server must keep that.
     own = signal.default_int_handler if name == "SIGINT" else signal.SIG_DFL
     before = signal.signal(number, own)
 

@@ -38,7 +38,7 @@ def test_help_names_every_option(capsys) -> None:
         ["--port", "0"],
         ["--port", "70000"],
         ["--port", "web"],
-        ["--auth", "nobody"],
+        ["--auth", "nopassword"],
         ["--quota-gb", "-1"],
         ["--quota-gb", "nan"],
         ["--max-queued", "0"],

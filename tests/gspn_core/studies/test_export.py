@@ -1,4 +1,4 @@
-"""What leaves the studio in an archive runs nothing where it is opened."""
+"""An exported archive runs no foreign code when it is opened."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def study(prompt: str) -> StudyView:
     ],
 )
 def test_no_cell_of_a_table_is_a_formula_at_whatever_mark_it_is_parted(prompt):
-    # A table program that parts at another mark sees line ends within quotes too.
+    # A spreadsheet with another separator sees line breaks within quotes too.
     text = table(study(prompt), {}).replace("\r\n", "\n").replace("\r", "\n")
     for mark in ",;\t":
         for row in csv.reader(io.StringIO(text), delimiter=mark):

@@ -1,82 +1,25 @@
+"""Studies run on the queue: their cells, costs, stops and failures."""
+
 from __future__ import annotations
 
 import csv
 import io
 import json
-import os
 import shutil
-import threading
 import zipfile
 
 import pytest
 
-from gspn_core.errors import BadSetting, Busy, GspnError, ModelUnavailable, NotOwner, OutOfMemory
-from gspn_core.runs.queue import RunQueue
+from gspn_core.errors import BadSetting, GspnError, ModelUnavailable, OutOfMemory
 from gspn_core.runs.run import RunView
 from gspn_core.settings import Settings
 from gspn_core.studies import runner as module
 from gspn_core.studies.axis import parse_axis
 from gspn_core.studies.cell import ended
 from gspn_core.studies.export import write_export
-from gspn_core.studies.runner import Studies
 from gspn_core.studies.study import StudyView
-
-WAIT_SECONDS = 90
-BASE = Settings(prompt="a lake", seed=3, target=128)
-
-
-@pytest.fixture
-def lab(tmp_path, card):
-    """Return a function that opens studies on an engine, in one folder; all are closed at the end."""
-    opened = []
-
-    class Lab:
-        def __init__(self, engine, folder, adherence=None, **options) -> None:
-            self.jobs = RunQueue(engine.run, folder, plan=engine.plan, view_seconds=0.0, **options)
-            self.studies = Studies(self.jobs, calls_of=lambda stage: stage.steps, adherence=adherence)
-            self.card = card
-
-        def start(self, *axes: tuple, visitor: str = "anna", base: Settings = BASE) -> str:
-            parsed = [parse_axis(*axis, self.card) for axis in axes]
-            return self.studies.start(self.studies.draft(base, parsed), visitor=visitor)
-
-        def end(self, study_id: str) -> StudyView:
-            *_, view = self.studies.follow(study_id)
-            return view
-
-        def close(self) -> None:
-            self.studies.close()
-            self.jobs.close()
-
-    def open_one(engine, folder=tmp_path / "jobs", **options) -> Lab:
-        opened.append(Lab(engine, folder, **options))
-        return opened[-1]
-
-    yield open_one
-    for one in opened:
-        one.close()
-
-
-class Gate:
-    """Holds an engine before an event of its first run until it is opened."""
-
-    def __init__(self, at: int = 3) -> None:
-        self.at, self.reached, self._open = at, threading.Event(), threading.Event()
-
-    def __call__(self, _settings: Settings, number: int) -> None:
-        if number == self.at and not self._open.is_set():
-            self.reached.set()
-            assert self._open.wait(WAIT_SECONDS)
-
-    def wait(self) -> None:
-        assert self.reached.wait(WAIT_SECONDS)
-
-    def open(self) -> None:
-        self._open.set()
-
-
-def states(view: StudyView) -> list[str]:
-    return [cell.state for cell in view.cells]
+from tests.gspn_core.conftest import Gate
+from tests.gspn_core.studies.conftest import BASE, states
 
 
 def test_every_cell_is_a_run_and_has_figures(lab, make_engine):
@@ -92,7 +35,7 @@ def test_every_cell_is_a_run_and_has_figures(lab, make_engine):
     assert len(one.jobs.history("anna")) == 4
 
 
-def test_a_cell_is_told_how_much_of_its_prompt_it_shows(lab, make_engine):
+def test_a_cell_has_its_adherence(lab, make_engine):
     seen = []
 
     def adherence(prompt, picture):
@@ -182,11 +125,11 @@ def test_a_study_is_resumed_while_its_last_step_is_still_ending(lab, make_engine
     gate.open()
     view = one.end(study)
     assert (view.state, states(view)) == ("done", ["done", "done"])
-    # The first cell's stopped run and one run of each: no cell ran beside itself.
+    # The first cell's stopped run and one run of each: no cell ran twice at once.
     assert len(one.jobs.history("anna")) == 3
 
 
-def test_a_cell_that_breaks_inside_is_told_and_the_others_go_on(lab, make_engine, monkeypatch):
+def test_a_cell_that_fails_inside_is_reported_and_the_others_go_on(lab, make_engine, monkeypatch):
     ended = module.ended
 
     def breaks(view, **options):
@@ -212,7 +155,7 @@ def test_a_study_outlives_a_server_that_is_killed(lab, make_engine, tmp_path):
     one = lab(make_engine(before_event=gate))
     study = one.start(("seed", "2 from 1"))
     gate.wait()
-    # The writer is at work still; what it has not finished bears another name and may go meanwhile.
+    # The writer is still at work; unfinished files have another name and may vanish meanwhile.
     shutil.copytree(one.jobs.folder, tmp_path / "killed", ignore=shutil.ignore_patterns("*.part"))
     gate.open()
     after = lab(make_engine(), tmp_path / "killed")
@@ -264,157 +207,10 @@ def test_a_full_queue_is_waited_for(lab, make_engine, monkeypatch):
     study = one.start(("seed", "2 from 1"))
     for view in one.studies.follow(study):
         if view.notice:
-            assert "1 runs wait already" in view.notice
+            assert "full with 1 waiting" in view.notice
             gate.open()
     assert states(one.end(study)) == ["done", "done"] and one.end(study).notice == ""
     assert one.jobs.view(waiting).state == "done"
-
-
-def test_only_its_own_visitor_changes_a_study_and_whoever_has_its_id_looks(lab, make_engine):
-    one = lab(make_engine())
-    study = one.start(("seed", "1, 2"))
-    one.end(study)
-    for change in (one.studies.resume, one.studies.stop, one.studies.delete):
-        with pytest.raises(GspnError, match="Only the browser that started this study"):
-            change(study, visitor="ben")
-    assert one.studies.list("ben") == one.studies.list("") == ()
-    assert one.studies.view(study).id == study
-    for wrong in ("nobody", "../../etc", "x" * 22, None):
-        with pytest.raises(GspnError, match="There is no study"):
-            one.studies.view(wrong)
-
-
-def test_a_study_without_a_token_is_stopped_by_whoever_has_its_id(lab, make_engine):
-    gate = Gate()
-    one = lab(make_engine(before_event=gate))
-    study = one.start(("seed", "1, 2"), visitor="")
-    gate.wait()
-    one.studies.stop(study, visitor="ben")
-    gate.open()
-    assert one.end(study).state == "stopped"
-    with pytest.raises(NotOwner, match="Only the browser that started this study"):
-        one.studies.delete(study, visitor="ben")
-
-
-def test_a_study_that_is_removed_leaves_its_runs(lab, make_engine):
-    gate = Gate()
-    one = lab(make_engine(before_event=gate))
-    study = one.start(("seed", "1, 2"))
-    gate.wait()
-    with pytest.raises(GspnError, match="still going; stop it first"):
-        one.studies.delete(study, visitor="anna")
-    gate.open()
-    one.end(study)
-    one.studies.delete(study, visitor="anna")
-    assert one.studies.list("anna") == ()
-    assert not (one.jobs.folder / "studies" / study).exists()
-    assert len(one.jobs.history("anna")) == 2
-
-
-def test_only_so_many_studies_run_at_once(lab, make_engine, monkeypatch):
-    monkeypatch.setattr(module, "MAX_RUNNING", 1)
-    gate = Gate()
-    one = lab(make_engine(before_event=gate))
-    study = one.start(("seed", "1"))
-    with pytest.raises(Busy, match="1 studies run already"):
-        one.start(("seed", "2"))
-    gate.open()
-    one.end(study)
-    assert states(one.end(one.start(("seed", "2")))) == ["done"]
-
-
-def test_one_visitor_leaves_room_for_the_studies_of_others(lab, make_engine, monkeypatch):
-    monkeypatch.setattr(module, "MAX_RUNNING_EACH", 1)
-    gate = Gate()
-    one = lab(make_engine(before_event=gate))
-    study = one.start(("seed", "1"))
-    with pytest.raises(Busy, match="1 of your studies run already"):
-        one.start(("seed", "2"))
-    other = one.start(("seed", "2"), visitor="ben")
-    gate.open()
-    assert states(one.end(study)) == states(one.end(other)) == ["done"]
-
-
-def test_the_oldest_studies_go_when_there_are_too_many_whatever_the_clock_did(lab, make_engine, monkeypatch):
-    monkeypatch.setattr(module, "MAX_KEPT", 2)
-    one = lab(make_engine())
-    begun = []
-    for number, moment in enumerate((5e8, 9e8, 1e8, 3e8)):
-        monkeypatch.setattr(module.time, "time", lambda moment=moment: moment)
-        begun.append(one.start(("seed", str(number))))
-        one.end(begun[-1])
-        os.utime(one.studies.folder_of(begun[-1]) / "study.json", (moment, moment))
-    assert [view.id for view in one.studies.list("anna")] == begun[:1:-1]
-    # A server that starts again goes on in the same order.
-    again = Studies(one.jobs)
-    assert [view.id for view in again.list("anna")] == begun[:1:-1]
-    assert {path.name for path in one.studies.folder.iterdir()} == set(begun[2:])
-    assert len(one.jobs.history("anna")) == 4
-
-
-def test_one_visitors_studies_take_no_other_visitors_place(lab, make_engine, monkeypatch):
-    monkeypatch.setattr(module, "MAX_KEPT", 4)
-    monkeypatch.setattr(module, "MAX_KEPT_EACH", 2)
-    one = lab(make_engine())
-    bens = one.start(("seed", "1"), visitor="ben")
-    one.end(bens)
-    annas = []
-    for seed in range(5):
-        annas.append(one.start(("seed", str(seed))))
-        one.end(annas[-1])
-    assert [view.id for view in one.studies.list("ben")] == [bens]
-    assert [view.id for view in one.studies.list("anna")] == annas[:2:-1]
-
-
-def test_a_damaged_record_is_refused_in_a_sentence(lab, make_engine):
-    one = lab(make_engine())
-    study = one.start(("seed", "1"))
-    one.end(study)
-    record = one.studies.folder_of(study) / "study.json"
-    for content in ("{", "[]", '{"view": {}}', '{"view": null, "owner": ""}'):
-        record.write_text(content)
-        with pytest.raises(GspnError, match="is damaged"):
-            Studies(one.jobs).view(study)
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("created", "yesterday"),
-        ("created", 1e13),
-        ("version", "x"),
-        ("order", [7]),
-        ("cells", []),
-        ("state", "merry"),
-        ("notice", None),
-    ],
-)
-def test_one_damaged_record_hides_no_other_study(lab, make_engine, caplog, name, value):
-    one = lab(make_engine())
-    good, bad = (one.start(("seed", seed)) for seed in ("1", "2"))
-    for study in (good, bad):
-        one.end(study)
-    record = one.studies.folder_of(bad) / "study.json"
-    content = json.loads(record.read_text())
-    content["view"][name] = value
-    record.write_text(json.dumps(content))
-    again = Studies(one.jobs)
-    assert [view.id for view in again.list("anna")] == [view.id for view in again.list("anna")] == [good]
-    assert caplog.text.count(f"study {bad} is damaged") == 1
-
-
-def test_a_file_in_place_of_the_folder_hides_no_study_and_is_set_aside(lab, make_engine):
-    one = lab(make_engine())
-    first = one.start(("seed", "1"))
-    one.end(first)
-    shutil.rmtree(one.studies.folder)
-    one.studies.folder.write_text("in the way")
-    assert [view.id for view in one.studies.list("anna")] == [first]
-    second = one.start(("seed", "2"))
-    assert one.end(second).state == "done"
-    assert {view.id for view in one.studies.list("anna")} == {first, second}
-    (aside,) = one.jobs.folder.glob("studies.set-aside-*")
-    assert aside.read_text() == "in the way"
 
 
 def test_a_draft_refuses_what_no_run_could_do(lab, make_engine):
@@ -438,7 +234,7 @@ def test_an_export_needs_nothing_else(lab, make_engine, tmp_path):
         page = archive.read("index.html").decode()
         assert "<script>alert" not in page and "http:" not in page and "no &lt;memory&gt;." in page
         assert all(f"src='{name}'" in page for name in names[3:])
-        # What is varied is no common setting.
+        # A varied setting is not listed with the common ones.
         assert "<dt>seed" not in page and "<dt>target" in page
         rows = list(csv.DictReader(io.StringIO(archive.read("cells.csv").decode())))
         assert [row["state"] for row in rows] == ["done", "failed", "done", "failed"]

@@ -1,4 +1,4 @@
-"""The render cache and the views that its numbers stand for."""
+"""The render cache and the views of its numbers."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""The discriminator of patches: it learns, its loss teaches a decoder, and its state is kept."""
+"""The patch discriminator: it learns, its loss trains a decoder, and its state is saved."""
 
 import torch
 from torch import nn
@@ -9,7 +9,7 @@ from gspn_core.training.loop import Loop, LoopConfig
 
 
 def striped(step: int) -> torch.Tensor:
-    """Return pictures of stripes one pixel wide, in a phase of their own."""
+    """Return pictures of stripes one pixel wide, with random phases."""
     phase = torch.randint(0, 2, (4, 1, 1, 1), generator=torch.Generator().manual_seed(step))
     rows = torch.arange(32).view(1, 1, 32, 1)
     return (((rows + phase) % 2) * 1.2 - 0.6).expand(4, 3, 32, 32).contiguous()

@@ -126,7 +126,7 @@ def test_checkpoints_of_other_mixers_are_not_resumed(trained, tmp_path):
     train(Distillation(quick, folder=tmp_path))
     began = [torch.load(path, weights_only=True)["step"] for path in sorted(tmp_path.glob("*.pt"))]
     assert began == [1, 1, 1]
-    # The same again is finished already; with a longer pass before it the next one begins elsewhere.
+    # The same training is finished already; after a longer earlier pass the next one starts elsewhere.
     train(Distillation(quick, folder=tmp_path))
     with pytest.raises(GspnError, match=r"end-to-end\.pt began from other weights; move it away"):
         train(Distillation(recipe, folder=tmp_path))
@@ -162,7 +162,7 @@ def test_a_work_folder_without_a_model_or_renders_says_so(trained, tmp_path, cap
 
 
 def bare(recipe, folder):
-    """Return a work folder that has the recipe's renders and nothing else."""
+    """Return a work folder with only the recipe's renders."""
     (folder / "bare").mkdir()
     (folder / "bare" / "data").symlink_to(recipe.data)
     return folder / "bare"

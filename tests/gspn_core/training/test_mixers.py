@@ -58,7 +58,7 @@ def test_a_form_that_is_shipped_goes_on_from_the_comparison(trained, tmp_path):
     assert kept["step"] == 3
     loaded = GSPNAdapter.load(tmp_path / "adapter", Distillation(recipe).unet)
     assert loaded.config == FORMS["compact"].config
-    # Three steps on from where the comparison ended, and these are what is written.
+    # Three steps after the end of the comparison, and their weights are written.
     written, averages = [*loaded.mixers.values()], kept["averages"]["mixers"]
     state = nn.ModuleList(written).state_dict()
     before = dict(zip(averages, compared.values(), strict=True))

@@ -237,7 +237,7 @@ def test_the_average_forgets_where_a_training_began(tmp_path):
         return 0 * model.weight.sum(), {}
 
     loop.run(step, Log(tmp_path / "log"))
-    # Decays of 3/12, 4/13 and 5/14 after the first weights, which stand as they are.
+    # Decays of 3/12, 4/13 and 5/14 after the initial weights.
     expected = 0.0
     for number, decay in ((1, 3 / 12), (2, 4 / 13), (3, 5 / 14)):
         expected = decay * expected + (1 - decay) * number

@@ -1,4 +1,4 @@
-"""Pictures drawn step by step for mixers to learn from: as the pipeline draws them, and weighed rightly."""
+"""Trajectories for the mixers: sampled like the pipeline does, and weighted correctly."""
 
 import numpy as np
 import pytest
@@ -34,7 +34,7 @@ def test_pictures_go_the_way_that_the_pipeline_takes(trained, scheduler):
             added = {"text_embeds": pooled, "time_ids": time_ids}
             predicted = pipeline.unet(noisy, timesteps, embeds, added_cond_kwargs=added).sample
             way.advance(moment.guided(predicted))
-    # The first two were given up early, so the last went on next to others that were at other steps.
+    # The first two were ended early, so the last went on next to others at other steps.
     assert [picture.step for picture in pictures] == [2, 4, 6]
     torch.testing.assert_close(pictures[2].latents, truths[2][-1], atol=1e-4, rtol=1e-3)
     for picture, truth in zip(pictures, truths, strict=True):
@@ -79,7 +79,7 @@ def test_finished_pictures_make_room_and_all_parts_of_the_way_are_seen():
     assert all(len(set(steps)) == 3 for steps in seen[6:])
 
 
-def test_pairs_are_the_untold_and_the_told_and_guidance_joins_them():
+def test_pairs_are_unconditional_and_conditional_and_guidance_combines_them():
     way = begin(2, guidance=(1.0, 5.0))
     moment = way.now()
     noisy, timesteps, captions, time_ids = moment.pairs()
@@ -96,7 +96,7 @@ def test_pairs_are_the_untold_and_the_told_and_guidance_joins_them():
 
 
 def test_weights_are_what_an_error_adds_to_a_picture_of_noise():
-    # Of a world of white noise the best prediction is known: √(1 - ᾱ) times what it sees.
+    # For white-noise pictures the best prediction is known: √(1 - ᾱ) times the input.
     steps = 24
 
     def end(wrong_step):

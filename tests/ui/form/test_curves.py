@@ -165,6 +165,11 @@ def test_at_one_stage_every_setting_of_later_ones_says_so_and_what_helps(card, i
     assert shown["curves"] == {} and set(shown["idle"]) == FOLLOWING_ONLY
 
 
+def test_where_no_later_stage_is_denoised_every_setting_of_theirs_says_so(idle_for):
+    found = idle_for(((), ()), target=128, ladder="lanczos:128")
+    assert found == dict.fromkeys(FOLLOWING_ONLY, "not_denoised")
+
+
 def test_no_larger_size_is_offered_where_there_is_none(card):
     alone = dataclasses.replace(card, max_target_px=64, default_target_px=64)
     plan = make_plan(Settings(prompt="a toy", seed=1), alone)

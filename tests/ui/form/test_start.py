@@ -136,23 +136,23 @@ def test_before_a_run_the_first_card_is_the_picture_itself(card):
     plan = make_plan(Settings(prompt="a toy", start=f"140x150-{'ab' * 32}", target=256), card)
     props = planned_props(plan, (), "/jobs/starts/a.jpg")
     first, second = props["stages"]
-    assert (first["title"], first["lines"]) == ("128 × 128", [studio_strings.INIT_IMAGE_KEPT])
+    assert (first["title"], first["lines"]) == ("128 × 128", [studio_strings.KINDS["keep"]])
     assert first["proxy"] == "gradio_api/file=/jobs/starts/a.jpg" and props["show"] == 0
     # The viewer would cut a picture that is larger than the size it is given.
     assert (first["height"], first["width"]) == (150, 140) and "proxy" not in second
     redrawn = make_plan(Settings(prompt="a toy", start=REFERENCE, target=256, start_strength=0.5), card)
-    assert planned_props(redrawn, (), "/a.jpg")["stages"][0]["lines"] == [studio_strings.INIT_IMAGE_REDRAWN]
+    assert planned_props(redrawn, (), "/a.jpg")["stages"][0]["lines"] == [studio_strings.KINDS["redraw"]]
 
 
 def test_a_runs_first_card_says_whose_picture_it_is(view_after):
     kept = ladder_props(view_after(start=REFERENCE, target=256))["stages"]
     assert (
-        kept[0]["lines"] == [studio_strings.INIT_IMAGE_KEPT]
-        and studio_strings.INIT_IMAGE_KEPT not in kept[1]["lines"]
+        kept[0]["lines"] == [studio_strings.KINDS["keep"]]
+        and studio_strings.KINDS["keep"] not in kept[1]["lines"]
     )
     drawn = ladder_props(view_after(start=REFERENCE, start_strength=0.5))["stages"][0]
-    assert drawn["lines"][0] == studio_strings.INIT_IMAGE_REDRAWN and len(drawn["lines"]) == 3
-    assert studio_strings.INIT_IMAGE_KEPT not in ladder_props(view_after())["stages"][0]["lines"]
+    assert drawn["lines"][0] == studio_strings.KINDS["redraw"] and len(drawn["lines"]) == 3
+    assert studio_strings.KINDS["keep"] not in ladder_props(view_after())["stages"][0]["lines"]
 
 
 def test_a_finished_stage_is_offered_as_init_image_once_its_picture_is_written(view_after, card):

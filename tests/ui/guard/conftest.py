@@ -131,13 +131,13 @@ def toy_card():
 
 @pytest.fixture(scope="session")
 def served(toy_card, port, tmp_path_factory) -> Iterator[Served]:
-    """Serve the page and three secret files: below the working directory, in the temp folder, in a run."""
+    """Serve the page and three secret files: in a test's working directory, the temp folder, and a run."""
     folder = tmp_path_factory.mktemp("guard") / "jobs"
     with serving(toy_card, folder, port) as (page, jobs, client):
         run = jobs.submit(Settings(prompt="a toy", seed=1, target=64), visitor=OWNER)
         list(jobs.follow(run))
         jobs.annotate(run, OWNER, note=SECRET)
-        here = Path.cwd() / f"planted-{secrets.token_hex(4)}.txt"
+        here = tmp_path_factory.mktemp("working directory") / f"planted-{secrets.token_hex(4)}.txt"
         there = Path(tempfile.gettempdir()) / f"planted-{secrets.token_hex(4)}.txt"
         planted = (here, there, folder / run / "about.json")
         try:
@@ -156,3 +156,10 @@ def served(toy_card, port, tmp_path_factory) -> Iterator[Served]:
         finally:
             for path in planted[:2]:
                 path.unlink(missing_ok=True)
+
+
+@pytest.fixture(autouse=True)
+def _next_to_a_secret(request, monkeypatch) -> None:
+    """Run a test of the served page where one of its secrets is: Gradio serves from its working directory."""
+    if "served" in request.fixturenames:
+        monkeypatch.chdir(request.getfixturevalue("served").secrets[0].parent)

@@ -63,7 +63,7 @@ def test_axes_are_counted_and_priced_before_anything_runs(lab, form, jobs):
 def test_cells_that_ask_for_the_same_picture_are_said(lab, form):
     # The only stage of a target of 64 px reads no upscale strength.
     shown = lab.price(asked(("upscale_strength", "0.2, 0.4, 0.6")), form)
-    assert shown["cost"].startswith("3 cells, only 1 picture: 1 stage to run, 2 shared")
+    assert shown["cost"].startswith("3 cells, only 1 image: 1 stage to run, 2 shared")
 
 
 def test_what_an_axis_gives_need_not_be_in_the_form(lab, form):
@@ -221,8 +221,8 @@ def test_an_archive_has_an_address_that_no_browser_has_kept(lab, form, jobs):
 
 def test_a_refused_start_is_said_where_the_cost_stands(lab, form, studies, monkeypatch):
     def full(*_args, **_options):
-        raise GspnError("8 studies run already.")
+        raise GspnError("The maximum of 8 studies is running.")
 
     monkeypatch.setattr(studies, "start", full)
     shown = lab.begin(asked(("seed", "1, 2")), form, ANNA)
-    assert (shown["kind"], shown["error"]) == ("setup", "8 studies run already.")
+    assert (shown["kind"], shown["error"]) == ("setup", "The maximum of 8 studies is running.")

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 from gspn_core.runs.reducer import apply_event
@@ -23,6 +24,16 @@ def test_its_last_two_stages_can_be_compared(view_after, card) -> None:
     assert compare["detail"]["items"] == [f"{view.id}.0", f"{view.id}.1"]
 
 
+def test_the_link_and_the_settings_of_an_ended_run_can_be_copied(view_after, card) -> None:
+    view = view_after()
+    link, text = [action["detail"] for action in action_props(view, card)["run"] if action["name"] == "copy"]
+    assert link == {"address": {"job": view.id}}
+    prompt, line = text["text"].splitlines()
+    assert prompt == "a toy house" and "Seed: 7, Size: 128x128" in line
+    broken = dataclasses.replace(view, settings={**view.settings, "of_an_older_version": 1})
+    assert names(action_props(broken, card)["run"])[-1:] == ["copy"]
+
+
 def test_each_finished_stage_can_be_redone_once_the_run_has_ended(view_after, card) -> None:
     stages = action_props(view_after(), card)["stages"]
     assert [names(actions) for actions in stages] == [["redo"], ["redo", "compare", "extend"]]
@@ -40,6 +51,6 @@ def test_while_a_run_goes_on_nothing_of_it_is_redone_or_resumed(view_after, card
 def test_a_run_that_was_stopped_failed_or_cut_off_can_be_resumed(view_after, card) -> None:
     for state in ("stopped", "failed", "interrupted"):
         offered = action_props(apply_event(view_after(9), Ended(state=state, error=None)), card)
-        assert names(offered["run"]) == ["resume"]
+        assert names(offered["run"]) == ["resume", "copy", "copy"]
         assert names(offered["stages"][0]) == ["redo"]
         json.dumps(offered)

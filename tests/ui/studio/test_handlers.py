@@ -1,86 +1,16 @@
+"""What the handlers of the studio show of runs: started, followed, stopped and continued."""
+
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 
-from gspn_core.errors import OutOfMemory, Stopped
-from gspn_core.planning.plan import make_plan
-from gspn_core.runs.queue import RunQueue
+from gspn_core.errors import OutOfMemory
 from gspn_core.settings import FIELD_NAMES
-from ui.form.form import initial_values
+from tests.ui.studio.conftest import screens, start
 from ui.shared.strings import page_strings, studio_strings
-from ui.studio.handlers import Runs, buttons, buttons_of, notice
-
-
-def outline(runs: Runs, job: str | None, form: list) -> dict:
-    """Return what stands next to Run of a form, with the empty screen where there is no run."""
-    return runs.outline(job, runs.forecast(form))["ahead"]
-
-
-def empty_stages(runs: Runs, form: list) -> list[dict]:
-    """Return the empty cards of a form."""
-    return outline(runs, None, form)["outline"]["stages"]
-
-
-@pytest.fixture
-def values(card) -> dict:
-    return {**initial_values(card), "seed": "7"}
-
-
-@pytest.fixture
-def engine(events_of):
-    """An engine whose run goes on while `engine.go` is set, and that ends as `engine.end` says."""
-    import threading
-
-    class Engine:
-        go = threading.Event()
-        end: Exception | None = None
-
-        def run(self, plan, should_stop, *, finished=()) -> Iterator:
-            for count, event in enumerate(events_of(plan.settings)):
-                stage = getattr(event, "stage", len(finished))
-                if getattr(stage, "index", stage) < len(finished):
-                    continue
-                self.go.wait(30)
-                if should_stop():
-                    raise Stopped("stopped.")
-                if self.end is not None and count == 8:
-                    raise self.end
-                yield event
-
-    engine = Engine()
-    engine.go.set()
-    yield engine
-    engine.go.set()
-
-
-@pytest.fixture
-def jobs(engine, card, tmp_path) -> Iterator[RunQueue]:
-    jobs = RunQueue(
-        engine.run,
-        tmp_path / "jobs",
-        plan=lambda settings: make_plan(settings, card),
-        max_queued=1,
-        view_seconds=0.0,
-    )
-    yield jobs
-    # A run that is held must go on, or closing waits for it.
-    engine.go.set()
-    jobs.close()
-
-
-@pytest.fixture
-def runs(jobs, card) -> Runs:
-    return Runs(jobs, card, machine=lambda: "a machine")
-
-
-def start(runs: Runs, values: dict) -> Iterator[dict]:
-    return runs.start([values[name] for name in FIELD_NAMES])
-
-
-def screens(patches: list[dict]) -> list[dict]:
-    return [patch["screen"] for patch in patches if "screen" in patch]
+from ui.studio.handlers import Runs
+from ui.studio.props import buttons, buttons_of, notice
 
 
 def test_a_run_brings_its_stages_one_after_another_and_ends_with_the_downloads(runs, values) -> None:
@@ -144,7 +74,7 @@ def test_a_full_queue_is_said_in_its_sentence(runs, values, engine) -> None:
     waiting = start(runs, values)
     next(waiting)
     (patch,) = start(runs, values)
-    assert "runs wait already" in patch["notice"]["text"]
+    assert "The queue is full" in patch["notice"]["text"]
     assert patch["notice"]["tone"] == "error"
 
 
@@ -330,24 +260,6 @@ def test_a_stop_after_the_stage_keeps_that_stage(runs, values, engine) -> None:
     assert [card["state"] for card in last["stages"]] == ["done", "stopped"]
 
 
-def test_what_the_next_run_would_reuse_is_said_for_a_fixed_seed_only(runs, values) -> None:
-    def ahead(**changes) -> str:
-        return outline(runs, None, [{**values, **changes}[name] for name in FIELD_NAMES])["text"]
-
-    assert ahead() == ""
-    list(start(runs, values))
-    assert ahead() == "Nothing changed. Run returns the cached images (saves 3.0 s)."
-    assert ahead(gaussian_sigma=2.0) == "64 × 64 is cached (saves 2.0 s)."
-    assert ahead(target=256) == "64 × 64 and 128 × 128 are cached (saves 3.0 s)."
-    assert ahead(prompt="a toy boat") == "" and ahead(seed="") == "" and ahead(seed="x") == ""
-
-
-def test_an_empty_card_says_that_its_stage_is_there_already(runs, values) -> None:
-    list(start(runs, values))
-    cards = empty_stages(runs, [{**values, "gaussian_sigma": 2.0}[name] for name in FIELD_NAMES])
-    assert [card["lines"] for card in cards] == [["cached", "saves 2.0 s"], []]
-
-
 def test_the_last_seed_can_be_used_again(runs, values) -> None:
     job = list(start(runs, {**values, "seed": ""}))[0]["job"]
     seed = runs.reuse_seed(job)["seed"]
@@ -356,87 +268,8 @@ def test_the_last_seed_can_be_used_again(runs, values) -> None:
     assert runs.reuse_seed(None)["notice"]["text"] == studio_strings.NO_SEED_YET
 
 
-def test_the_outline_follows_the_form_until_there_is_a_run(runs, values) -> None:
-    form = [{**values, "target": 256, "aspect": "2:1"}[name] for name in FIELD_NAMES]
-    assert len(outline(runs, None, form)["outline"]["stages"]) == 3
-    assert outline(runs, "some-job", form)["outline"] is None
-
-
-def test_a_form_is_planned_once_for_all_that_is_shown_of_it(runs, jobs, values, monkeypatch) -> None:
-    made = []
-
-    def plan(settings):
-        made.append(settings)
-        return make_plan(settings, runs._card)
-
-    monkeypatch.setattr(jobs, "plan", plan)
-    ahead = runs.forecast([values[name] for name in FIELD_NAMES])
-    patch = runs.outline(None, ahead)
-    assert patch["ahead"]["outline"]["stages"] and ahead.plan is not None
-    assert len(made) == 1 and made[0].prompt == values["prompt"]
-
-
-def test_the_outline_of_what_cannot_be_is_empty(runs, values) -> None:
-    form = [{**values, "aspect": "nonsense"}[name] for name in FIELD_NAMES]
-    assert empty_stages(runs, form) == []
-
-
 def test_the_top_says_that_the_model_is_being_read(jobs, card) -> None:
     reading = Runs(jobs, card, machine=lambda: None).masthead()
     assert (reading["machine"], reading["status"]) == ("", page_strings.LOADING_MODEL)
     ready = Runs(jobs, card, machine=lambda: "CPU").masthead()
     assert (ready["machine"], ready["status"]) == ("CPU", "")
-
-
-@pytest.fixture
-def short_of_memory(jobs, card, monkeypatch) -> None:
-    """Let GSPN need more memory than there is above 64 px, attention above 128 px."""
-
-    def plan(settings):
-        made = make_plan(settings, card)
-        most = 64 if made.settings.mixer == "gspn" else 128
-        stages = tuple(
-            replace(stage, peak_bytes=stage.size.width * 10**7, fits=stage.size.width <= most)
-            for stage in made.stages
-        )
-        return replace(made, stages=stages, budget_bytes=10**9)
-
-    monkeypatch.setattr(jobs, "plan", plan)
-
-
-@pytest.mark.usefixtures("short_of_memory")
-def test_what_does_not_fit_is_helped_on_its_card_or_next_to_run(runs, values) -> None:
-    form = [values[name] for name in FIELD_NAMES]
-    patch = outline(runs, None, form)
-    cards = patch["outline"]["stages"]
-    assert [[suggestion["label"] for suggestion in card["suggestions"]] for card in cards] == [
-        [],
-        ["Use Self-attention", "Output size 64 instead"],
-    ]
-    assert (patch["text"], patch["over"], patch["suggestions"]) == ("", False, [])
-    next_to = outline(runs, "some-job", form)
-    assert next_to["over"] and next_to["suggestions"] == cards[1]["suggestions"]
-    assert next_to["text"] == "128 × 128 px does not fit: needs 1.3 GB, of 1.0 GB."
-
-
-@pytest.mark.usefixtures("short_of_memory")
-def test_a_suggestion_changes_one_field_says_so_and_is_undone(runs, values) -> None:
-    form = [values[name] for name in FIELD_NAMES]
-    detail = empty_stages(runs, form)[1]["suggestions"][0]["detail"]
-    patch = runs.suggestion(detail, form)
-    assert set(patch) == {"mixer", "notice"} and patch["mixer"] == "attention"
-    assert patch["notice"]["text"] == "Token mixing: Self-attention (was GSPN)."
-    changed = [{**values, "mixer": "attention"}[name] for name in FIELD_NAMES]
-    assert not any(card["over"] for card in empty_stages(runs, changed))
-    assert runs.undo(patch["notice"]["undo"]) == {"mixer": "gspn", "notice": notice()}
-
-
-@pytest.mark.parametrize(
-    "asked",
-    [{}, {"name": "prompt", "value": "x"}, {"name": ["mixer"]}, {"name": "mixer", "value": "x" * 10**4}],
-)
-def test_a_suggestion_that_no_one_offered_changes_nothing(runs, values, asked) -> None:
-    patch = runs.suggestion(asked, [values[name] for name in FIELD_NAMES])
-    assert set(patch) == {"notice"} and patch["notice"]["tone"] == "error"
-    if asked.get("name") != "mixer":
-        assert set(runs.undo(asked)) == {"notice"}

@@ -74,7 +74,7 @@ def test_an_ended_run_is_named_by_how_it_ended(view_after, state) -> None:
 
 def test_before_a_run_the_panel_tells_what_one_would_do(card) -> None:
     plan = make_plan(Settings(prompt="a toy", target=256), card)
-    assert rows(idle_props(plan)) == {"Picture": "256 × 256", "Stages": "3", "Steps": "4 + 2 + 2"}
+    assert rows(idle_props(plan)) == {"Image": "256 × 256", "Stages": "3", "Steps": "4 + 2 + 2"}
     assert idle_props(None)["rows"] == []
 
 

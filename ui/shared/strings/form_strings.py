@@ -77,6 +77,7 @@ IDLE: Mapping[str, str] = MappingProxyType(
     {
         "one_stage": "No effect at one stage: choose a larger output size.",
         "one_stage_at_most": "No effect at one stage.",
+        "not_denoised": "No effect: no later stage is denoised.",
         "overridden": "No effect: every later stage has a value of its own.",
         "never": "No effect while Dilate until is 0.",
         "main": "No effect: the only prediction is dilated, so there is nothing to weigh.",

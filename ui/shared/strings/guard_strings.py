@@ -29,6 +29,9 @@ def foreign_host(name: str) -> str:
     return f"{what} a name of this server; open it as 127.0.0.1, or give --allowed-host NAME."
 
 
+FOREIGN_ORIGIN = "This was sent by a page of another site; open the studio itself and do it there."
+
+
 def wait_to_sign_in(seconds: int) -> str:
     """Return the sentence for passwords that come too soon after wrong ones."""
     return f"Too many wrong passwords; wait {seconds} s, then try again."

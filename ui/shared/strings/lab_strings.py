@@ -61,6 +61,8 @@ HINTS: Mapping[str, str] = MappingProxyType(
 
 ARCHIVE = "The archive of this grid"
 
+NO_VALUES = "Enter values for each axis; time and cost are then shown here."
+
 DRAWN_ONCE = "one random seed for all cells"
 
 STUDY_STATES: Mapping[str, str] = MappingProxyType(
@@ -91,7 +93,7 @@ def study_cost(cost: Cost) -> str:
     """Return what a study will take, before it runs."""
     cells = "1 cell" if cost.cells == 1 else f"{cost.cells} cells"
     if cost.pictures < cost.cells:
-        cells += ", only 1 picture" if cost.pictures == 1 else f", only {cost.pictures} different pictures"
+        cells += ", only 1 image" if cost.pictures == 1 else f", only {cost.pictures} different images"
     stages = "1 stage to run" if cost.stages_to_run == 1 else f"{cost.stages_to_run} stages to run"
     shared = f", {cost.stages_shared} shared or cached" if cost.stages_shared else ""
     calls = "" if cost.calls is None else f"; {cost.calls:g} UNet calls"

@@ -47,8 +47,8 @@ LABELS: Mapping[str, str] = MappingProxyType(
 
 HELP: Mapping[str, str] = MappingProxyType(
     {
-        "prompt": "What the picture should show.",
-        "negative_prompt": "What it should not show.",
+        "prompt": "What the image should show.",
+        "negative_prompt": "What the image should not show.",
         "start": "An image that the cascade upscales, in place of noise.",
         "start_px": "The stage that the init image enters; later stages add detail.",
         "start_strength": "Share of the steps that redraw the init image at its entry; 0 keeps it.",
@@ -59,7 +59,7 @@ HELP: Mapping[str, str] = MappingProxyType(
         "guidance_scale": "How strongly to follow the prompt. 1 turns guidance off.",
         "guidance_stop": "Share of a stage's steps with guidance; later steps take half the time.",
         "ladder": "Sizes in px between the first and the last stage, e.g. 256 1024; "
-        "empty takes the model's own.",
+        "empty takes the model's own. lanczos:1024 only enlarges.",
         "upscale_strength": "Noise level at which a later stage starts. Higher redraws more.",
         "gaussian_sigma": "Width in px of the base above which structures are held to the stage before.",
         "cosine_scale_1": "How firmly the layout is held to the stage before: 0 holds it, larger lets go.",
@@ -102,7 +102,7 @@ CHOICES: Mapping[str, str] = MappingProxyType(
         "ensemble": "Ends the schedule",
         "image": "Redraws the end",
         "down": "Down blocks",
-        "deep": "Deepest blocks",
+        "deep": "Deepest",
         "all": "All blocks",
         "branch": "Second branch",
         "main": "Only prediction",

@@ -32,6 +32,8 @@ KEYS: tuple[tuple[str, str], ...] = (
     ("← ↑ ↓ →", "Pan the image"),
     ("F", "Full screen"),
     ("C", "Compare the last two stages"),
+    ("S B H D", "In Compare: slider, side by side, flip, difference"),
+    ("X", "In Compare: swap A and B"),
     ("?", "Keyboard shortcuts"),
 )
 

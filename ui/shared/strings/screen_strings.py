@@ -9,7 +9,7 @@ from ui.shared.strings import compare_strings, form_strings, history_strings, la
 
 SCREEN: Mapping[str, str] = MappingProxyType(
     {
-        "viewer": "Picture",
+        "viewer": "Image",
         "ladder": "Stages",
         "panel": "Run",
         "zoom": "Zoom",
@@ -23,6 +23,12 @@ SCREEN: Mapping[str, str] = MappingProxyType(
         "download": "PNG",
         "download_wait": "Writing the PNG…",
         "examples": "Try an example",
+        "compare_earlier": "Compare with the run before",
+        "reset": "Reset",
+        "copied": "Copied",
+        "not_copied": "Could not copy",
+        "gallery": "Examples",
+        "gallery_open": "Example: {prompt}",
         "weights": "Blend weights per step",
         "weights_wait": "Upscale weights appear from stage 2 on.",
         "c1": "skip",

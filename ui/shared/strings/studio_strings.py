@@ -26,13 +26,22 @@ STOPPING_AFTER_STAGE = "Stopping after this stage"
 
 RESUME = "Resume"
 
+LINKED = "The settings are those of the link. Run draws them."
+
+COPY_LINK = "Copy link"
+
+COPY_SETTINGS = "Copy settings"
+
+EXAMPLE = "An example, drawn by this model. Run draws one of your own."
+
 REDO = "Re-run from this stage"
 
 INIT_IMAGE = "Use as init image"
 
-INIT_IMAGE_KEPT = "init image"
-
-INIT_IMAGE_REDRAWN = "init image, redrawn"
+# What a card says of its stage besides figures, by the stage's kind.
+KINDS: Mapping[str, str] = MappingProxyType(
+    {"keep": "init image", "redraw": "init image, redrawn", "lanczos": "enlarged, not denoised"}
+)
 
 STAGE_STATES: Mapping[str, str] = MappingProxyType(
     {
@@ -65,7 +74,7 @@ ROWS: Mapping[str, str] = MappingProxyType(
         "peak": "Peak (this stage)",
         "highest": "{memory} (peak)",
         "queue": "Queue",
-        "picture": "Picture",
+        "picture": "Image",
         "stages": "Stages",
         "steps": "Steps",
     }
@@ -178,6 +187,8 @@ SUGGESTIONS: Mapping[str, str] = MappingProxyType(
     }
 )
 
+_MOST_CHANGED = 3
+
 VERY_LONG = "very long"
 
 
@@ -229,6 +240,22 @@ def reused(saved: float | None) -> list[str]:
 def reusable(saved: float | None) -> list[str]:
     """Return what the card of a stage says before a run that will reuse it."""
     return [REUSED] if saved is None else [REUSED, f"saves {units.seconds(saved)}"]
+
+
+def run_takes(duration: float | None, peak_bytes: int | None) -> str:
+    """Return what a run of the form would take; "" while nothing is known."""
+    known = [] if duration is None else [units.seconds(duration)]
+    known += [] if peak_bytes is None else [units.bytes_(peak_bytes)]
+    return f"About {', '.join(known)}." if known else ""
+
+
+def changed(names: Sequence[str]) -> str:
+    """Return which settings are not as at first, by their labels; "" for none."""
+    if not names:
+        return ""
+    shown = [labels.LABELS[name] for name in names[:_MOST_CHANGED]]
+    more = len(names) - len(shown)
+    return f"Changed: {', '.join(shown)}" + (f" and {more} more" if more else "")
 
 
 def ahead(sizes: Sequence[tuple[int, int]], saved: float | None, count: int) -> str:

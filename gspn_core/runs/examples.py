@@ -1,0 +1,56 @@
+"""Finished runs that come with a model: copied into a server's runs, and opened like any other."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+from gspn_core.runs.store import Store
+
+RECORD = "job.json"
+_log = logging.getLogger(__name__)
+
+
+def example_ids(folder: Path) -> tuple[str, ...]:
+    """Return the ids of the runs in a folder of examples, in their order."""
+    return tuple(sorted(record.parent.name for record in folder.glob(f"*/{RECORD}")))
+
+
+def install_examples(folder: Path, runs_folder: Path) -> tuple[str, ...]:
+    """Copy the example runs of a folder into a server's runs, unless they are there already.
+
+    Args:
+        folder: the examples, a run's folder each, as `gspn_core.runs.store` writes it.
+        runs_folder: the server's runs. Call this before its `RunQueue` is made, which reads what is there.
+
+    Returns:
+        The ids of those that are there now, in their order. One that cannot be written is left out: the page
+        opens without it.
+    """
+    store, there = Store(runs_folder), []
+    for job_id in example_ids(folder):
+        target = store.folder_of(job_id)
+        if not (target / RECORD).is_file():
+            try:
+                _copy(folder / job_id, target)
+            except OSError as error:
+                _log.warning("The example %s could not be put into %s (%s).", job_id, runs_folder, error)
+                continue
+        there.append(job_id)
+    return tuple(there)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a run's folder, which appears whole or not at all."""
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    try:
+        shutil.copytree(source, temporary)
+        # What is left of one that lost its record gives way.
+        shutil.rmtree(target, ignore_errors=True)
+        temporary.rename(target)
+    finally:
+        with suppress(OSError):
+            shutil.rmtree(temporary)

@@ -1,0 +1,67 @@
+"""The first screen: a picture before any click, and the model's examples to open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+pytestmark = pytest.mark.browser
+
+STATE = "document.querySelector('#studio')?.dataset.state"
+MOST_BYTES = 1.5e6
+
+
+@pytest.fixture(scope="module")
+def with_examples(tmp_path_factory, serve_with) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("examples")
+    with serve_with(folder / "jobs", folder / "app.log", arguments=()) as (address, _server):
+        yield address
+
+
+@pytest.mark.parametrize(("width", "height"), [(1440, 900), (834, 1112), (390, 844)])
+def test_a_picture_is_there_before_any_click_and_costs_little(with_examples, visit_at, width, height) -> None:
+    sent: list[int] = []
+    visits = visit_at(with_examples)
+
+    def watch(page) -> None:
+        page.on("response", lambda answer: sent.append(int(answer.headers.get("content-length", 0))))
+
+    page = visits(width, height, before=watch)
+    page.wait_for_selector(".deep:not(.covered)")
+    assert page.evaluate(STATE) == "done"
+    assert page.locator("#run").is_enabled()
+    assert "An example" in page.inner_text("#notice")
+    assert sum(sent) < MOST_BYTES
+    # The form has its own settings: its size is the model's default, not the example's.
+    assert page.locator("#field-target input:checked").input_value() == "1024"
+    gallery = page.locator(".gallery button")
+    assert gallery.count() >= 6
+    page.wait_for_function(
+        "[...document.querySelectorAll('.gallery img')].slice(0, 3).every((image) => image.naturalWidth)"
+    )
+    assert gallery.first.get_attribute("aria-current") == "true"
+    assert visits.errors == [] and visits.elsewhere == []
+
+
+def test_an_example_opens_at_once_and_gives_way_to_a_run(with_examples, visit_at) -> None:
+    visits = visit_at(with_examples)
+    page = visits()
+    page.wait_for_selector(".deep:not(.covered)")
+    second = page.locator(".gallery button").nth(1)
+    second.focus()
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".gallery li:nth-child(2) [aria-current=true]")
+    prompt = second.get_attribute("title")
+    assert page.locator("#field-prompt textarea").input_value() == prompt
+    page.locator("#field-target label", has_text="256").first.click()
+    page.click("#run")
+    page.wait_for_selector(".gallery", state="hidden")
+    page.wait_for_function(f"{STATE} === 'done'")
+    assert page.locator(".ladder li").count() == 1
+    # The run of one's own is what this browser comes back to.
+    page.goto(with_examples)
+    page.wait_for_function(f"{STATE} === 'done'")
+    page.wait_for_selector(".restored:not([hidden])")
+    assert page.locator(".gallery").is_hidden()
+    assert visits.errors == []

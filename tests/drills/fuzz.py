@@ -1,0 +1,131 @@
+"""Requests that no page sends, over every event that the server has."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+
+from tests.drills.figures import Figure
+from tests.drills.server import VISITOR, Address, client_of, serving_apart
+from tests.drills.toy import resident_bytes
+
+SEED = 20261128
+WAIT_SECONDS, GROWN_MB = 0.2, 100.0
+
+_NAMES = (
+    *("job", "stage", "target", "index", "note", "favourite", "limit", "before", "query", "study", "what"),
+    *("cell", "ref", "axes", "name", "text", "turn", "path", "meta", "url", "head", "sha256", "shown"),
+    *("value", "items", "is_stream", "__type__"),
+)
+_KEYS = st.sampled_from(_NAMES) | st.text(max_size=8)
+_ATOMS = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.integers(min_value=10**300, max_value=10**400)
+    | st.floats()
+    | st.text(max_size=60)
+    | st.sampled_from(
+        [
+            "",
+            VISITOR,
+            "\ud800",
+            "a\0b",
+            "../../etc/passwd",
+            "/etc/passwd",
+            "9" * 5000,
+            "x" * 30_000,
+            "\\" * 5000 + '"',
+            "1024.seed=" * 3000,
+            "http://127.0.0.1/",
+            "=cmd|' /C calc'!A0",
+        ]
+    )
+)
+VALUES = st.recursive(
+    _ATOMS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_KEYS, inner, max_size=5),
+    max_leaves=12,
+)
+
+
+def drill(count: int, tell: Callable[[int], None]) -> list[Figure]:
+    """Send `count` requests with wrong values, while another visitor asks for something small."""
+    with (
+        tempfile.TemporaryDirectory(prefix="gspn-fuzz-") as folder,
+        serving_apart(Path(folder)) as (address, process, log),
+    ):
+        before = resident_bytes(process.pid)
+        with another_visitor(address) as waits:
+            sent = fuzzed(address, count, tell)
+        grown = (resident_bytes(process.pid) - before) / 2**20
+        address.client.get("/config").raise_for_status()
+        said = log.read_text("utf-8", "replace")
+    return [
+        Figure(what="requests sent", value=sent, bound=count, at_least=True),
+        Figure(what="tracebacks in the log", value=said.count("Traceback"), bound=0),
+        Figure(what="longest wait of another visitor", value=max(waits), bound=WAIT_SECONDS, unit="s"),
+        Figure(what="memory more than before", value=grown, bound=GROWN_MB, unit="MB"),
+    ]
+
+
+def fuzzed(address: Address, count: int, tell: Callable[[int], None]) -> int:
+    """Send the requests and return how many there were."""
+    events, sent = address.events, 0
+
+    @seed(SEED)
+    @settings(
+        max_examples=count,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(st.data())
+    def one(data: st.DataObject) -> None:
+        nonlocal sent
+        event = data.draw(st.sampled_from(events))
+        values = [VISITOR if value is None else value for value in address.values(event)]
+        how = data.draw(st.sampled_from(("one", "all", "fewer", "as they are")))
+        if how == "one" and values:
+            values[data.draw(st.integers(0, len(values) - 1))] = data.draw(VALUES)
+        elif how == "all":
+            values = [data.draw(VALUES) for _ in values[:12]] + values[12:]
+        elif how == "fewer":
+            values = values[: data.draw(st.integers(0, len(values)))]
+        address.ask(event, values, data.draw(VALUES))
+        sent += 1
+        tell(sent)
+
+    one()
+    while sent < count:
+        one()
+    return sent
+
+
+@contextmanager
+def another_visitor(address: Address) -> Iterator[list[float]]:
+    """Ask for a small file again and again meanwhile; yield the seconds that each time took."""
+    waits, ended = [0.0], threading.Event()
+
+    def ask() -> None:
+        with client_of(address.port) as client:
+            while not ended.wait(0.02):
+                began = time.perf_counter()
+                client.get("/gradio_api/startup-events")
+                waits.append(time.perf_counter() - began)
+
+    visitor = threading.Thread(target=ask, daemon=True)
+    visitor.start()
+    try:
+        yield waits
+    finally:
+        ended.set()
+        visitor.join()

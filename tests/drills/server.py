@@ -1,0 +1,150 @@
+"""The whole page with the toy model, served by this process or by one of its own.
+
+`python -m tests.drills.server FOLDER PORT` serves until it is ended.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from gspn_core.runs.queue import RunQueue
+from gspn_core.studies.runner import Studies
+from tests.drills.toy import CARD, free_port, paint, plan_of
+from ui.guard.connections import guard_connections
+from ui.guard.hosts import allowed_hosts
+from ui.page import build_page, launch_arguments
+
+VISITOR = "a-visitor-of-this-drill"
+START_SECONDS = 240
+JSON = {"content-type": "application/json"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Address:
+    """Where a page is served, and how to ask it as its scripts do."""
+
+    port: int
+    client: httpx.Client
+    config: dict[str, Any]
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """Return all events that have a handler here, published or not."""
+        return [event for event in self.config["dependencies"] if event["backend_fn"]]
+
+    def event(self, name: str) -> dict[str, Any]:
+        """Return the event of that name."""
+        return next(event for event in self.events if event["api_name"] == name)
+
+    def values(self, event: dict[str, Any]) -> list[Any]:
+        """Return what an event's inputs hold at first."""
+        parts = {part["id"]: part["props"] for part in self.config["components"]}
+        return [parts.get(one, {}).get("value") for one in event["inputs"]]
+
+    def arguments(self, name: str, **given: Any) -> list[Any]:
+        """Return the arguments of a published function, its defaults where none is given."""
+        info = self.client.get("/gradio_api/info").json()["named_endpoints"][f"/{name}"]
+        return [given.get(one["parameter_name"], one.get("parameter_default")) for one in info["parameters"]]
+
+    def ask(self, event: dict[str, Any], data: list[Any], sent: Any = None) -> str:
+        """Return the answer to one event, whole to its end."""
+        session = secrets.token_hex(8)
+        body = {
+            "data": data,
+            "fn_index": event["id"],
+            "event_data": sent,
+            "session_hash": session,
+            "trigger_id": None,
+        }
+        content = json.dumps(body).encode()
+        if not event["queue"]:
+            return self.client.post("/gradio_api/run/predict", content=content, headers=JSON).text
+        joined = self.client.post("/gradio_api/queue/join", content=content, headers=JSON)
+        if joined.status_code != 200:
+            return joined.text
+        return self.client.get(f"/gradio_api/queue/data?session_hash={session}").text
+
+
+@dataclass(frozen=True, kw_only=True)
+class Served(Address):
+    """A page that this process serves."""
+
+    jobs: RunQueue
+
+
+@contextmanager
+def serving(folder: Path, *, step_seconds: float = 0.5, port: int | None = None) -> Iterator[Served]:
+    """Serve the page of the toy model, whose steps take so long, on a free port of this machine."""
+
+    def run(*arguments: Any, **options: Any) -> Iterator[Any]:
+        return paint(*arguments, step_seconds=step_seconds, **options)
+
+    jobs = RunQueue(run, folder / "jobs", plan=plan_of, view_seconds=0.0)
+    studies = Studies(jobs)
+    page = build_page(jobs, CARD, studies=studies, weights=lambda _: None, machine=lambda: "a machine")
+    hosts = allowed_hosts("127.0.0.1", (), is_public=False)
+    port = port or free_port()
+    try:
+        page.launch(
+            server_name="127.0.0.1",
+            server_port=port,
+            prevent_thread_lock=True,
+            **launch_arguments(folder / "jobs", hosts=hosts, has_login=False, has_mcp=False),
+        )
+        guard_connections(page.server)
+        with client_of(port) as client:
+            yield Served(port=port, jobs=jobs, client=client, config=client.get("/config").json())
+    finally:
+        page.close(verbose=False)
+        studies.close()
+        jobs.close()
+
+
+@contextmanager
+def serving_apart(folder: Path) -> Iterator[tuple[Address, subprocess.Popen, Path]]:
+    """Serve the same from a process of its own; yield where, that process, and the file of its log."""
+    port, log = free_port(), folder / "server.log"
+    command = [sys.executable, "-m", "tests.drills.server", str(folder), str(port)]
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+    try:
+        with client_of(port) as client:
+            config = _answering(client, process, log)
+            yield Address(port=port, client=client, config=config), process, log
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def client_of(port: int) -> httpx.Client:
+    """Return a client of a page on this machine."""
+    return httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120, trust_env=False)
+
+
+def _answering(client: httpx.Client, process: subprocess.Popen, log: Path) -> dict[str, Any]:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            break
+        try:
+            return client.get("/config").json()
+        except httpx.TransportError:
+            time.sleep(0.2)
+    raise RuntimeError(f"the server of the drill did not answer:\n{log.read_text('utf-8', 'replace')}")
+
+
+if __name__ == "__main__":
+    with serving(Path(sys.argv[1]), step_seconds=0.0, port=int(sys.argv[2])):
+        threading.Event().wait()

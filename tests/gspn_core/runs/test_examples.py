@@ -1,0 +1,64 @@
+"""The runs that come with the embedded model: they are whole, and put among a server's runs once."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from gspn_core.images.load import digest
+from gspn_core.models.catalog import EXAMPLES_FOLDER, WORLD
+from gspn_core.runs.examples import example_ids, install_examples
+from gspn_core.runs.store import Store
+
+IDS = example_ids(EXAMPLES_FOLDER)
+
+
+def test_there_are_some_and_the_first_is_of_the_prompt_that_the_form_opens_with(tmp_path):
+    assert len(IDS) >= 6
+    install_examples(EXAMPLES_FOLDER, tmp_path)
+    assert Store(tmp_path).read_job(IDS[0]).settings["prompt"] == WORLD.examples[0]
+
+
+@pytest.mark.parametrize("example", IDS)
+def test_an_example_is_a_finished_run_with_all_its_files(example, tmp_path):
+    install_examples(EXAMPLES_FOLDER, tmp_path)
+    store = Store(tmp_path)
+    view = store.read_job(example)
+    assert view.state == "done" and view.seed_drawn and store.read_about(example) == {}
+    assert store.thumb_file(example).is_file()
+    for stage in view.stages:
+        assert stage.proxy_path and stage.tiles_path
+        with Image.open(stage.png_path) as image:
+            assert image.size == (stage.width, stage.height) and digest(image) == stage.digest
+    text = (EXAMPLES_FOLDER / example / "job.json").read_text()
+    assert not any(
+        Path(name).is_absolute()
+        for name in json.loads(text)["view"]["stages"][0].values()
+        if isinstance(name, str)
+    )
+
+
+def test_what_is_there_is_left_alone_and_what_lost_its_record_comes_back(tmp_path):
+    first, second = IDS[:2]
+    assert install_examples(EXAMPLES_FOLDER, tmp_path) == IDS
+    (tmp_path / first / "thumb.jpg").write_bytes(b"mine")
+    (tmp_path / second / "job.json").unlink()
+    shutil.rmtree(tmp_path / IDS[2])
+    assert install_examples(EXAMPLES_FOLDER, tmp_path) == IDS
+    assert (tmp_path / first / "thumb.jpg").read_bytes() == b"mine"
+    assert all((tmp_path / example / "job.json").is_file() for example in IDS)
+    assert not list(tmp_path.glob(".*.part"))
+
+
+def test_a_folder_that_takes_none_costs_the_examples_alone(tmp_path, monkeypatch, caplog):
+    def full(*_args, **_options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("gspn_core.runs.examples.shutil.copytree", full)
+    assert install_examples(EXAMPLES_FOLDER, tmp_path) == ()
+    assert "No space left" in caplog.text
+    assert install_examples(tmp_path / "nothing", tmp_path) == ()

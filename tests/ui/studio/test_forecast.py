@@ -1,0 +1,155 @@
+"""What is shown before a run: its outline, cached stages, and suggestions where it does not fit."""
+
+from dataclasses import replace
+
+import pytest
+
+from gspn_core.planning.plan import make_plan
+from gspn_core.settings import FIELD_NAMES
+from tests.ui.studio.conftest import start
+from ui.studio.handlers import Runs
+from ui.studio.props import notice
+
+
+def outline(runs: Runs, job: str | None, form: list) -> dict:
+    """Return what stands next to Run of a form, with the empty screen where there is no run."""
+    return runs.outline(job, runs.forecast(form))["ahead"]
+
+
+def empty_stages(runs: Runs, form: list) -> list[dict]:
+    """Return the empty cards of a form."""
+    return outline(runs, None, form)["outline"]["stages"]
+
+
+def test_what_the_next_run_would_reuse_is_said_for_a_fixed_seed_only(runs, values) -> None:
+    def ahead(**changes) -> str:
+        return outline(runs, None, [{**values, **changes}[name] for name in FIELD_NAMES])["text"]
+
+    assert ahead() == ""
+    list(start(runs, values))
+    assert ahead() == "Nothing changed. Run returns the cached images (saves 3.0 s)."
+    assert ahead(gaussian_sigma=2.0) == "64 × 64 is cached (saves 2.0 s)."
+    assert ahead(target=256) == "64 × 64 and 128 × 128 are cached (saves 3.0 s)."
+    assert ahead(prompt="a toy boat") == "" and ahead(seed="") == "" and ahead(seed="x") == ""
+
+
+def test_an_empty_card_says_that_its_stage_is_there_already(runs, values) -> None:
+    list(start(runs, values))
+    cards = empty_stages(runs, [{**values, "gaussian_sigma": 2.0}[name] for name in FIELD_NAMES])
+    assert [card["lines"] for card in cards] == [["cached", "saves 2.0 s"], []]
+
+
+def test_the_outline_follows_the_form_until_there_is_a_run(runs, values) -> None:
+    form = [{**values, "target": 256, "aspect": "2:1"}[name] for name in FIELD_NAMES]
+    assert len(outline(runs, None, form)["outline"]["stages"]) == 3
+    assert outline(runs, "some-job", form)["outline"] is None
+
+
+def test_a_form_is_planned_once_for_all_that_is_shown_of_it(runs, jobs, values, monkeypatch) -> None:
+    made = []
+
+    def plan(settings):
+        made.append(settings)
+        return make_plan(settings, runs._card)
+
+    monkeypatch.setattr(jobs, "plan", plan)
+    ahead = runs.forecast([values[name] for name in FIELD_NAMES])
+    patch = runs.outline(None, ahead)
+    assert patch["ahead"]["outline"]["stages"] and ahead.plan is not None
+    assert len(made) == 1 and made[0].prompt == values["prompt"]
+
+
+def test_the_outline_of_what_cannot_be_is_empty(runs, values) -> None:
+    form = [{**values, "aspect": "nonsense"}[name] for name in FIELD_NAMES]
+    assert empty_stages(runs, form) == []
+
+
+@pytest.fixture
+def short_of_memory(jobs, card, monkeypatch) -> None:
+    """Let GSPN need more memory than there is above 64 px, attention above 128 px."""
+
+    def plan(settings):
+        made = make_plan(settings, card)
+        most = 64 if made.settings.mixer == "gspn" else 128
+        stages = tuple(
+            replace(stage, peak_bytes=stage.size.width * 10**7, fits=stage.size.width <= most)
+            for stage in made.stages
+        )
+        return replace(made, stages=stages, budget_bytes=10**9)
+
+    monkeypatch.setattr(jobs, "plan", plan)
+
+
+@pytest.mark.usefixtures("short_of_memory")
+def test_what_does_not_fit_is_helped_on_its_card_or_next_to_run(runs, values) -> None:
+    form = [values[name] for name in FIELD_NAMES]
+    patch = outline(runs, None, form)
+    cards = patch["outline"]["stages"]
+    assert [[suggestion["label"] for suggestion in card["suggestions"]] for card in cards] == [
+        [],
+        ["Use Self-attention", "Output size 64 instead"],
+    ]
+    assert (patch["text"], patch["over"], patch["suggestions"]) == ("", False, [])
+    next_to = outline(runs, "some-job", form)
+    assert next_to["over"] and next_to["suggestions"] == cards[1]["suggestions"]
+    assert next_to["text"] == "128 × 128 px does not fit: needs 1.3 GB, of 1.0 GB."
+
+
+@pytest.mark.usefixtures("short_of_memory")
+def test_a_suggestion_changes_one_field_says_so_and_is_undone(runs, values) -> None:
+    form = [values[name] for name in FIELD_NAMES]
+    detail = empty_stages(runs, form)[1]["suggestions"][0]["detail"]
+    patch = runs.suggestion(detail, form)
+    assert set(patch) == {"mixer", "notice"} and patch["mixer"] == "attention"
+    assert patch["notice"]["text"] == "Token mixing: Self-attention (was GSPN)."
+    changed = [{**values, "mixer": "attention"}[name] for name in FIELD_NAMES]
+    assert not any(card["over"] for card in empty_stages(runs, changed))
+    assert runs.undo(patch["notice"]["undo"]) == {"mixer": "gspn", "notice": notice()}
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [{}, {"name": "prompt", "value": "x"}, {"name": ["mixer"]}, {"name": "mixer", "value": "x" * 10**4}],
+)
+def test_a_suggestion_that_no_one_offered_changes_nothing(runs, values, asked) -> None:
+    patch = runs.suggestion(asked, [values[name] for name in FIELD_NAMES])
+    assert set(patch) == {"notice"} and patch["notice"]["tone"] == "error"
+    if asked.get("name") != "mixer":
+        assert set(runs.undo(asked)) == {"notice"}
+
+
+def test_what_run_takes_is_said_without_the_stages_that_are_cached(
+    runs, values, jobs, card, monkeypatch
+) -> None:
+    def plan(settings):
+        made = make_plan(settings, card)
+        stages = tuple(
+            replace(stage, seconds=1.0 + stage.index, peak_bytes=(1 + stage.index) * 10**9)
+            for stage in made.stages
+        )
+        return replace(made, stages=stages, budget_bytes=10**10)
+
+    monkeypatch.setattr(jobs, "plan", plan)
+
+    def ahead(**changes) -> str:
+        return outline(runs, "some-job", [{**values, **changes}[name] for name in FIELD_NAMES])["text"]
+
+    assert ahead() == "About 3.0 s, 2.0 GB."
+    list(start(runs, values))
+    assert ahead() == "Nothing changed. Run returns the cached images (saves 3.0 s)."
+    assert ahead(gaussian_sigma=2.0) == "About 2.0 s, 2.0 GB. 64 × 64 is cached (saves 2.0 s)."
+
+
+def test_changed_settings_are_named_and_reset_alone(runs, values) -> None:
+    def changed(**changes) -> str:
+        return outline(runs, "some-job", [{**values, **changes}[name] for name in FIELD_NAMES])["changed"]
+
+    assert changed() == "" and changed(prompt="a toy boat", seed="12") == ""
+    assert changed(num_inference_steps=4.0, target="128") == ""
+    assert changed(guidance_scale=7) == "Changed: CFG scale"
+    many = changed(guidance_scale=7, gaussian_sigma=2.0, keep_base=0.5, scheduler="ddim", target=64)
+    assert many.startswith("Changed: ") and many.endswith(" and 2 more")
+    reset = runs.reset()
+    assert not {"prompt", "seed", "start"} & set(reset)
+    assert changed(**{**values, "guidance_scale": 7, **reset}) == ""
+    assert changed(target=10**400, overrides=None) == "Changed: Output size"

@@ -1,0 +1,46 @@
+"""Settings in the page's address: `?prompt=a+lake&seed=7&target=512` fills the form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gspn_core.planning.plan import make_plan
+from gspn_core.planning.types import ModelCard
+from gspn_core.settings import FIELD_NAMES, INTEGERS, RANGES, STARTING, Settings
+from ui.form.form import initial_values, values_of
+
+# A browser's address may be longer than any prompt; nothing longer than this is read.
+MOST_CHARACTERS = 4000
+# An init image is kept on this server for whoever sent it, and no address can bring it.
+_NAMES = tuple(name for name in FIELD_NAMES if name not in STARTING)
+
+
+def settings_in(query: Mapping[str, str], card: ModelCard) -> dict[str, Any] | None:
+    """Return what the form is to hold, by name, for an address with settings in it; None for one without.
+
+    Args:
+        query: The address's parameters; those that are no settings are left out.
+        card: The model's, with what the settings are that the address leaves open.
+
+    Raises:
+        BadSetting: A value cannot be, or the model cannot run it.
+    """
+    given = {name: _value(name, query[name][:MOST_CHARACTERS]) for name in _NAMES if name in query}
+    if not given:
+        return None
+    settings = Settings.from_dict({"prompt": initial_values(card)["prompt"], **given})
+    make_plan(settings, card)
+    return dict(zip(FIELD_NAMES, values_of(settings.to_dict(), card), strict=True)) | (
+        {} if "seed" in given else {"seed": ""}
+    )
+
+
+def _value(name: str, text: str) -> Any:
+    """Return a parameter as the setting's type; what is not of it stays a text, and Settings says so."""
+    if name not in RANGES:
+        return text
+    try:
+        return int(text) if name in INTEGERS else float(text)
+    except ValueError:
+        return text
