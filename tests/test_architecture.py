@@ -122,10 +122,10 @@ def test_a_module_imports_only_what_its_part_may(path):
         assert part in ONLY_IN.get(package, {part}), f"{path} imports {package}"
 
 
-def test_triton_is_imported_with_its_modules_in_two_files_only():
+def test_triton_is_imported_with_its_modules_in_the_files_of_one_folder_only():
     at_once = {path.relative_to(ROOT).as_posix(): imports(path, at_import_time=True) for path in sources()}
     users = {path for path, names in at_once.items() if any(name.split(".")[0] == "triton" for name in names)}
-    ours = {"gspn_core/ops/triton/scan.py", "gspn_core/ops/triton/kernels.py"}
+    ours = {f"gspn_core/ops/triton/{name}.py" for name in ("scan", "forward", "backward", "lines")}
     assert users == ours
     importers = {path for path, names in at_once.items() if any("ops.triton" in name for name in names)}
     assert importers <= ours, "the Triton files may only be imported within a function"

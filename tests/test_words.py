@@ -37,13 +37,6 @@ KEPT = re.compile(
     r"|[\"|]beside[\"|]|beside a calm lake"
 )
 SUFFIXES = {".py", ".js", ".html", ".css", ".md"}
-# Rooms that are still to be swept; it only gets shorter.
-TO_SWEEP: set[str] = {
-    "gspn_core/attention",
-    "gspn_core/cascade",
-    "gspn_core/ops",
-    "tests/gspn_core/ops",
-}
 
 
 def room_of(path: Path) -> str:
@@ -83,8 +76,6 @@ def test_the_dialect_is_found_in_sentences_and_in_names():
 
 @pytest.mark.parametrize("room", ROOMS)
 def test_a_room_is_written_in_the_words_of_the_field(room):
-    if room in TO_SWEEP:
-        pytest.skip("still to be swept")
     wrong = [
         f"{path.relative_to(ROOT)}:{number}: {word!r}; write {instead}"
         for path in files()
@@ -93,7 +84,3 @@ def test_a_room_is_written_in_the_words_of_the_field(room):
         for word, instead in dialect_in(line)
     ]
     assert not wrong, "\n".join(wrong)
-
-
-def test_only_rooms_that_there_are_wait_to_be_swept():
-    assert set(ROOMS) >= TO_SWEEP

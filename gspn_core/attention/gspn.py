@@ -18,7 +18,8 @@ from torch.nn.functional import linear
 from gspn_core.attention.full_weight import full_weight
 from gspn_core.errors import BadSetting, BadTensor
 from gspn_core.ops import merge_line_scan
-from gspn_core.ops.line_scan import DIRECTIONS, GATINGS, Backend, Direction, Gating
+from gspn_core.ops.line_scan import Backend
+from gspn_core.ops.prepare import DIRECTIONS, GATINGS, Direction, Gating
 
 SharedWeights = Literal["all", "heads", "none"]
 

@@ -111,7 +111,7 @@ class GSPNAdapter(MixerAdapter):
                 f"{folder / CONFIG_FILE} does not describe a GSPN adapter: {error}."
             ) from error
         found = self_attentions(getattr(target, "unet", target))
-        # Names that the UNet does not have are listed with their tensors below.
+        # Names that the UNet does not have are reported with their tensors below.
         known = [name for name in names if name in found]
         adapter = cls.construct_for(target, config, names=known, starts=False)
         adapter.load_state_dict(state)

@@ -1,7 +1,7 @@
 """Neighbourhood patch attention: a UNet's own self-attention weights, each patch seeing what the model was
 trained to see at once, so that the cost grows with the pixels (ScaleDiff, arXiv 2510.25818).
 
-Knows windows, the processor that runs them, and how deep in a UNet a map lies. Trains nothing.
+Knows windows, the processor that runs them, and how deep in a UNet a map is. Trains nothing.
 """
 
 from __future__ import annotations
@@ -220,7 +220,7 @@ def strided_windows(unet: nn.Module) -> Iterator[None]:
 
 
 def _block(name: str) -> str:
-    """Return the UNet's block that a layer lies in: "down_blocks.1" of "down_blocks.1.attentions.0.…"."""
+    """Return the UNet's block that a layer is in: "down_blocks.1" of "down_blocks.1.attentions.0.…"."""
     first, second, *_ = name.split(".")
     return first if first == "mid_block" else f"{first}.{second}"
 

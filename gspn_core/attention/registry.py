@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from gspn_core.attention.adapter import MixerAdapter
 
 
-# Whether a mixer runs on trained weights of its own beside the model's.
+# Whether a mixer runs on trained weights of its own in addition to the model's.
 NEEDS_ADAPTER: Mapping[Mixer, bool] = MappingProxyType(
     {"gspn": True, "attention": False, "neighborhood": False, "linear": True}
 )

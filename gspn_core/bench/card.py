@@ -14,7 +14,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from gspn_core.attention.gspn import GSPNConfig, GSPNMixer
 from gspn_core.bench.table import Table, median, spread
 from gspn_core.ops import line_scan
-from gspn_core.ops.line_scan import DIRECTIONS
+from gspn_core.ops.prepare import DIRECTIONS
 from gspn_core.runtime.device import DTYPES, pick_device
 
 # Goals: share of a copy's bandwidth, the mixer's extra bytes, its speed over attention's.

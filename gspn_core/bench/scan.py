@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from gspn_core.bench.table import Table, median
 from gspn_core.ops import line_scan
-from gspn_core.ops.line_scan import DIRECTIONS
+from gspn_core.ops.prepare import DIRECTIONS
 
 # A scan is short, so each round has this many runs of it for one of attention.
 _RUNS = 5

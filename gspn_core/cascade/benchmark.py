@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,11 +21,11 @@ from gspn_core.backbones.codec import Autoencoder
 from gspn_core.backbones.conditioning import encode_text
 from gspn_core.backbones.model import Model
 from gspn_core.backbones.sdxl import guided_noise_pred
-from gspn_core.cascade.fused import fused_layers
+from gspn_core.cascade.fused import fused_autoencoder, fused_layers
 from gspn_core.events import StageNotTimed, StageTimed
 from gspn_core.planning.plan import make_plan
 from gspn_core.planning.timing import StageTiming
-from gspn_core.planning.types import StagePlan
+from gspn_core.planning.types import ModelCard, StagePlan
 from gspn_core.runtime.meter import Meter
 from gspn_core.runtime.other_work import OtherWork
 from gspn_core.settings import Mixer, Settings
@@ -84,45 +84,44 @@ def measure_stages(
     """
     if any(part.device != model.device for part in model.parts):
         return
-    card = model.card
-    settings = Settings(prompt=next(iter(card.examples), "a picture"), seed=0)
-    # Each target's last stage, whatever sizes a cascade to the largest one leaves out.
-    plans = [make_plan(replace(settings, target=px), card) for px in card.targets]
-    text = encode_text(model.pipeline, settings.prompt, "")
+    prompt = next(iter(model.card.examples), "a picture")
+    text = encode_text(model.pipeline, prompt, "")
     there = {(t.mixer, t.height, t.width): t for t in known if t.decode_seconds is not None}
-    steps: dict[Mixer, list[float]] = {mixer: [] for mixer in card.mixers}
+    steps: dict[Mixer, list[float]] = {mixer: [] for mixer in model.card.mixers}
     around: list[float] = []
-    stopwatch = Stopwatch(model, should_stop, limit_seconds)
-    try:
-        with stopwatch:
-            for index, stage in enumerate(plan.stages[-1] for plan in plans):
-                size = stage.size
-                found = {m: t for m in steps if (t := there.get((m, size.height, size.width)))}
-                for mixer, timing in found.items():
-                    steps[mixer].append(timing.step_seconds)
-                wanted = [
-                    mixer
-                    for mixer, seconds in steps.items()
-                    if len(seconds) == index and _expected(seconds) <= limit_seconds and fits(stage, mixer)
-                ]
-                if not wanted and found:
-                    around.append(max(timing.seconds(0, encodes=True) for timing in found.values()))
-                    continue
-                if not wanted or _expected(around) > limit_seconds or should_stop():
-                    return
-                figures = stopwatch.times(stage_pieces(model, stage, text.at_size(size), wanted))
-                if figures is None:
-                    yield StageNotTimed(size=size)
-                    return
-                around.append(figures["encode"].seconds + figures["decode"].seconds)
-                if around[-1] == math.inf:
-                    return
-                for mixer in wanted:
-                    steps[mixer].append(figures[mixer].seconds)
-                    if steps[mixer][-1] < math.inf:
-                        yield StageTimed(timing=_timing(stage, mixer, figures))
-    except _GivenUp:
-        return
+    with suppress(_GivenUp), Stopwatch(model, should_stop, limit_seconds) as stopwatch:
+        for index, stage in enumerate(_last_stages(model.card, prompt)):
+            size = stage.size
+            found = {m: t for m in steps if (t := there.get((m, size.height, size.width)))}
+            for mixer, timing in found.items():
+                steps[mixer].append(timing.step_seconds)
+            wanted = [
+                mixer
+                for mixer, seconds in steps.items()
+                if len(seconds) == index and _expected(seconds) <= limit_seconds and fits(stage, mixer)
+            ]
+            if not wanted and found:
+                around.append(max(timing.seconds(0, encodes=True) for timing in found.values()))
+                continue
+            if not wanted or _expected(around) > limit_seconds or should_stop():
+                return
+            figures = stopwatch.times(stage_pieces(model, stage, text.at_size(size), wanted))
+            if figures is None:
+                yield StageNotTimed(size=size)
+                return
+            around.append(figures["encode"].seconds + figures["decode"].seconds)
+            if around[-1] == math.inf:
+                return
+            for mixer in wanted:
+                steps[mixer].append(figures[mixer].seconds)
+                if steps[mixer][-1] < math.inf:
+                    yield StageTimed(timing=_timing(stage, mixer, figures))
+
+
+def _last_stages(card: ModelCard, prompt: str) -> list[StagePlan]:
+    """Return the last stage of each target, whatever sizes a cascade to the largest one leaves out."""
+    settings = Settings(prompt=prompt, seed=0)
+    return [make_plan(replace(settings, target=px), card).stages[-1] for px in card.targets]
 
 
 def _timing(stage: StagePlan, mixer: Mixer, figures: Mapping[str, Figures]) -> StageTiming:
@@ -262,7 +261,7 @@ def stage_pieces(
         guided_noise_pred(unet, latents, timestep, conditioning, scale)
 
     return {
-        "encode": Piece(lambda: list(autoencoder.encode(sample))),
+        "encode": Piece(lambda: list(autoencoder.encode(sample)), lambda: fused_autoencoder(vae, unet)),
         **{mixer: Piece(step, lambda mixer=mixer: mixing(mixer)) for mixer in mixers},
-        "decode": Piece(lambda: list(autoencoder.decode(maps))),
+        "decode": Piece(lambda: list(autoencoder.decode(maps)), lambda: fused_autoencoder(vae, unet)),
     }

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from gspn_core.attention.neighborhood import NeighborhoodProcessor
 from gspn_core.backbones.model import Model
-from gspn_core.cascade.fused import fused_layers
+from gspn_core.cascade.fused import fused_autoencoder, fused_layers
 from gspn_core.planning.memory import FEED_FORWARD_CHUNKS
 from gspn_core.planning.types import MemoryOptions
 from gspn_core.runtime.machine import give_back
@@ -64,13 +64,14 @@ def stored_as(model: Model, choices: MemoryOptions) -> Iterator[None]:
 @contextmanager
 def coding_as(model: Model, choices: MemoryOptions) -> Iterator[None]:
     """Encode or decode with the choices: the autoencoder has the device to itself where they say so."""
-    with _there(model, (model.pipeline.vae,), choices):
+    vae = model.pipeline.vae
+    with _there(model, (vae,), choices), fused_autoencoder(vae, model.pipeline.unet):
         yield
 
 
 @contextmanager
 def reading_text(model: Model) -> Iterator[None]:
-    """Have the text encoders on the device while the block runs; where they lie there, nothing changes."""
+    """Have the text encoders on the device in the `with` block; already there, they stay."""
     with at_hand(model.encoders, (), model.device):
         yield
 
@@ -116,7 +117,7 @@ def group_offloaded(unet: nn.Module, device: torch.device | None = None) -> Iter
 
 
 def _leave_alone(part: nn.Module) -> None:
-    """Take back what brings a part's layers by turns."""
+    """Take back what brings a part's layers to the device one after another."""
     for module in part.modules():
         registry = getattr(module, "_diffusers_hook", None)
         if isinstance(registry, HookRegistry):

@@ -1,8 +1,8 @@
 """The line scan: its contract, the choice of a backend, and the gradient.
 
-Knows which backends exist and what they are handed; how a line is computed is theirs (`_naive`, `_cpu`,
-`_triton`). A backend is imported at its first use, so that importing this module neither compiles nor imports
-numba or Triton.
+Knows which backends exist; how a line is computed is theirs (`naive`, `cpu`, `triton`), and what they are
+handed is `prepare`'s. A backend is imported at its first use, so that importing this module neither compiles
+nor imports numba or Triton.
 """
 
 from __future__ import annotations
@@ -11,19 +11,15 @@ import logging
 from functools import cache
 from importlib import import_module
 from types import ModuleType
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from gspn_core.errors import BadSetting, BadTensor
+from gspn_core.errors import BadSetting
+from gspn_core.ops.prepare import Direction, Gating, prepare
 
-Direction = Literal["right", "left", "down", "up"]
-Gating = Literal["free", "convex"]
 Backend = Literal["auto", "naive", "cpu", "triton"]
-
-DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
-GATINGS: tuple[Gating, ...] = get_args(Gating)
 
 # A backend's module has `forward` and, unless autograd can follow its forward, `backward`; one that needs no
 # state in memory to add it up has `merge`.
@@ -74,22 +70,23 @@ def line_scan(
         BadTensor: a shape, dtype or device that does not fit.
         BadSetting: an unknown direction, gating or backend, or a chunk_size below 1.
     """
-    check(x, gate, logits, direction, chunk_size, gating, backend)
+    scan = prepare(x, gate, logits, direction=direction, chunk_size=chunk_size, gating=gating)
     module = backend_for(x.device, backend)
-    options = (direction, chunk_size, gating)
-    if not hasattr(module, "backward"):
-        return module.forward(x, gate, logits, *options, x.dtype)
-    if torch.is_grad_enabled() and (x.requires_grad or gate.requires_grad or logits.requires_grad):
-        return _LineScan.apply(x, gate, logits, module, options)
-    return module.forward(x, gate, logits, *options, x.dtype)
+    wants_gradients = torch.is_grad_enabled() and any(t.requires_grad for t in (x, gate, logits))
+    if wants_gradients and hasattr(module, "backward"):
+        return _LineScan.apply(x, gate, logits, module, scan)
+    return module.forward(x, gate, logits, scan, x.dtype)
 
 
 def backend_for(device: torch.device, backend: Backend) -> ModuleType:
     """Return the module of a backend, or of the fastest one for a device.
 
     Raises:
-        BadSetting: a backend that cannot work on the device.
+        BadSetting: an unknown backend, or one that cannot work on the device.
     """
+    known = ("auto", *_MODULES)
+    if backend not in known:
+        raise BadSetting("backend", f"backend must be one of {', '.join(known)}, got {backend!r}.")
     name = _fastest(device.type) if backend == "auto" else backend
     if name == "cpu" and device.type != "cpu":
         raise BadSetting("backend", f"backend 'cpu' needs tensors on the cpu, got {device}; use 'auto'.")
@@ -125,72 +122,15 @@ class _LineScan(torch.autograd.Function):
     """Join a backend's forward and backward; the latter gets the state in the dtype it was carried in."""
 
     @staticmethod
-    def forward(ctx, x, gate, logits, module, options):
-        carry = torch.float64 if x.dtype == torch.float64 else torch.float32
-        state = module.forward(x, gate, logits, *options, carry)
+    def forward(ctx, x, gate, logits, module, scan):
+        state = module.forward(x, gate, logits, scan, scan.carry)
         ctx.save_for_backward(x, gate, logits, state)
-        ctx.module, ctx.options = module, options
+        ctx.module, ctx.scan = module, scan
         return state.to(x.dtype)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad):
         x, gate, logits, state = ctx.saved_tensors
-        grads = ctx.module.backward(grad, x, gate, logits, state, *ctx.options)
+        grads = ctx.module.backward(grad, x, gate, logits, state, ctx.scan)
         return *(grad.to(x.dtype) for grad in grads), None, None
-
-
-def check(
-    x: Tensor,
-    gate: Tensor,
-    logits: Tensor,
-    direction: str,
-    chunk_size: int | None,
-    gating: str,
-    backend: str,
-    *,
-    sets: bool = False,
-) -> None:
-    """Refuse what a scan cannot take; `sets` allows logits (B, S, 3, H, W) for any S that divides C."""
-    _check_settings(direction, chunk_size, gating, backend)
-    _check_tensors(x, gate, logits, sets=sets)
-
-
-def _check_settings(direction: str, chunk_size: int | None, gating: str, backend: str) -> None:
-    for name, value, known in (
-        ("direction", direction, DIRECTIONS),
-        ("gating", gating, GATINGS),
-        ("backend", backend, ("auto", *_MODULES)),
-    ):
-        if value not in known:
-            raise BadSetting(name, f"{name} must be one of {', '.join(known)}, got {value!r}.")
-    if chunk_size is not None and (not isinstance(chunk_size, int) or chunk_size < 1):
-        raise BadSetting(
-            "chunk_size", f"chunk_size must be at least 1 line, got {chunk_size!r}; None scans edge to edge."
-        )
-
-
-def _check_tensors(x: Tensor, gate: Tensor, logits: Tensor, *, sets: bool) -> None:
-    if x.ndim != 4 or 0 in x.shape[2:]:
-        raise BadTensor(f"x must be (B, C, H, W) with at least one line, got {tuple(x.shape)}.")
-    B, C, H, W = x.shape
-    if gate.shape != x.shape:
-        raise BadTensor(f"gate must have the shape of x, {tuple(x.shape)}, got {tuple(gate.shape)}.")
-    shared = (
-        logits.shape[1] if sets and logits.ndim == 5 and logits.shape[1] and C % logits.shape[1] == 0 else 1
-    )
-    if logits.shape not in ((B, C, 3, H, W), (B, shared, 3, H, W)):
-        raise BadTensor(
-            f"logits must be {(B, C, 3, H, W)}, or {(B, shared, 3, H, W)} if shared, "
-            f"got {tuple(logits.shape)}."
-        )
-    if not (x.dtype == gate.dtype == logits.dtype and x.dtype.is_floating_point):
-        raise BadTensor(
-            "x, gate and logits must have one floating dtype, "
-            f"got {x.dtype}, {gate.dtype} and {logits.dtype}; cast them first."
-        )
-    if not x.device == gate.device == logits.device:
-        raise BadTensor(
-            "x, gate and logits must be on one device, "
-            f"got {x.device}, {gate.device} and {logits.device}; move them first."
-        )

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from gspn_core.errors import BadTensor
-from gspn_core.ops.line_scan import Backend, Direction, Gating, backend_for, check, line_scan
+from gspn_core.ops.line_scan import Backend, backend_for, line_scan
+from gspn_core.ops.prepare import Direction, Gating, Scan, prepare
 
 
 def merge_line_scan(
@@ -41,32 +42,28 @@ def merge_line_scan(
         logits: (B, S, 3, H, W) where S divides C: each of S runs of C/S channels shares one set.
         direction, chunk_size, gating, backend: as for `line_scan`.
 
+    Returns:
+        (B, C, H, W) in the dtype of x.
+
     Raises:
         BadTensor: a shape, dtype or device that does not fit.
         BadSetting: an unknown direction, gating or backend, or a chunk_size below 1.
     """
-    check(x, gate, logits, direction, chunk_size, gating, backend, sets=True)
-    for name, tensor in (("y", y), ("share", share)):
-        if (tensor.shape, tensor.dtype, tensor.device) != (x.shape, x.dtype, x.device):
-            raise BadTensor(
-                f"{name} must be like x, {tuple(x.shape)} {x.dtype} on {x.device}, "
-                f"got {tuple(tensor.shape)} {tensor.dtype} on {tensor.device}."
-            )
+    scan = prepare(x, gate, logits, direction=direction, chunk_size=chunk_size, gating=gating, sets=True)
+    _check_like(x, y=y, share=share)
     module = backend_for(x.device, backend)
     grows = torch.is_grad_enabled() and any(t.requires_grad for t in (y, share, x, gate, logits))
     if hasattr(module, "merge") and not grows and y.is_contiguous():
-        module.merge(y, share, x, gate, logits, direction, chunk_size, gating)
+        module.merge(y, share, x, gate, logits, scan)
         return y
-    if gating == "convex":
-        gate = _start_at_one(gate.sigmoid(), direction, chunk_size)
+    if scan.convex:
+        gate = _start_at_one(gate.sigmoid(), scan)
     # Sets of logits go into the batch, where each is shared by all of its channels.
-    B, C, H, W = x.shape
-    sets = logits.shape[1]
-    maps = (B * sets, C // sets, H, W)
+    maps = (scan.maps, scan.group, scan.height, scan.width)
     state = line_scan(
         x.reshape(maps),
         gate.reshape(maps),
-        logits.reshape(B * sets, 1, 3, H, W),
+        logits.reshape(scan.maps, 1, 3, scan.height, scan.width),
         direction=direction,
         chunk_size=chunk_size,
         gating=gating,
@@ -75,12 +72,20 @@ def merge_line_scan(
     return torch.addcmul(y, share, state) if grows else y.addcmul_(share, state)
 
 
-def _start_at_one(gate: Tensor, direction: Direction, chunk_size: int | None) -> Tensor:
+def _check_like(x: Tensor, **others: Tensor) -> None:
+    """Raise BadTensor where another tensor differs from x in shape, dtype or device."""
+    for name, tensor in others.items():
+        if (tensor.shape, tensor.dtype, tensor.device) != (x.shape, x.dtype, x.device):
+            raise BadTensor(
+                f"{name} must be like x, {tuple(x.shape)} {x.dtype} on {x.device}, "
+                f"got {tuple(tensor.shape)} {tensor.dtype} on {tensor.device}."
+            )
+
+
+def _start_at_one(gate: Tensor, scan: Scan) -> Tensor:
     """Return gate (B, C, H, W), which may change, with ones on the lines at which the state starts."""
-    along = -1 if direction in ("right", "left") else -2
-    lines = gate.shape[along]
-    starts = torch.arange(0, lines, chunk_size or lines, device=gate.device)
-    if direction in ("left", "up"):
-        starts = lines - 1 - starts
+    starts = torch.arange(0, scan.lines, scan.chunk, device=gate.device)
+    if scan.backwards:
+        starts = scan.lines - 1 - starts
     fill = gate.index_fill if torch.is_grad_enabled() else gate.index_fill_
-    return fill(along, starts, 1)
+    return fill(-1 if scan.columns else -2, starts, 1)

@@ -6,35 +6,27 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid, pad, softmax
 
+from gspn_core.ops.prepare import Scan
 
-def forward(
-    x: Tensor,
-    gate: Tensor,
-    logits: Tensor,
-    direction: str,
-    chunk_size: int | None,
-    gating: str,
-    dtype: torch.dtype,
-) -> Tensor:
-    """Scan x (B, C, H, W) and return the states in dtype; arguments as `line_scan` checked them."""
-    carry = torch.float64 if x.dtype == torch.float64 else torch.float32
-    x, gate, logits = x.to(carry), gate.to(carry), logits.to(carry)
-    along = -1 if direction in ("right", "left") else -2
+
+def forward(x: Tensor, gate: Tensor, logits: Tensor, scan: Scan, dtype: torch.dtype) -> Tensor:
+    """Scan x (B, C, H, W) and return the states in dtype; arguments as `prepare` checked them."""
+    x, gate, logits = x.to(scan.carry), gate.to(scan.carry), logits.to(scan.carry)
+    along, across = (-1, -2) if scan.columns else (-2, -1)
     x, gate = x.unbind(along), gate.unbind(along)
-    weights = neighbour_weights(logits, across=-2 if along == -1 else -1).unbind(along)
+    weights = neighbour_weights(logits, across=across).unbind(along)
 
-    order = range(len(x)) if direction in ("right", "down") else range(len(x) - 1, -1, -1)
-    lines = [x[0]] * len(x)
+    order = range(scan.lines - 1, -1, -1) if scan.backwards else range(scan.lines)
+    lines = [x[0]] * scan.lines
     state = None
     for step, i in enumerate(order):
-        restart = step == 0 if chunk_size is None else step % chunk_size == 0
-        if restart:
+        if step % scan.chunk == 0:
             state = gate[i] * x[i]
         else:
             previous, same, following = weights[i].unbind(2)
             padded = pad(state, (1, 1))
             mixed = previous * padded[..., :-2] + same * state + following * padded[..., 2:]
-            if gating == "convex":
+            if scan.convex:
                 mixed = (1 - gate[i]) * mixed
             state = mixed + gate[i] * x[i]
         lines[i] = state

@@ -1,7 +1,7 @@
 """The backward kernels of the line scan for numba: the gradients of x, gate and logits, hand-written.
 
 Lines are taken in the order opposite to travel, in the blocks, the memory and the arithmetic of
-`_cpu_kernels`. With m the mean of the neighbours, T the gradient of a state and F that of its mean:
+`kernels`. With m the mean of the neighbours, T the gradient of a state and F that of its mean:
 
     T[i, j] = grad[i, j] + sum over the cells of line i + 1 that take from j of their weight · F
     F = T (free), (1 - gate)·T (convex), 0 where the state starts
@@ -18,6 +18,7 @@ import numpy as np
 from gspn_core.ops.cpu.kernels import (
     compiled,
     gather,
+    inline,
     inverse_odds,
     neighbours,
     numbers,
@@ -26,7 +27,7 @@ from gspn_core.ops.cpu.kernels import (
 from gspn_core.ops.cpu.vectors import reciprocal, wide_vectors
 
 
-@compiled
+@inline
 def _weigh(logits, m, first, count, weights, slopes, there):
     """Write weights, and weights·(1 - sigmoid), of `count` lines of map m: both (3, lines, length)."""
     wide_vectors()
@@ -46,7 +47,7 @@ def _weigh(logits, m, first, count, weights, slopes, there):
             slopes[2, t, j] = n * r * c * reciprocal(one + c)
 
 
-@compiled
+@inline
 def _descend(
     weights, sums, x, gate, state, grad, grad_x, grad_gate,
     m, k, first, count, done, backwards, chunk, convex, flows, before, border,
@@ -98,6 +99,7 @@ def rows(
     m0, m1, k0, k1, backwards, size, chunk, convex,
 ):  # fmt: skip
     """Write the gradients of maps m0 … m1 - 1, k0 … k1 - 1, whose lines are rows."""
+    wide_vectors()
     K, H, W = x.shape[1:]
     flows = np.full((K, 2, 3, W + 2), convex - convex)
     before = np.zeros(W + 2, flows.dtype)
@@ -130,6 +132,7 @@ def columns(
     m0, m1, k0, k1, backwards, size, chunk, convex,
 ):  # fmt: skip
     """Write the gradients of maps m0 … m1 - 1, k0 … k1 - 1, whose lines are columns."""
+    wide_vectors()
     K, H, W = x.shape[1:]
     flows = np.full((K, 2, 3, H + 2), convex - convex)
     before = np.zeros(H + 2, flows.dtype)
@@ -138,7 +141,7 @@ def columns(
     weights = np.empty((3, size, H), flows.dtype)
     slopes = np.empty((3, size, H), flows.dtype)
     sums = np.empty((1, 3, size, H), flows.dtype)
-    turned = np.empty((1, 3, size, H), flows.dtype)
+    transposed = np.empty((1, 3, size, H), flows.dtype)
     inputs = np.empty((1, 1, size, H), flows.dtype)
     gates = np.empty((1, 1, size, H), flows.dtype)
     states = np.empty((1, 1, size, H), flows.dtype)
@@ -151,8 +154,8 @@ def columns(
             count = min(size, W - done)
             first = W - done - count if backwards else done
             for n in range(3):
-                gather(logits, m, n, first, count, turned, n)
-            _weigh(turned, 0, 0, count, weights, slopes, there)
+                gather(logits, m, n, first, count, transposed, n)
+            _weigh(transposed, 0, 0, count, weights, slopes, there)
             sums[:] = 0
             for k in range(k0, k1):
                 gather(x, m, k, first, count, inputs, 0)

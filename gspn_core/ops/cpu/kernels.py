@@ -1,8 +1,12 @@
-"""The forward kernels of the line scan for numba: how lines lie in memory, and the arithmetic of a line.
+"""The forward kernels of the line scan for numba: the order of lines in memory, and the arithmetic of a line.
 
-Rows (down, up) are read where they lie. Columns (right, left) are turned, a block of them at a time, into
-lines of a scratch that fits the cache, and their states are turned back: memory is read along the rows of a
-map, and no transposed copy of it ever exists. Importing this module compiles nothing.
+Rows (down, up) are read where they are. Columns (right, left) are transposed, a block at a time, into lines
+of a scratch that fits the cache, and their states are transposed back: memory is read along the rows of a
+map, and no transposed copy of all of it ever exists.
+
+What `rows` and `columns` call is always inlined. A function compiled on its own as well would be there twice
+in the process that compiles, optimised once and twice, and the two round differently; a process that reads
+numba's cache has the second only. Importing this module compiles nothing.
 """
 
 from __future__ import annotations
@@ -69,7 +73,7 @@ def inverse_odds(a, b, c):
 def unscaled_weights(a, b, c, before, after):
     """Return a cell's weights times their sum; before and after are 1, or 0 where no neighbour is there.
 
-    The logit of a neighbour that is not there has no say.
+    The logit of a neighbour that is not there does not matter.
     """
     zero, one, _, _, _ = numbers(b)
     a, b, c = inverse_odds(a if before > zero else b, b, c if after > zero else b)
@@ -86,11 +90,11 @@ def opened(raw, share, convex):
 def _opened_for_its_use(raw, share, convex):  # noqa: ARG001
     if isinstance(share, types.NoneType):
         return lambda raw, share, convex: raw  # noqa: ARG005
-    return lambda raw, share, convex: _sigmoid(raw) if convex else raw  # noqa: ARG005
+    return lambda raw, share, convex: sigmoid(raw) if convex else raw  # noqa: ARG005
 
 
 @inline
-def _sigmoid(x):
+def sigmoid(x):
     zero, one, _, most, least = numbers(x)
     x = zero - x
     x = most + most if x > most + most else x
@@ -117,12 +121,12 @@ def _leave_for_its_use(state, out, share, m, k, i, j):  # noqa: ARG001
     return leave_sum
 
 
-@compiled
+@inline
 def neighbours(length, states):
     """Return (2, length) in the type of states: for a line's cells, 1 where there is one before, and after.
 
-    An array, for of a condition on the place LLVM makes a loop of its own for the last cell, and of the rest
-    one whose length no vector divides.
+    An array, because LLVM makes of a condition on the place a loop of its own for the last cell, and of the
+    rest one whose length no vector divides.
     """
     there = np.ones((2, length), states.dtype)
     there[0, 0] = there[1, length - 1] = 0
@@ -131,7 +135,7 @@ def neighbours(length, states):
 
 @inline
 def _start(x, gate, out, share, m, k, i, now, convex, states):
-    """Start line i anew: its states are gate·x, or x where a merge opens the gate."""
+    """Restart at line i: its states are gate·x, or x where a merge opens the gate."""
     for j in range(x.shape[3]):
         state = widen(x[m, k, i, j])
         if share is None or not convex:
@@ -149,7 +153,7 @@ def fetch(source, m, k, i):
         prefetch(source, start + j)
 
 
-@compiled
+@inline
 def scan_alone(
     logits, x, gate, out, share, m, k, first, count, done, backwards, chunk, convex, states, there, ahead
 ):
@@ -183,7 +187,7 @@ def scan_alone(
             leave(state, out, share, m, k, i, j)
 
 
-@compiled
+@inline
 def weigh(logits, m, first, count, weights, there):
     """Write the weights (3, lines, length) of `count` lines of a map m from line `first` on."""
     wide_vectors()
@@ -196,7 +200,7 @@ def weigh(logits, m, first, count, weights, there):
             weights[0, t, j], weights[1, t, j], weights[2, t, j] = a * r, b * r, c * r
 
 
-@compiled
+@inline
 def scan_weighed(weights, x, gate, out, share, m, k, first, count, done, backwards, chunk, convex, states):
     """Scan as `scan_alone` does, with the weights that `weigh` made for all maps that share them."""
     wide_vectors()
@@ -219,6 +223,7 @@ def scan_weighed(weights, x, gate, out, share, m, k, first, count, done, backwar
 @compiled
 def rows(x, gate, logits, out, share, m0, m1, k0, k1, backwards, size, chunk, convex):
     """Scan maps m0 … m1 - 1, k0 … k1 - 1 of x (M, K, H, W) along their rows, `size` rows at a time."""
+    wide_vectors()
     K, H, W = out.shape[1:]
     states = np.full((K, 2, W + 2), convex - convex)
     there = neighbours(W, states)
@@ -249,9 +254,9 @@ def _scratch_for_its_use(share, block):  # noqa: ARG001
     return lambda share, block: np.empty_like(block)  # noqa: ARG005
 
 
-@compiled
+@inline
 def gather(source, m, k, first, count, block, n):
-    """Turn `count` columns from column `first` of map m, k on into the lines of block[0, n] (lines, H)."""
+    """Transpose `count` columns of map m, k from column `first` on into block[0, n] (lines, H)."""
     H, W = source.shape[2:]
     K, lines = source.shape[1], block.shape[2]
     start, target = (m * K + k) * H * W + first, n * lines * H
@@ -272,9 +277,9 @@ def gather(source, m, k, first, count, block, n):
             turn_in(source, start + j * W + t, W, block, target + t * H + j, H)
 
 
-@compiled
+@inline
 def scatter(block, n, target, m, k, first, count):
-    """Turn the lines of block[0, n] back into columns: the inverse of `gather`."""
+    """Transpose the lines of block[0, n] back: the inverse of `gather`."""
     H, W = target.shape[2:]
     K, lines = target.shape[1], block.shape[2]
     start, source = (m * K + k) * H * W + first, n * lines * H
@@ -293,11 +298,12 @@ def scatter(block, n, target, m, k, first, count):
 @compiled
 def columns(x, gate, logits, out, share, m0, m1, k0, k1, backwards, size, chunk, convex):
     """Scan maps m0 … m1 - 1, k0 … k1 - 1 of x (M, K, H, W) along their columns, `size` columns at a time."""
+    wide_vectors()
     K, H, W = out.shape[1:]
     states = np.full((K, 2, H + 2), convex - convex)
     there = neighbours(H, states)
     weights = np.empty((3, size, H), states.dtype)
-    turned = np.empty((1, 3, size, H), states.dtype)
+    transposed = np.empty((1, 3, size, H), states.dtype)
     inputs = np.empty((1, 1, size, H), states.dtype)
     gates = np.empty((1, 1, size, H), states.dtype)
     block = np.empty((1, 1, size, H), states.dtype)
@@ -307,9 +313,9 @@ def columns(x, gate, logits, out, share, m0, m1, k0, k1, backwards, size, chunk,
             count = min(size, W - done)
             first = W - done - count if backwards else done
             for n in range(3):
-                gather(logits, m, n, first, count, turned, n)
+                gather(logits, m, n, first, count, transposed, n)
             if K > 1:
-                weigh(turned, 0, 0, count, weights, there)
+                weigh(transposed, 0, 0, count, weights, there)
             for k in range(k0, k1):
                 gather(x, m, k, first, count, inputs, 0)
                 gather(gate, m, k, first, count, gates, 0)
@@ -318,7 +324,7 @@ def columns(x, gate, logits, out, share, m0, m1, k0, k1, backwards, size, chunk,
                     gather(out, m, k, first, count, block, 0)
                 how = (0, 0, 0, count, done, backwards, chunk, convex, states[k])
                 if K == 1:
-                    scan_alone(turned, inputs, gates, block, shares, *how, there, 0)
+                    scan_alone(transposed, inputs, gates, block, shares, *how, there, 0)
                 else:
                     scan_weighed(weights, inputs, gates, block, shares, *how)
                 scatter(block, 0, out, m, k, first, count)

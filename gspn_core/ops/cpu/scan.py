@@ -1,46 +1,36 @@
 """The line scan compiled by numba: forward, merge and hand-written backward for tensors on the CPU.
 
-Shares the maps out over threads; `_cpu_kernels` computes them. Threads are Python's own and the kernels
-release the interpreter lock: unlike numba's parallel loops this is safe from any thread, and it leaves the
-process's thread count alone.
+Shares the maps out over threads; `kernels` and `gradients` compute them.
 """
 
 from __future__ import annotations
 
-import ctypes
 import math
-import mmap
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from gspn_core.ops.cpu import gradients as _cpu_gradients
-from gspn_core.ops.cpu import kernels
+from gspn_core.ops.cpu import gradients, kernels
+from gspn_core.ops.cpu.threads import run_parts, threads_for
+from gspn_core.ops.prepare import Scan
 
-# A smaller piece of work costs less than the thread that would do it (about 50 microseconds).
-_PIXELS_PER_THREAD = 1 << 17
 # Lines per block; a block of columns is as wide as the cache allows, for memory is read along the rows.
 _BLOCK = 16
 _COLUMN_CELLS = 1 << 14
-# From this size on glibc takes fresh pages from the system for every tensor, and gives them back after.
-_FRESH_BYTES = 32 << 20
 
 
 def forward(
     x: Tensor,
     gate: Tensor,
     logits: Tensor,
-    direction: str,
-    chunk_size: int | None,
-    gating: str,
+    scan: Scan,
     dtype: torch.dtype,
 ) -> Tensor:
-    """Scan x (B, C, H, W) and return the states in dtype; arguments as `line_scan` checked them."""
+    """Scan x (B, C, H, W) and return the states in dtype; arguments as `prepare` checked them."""
     kept = _kept(dtype)
-    state = _empty(x.shape, kept)
-    _scan(state, None, *(t.to(kept) for t in (x, gate, logits)), direction, chunk_size, gating)
+    state = torch.empty(x.shape, dtype=kept)
+    _scan(state, None, *(t.to(kept) for t in (x, gate, logits)), scan)
     return state.to(dtype)
 
 
@@ -50,30 +40,26 @@ def merge(
     x: Tensor,
     gate: Tensor,
     logits: Tensor,
-    direction: str,
-    chunk_size: int | None,
-    gating: str,
+    scan: Scan,
 ) -> None:
     """Add share·h to y (B, C, H, W), h being the scan of x with what `merge_line_scan` makes of gate."""
     kept = _kept(y.dtype)
     total = y.to(kept)
     tensors = total, *(t.to(kept) for t in (share, x, gate, logits))
-    # Parts of one projection lie whole within a sample: read sample by sample they need not be copied.
+    # Parts of one projection are contiguous within a sample: read sample by sample they need not be copied.
     whole = all(tensor.is_contiguous() for tensor in tensors)
     for sample in [tensors] if whole else zip(*(t.split(1) for t in tensors), strict=True):
-        _scan(*sample, direction, chunk_size, gating)
+        _scan(*sample, scan)
     if total is not y:
         y.copy_(total)
 
 
-def _scan(out, share, x, gate, logits, direction, chunk_size, gating) -> None:
+def _scan(out, share, x, gate, logits, scan: Scan) -> None:
     """Scan into out, or add share times the states to it; all of one dtype that the kernels know."""
-    inputs = _arrays(x, gate, logits)
-    maps = inputs[0].shape
+    inputs, maps = _arrays(x, gate, logits)
     outputs = _array(out).reshape(maps), None if share is None else _array(share).reshape(maps)
-    columns, *settings = _settings(maps, _carry(out), direction, chunk_size, gating)
-    scan = kernels.columns if columns else kernels.rows
-    _share_out(maps, lambda _, *part: scan(*inputs, *outputs, *part, *settings))
+    kernel, settings = (kernels.columns if scan.columns else kernels.rows), _settings(scan)
+    _share_out(maps, lambda _, *part: kernel(*inputs, *outputs, *part, *settings))
 
 
 def backward(
@@ -82,43 +68,19 @@ def backward(
     gate: Tensor,
     logits: Tensor,
     state: Tensor,
-    direction: str,
-    chunk_size: int | None,
-    gating: str,
+    scan: Scan,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the gradients of x, gate and logits in the dtype of the carry, given that of the state."""
-    carry = _carry(x)
-    inputs = _arrays(*(tensor.to(carry) for tensor in (x, gate, logits)))
-    maps = inputs[0].shape
-    state, grad = (_array(tensor.to(carry)).reshape(maps) for tensor in (state, grad))
-    grad_x, grad_gate = (_empty(x.shape, carry) for _ in range(2))
+    inputs, maps = _arrays(*(tensor.to(scan.carry) for tensor in (x, gate, logits)))
+    state, grad = (_array(tensor.to(scan.carry)).reshape(maps) for tensor in (state, grad))
+    grad_x, grad_gate = (torch.empty(x.shape, dtype=scan.carry) for _ in range(2))
     # Channels that share logits and are done by several threads each leave their own sum.
-    sums = _empty((_channel_parts(maps), *logits.shape), carry)
+    sums = torch.empty((_channel_parts(maps), *logits.shape), dtype=scan.carry)
     outputs = grad_x.numpy().reshape(maps), grad_gate.numpy().reshape(maps)
     partial = sums.numpy().reshape(len(sums), maps[0], 3, *maps[2:])
-    columns, *settings = _settings(maps, carry, direction, chunk_size, gating)
-    scan = _cpu_gradients.columns if columns else _cpu_gradients.rows
-    _share_out(maps, lambda k, *part: scan(*inputs, state, grad, *outputs, partial[k], *part, *settings))
+    kernel, settings = (gradients.columns if scan.columns else gradients.rows), _settings(scan)
+    _share_out(maps, lambda k, *part: kernel(*inputs, state, grad, *outputs, partial[k], *part, *settings))
     return grad_x, grad_gate, sums[0] if len(sums) == 1 else sums.sum(0)
-
-
-def _carry(x: Tensor) -> torch.dtype:
-    return torch.float64 if x.dtype == torch.float64 else torch.float32
-
-
-def _empty(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """Return an unwritten tensor, whose fresh pages are 2 MiB each where the system has such.
-
-    The first write to each page of 4 KiB would cost more than the scan that writes it.
-    """
-    tensor = torch.empty(shape, dtype=dtype)
-    advice = getattr(mmap, "MADV_HUGEPAGE", None)
-    if tensor.nbytes >= _FRESH_BYTES and advice is not None:
-        first = -(-tensor.data_ptr() // mmap.PAGESIZE) * mmap.PAGESIZE
-        size = tensor.data_ptr() + tensor.nbytes - first
-        # Advice that the system does not take changes nothing.
-        ctypes.CDLL(None).madvise(ctypes.c_void_p(first), ctypes.c_size_t(size), advice)
-    return tensor
 
 
 def _kept(dtype: torch.dtype) -> torch.dtype:
@@ -134,46 +96,36 @@ def _array(tensor: Tensor) -> np.ndarray:
     return tensor.numpy()
 
 
-def _arrays(x: Tensor, gate: Tensor, logits: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return x and gate as (maps of logits, channels that share one, H, W), logits as (maps, 3, H, W)."""
+def _arrays(x: Tensor, gate: Tensor, logits: Tensor) -> tuple[tuple[np.ndarray, ...], tuple[int, ...]]:
+    """Return x and gate as maps of logits, channels that share one, H, W; logits so; and that shape.
+
+    A part of a batch, too, so the number of maps is not the whole scan's.
+    """
     B, C, H, W = x.shape
     M = B * logits.shape[1]
-    G = C // logits.shape[1] if C else 0
-    shape = (M, G, H, W)
-    return _array(x).reshape(shape), _array(gate).reshape(shape), _array(logits).reshape(M, 3, H, W)
+    maps = (M, C // logits.shape[1] if C else 0, H, W)
+    return (_array(x).reshape(maps), _array(gate).reshape(maps), _array(logits).reshape(M, 3, H, W)), maps
 
 
-def _settings(maps: tuple[int, ...], carry: torch.dtype, direction: str, chunk_size: int | None, gating: str):
-    """Return what the kernels want: columns?, backwards?, lines per block and chunk, and 1. for convex."""
-    H, W = maps[2:]
-    columns = direction in ("right", "left")
-    size = min(W, max(_BLOCK, _COLUMN_CELLS // H)) if columns else min(H, _BLOCK)
-    chunk = chunk_size or max(H, W)
-    number = np.float64 if carry == torch.float64 else np.float32
-    return columns, direction in ("left", "up"), size, chunk, number(gating == "convex")
-
-
-def _threads(maps: tuple[int, ...]) -> int:
-    return max(1, min(torch.get_num_threads(), math.prod(maps) // _PIXELS_PER_THREAD))
+def _settings(scan: Scan):
+    """Return what the kernels want: backwards?, lines per block, lines per chunk, and 1. for convex."""
+    size = min(scan.lines, max(_BLOCK, _COLUMN_CELLS // scan.length) if scan.columns else _BLOCK)
+    number = np.float64 if scan.carry == torch.float64 else np.float32
+    return scan.backwards, size, scan.chunk, number(scan.convex)
 
 
 def _channel_parts(maps: tuple[int, ...]) -> int:
     """Return in how many parts the channels of one logits map are done; 1 if the maps go round."""
     M, G = maps[:2]
-    return max(1, min(G, -(-_threads(maps) // max(1, M))))
+    return max(1, min(G, -(-threads_for(math.prod(maps)) // max(1, M))))
 
 
 def _share_out(maps: tuple[int, ...], work) -> None:
     """Call work(channel part, first map, end map, first channel, end channel) for every part, on threads."""
     M, G = maps[:2]
     K = _channel_parts(maps)
-    S = max(1, min(M, _threads(maps) // K))
+    S = max(1, min(M, threads_for(math.prod(maps)) // K))
     parts = [
         (k, M * s // S, M * (s + 1) // S, G * k // K, G * (k + 1) // K) for s in range(S) for k in range(K)
     ]
-    if len(parts) == 1:
-        work(*parts[0])
-        return
-    with ThreadPoolExecutor(len(parts)) as pool:
-        for done in [pool.submit(work, *part) for part in parts]:
-            done.result()
+    run_parts(work, parts)

@@ -1,6 +1,17 @@
-"""What the kernels on the CPU ask of the compiler beyond loops: vectors of exp and 1 / x, and turned blocks.
+"""What the kernels on the CPU ask of the compiler beyond loops: exp and 1 / x as vectors, transposed blocks.
 
-All is plain LLVM, which becomes the vectors that a processor has. Importing this module compiles nothing.
+All is plain LLVM IR, which becomes the vectors that a processor has. Importing this module compiles nothing.
+
+Sources:
+    LLVM Language Reference, https://llvm.org/docs/LangRef.html: fast-math flags (`contract`, `nsz`), the
+        instructions shufflevector, bitcast and load with their alignment, the intrinsic llvm.prefetch.
+    Clang command line reference, https://clang.llvm.org/docs/ClangCommandLineReference.html:
+        -mprefer-vector-width, which is the function attribute "prefer-vector-width".
+    Intel Intrinsics Guide, https://www.intel.com/content/www/us/en/docs/intrinsics-guide/: what the shuffles
+        become, named where they are made.
+    W. J. Cody and W. Waite, Software Manual for the Elementary Functions (1980): the exponential.
+    J. F. Blinn, Floating-Point Tricks, IEEE Computer Graphics and Applications 17(4), 1997: the inverse.
+    Intel, BFLOAT16 Hardware Numerics Definition (2018): rounding to the nearest, ties to even.
 """
 
 from __future__ import annotations
@@ -30,7 +41,11 @@ _INVERSE = np.int32(0x7EF3D000)
 
 
 def exp(x):
-    """Return e^x for x in ±87 (float32) as arithmetic that LLVM turns into vector code; NaN stays NaN."""
+    """Return e^x for x in ±87 (float32) as arithmetic that LLVM turns into vector code; NaN stays NaN.
+
+    e^x = 2^k·e^r with k = x·log2(e) rounded and r = x - k·ln 2 (Cody and Waite); e^r is a polynomial, and
+    2^k is made of k's bits.
+    """
     return math.exp(x)
 
 
@@ -50,7 +65,10 @@ def _exp_of_its_type(x):
 
 
 def reciprocal(x):
-    """Return 1 / x for x from 1 to 2^118 (float32); a third of the time that dividing vectors takes."""
+    """Return 1 / x for x from 1 to 2^118 (float32); a third of the time that dividing vectors takes.
+
+    A first guess from the bits (Blinn), then y·(1 + e + e²) and y·(1 + e) with e = 1 - x·y, the residual.
+    """
     return 1 / x
 
 
@@ -104,7 +122,10 @@ def _narrow_to_its_type(value, array):  # noqa: ARG001
 
 @intrinsic
 def prefetch(_typing, array, offset):  # noqa: ARG001
-    """Ask for the cache line of the array's element `offset`, counted through all; past its end is safe."""
+    """Ask for the cache line of the array's element `offset`, counted through all; past its end is safe.
+
+    llvm.prefetch for reading (0) data (1) with locality 2: `_mm_prefetch(place, _MM_HINT_T1)`.
+    """
 
     def generate(context, builder, signature, arguments):
         byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
@@ -125,7 +146,7 @@ def wide_vectors(_typing):
     """
 
     def generate(context, builder, _signature, _arguments):
-        # llvmlite refuses the attributes with a value, which it does not know; LLVM does.
+        # llvmlite refuses attributes with a value, which it does not know; LLVM accepts them.
         set.add(builder.function.attributes, '"prefer-vector-width"="512"')
         return context.get_dummy_value()
 
@@ -238,7 +259,11 @@ def _join(builder, vectors):
 
 
 def _turn_lanes(builder, vectors):
-    """Transpose the 4×4 that each quarter of four vectors of 16 holds."""
+    """Transpose the 4×4 that each quarter of four vectors of 16 holds.
+
+    The shuffles are `_mm512_unpacklo_ps`, `_mm512_unpackhi_ps` for the pairs, and `_mm512_unpacklo_pd`,
+    `_mm512_unpackhi_pd` on them: what `_MM_TRANSPOSE4_PS` does, within each quarter.
+    """
 
     def mix(a, b, order):
         lanes = range(0, 16, 4)

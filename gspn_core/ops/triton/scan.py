@@ -12,20 +12,23 @@ stays on the chip. What a cell needs of its neighbours in the line before is had
   launch, and the state between them is in float32 in global memory.
 
 Channels that share logits are taken several to a program, so that their weights are made once.
-Knows nothing of autograd; `line_scan` checks the arguments. Tensors on the CPU run in Triton's interpreter.
+Knows nothing of autograd; `prepare` checks the arguments. Tensors on the CPU run in Triton's interpreter.
 """
 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import triton
-import triton.language as tl
 from torch import Tensor
 
-from gspn_core.ops.triton import kernels
+from gspn_core.ops.prepare import Scan
+from gspn_core.ops.triton import backward as backward_kernels
+from gspn_core.ops.triton import forward as forward_kernels
 
 # Cells of a tile, at most, and of its halo.
 _TILE = 1024
@@ -45,11 +48,17 @@ _OPTIONS = {"num_stages": 1, "enable_fp_fusion": True}
 
 @dataclass(frozen=True, kw_only=True)
 class Launch:
-    """How one scan is cut: the constants of the kernel `carry` and its numbers of programs.
+    """How one scan is cut into programs.
 
     Attributes:
-        channels, tile, lines: the block of a program; halo: cells on both sides of a tile that others own.
-        span: lines of a program; stride: lines of a launch; carried: whether launches hand the state on.
+        channels, tile, lines: the block of a program.
+        halo: cells on both sides of a tile that other programs own.
+        tiles: programs along a line.
+        span: lines of a program.
+        stride: lines of a launch.
+        carried: whether launches hand the state on.
+        programs: programs of a launch.
+        warps: of a program.
     """
 
     channels: int
@@ -60,41 +69,31 @@ class Launch:
     span: int
     stride: int
     carried: bool
+    programs: int
     warps: int
 
 
-def cut(
-    *, length: int, lines: int, columns: bool, chunk: int, maps: int, group: int, itemsize: int
-) -> Launch:
-    """Decide how `maps` maps of logits, shared by `group` channels each, are cut into programs.
-
-    Args:
-        length: cells of a line.
-        lines: number of lines.
-        columns: whether lines are columns, of which a thread reads 16 bytes along the row.
-        chunk: lines between restarts, at most `lines`.
-        maps: logits maps of the whole batch.
-        group: channels that share one.
-        itemsize: bytes of a stored number.
-    """
-    block = 8 if columns and itemsize == 2 else 4
-    tile, halo, tiles = triton.next_power_of_2(length), 0, 1
+def cut(scan: Scan, itemsize: int) -> Launch:
+    """Decide how a scan of numbers of `itemsize` bytes is cut into programs."""
+    # Of columns a thread reads 16 bytes along the row.
+    block = 8 if scan.columns and itemsize == 2 else 4
+    tile, halo, tiles = triton.next_power_of_2(scan.length), 0, 1
     if tile > _TILE:
         tile, halo = _TILE, _HALO
-        tiles = triton.cdiv(length, tile - 2 * halo)
-    carried = tiles > 1 and chunk > halo
+        tiles = triton.cdiv(scan.length, tile - 2 * halo)
+    carried = tiles > 1 and scan.chunk > halo
     if carried:
         span = stride = halo
     else:
-        most = halo if tiles > 1 else max(chunk, _SPAN)
-        span, stride = max(1, most // chunk) * chunk, lines
-    threads = min(_MOST_THREADS, max(32, tile // (_COLUMN_CELLS if columns else _ROW_CELLS)))
+        most = halo if tiles > 1 else max(scan.chunk, _SPAN)
+        span, stride = max(1, most // scan.chunk) * scan.chunk, scan.lines
+    threads = min(_MOST_THREADS, max(32, tile // (_COLUMN_CELLS if scan.columns else _ROW_CELLS)))
     channels = 1
-    programs = maps * group * tiles * triton.cdiv(stride, span)
+    rest = scan.maps * tiles * triton.cdiv(min(stride, scan.lines), span)
     while (
-        2 * channels <= group
-        and 2 * channels * tile * block <= threads * (_COLUMN_BLOCK if columns else _ROW_BLOCK)
-        and programs // (2 * channels) >= _PROGRAMS
+        2 * channels <= scan.group
+        and 2 * channels * tile * block <= threads * (_COLUMN_BLOCK if scan.columns else _ROW_BLOCK)
+        and rest * scan.group // (2 * channels) >= _PROGRAMS
     ):
         channels *= 2
     return Launch(
@@ -106,6 +105,7 @@ def cut(
         span=span,
         stride=stride,
         carried=carried,
+        programs=rest * triton.cdiv(scan.group, channels),
         warps=threads // 32,
     )
 
@@ -115,134 +115,84 @@ def usable(device: torch.device) -> bool:
     return device.type == "cuda" or device.type == "cpu" and bool(triton.knobs.runtime.interpret)
 
 
-def forward(
-    x: Tensor,
-    gate: Tensor,
-    logits: Tensor,
-    direction: str,
-    chunk_size: int | None,
-    gating: str,
-    dtype: torch.dtype,
-) -> Tensor:
-    """Scan x (B, C, H, W) into a tensor of dtype; arguments as `line_scan` checked them."""
+def forward(x: Tensor, gate: Tensor, logits: Tensor, scan: Scan, dtype: torch.dtype) -> Tensor:
+    """Scan x (B, C, H, W) into a tensor of dtype; arguments as `prepare` checked them."""
     out = torch.empty(x.shape, dtype=dtype, device=x.device)
-    inputs = (x.contiguous(), gate.contiguous(), logits.contiguous())
-    _carry(*inputs, out, None, direction, chunk_size, gating, transposed=False)
+    _scan(x.contiguous(), gate.contiguous(), logits.contiguous(), out, None, scan)
     return out
 
 
-def merge(
-    out: Tensor,
-    share: Tensor,
-    x: Tensor,
-    gate: Tensor,
-    logits: Tensor,
-    direction: str,
-    chunk_size: int | None,
-    gating: str,
-) -> None:
+def merge(out: Tensor, share: Tensor, x: Tensor, gate: Tensor, logits: Tensor, scan: Scan) -> None:
     """Add share·h to out (B, C, H, W), h being the scan of x with what `merge_line_scan` makes of gate."""
-    tensors = [
-        tensor if _planes_are_dense(tensor) else tensor.contiguous() for tensor in (x, gate, logits, share)
-    ]
-    _carry(*tensors[:3], out, tensors[3], direction, chunk_size, gating, transposed=False)
+    # Batches may be apart, as those of the parts of one tensor are.
+    x, gate, logits, share = (
+        t if t[:1].is_contiguous() else t.contiguous() for t in (x, gate, logits, share)
+    )
+    _scan(x, gate, logits, out, share, scan)
+
+
+def _scan(x: Tensor, gate: Tensor, logits: Tensor, out: Tensor, share: Tensor | None, scan: Scan) -> None:
+    batches = tuple(0 if t is None else t.stride(0) for t in (x, gate, logits, out, share))
+    _launch(forward_kernels.scan, (x, gate, logits, out, share), (batches, scan.sets), scan, slots=2)
 
 
 def backward(
-    grad: Tensor,
-    x: Tensor,
-    gate: Tensor,
-    logits: Tensor,
-    state: Tensor,
-    direction: str,
-    chunk_size: int | None,
-    gating: str,
+    grad: Tensor, x: Tensor, gate: Tensor, logits: Tensor, state: Tensor, scan: Scan
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the gradients of x, gate and logits, given that of the state, which is in the carry's dtype."""
     x, gate, logits, grad = x.contiguous(), gate.contiguous(), logits.contiguous(), grad.contiguous()
-    B, C, H, W = x.shape
-    sets = logits.shape[1]
-    # The gradient that reaches a state in all is itself a scan, back over the lines.
-    total = torch.empty_like(state)
-    _carry(grad, gate, logits, total, None, direction, chunk_size, gating, transposed=True)
     grads = torch.empty_like(x), torch.empty_like(gate), torch.empty_like(logits)
-    blocks = triton.cdiv(H * W, _GRADIENT_CELLS)
-    if B * sets == 0 or C == 0:
+    if x.numel() == 0:
         return grads[0], grads[1], torch.zeros_like(logits)
+    total = torch.empty_like(state)
+    # Two slots, of two lines each.
+    _launch(backward_kernels.accumulate, (grad, gate, logits, total), (), scan, slots=4)
+    blocks = triton.cdiv(scan.height * scan.width, _GRADIENT_CELLS)
     with _device(x):
-        kernels.differentiate[(B * sets * blocks,)](
-            total, x, gate, logits, state, *grads,
-            C // sets, H, W, chunk_size or max(H, W), blocks,
-            COLUMNS=direction in ("right", "left"), BACKWARDS=direction in ("left", "up"),
-            CONVEX=gating == "convex", CELLS=_GRADIENT_CELLS, DTYPE=_carry_dtype(x), **_OPTIONS,
+        backward_kernels.differentiate[(scan.maps * blocks,)](
+            total, x, gate, logits, state, *grads, scan.group, scan.height, scan.width, scan.chunk,
+            COLUMNS=scan.columns, BACKWARDS=scan.backwards, CONVEX=scan.convex, CELLS=_GRADIENT_CELLS,
+            **_OPTIONS,
         )  # fmt: skip
     return grads
 
 
-def _carry(
-    value: Tensor,
-    gate: Tensor,
-    logits: Tensor,
-    out: Tensor,
-    share: Tensor | None,
-    direction: str,
-    chunk_size: int | None,
-    gating: str,
-    *,
-    transposed: bool,
-) -> None:
-    """Launch the kernel that carries a state, as often as lines are handed on from launch to launch."""
-    B, C, H, W = value.shape
-    sets = logits.shape[1]
-    if B == 0 or C == 0:
+def _launch(kernel: Any, tensors: Sequence[Tensor | None], numbers: tuple, scan: Scan, *, slots: int) -> None:
+    """Launch a kernel that carries a state, as often as lines are handed on from launch to launch.
+
+    Args:
+        kernel: `scan`, or `accumulate`, which takes the lines last to first.
+        tensors: those that come first among its arguments, in their order.
+        numbers: those of its arguments that the other kernel lacks.
+        scan: what is scanned.
+        slots: lines that a program leaves for itself.
+    """
+    like = tensors[0]
+    if like.numel() == 0:
         return
-    group = C // sets
-    columns = direction in ("right", "left")
-    length, lines = (H, W) if columns else (W, H)
-    chunk = min(chunk_size or lines, lines)
-    launch = cut(
-        length=length,
-        lines=lines,
-        columns=columns,
-        chunk=chunk,
-        maps=B * sets,
-        group=group,
-        itemsize=value.element_size(),
+    launch = cut(scan, like.element_size())
+    room = torch.empty(
+        launch.programs * slots * launch.channels * launch.tile, dtype=scan.carry, device=like.device
     )
-    dtype = torch.float64 if value.dtype == torch.float64 else torch.float32
-    spans = triton.cdiv(min(launch.stride, lines), launch.span)
-    programs = B * sets * triton.cdiv(group, launch.channels) * spans * launch.tiles
-    # Two slots of a line for each program, and of two lines backward.
-    slots = programs * (4 if transposed else 2) * launch.channels * launch.tile
-    slots = torch.empty(slots, dtype=dtype, device=value.device)
-    carried = carry = slots
+    before = after = None
     if launch.carried:
-        carried, carry = (torch.zeros(B * C, length, dtype=dtype, device=value.device) for _ in range(2))
-    starts = range(0, lines, launch.stride)
-    with _device(value):
-        for start in reversed(starts) if transposed else starts:
-            kernels.carry[(programs,)](
-                value, gate, logits, out, out if share is None else share, carried, carry, slots,
-                value.stride(0), gate.stride(0), logits.stride(0), out.stride(0),
-                0 if share is None else share.stride(0),
-                sets, group, H, W, chunk, start, min(start + launch.stride, lines), launch.span,
-                launch.tiles, spans,
-                COLUMNS=columns, BACKWARDS=direction in ("left", "up"), TRANSPOSED=transposed,
-                CONVEX=gating == "convex", MERGE=share is not None, CARRIED=launch.carried,
-                EVEN=lines % launch.lines == 0 and launch.span % launch.lines == 0,
+        before, after = (
+            torch.zeros(scan.maps * scan.group, scan.length, dtype=scan.carry, device=like.device)
+            for _ in range(2)
+        )
+    starts = range(0, scan.lines, launch.stride)
+    with _device(like):
+        for start in starts if kernel is forward_kernels.scan else reversed(starts):
+            kernel[(launch.programs,)](
+                *tensors, before, after, room, *numbers,
+                scan.group, scan.height, scan.width, scan.chunk,
+                start, min(start + launch.stride, scan.lines), launch.span,
+                COLUMNS=scan.columns, BACKWARDS=scan.backwards, CONVEX=scan.convex,
+                EVEN=scan.lines % launch.lines == 0 and launch.span % launch.lines == 0,
                 HALO=launch.halo, CHANNELS=launch.channels, TILE=launch.tile, LINES=launch.lines,
-                DTYPE=_carry_dtype(value), num_warps=launch.warps, **_OPTIONS,
+                num_warps=launch.warps, **_OPTIONS,
             )  # fmt: skip
-            carried, carry = carry, carried
-
-
-def _planes_are_dense(tensor: Tensor) -> bool:
-    """Return whether all but the batch dimension lie one after the other."""
-    return tensor[:1].is_contiguous()
-
-
-def _carry_dtype(x: Tensor) -> tl.dtype:
-    return tl.float64 if x.dtype == torch.float64 else tl.float32
+            before, after = after, before
 
 
 def _device(tensor: Tensor) -> contextlib.AbstractContextManager:

@@ -10,7 +10,7 @@ from torch.nn.functional import linear
 from gspn_core.attention.gspn import GSPNConfig, GSPNMixer
 from gspn_core.errors import BadSetting, BadTensor
 from gspn_core.ops import line_scan, merge_line_scan
-from gspn_core.ops.line_scan import DIRECTIONS
+from gspn_core.ops.prepare import DIRECTIONS
 
 SHARED = ("all", "heads", "none")
 

@@ -3,6 +3,7 @@ import os
 import pytest
 
 from gspn_core.errors import ModelUnavailable
+from gspn_core.models import catalog
 from gspn_core.models.catalog import WORLD, WORLD_FOLDER, find_card
 
 
@@ -34,6 +35,13 @@ def test_the_card_is_the_worlds_and_its_fingerprint_changes_with_files_and_devic
     (link / "README.md").unlink()
     (link / "README.md").write_text("what the model was trained on")
     assert changed == find_card("world").fingerprint, "a report is not part of the model"
+
+
+@pytest.mark.parametrize(("dtype", "changes"), [("float32", True), ("auto", True), ("bfloat16", False)])
+def test_other_float32_arithmetic_leaves_pictures_in_half_precision_valid(dtype, changes, monkeypatch):
+    before = find_card("world", dtype=dtype).fingerprint
+    monkeypatch.setattr(catalog, "_FLOAT32_MATHS_VERSION", catalog._FLOAT32_MATHS_VERSION + 1)
+    assert (find_card("world", dtype=dtype).fingerprint != before) == changes
 
 
 @pytest.mark.parametrize(

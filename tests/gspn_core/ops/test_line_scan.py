@@ -12,9 +12,9 @@ import torch
 
 from gspn_core.errors import BadSetting, BadTensor
 from gspn_core.ops import line_scan
-from gspn_core.ops.cpu import scan as _cpu
-from gspn_core.ops.line_scan import DIRECTIONS, GATINGS
+from gspn_core.ops.cpu import threads
 from gspn_core.ops.naive import neighbour_weights
+from gspn_core.ops.prepare import DIRECTIONS, GATINGS
 
 # Largest error allowed relative to the largest value: rounding of the storage, not of the carry.
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 3e-6, torch.float16: 1e-3, torch.bfloat16: 8e-3}
@@ -24,7 +24,7 @@ SHAPES = ((1, 1, 1, 1), (2, 3, 5, 7), (1, 2, 17, 3), (1, 2, 3, 37), (2, 2, 1, 18
 
 @pytest.fixture(autouse=True)
 def _empty_is_nan():
-    """Fill what torch.empty returns with NaN, so that a cell nobody writes is seen."""
+    """Fill what torch.empty returns with NaN, so that a cell that is never written is seen."""
     torch.use_deterministic_algorithms(True)
     yield
     torch.use_deterministic_algorithms(False)
@@ -270,13 +270,13 @@ def test_half_precision_storage_is_carried_in_float32(backend):
 def test_any_number_of_threads_gives_the_same(backend, shape, shared, monkeypatch):
     inputs = make_inputs(shape, shared=shared)
     wanted = with_gradients(inputs, direction="left", gating="convex", backend=backend)
-    monkeypatch.setattr(_cpu, "_PIXELS_PER_THREAD", 1)
-    threads = torch.get_num_threads()
+    monkeypatch.setattr(threads, "NUMBERS_PER_THREAD", 1)
+    before = torch.get_num_threads()
     try:
         torch.set_num_threads(4)
         got = with_gradients(inputs, direction="left", gating="convex", backend=backend)
     finally:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(before)
     for name in ("h", "x", "gate"):
         assert torch.equal(got[name], wanted[name]), name
     assert relative_error(got["logits"], wanted["logits"]) < 1e-6
@@ -284,7 +284,7 @@ def test_any_number_of_threads_gives_the_same(backend, shape, shared, monkeypatc
 
 @pytest.mark.parametrize("backend", FAST)
 def test_calls_from_several_threads_do_not_disturb_each_other(backend, monkeypatch):
-    monkeypatch.setattr(_cpu, "_PIXELS_PER_THREAD", 1)
+    monkeypatch.setattr(threads, "NUMBERS_PER_THREAD", 1)
     inputs = [make_inputs((2, 3, 9, 8), seed=seed) for seed in range(8)]
 
     def scan(tensors):

@@ -9,7 +9,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from gspn_core.ops import merge_line_scan
-from gspn_core.ops.line_scan import DIRECTIONS, GATINGS
+from gspn_core.ops.prepare import DIRECTIONS, GATINGS
 
 # Largest error allowed relative to the largest value, against the formula in float64.
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 3e-6, torch.float16: 2e-3, torch.bfloat16: 8e-3}
@@ -81,7 +81,7 @@ def test_parts_of_one_projection_are_read_where_they_lie(dtype):
     assert not any(part.is_contiguous() for part in parts)
     wanted = merge_line_scan(y.clone(), share, x, gate, logits, **options)
     merged = y.clone()
-    with profile(activities=[ProfilerActivity.CPU]) as answer:
+    with profile(activities=[ProfilerActivity.CPU]) as record:
         merge_line_scan(merged, parts[2], x, parts[1], parts[0].unflatten(1, (2, 3)), **options)
     assert torch.equal(merged, wanted)
-    assert not any(event.name in ("aten::copy_", "aten::clone") for event in answer.events())
+    assert not any(event.name in ("aten::copy_", "aten::clone") for event in record.events())

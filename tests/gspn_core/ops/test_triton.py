@@ -12,144 +12,46 @@ import torch
 
 from gspn_core.errors import BadSetting
 from gspn_core.ops import line_scan
+from gspn_core.ops.prepare import Scan, prepare
 
 triton = pytest.importorskip("triton")
 HERE = Path(__file__).parent
 
-# What differs from a global scan of rows of float32 in one tile a line.
+# The scan of a batch of maps, as a model's are or ragged: shape, maps of logits in a sample, and what differs
+# from a forward, convex, global scan down in float32.
 VARIANTS = {
-    "rows": {},
-    "columns": {"COLUMNS": True, "num_warps": 16},
-    "columns in bfloat16": {
-        "COLUMNS": True, "BACKWARDS": True, "LINES": 8, "storage": "bf16", "num_warps": 16,
-    },
-    "merged in bfloat16": {"MERGE": True, "CHANNELS": 2, "TILE": 256, "storage": "bf16", "num_warps": 2},
-    "merged columns in bfloat16": {
-        "MERGE": True, "COLUMNS": True, "CHANNELS": 2, "TILE": 256, "LINES": 8, "storage": "bf16",
-    },
-    "backward": {"TRANSPOSED": True},
-    "backward in columns": {"COLUMNS": True, "TRANSPOSED": True, "num_warps": 16},
-    "ragged tiles": {"EVEN": False, "HALO": 64, "CARRIED": True, "CONVEX": False, "storage": "fp16"},
-    "small": {"TILE": 4, "EVEN": False, "TRANSPOSED": True, "num_warps": 1},
-    "double": {"storage": "fp64", "TILE": 64, "num_warps": 1},
+    "rows": ((2, 4, 1024, 1024), 4, {}),
+    "columns": ((2, 4, 1024, 1024), 4, {"direction": "right"}),
+    "columns in bfloat16": ((2, 4, 1024, 1024), 4, {"direction": "left", "dtype": torch.bfloat16}),
+    "merged in bfloat16": ((2, 2048, 256, 256), 2, {"call": "merge", "dtype": torch.bfloat16}),
+    "merged columns in bfloat16": (
+        (2, 2048, 256, 256), 2, {"call": "merge", "direction": "right", "dtype": torch.bfloat16},
+    ),
+    "backward": ((2, 4, 1024, 1024), 4, {"call": "backward"}),
+    "backward in columns": ((2, 4, 1024, 1024), 4, {"call": "backward", "direction": "right"}),
+    "ragged tiles": ((1, 1, 1001, 2500), 1, {"gating": "free", "dtype": torch.float16}),
+    "small": ((1, 1, 5, 3), 1, {"call": "backward"}),
+    "double": ((1, 1, 64, 64), 1, {"dtype": torch.float64}),
 }  # fmt: skip
+COMPILED = {}
 # Those of full tiles and numbers that 16 divides, as of the maps of a model.
 USUAL = tuple(VARIANTS)[:7]
-
-
-def compile_kernel(kernel, constants, *, storage, carry, capability, num_warps):
-    """Compile for a card that need not be there; numbers and addresses are multiples of 16, as real maps'."""
-    from triton.backends.compiler import GPUTarget
-    from triton.compiler import ASTSource
-
-    def type_of(name):
-        if name in constants:
-            return "constexpr"
-        if name.endswith("_ptr"):
-            return f"*{carry if name[:-4] in ('carried', 'carry', 'slots', 'total', 'state') else storage}"
-        return "i64" if name.endswith("_batch") else "i32"
-
-    signature = {name: type_of(name) for name in kernel.arg_names}
-    aligned = [
-        (index,)
-        for index, name in enumerate(kernel.arg_names)
-        if name not in constants
-        and (name.endswith(("_ptr", "_batch")) or name in ("height", "width", "start", "stop", "span"))
-    ]
-    return triton.compile(
-        ASTSource(kernel, signature, constants, {index: [["tt.divisibility", 16]] for index in aligned}),
-        target=GPUTarget("cuda", capability, 32),
-        options={"num_warps": num_warps, "num_stages": 1, "enable_fp_fusion": True},
-    )
-
-
-def compile_carry(capability, *, storage="fp32", num_warps=8, **changes):
-    from gspn_core.ops.triton import kernels
-
-    constants = {
-        "COLUMNS": False, "BACKWARDS": False, "TRANSPOSED": False, "CONVEX": True, "MERGE": False,
-        "CARRIED": False, "EVEN": True, "HALO": 0, "CHANNELS": 1, "TILE": 1024, "LINES": 4,
-        "DTYPE": triton.language.float64 if storage == "fp64" else triton.language.float32,
-    }  # fmt: skip
-    carry = "fp64" if storage == "fp64" else "fp32"
-    return compile_kernel(
-        kernels.carry, constants | changes, storage=storage, carry=carry, capability=capability,
-        num_warps=num_warps,
-    )  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path, monkeypatch):
-    """Compile every time, and leave nothing in the user's cache."""
-    monkeypatch.setattr(triton.knobs.cache, "dir", str(tmp_path))
-
-
-@pytest.mark.parametrize("capability", [80, 90, 120])
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_the_scan_compiles_for_cards_that_are_not_here(variant, capability):
-    compiled = compile_carry(capability, **VARIANTS[variant])
-    assert compiled.asm["cubin"][:4] == b"\x7fELF"
-    assert f"sm_{capability}" in compiled.asm["ptx"]
-
-
-@pytest.mark.parametrize("capability", [80, 90, 120])
-@pytest.mark.parametrize("columns", [False, True])
-def test_the_gradients_compile_for_cards_that_are_not_here(columns, capability):
-    from gspn_core.ops.triton import kernels
-
-    constants = {
-        "COLUMNS": columns, "BACKWARDS": columns, "CONVEX": True, "CELLS": 512,
-        "DTYPE": triton.language.float32,
-    }  # fmt: skip
-    compiled = compile_kernel(
-        kernels.differentiate, constants, storage="bf16", carry="fp32", capability=capability, num_warps=4
-    )
-    assert compiled.asm["cubin"][:4] == b"\x7fELF"
-
-
-@pytest.mark.parametrize("variant", USUAL)
-def test_a_barrier_lies_between_leaving_a_line_and_reading_its_neighbours(variant):
-    """The interpreter runs no threads and would not miss it."""
-    compiled = compile_carry(90, **VARIANTS[variant])
-    body = compiled.asm["ttgir"].split("scf.for", 1)[1]
-    events = []
-    for text in body.splitlines():
-        if "barrier" in text and "loc(" in text:
-            events.append("barrier")
-        elif "tt.store" in text or "tt.load" in text:
-            # Slots are float32 lines (channels, cells), all else has three dimensions.
-            shape = text.split("tensor<", 1)[1].split("!", 1)[0]
-            if shape.count("x") == 2:
-                events.append("leave" if "tt.store" in text else "read")
-    leaves = 2 if "TRANSPOSED" in VARIANTS[variant] else 1
-    assert events == (["leave"] * leaves + ["barrier", "read", "read"]) * VARIANTS[variant].get("LINES", 4)
-
-
-@pytest.mark.parametrize("variant", USUAL)
-def test_a_block_stays_in_the_registers_it_was_read_into(variant):
-    options = VARIANTS[variant]
-    compiled = compile_carry(90, **options)
-    assert compiled.metadata.shared == 0
-    assert compiled.asm["ptx"].count("bar.sync") == options.get("LINES", 4)
-
-
-@pytest.mark.parametrize(("storage", "lines"), [("fp32", 4), ("bf16", 8)])
-def test_columns_are_read_in_sixteen_bytes_a_thread(storage, lines):
-    compiled = compile_carry(90, COLUMNS=True, LINES=lines, storage=storage, num_warps=16)
-    # Two fetches of five tensors, of two cells a thread.
-    assert compiled.asm["ptx"].count("ld.global.v4.b32") == 2 * 5 * 2
 
 
 class CardThatIsNotHere:
     """What Triton asks of a driver in order to compile a launch."""
 
+    def __init__(self, capability):
+        self.capability = capability
+
     def get_current_target(self):
         from triton.backends.compiler import GPUTarget
 
-        return GPUTarget("cuda", 90, 32)
+        return GPUTarget("cuda", self.capability, 32)
 
     def get_current_device(self):
-        return -1
+        # Triton keeps what it compiled by the number of the device.
+        return -self.capability
 
     def get_current_stream(self, _device):
         return 0
@@ -158,8 +60,7 @@ class CardThatIsNotHere:
 @pytest.fixture
 def launches(monkeypatch):
     """Compile launches as Triton specialises them for their very arguments, and keep what came of them."""
-    from gspn_core.ops.triton import kernels as _triton_kernels
-    from gspn_core.ops.triton import scan as _triton
+    from gspn_core.ops.triton import backward, forward
 
     compiled = []
 
@@ -170,31 +71,116 @@ def launches(monkeypatch):
         def __getitem__(self, grid):
             return lambda *args, **options: compiled.append(self.kernel.warmup(*args, grid=grid, **options))
 
-    for name in ("carry", "differentiate"):
-        monkeypatch.setattr(_triton.kernels, name, Launches(getattr(_triton_kernels, name)))
-    monkeypatch.setattr(triton.runtime.driver, "_active", CardThatIsNotHere())
+    for module, name in ((forward, "scan"), (backward, "accumulate"), (backward, "differentiate")):
+        monkeypatch.setattr(module, name, Launches(getattr(module, name)))
     return compiled
+
+
+def compile_scan(launches, monkeypatch, variant, capability=90):
+    """Return the kernels that carry a state and the others of a variant, for a card that need not be there.
+
+    Tensors on "meta" have no memory, so the maps may be as large as they like. What was compiled once is kept
+    for the tests that look at the same kernels.
+    """
+    from gspn_core.ops.triton import scan as triton_scan
+
+    if (variant, capability) in COMPILED:
+        return COMPILED[variant, capability]
+    monkeypatch.setattr(triton.runtime.driver, "_active", CardThatIsNotHere(capability))
+    shape, sets, changes = VARIANTS[variant]
+    options = {"call": "forward", "direction": "down", "gating": "convex", "dtype": torch.float32} | changes
+    B, _C, H, W = shape
+    x = torch.empty(shape, dtype=options["dtype"], device="meta")
+    logits = torch.empty(B, sets, 3, H, W, dtype=options["dtype"], device="meta")
+    scan = prepare(
+        x, x, logits, direction=options["direction"], chunk_size=None, gating=options["gating"], sets=True
+    )
+    if options["call"] == "merge":
+        triton_scan.merge(x, x, x, x, logits, scan)
+    elif options["call"] == "backward":
+        triton_scan.backward(x, x, x, logits, x.to(scan.carry), scan)
+    else:
+        triton_scan.forward(x, x, logits, scan, options["dtype"])
+    COMPILED[variant, capability] = launches
+    return launches
+
+
+def lines_of(variant):
+    """Return how many lines a program of a variant has at once."""
+    _, _, changes = VARIANTS[variant]
+    return 8 if "direction" in changes and changes.get("dtype") == torch.bfloat16 else 4
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    """Compile every time, and leave nothing in the user's cache."""
+    monkeypatch.setattr(triton.knobs.cache, "dir", str(tmp_path))
+
+
+@pytest.mark.parametrize("capability", [80, 90, 120])
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_scan_compiles_for_cards_that_are_not_here(launches, monkeypatch, variant, capability):
+    for kernel in compile_scan(launches, monkeypatch, variant, capability):
+        assert kernel.asm["cubin"][:4] == b"\x7fELF"
+        assert f"sm_{capability}" in kernel.asm["ptx"]
+
+
+@pytest.mark.parametrize("variant", USUAL)
+def test_a_barrier_separates_leaving_a_line_from_reading_its_neighbours(launches, monkeypatch, variant):
+    """The interpreter runs no threads and would not miss it."""
+    kernel = compile_scan(launches, monkeypatch, variant)[0]
+    body = kernel.asm["ttgir"].split("scf.for", 1)[1]
+    events = []
+    for text in body.splitlines():
+        if "barrier" in text and "loc(" in text:
+            events.append("barrier")
+        elif "tt.store" in text or "tt.load" in text:
+            # Slots are float32 lines (channels, cells), all else has three dimensions.
+            shape = text.split("tensor<", 1)[1].split("!", 1)[0]
+            if shape.count("x") == 2:
+                events.append("leave" if "tt.store" in text else "read")
+    leaves = 2 if "backward" in variant else 1
+    assert events == (["leave"] * leaves + ["barrier", "read", "read"]) * lines_of(variant)
+
+
+@pytest.mark.parametrize("variant", USUAL)
+def test_a_block_stays_in_the_registers_it_was_read_into(launches, monkeypatch, variant):
+    kernel = compile_scan(launches, monkeypatch, variant)[0]
+    assert kernel.metadata.shared == 0
+    assert kernel.asm["ptx"].count("bar.sync") == lines_of(variant)
+
+
+@pytest.mark.parametrize("variant", ["columns", "columns in bfloat16"])
+def test_columns_are_read_in_sixteen_bytes_a_thread(launches, monkeypatch, variant):
+    kernel = compile_scan(launches, monkeypatch, variant)[0]
+    # Two fetches of five tensors, of two cells a thread.
+    assert kernel.asm["ptx"].count("ld.global.v4.b32") == 2 * 5 * 2
 
 
 @pytest.mark.parametrize("direction", ["left", "down"])
 @pytest.mark.parametrize(
     ("shape", "sets"), [((1, 1, 1, 1), 1), ((1, 2, 1, 5), 2), ((2, 4, 64, 48), 2), ((1, 1, 16, 2048), 1)]
 )
-def test_every_launch_compiles_for_its_very_arguments(launches, shape, sets, direction):
+def test_every_launch_compiles_for_its_very_arguments(launches, monkeypatch, shape, sets, direction):
     """Triton makes constants of arguments that are 1, which only a launch shows."""
-    from gspn_core.ops.triton import scan as _triton
+    from gspn_core.ops.triton import scan as triton_scan
 
+    monkeypatch.setattr(triton.runtime.driver, "_active", CardThatIsNotHere(90))
     B, _C, H, W = shape
     x, logits = torch.zeros(shape, dtype=torch.bfloat16), torch.zeros(B, sets, 3, H, W, dtype=torch.bfloat16)
-    _triton.forward(x, x, logits, direction, None, "convex", torch.bfloat16)
-    _triton.merge(torch.zeros_like(x), x, x, x, logits, direction, 4, "convex")
-    _triton.backward(x, x, x, logits, torch.zeros(shape), direction, None, "free")
+
+    def scan(chunk_size, gating):
+        return prepare(x, x, logits, direction=direction, chunk_size=chunk_size, gating=gating, sets=True)
+
+    triton_scan.forward(x, x, logits, scan(None, "convex"), torch.bfloat16)
+    triton_scan.merge(torch.zeros_like(x), x, x, x, logits, scan(4, "convex"))
+    triton_scan.backward(x, x, x, logits, torch.zeros(shape), scan(None, "free"))
     assert len(launches) >= 4
     assert all(kernel.asm["cubin"] for kernel in launches)
 
 
-def test_no_pipeline_of_the_compilers_own_reorders_what_a_program_reads():
-    assert "async" not in compile_carry(90).asm["ttgir"]
+def test_no_pipeline_of_the_compilers_own_reorders_what_a_program_reads(launches, monkeypatch):
+    assert "async" not in compile_scan(launches, monkeypatch, "rows")[0].asm["ttgir"]
 
 
 def test_it_agrees_with_naive_in_the_interpreter():
@@ -219,11 +205,15 @@ def test_it_agrees_with_naive_in_the_interpreter():
     assert " passed" in done.stdout
 
 
-def cut(**changes):
+def cut(*, length=1024, lines=1024, columns=False, chunk=1024, maps=128, group=1):
     from gspn_core.ops.triton.scan import cut
 
-    sizes = {"length": 1024, "lines": 1024, "columns": False, "chunk": 1024, "maps": 128, "group": 1}
-    return cut(**(sizes | {"itemsize": 4} | changes))
+    height, width = (length, lines) if columns else (lines, length)
+    scan = Scan(
+        maps=maps, sets=1, group=group, height=height, width=width, columns=columns, backwards=False,
+        chunk=min(chunk, lines), convex=True, carry=torch.float32,
+    )  # fmt: skip
+    return cut(scan, 4)
 
 
 def test_a_line_that_fits_is_one_program_from_edge_to_edge():

@@ -10,7 +10,7 @@ import torch
 from gspn_core.attention.gspn import GSPNConfig, GSPNMixer
 from gspn_core.errors import BadSetting
 from gspn_core.ops import line_scan, merge_line_scan
-from gspn_core.ops.line_scan import DIRECTIONS, GATINGS
+from gspn_core.ops.prepare import DIRECTIONS, GATINGS
 
 ON_A_CARD = torch.cuda.is_available()
 DEVICE = "cuda" if ON_A_CARD else "cpu"
@@ -21,23 +21,19 @@ pytestmark = pytest.mark.skipif(
 
 # Largest error allowed relative to the largest value: rounding of the storage, not of the carry.
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 3e-6, torch.float16: 1e-3, torch.bfloat16: 8e-3}
-# Shape, whether the logits are shared, lines between restarts: single cells, primes, tall and wide maps,
-# chunks that do not divide, and maps whose lines fill whole blocks.
+# Shape, whether the logits are shared, lines between restarts: a single cell, primes, chunks that divide and
+# that do not, and a map whose lines fill whole blocks. Each scan of CASES meets every direction and gating.
 CASES = (
     ((1, 1, 1, 1), False, None),
-    ((2, 3, 5, 7), False, None),
-    ((1, 3, 5, 7), True, 4),
-    ((1, 2, 17, 3), True, 5),
-    ((1, 2, 3, 23), False, 2),
-    ((2, 2, 1, 9), False, 1),
-    ((1, 1, 16, 8), False, None),
-    ((1, 2, 8, 16), True, 8),
+    ((2, 2, 3, 5), False, None),
+    ((1, 3, 5, 3), True, 2),
+    ((1, 1, 8, 8), True, 4),
 )
 
 
 @pytest.fixture(autouse=True)
 def _empty_is_nan():
-    """Fill what torch.empty returns with NaN, so that a cell nobody writes is seen."""
+    """Fill what torch.empty returns with NaN, so that a cell that is never written is seen."""
     torch.use_deterministic_algorithms(True, warn_only=True)
     yield
     torch.use_deterministic_algorithms(False)
@@ -89,7 +85,7 @@ def test_it_agrees_with_naive_gradients_included(direction, gating):
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("direction", ["left", "down"])
 def test_it_agrees_in_every_dtype(dtype, direction):
-    inputs = make_inputs((2, 2, 9, 19), dtype=dtype)
+    inputs = make_inputs((1, 2, 5, 9), dtype=dtype)
     assert_agrees(inputs, direction=direction, gating="convex")
     # Without gradients the states are written as they are stored.
     got = line_scan(*inputs, direction=direction, gating="convex", backend="triton")
@@ -98,12 +94,13 @@ def test_it_agrees_in_every_dtype(dtype, direction):
     assert relative_error(got, wanted) < TOLERANCE[dtype]
 
 
-@pytest.mark.parametrize("direction", DIRECTIONS)
-@pytest.mark.parametrize("chunk_size", [None, 3])
+@pytest.mark.parametrize(
+    ("direction", "chunk_size"), [*((direction, None) for direction in DIRECTIONS), ("left", 3), ("down", 3)]
+)
 def test_long_lines_are_cut_into_tiles_that_need_nothing_of_each_other(direction, chunk_size, monkeypatch):
     monkeypatch.setattr("gspn_core.ops.triton.scan._TILE", 16)
     monkeypatch.setattr("gspn_core.ops.triton.scan._HALO", 4)
-    shape = (1, 1, 37, 10) if direction in ("right", "left") else (1, 1, 10, 37)
+    shape = (1, 1, 21, 6) if direction in ("right", "left") else (1, 1, 6, 21)
     assert_agrees(make_inputs(shape), direction=direction, gating="convex", chunk_size=chunk_size)
 
 
@@ -127,14 +124,13 @@ def test_it_agrees_at_real_sizes_and_every_time(direction, chunk_size, shape):
     assert all(torch.equal(line_scan(*inputs, backend="triton", **options), got) for _ in range(20))
 
 
-@pytest.mark.parametrize("direction", ["right", "up"])
-def test_gradients_agree_with_finite_differences(direction):
+def test_gradients_agree_with_finite_differences():
     inputs = [
-        tensor.requires_grad_() for tensor in make_inputs((1, 1, 3, 2), dtype=torch.float64, spread=1.0)
+        tensor.requires_grad_() for tensor in make_inputs((1, 1, 2, 3), dtype=torch.float64, spread=1.0)
     ]
 
     def scan(*inputs):
-        return line_scan(*inputs, direction=direction, chunk_size=2, gating="convex", backend="triton")
+        return line_scan(*inputs, direction="right", chunk_size=2, gating="convex", backend="triton")
 
     assert torch.autograd.gradcheck(scan, inputs)
 
@@ -170,11 +166,11 @@ def test_non_contiguous_inputs_give_the_same():
 @pytest.mark.parametrize("direction", DIRECTIONS)
 @pytest.mark.parametrize(("gating", "chunk_size"), [("convex", None), ("convex", 3), ("free", 3)])
 def test_merging_is_the_sum_of_shares_of_the_scan(direction, gating, chunk_size):
-    x, _, logits = make_inputs((2, 4, 6, 7), sets=2)
+    x, _, logits = make_inputs((2, 4, 3, 5), sets=2)
     y, gate, share = (
         torch.randn(x.shape, generator=torch.Generator().manual_seed(k)).to(x) for k in range(3)
     )
-    # As a mixer makes them: parts of one tensor, so that batches lie apart.
+    # As a mixer makes them: parts of one tensor, so that batches are apart.
     gate, share = torch.cat([gate, share], 1).split(4, 1)
     options = {"direction": direction, "gating": gating, "chunk_size": chunk_size}
     wanted = merge_line_scan(y.clone(), share, x, gate, logits, backend="naive", **options)
@@ -183,8 +179,10 @@ def test_merging_is_the_sum_of_shares_of_the_scan(direction, gating, chunk_size)
     assert relative_error(got, wanted) < TOLERANCE[torch.float32]
 
 
-@pytest.mark.parametrize("shared_weights", ["all", "heads", "none"])
-@pytest.mark.parametrize(("gating", "chunk_size"), [("convex", None), ("free", 4)])
+@pytest.mark.parametrize(
+    ("shared_weights", "gating", "chunk_size"),
+    [("all", "convex", None), ("heads", "free", 2), ("none", "convex", None)],
+)
 @torch.no_grad()
 def test_a_mixer_gives_the_same_fused_and_not(shared_weights, gating, chunk_size):
     torch.manual_seed(0)
@@ -192,13 +190,13 @@ def test_a_mixer_gives_the_same_fused_and_not(shared_weights, gating, chunk_size
     mixer = GSPNMixer(16, heads=2, config=config).to(DEVICE)
     for parameter in mixer.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
-    tokens = torch.randn(2, 5 * 7, 16, generator=torch.Generator().manual_seed(1)).to(DEVICE)
+    tokens = torch.randn(1, 3 * 4, 16, generator=torch.Generator().manual_seed(1)).to(DEVICE)
     mixer.backend = "naive"
-    wanted = mixer(tokens, map_size=(5, 7))
+    wanted = mixer(tokens, map_size=(3, 4))
     mixer.backend = "triton"
     for block_channels in (None, 4):
         mixer.block_channels = block_channels
-        assert relative_error(mixer(tokens, map_size=(5, 7)), wanted) < 1e-5
+        assert relative_error(mixer(tokens, map_size=(3, 4)), wanted) < 1e-5
 
 
 @pytest.mark.skipif(not ON_A_CARD, reason="needs a card")
