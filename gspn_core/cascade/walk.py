@@ -68,11 +68,12 @@ def run_cascade(
         if index == 1 and start is not None and not plan.stages[0].kind.denoises:
             # The init image may have more detail than the resized picture of its stage.
             image = start
-        if not sampler.stage.kind.denoises:
-            image, index = (yield from _resized(model, sampler.stage, image)), index + 1
+        stage = plan.stages[index]
+        if not stage.kind.denoises:
+            image, index = (yield from _resized(model, stage, image)), index + 1
             continue
-        if sampler.stage != plan.stages[index]:
-            sampler = StageSampler(model, plan.stages[index], sampler.rows, sampler.refiner_rows)
+        if sampler.stage != stage:
+            sampler = StageSampler(model, stage, sampler.rows, sampler.refiner_rows)
         try:
             with (
                 use_mixer(model.pipeline.unet, sampler.settings.mixer, model.adapters),

@@ -142,10 +142,14 @@ def _card_tile_px(card: ModelCard, size: Size) -> int | None:
 def _with_strengths(settings: Settings, card: ModelCard, first_px: int) -> tuple[Override, ...]:
     """Return a run's overrides plus the strengths that the model's card sets for single later stages."""
     asked = {(override.stage_px, override.name) for override in settings.overrides}
+    kinds = {px: kind for kind, px in rungs(settings, card, first_px, settings.target)}
     own = [
         Override(stage_px=px, name="upscale_strength", value=strength)
         for px, strength in card.upscale_strengths
-        if px in card.targets and px > first_px and (px, "upscale_strength") not in asked
+        if px in card.targets
+        and px > first_px
+        and (px, "upscale_strength") not in asked
+        and kinds.get(px, DEFAULT).takes("upscale_strength")
     ]
     return (*settings.overrides, *own)
 
@@ -242,6 +246,10 @@ def replanned(
     stages = list(plan.stages)
     for at in range(index, len(stages)):
         stage = stages[at]
+        if not stage.kind.denoises:
+            before = stages[at - 1].key if at else first_key(card)
+            stages[at] = dataclasses.replace(stage, key=stage_key(before, stage))
+            continue
         own = _card_tile_px(card, stage.size)
         work = dataclasses.replace(work_of(stage), calls=stage.calls or stage.steps, tile_px=own)
         wanted = choices if at == index else merged(stage.choices, choices)
@@ -283,7 +291,7 @@ def redo(
             settings,
             target=max(_or_default(settings.target, made.settings.target), stage_px[first]),
             aspect=made.settings.aspect,
-            ladder=_spliced(made.settings.ladder, settings.ladder, stage_px[: first + 1]),
+            ladder=_spliced(made.settings.ladder, settings.ladder, stage_px[: first + 1], kept=first),
             seed=_or_default(settings.seed, made.settings.seed),
             **({name: getattr(made.settings, name) for name in STARTING} if first else {}),
         )
@@ -297,13 +305,18 @@ def redo(
     return dataclasses.replace(wanted, overrides=tuple(kept))
 
 
-def _spliced(made: str, asked: str, stage_px: Sequence[int]) -> str:
-    """Return a ladder with the stages `stage_px` of the ladder `made`, and above them those of `asked`."""
+def _spliced(made: str, asked: str, stage_px: Sequence[int], *, kept: int) -> str:
+    """Return a ladder with stages of the sizes `stage_px`, and above them those of the ladder `asked`.
+
+    Of the ladder `made` are the kinds of the first `kept` stages, of `asked` those after them.
+    """
     if made == asked or not asked:
         return made
-    above = [rung for rung in asked.split() if int(rung.rpartition(":")[2]) > stage_px[-1]]
-    below = {int(rung.rpartition(":")[2]): rung for rung in made.split()}
-    return " ".join([*(below.get(px, str(px)) for px in stage_px), *above])
+    was, wanted = (
+        {int(rung.rpartition(":")[2]): rung for rung in ladder.split()} for ladder in (made, asked)
+    )
+    below = [(was if i < kept else wanted).get(px, str(px)) for i, px in enumerate(stage_px)]
+    return " ".join([*below, *(rung for px, rung in wanted.items() if px > stage_px[-1])])
 
 
 def _check_overrides(settings: Settings, card: ModelCard, stages: Sequence[tuple[StageKind, int]]) -> None:

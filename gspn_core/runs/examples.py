@@ -5,18 +5,26 @@ from __future__ import annotations
 import logging
 import secrets
 import shutil
+import stat
 from contextlib import suppress
 from pathlib import Path
 
 from gspn_core.runs.store import Store
 
 RECORD = "job.json"
+# How the ids of examples begin; those of runs are drawn at random.
+PREFIX = "example-"
 _log = logging.getLogger(__name__)
+
+
+def is_example(job_id: str) -> bool:
+    """Return whether a run is an example, of whichever model."""
+    return job_id.startswith(PREFIX)
 
 
 def example_ids(folder: Path) -> tuple[str, ...]:
     """Return the ids of the runs in a folder of examples, in their order."""
-    return tuple(sorted(record.parent.name for record in folder.glob(f"*/{RECORD}")))
+    return tuple(sorted(record.parent.name for record in folder.glob(f"{PREFIX}*/{RECORD}")))
 
 
 def install_examples(folder: Path, runs_folder: Path) -> tuple[str, ...]:
@@ -31,9 +39,11 @@ def install_examples(folder: Path, runs_folder: Path) -> tuple[str, ...]:
         opens without it.
     """
     store, there = Store(runs_folder), []
+    for unfinished in runs_folder.glob(f".{PREFIX}*.part"):
+        shutil.rmtree(unfinished, ignore_errors=True)
     for job_id in example_ids(folder):
         target = store.folder_of(job_id)
-        if not (target / RECORD).is_file():
+        if not _is_same(folder / job_id / RECORD, target / RECORD):
             try:
                 _copy(folder / job_id, target)
             except OSError as error:
@@ -43,12 +53,22 @@ def install_examples(folder: Path, runs_folder: Path) -> tuple[str, ...]:
     return tuple(there)
 
 
+def _is_same(one: Path, other: Path) -> bool:
+    try:
+        return one.read_bytes() == other.read_bytes()
+    except OSError:
+        return False
+
+
 def _copy(source: Path, target: Path) -> None:
     """Copy a run's folder, which appears whole or not at all."""
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:
         shutil.copytree(source, temporary)
-        # What is left of one that lost its record gives way.
+        # A checkout may be read-only; a run's folder takes the figures of comparisons.
+        for path in (temporary, *temporary.rglob("*")):
+            path.chmod(path.stat().st_mode | stat.S_IRUSR | stat.S_IWUSR)
+        # An earlier version's, or what is left of one that lost its record, gives way.
         shutil.rmtree(target, ignore_errors=True)
         temporary.rename(target)
     finally:

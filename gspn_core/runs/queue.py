@@ -20,6 +20,7 @@ from gspn_core.runs.archive import Archive, RunSummary, owner_of
 from gspn_core.runs.attempts import Attempts, FinalPlan, Run
 from gspn_core.runs.disk_space import DiskSpace
 from gspn_core.runs.estimate import finished_timing
+from gspn_core.runs.examples import is_example
 from gspn_core.runs.init_images import InitImages
 from gspn_core.runs.locks import OrderedLock
 from gspn_core.runs.pairs import PairFigures, Pairs
@@ -224,8 +225,7 @@ class RunQueue:
             return 0.0
         if stage.seconds is not None:
             return stage.seconds
-        size = stage.size
-        timing = timing_at(self._timings.all(), stage.settings.mixer, size.height, size.width)
+        timing = timing_at(self._timings.all(), stage.settings.mixer, stage.size.height, stage.size.width)
         return None if timing is None else timing.seconds(calls, encodes=stage.kind.encodes)
 
     def view(self, job_id: str) -> RunView:
@@ -392,7 +392,7 @@ class RunQueue:
     def _is_needed(self, job_id: str) -> bool:
         with self._lock:
             job = self._jobs.get(job_id)
-            return job is not None and not job.settled
+        return is_example(job_id) or (job is not None and not job.settled)
 
     def _drop(self, job_ids: Iterable[str]) -> None:
         with self._lock:

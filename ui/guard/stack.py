@@ -25,7 +25,7 @@ def guards(
     return [
         Middleware(SafeHeaders),
         Middleware(TrustedHosts, hosts=tuple(hosts)),
-        Middleware(OwnOrigin),
+        Middleware(OwnOrigin, hosts=tuple(hosts)),
         Middleware(KnownRoutes, has_mcp=has_mcp),
         Middleware(SignedIn, has_login=has_login, has_mcp=has_mcp),
         Middleware(SlowLogin),

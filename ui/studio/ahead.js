@@ -8,7 +8,9 @@ function show() {
   line.classList.toggle("over", Boolean(over));
   line.querySelector("span").textContent = text || "";
   window.studio.suggestions(line, suggestions || [], props.words.suggestions, (detail) => trigger("suggestion", detail));
+  const held = changed.contains(document.activeElement);
   changed.hidden = !settings;
+  if (held && !settings) document.querySelector("#run")?.focus();
   changed.querySelector("span").textContent = settings || "";
   if (outline) window.studio.setOutline(outline);
 }

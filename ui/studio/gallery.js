@@ -7,6 +7,7 @@
 window.studio.gallery = (element, examples, words, open) => {
   const { attribute } = window.dom;
   const buttons = examples.map((example) => {
+    const item = document.createElement("li");
     const button = document.createElement("button");
     const image = document.createElement("img");
     button.type = "button";
@@ -14,8 +15,9 @@ window.studio.gallery = (element, examples, words, open) => {
     attribute(button, "aria-label", words.gallery_open.replace("{prompt}", example.prompt));
     Object.assign(image, { src: example.thumb, alt: "", loading: "lazy" });
     button.addEventListener("click", () => open(example.job));
+    // One that was removed on the disk is not offered.
+    image.addEventListener("error", () => item.remove());
     button.append(image);
-    const item = document.createElement("li");
     item.append(button);
     element.firstElementChild.append(item);
     return button;

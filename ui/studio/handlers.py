@@ -14,6 +14,7 @@ from typing import Any
 from gspn_core.errors import BadSetting, GspnError, NotOwner
 from gspn_core.events import ModelProgress
 from gspn_core.planning.types import ModelCard
+from gspn_core.runs.examples import is_example
 from gspn_core.runs.queue import RunQueue
 from gspn_core.runs.run import RunView
 from gspn_core.settings import FIELD_NAMES, Settings
@@ -131,7 +132,7 @@ class Runs:
             yield linked
             return
         job_id = asked_for or remembered
-        if not job_id or job_id in self._examples:
+        if not job_id or self._is_example(job_id):
             yield from self._example(job_id if asked_for else None)
             return
         try:
@@ -164,6 +165,10 @@ class Runs:
         if shown is not None:
             yield self.open(shown)
 
+    def _is_example(self, job_id: str) -> bool:
+        # One of another model, which was on the screen before this one was chosen, is none of its runs.
+        return job_id in self._examples or is_example(job_id)
+
     def gallery(self) -> list[dict[str, str | None]]:
         """Return the examples that there are: the run of each, its prompt and its small picture."""
         shown = []
@@ -180,11 +185,11 @@ class Runs:
             view = self._jobs.view(job_id)
         except GspnError:
             return {"notice": notice(studio_strings.LOST_RUN)}
-        restored = restored and job_id not in self._examples
+        restored = restored and not self._is_example(job_id)
         patch = {
             "job": job_id,
             "screen": screen_props(view, self._card, restored=restored, follow=not view.is_final),
-            "notice": notice(studio_strings.EXAMPLE) if job_id in self._examples else notice_of(view),
+            "notice": notice(studio_strings.EXAMPLE) if self._is_example(job_id) else notice_of(view),
         }
         return patch | buttons_of(view) | (self._fields(view) if with_form else {})
 
@@ -218,7 +223,7 @@ class Runs:
         return self.open(job_id, restored=False, with_form=with_form)
 
     def _fields(self, view: RunView) -> Patch:
-        if view.id in self._examples:
+        if self._is_example(view.id):
             # The form's own settings draw one in the time that the page promises.
             return {"prompt": view.settings["prompt"]}
         fields = dict(zip(FIELD_NAMES, values_of(view.settings, self._card), strict=True))

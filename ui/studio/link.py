@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from gspn_core.errors import BadSetting
 from gspn_core.planning.plan import make_plan
 from gspn_core.planning.types import ModelCard
 from gspn_core.settings import FIELD_NAMES, INTEGERS, RANGES, STARTING, Settings
 from ui.form.form import initial_values, values_of
 
-# A browser's address may be longer than any prompt; nothing longer than this is read.
+# An address with a longer value in it is refused.
 MOST_CHARACTERS = 4000
 # An init image is kept on this server for whoever sent it, and no address can bring it.
 _NAMES = tuple(name for name in FIELD_NAMES if name not in STARTING)
+# Empty they say something; of any other setting an empty value leaves it open.
+_TEXTS = frozenset({"prompt", "negative_prompt"})
 
 
 def settings_in(query: Mapping[str, str], card: ModelCard) -> dict[str, Any] | None:
@@ -26,7 +29,9 @@ def settings_in(query: Mapping[str, str], card: ModelCard) -> dict[str, Any] | N
     Raises:
         BadSetting: A value cannot be, or the model cannot run it.
     """
-    given = {name: _value(name, query[name][:MOST_CHARACTERS]) for name in _NAMES if name in query}
+    given = {
+        name: _value(name, query[name]) for name in _NAMES if query.get(name) or name in _TEXTS & set(query)
+    }
     if not given:
         return None
     settings = Settings.from_dict({"prompt": initial_values(card)["prompt"], **given})
@@ -38,9 +43,14 @@ def settings_in(query: Mapping[str, str], card: ModelCard) -> dict[str, Any] | N
 
 def _value(name: str, text: str) -> Any:
     """Return a parameter as the setting's type; what is not of it stays a text, and Settings says so."""
+    if len(text) > MOST_CHARACTERS:
+        raise BadSetting(
+            name, f"{name} in the address has {len(text)} characters; at most {MOST_CHARACTERS}."
+        )
     if name not in RANGES:
         return text
     try:
-        return int(text) if name in INTEGERS else float(text)
+        number = float(text)
     except ValueError:
         return text
+    return int(number) if name in INTEGERS and number.is_integer() else number

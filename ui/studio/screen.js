@@ -106,14 +106,15 @@ function offers(actions) {
   return (actions || []).filter(({ name }) => name !== "compare" || window.studio.has("compare"));
 }
 
-async function act({ name, detail }, button) {
+async function act({ name, label, detail }, button) {
   if (name === "compare") window.studio.go("compare", detail);
   else if (name === "copy") {
-    const label = button.textContent;
     const { text, address } = detail;
     const link = new URL(window.location.pathname, window.location.href);
     for (const [key, value] of Object.entries(address || {})) link.searchParams.set(key, value);
-    set(button, (await copy(text || link.href)) ? words.copied : words.not_copied);
+    const said = (await copy(text || link.href)) ? words.copied : words.not_copied;
+    set(button, said);
+    set(find(".announce"), said);
     setTimeout(() => set(button, label), 2000);
   } else if (name === "init_image") window.studio.act(name, detail);
   else trigger(name, detail);
@@ -121,7 +122,7 @@ async function act({ name, detail }, button) {
 
 /* This run next to the one that was on the screen before it: what a change of the form did. */
 function comparison() {
-  if (!earlier || state.state !== "done") return [];
+  if (!earlier || state.state !== "done" || earlier === finished()) return [];
   return [{ name: "compare", label: words.compare_earlier, detail: { items: [earlier, finished()] } }];
 }
 
@@ -272,7 +273,7 @@ function remember() {
   job = state.job;
   chosen = null;
   fresh = true;
-  window.studio.address({ job });
+  window.studio.address({ job: gallery.has(job) ? null : job });
 }
 
 /* What the masthead and the other places know of the run. */

@@ -1,5 +1,6 @@
 """The kinds of a stage: what begins a run, what follows, which settings each reads."""
 
+import dataclasses
 import pickle
 
 import pytest
@@ -7,7 +8,8 @@ import pytest
 from gspn_core.errors import BadSetting
 from gspn_core.kinds.kind import PLACING, StageKind
 from gspn_core.kinds.registry import BEGINNING_ONLY, FOLLOWING_ONLY, KINDS, find_kind, first_kind
-from gspn_core.planning.plan import make_plan
+from gspn_core.planning.plan import make_plan, redo, replanned
+from gspn_core.planning.types import MemoryOptions
 from gspn_core.settings import FIELD_NAMES, Settings
 
 PICTURE = "100x100-" + 64 * "a"
@@ -87,3 +89,36 @@ def test_a_ratio_that_a_kind_cannot_have_is_refused_with_the_size_to_put_before_
     assert [(stage.kind.name, stage.ratio) for stage in plan.stages] == [("generate", 1), ("fourfold", 4)]
     with pytest.raises(BadSetting, match="fourfold is 4 times as large .* got 256 px after 128; put 64"):
         make_plan(Settings(prompt="a", ladder="128 fourfold:256", target=256), card)
+
+
+def test_a_cards_strengths_are_for_stages_that_take_one(card):
+    own = dataclasses.replace(card, upscale_strengths=((256, 0.3),))
+    plan = make_plan(Settings(prompt="a", seed=1, target=256, ladder="128 lanczos:256"), own)
+    assert plan.settings.overrides == ()
+    assert (
+        make_plan(Settings(prompt="a", seed=1, target=256), own).stages[-1].settings.upscale_strength == 0.3
+    )
+
+
+def test_a_stage_that_is_run_again_may_be_of_another_kind(card):
+    def plan(settings):
+        return make_plan(settings, card)
+
+    made = plan(Settings(prompt="a", seed=1, target=256, ladder="128 lanczos:256"))
+    last = len(made.stages) - 1
+    again = redo(made, last, Settings(prompt="a", target=256, ladder="128 256"), plan)
+    stages = plan(again).stages
+    assert stages[-1].kind.name == "upscale"
+    assert [stage.key for stage in stages[:-1]] == [stage.key for stage in made.stages[:-1]]
+    same = redo(made, last, Settings(prompt="a", target=256, ladder="128 lanczos:256"), plan)
+    assert plan(same).stages[-1].key == made.stages[-1].key
+
+
+def test_a_replanned_run_changes_the_keys_of_what_is_enlarged_from_it(card):
+    made = make_plan(Settings(prompt="a", seed=1, target=256, ladder="128 lanczos:256"), card)
+    again = replanned(made, card, 1, MemoryOptions(serial_guidance=True), None)
+    assert [one.key == other.key for one, other in zip(made.stages, again.stages, strict=True)][-2:] == [
+        False,
+        False,
+    ]
+    assert again.stages[-1].choices == MemoryOptions()

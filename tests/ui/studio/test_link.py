@@ -25,6 +25,8 @@ def test_what_an_address_names_is_held_and_the_rest_is_the_models(card):
     changed = {"prompt", "seed", "target", "upscale_strength"}
     assert all(held[name] == plain[name] for name in FIELD_NAMES if name not in changed)
     assert settings_in({"target": "128"}, card)["seed"] == ""
+    assert settings_in({"target": "128.0", "seed": ""}, card)["target"] == 128
+    assert settings_in({"seed": "", "target": ""}, card) is None
 
 
 @pytest.mark.parametrize(
@@ -39,6 +41,8 @@ def test_what_an_address_names_is_held_and_the_rest_is_the_models(card):
         ({"mixer": "magic"}, "mixer"),
         ({"guidance_scale": "nan"}, "guidance_scale"),
         ({"guidance_scale": "1e999"}, "guidance_scale"),
+        ({"overrides": "256.seed=1\n" * 1000}, "overrides"),
+        ({"target": "256.5"}, "target"),
         ({"overrides": "9999.seed=1"}, "overrides"),
         ({"ladder": "x9:128"}, "ladder"),
     ],

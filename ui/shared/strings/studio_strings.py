@@ -32,7 +32,7 @@ COPY_LINK = "Copy link"
 
 COPY_SETTINGS = "Copy settings"
 
-EXAMPLE = "An example, drawn by this model. Run draws one of your own."
+EXAMPLE = "An example. Run draws your own."
 
 REDO = "Re-run from this stage"
 
