@@ -31,7 +31,7 @@ def test_a_picture_is_there_before_any_click_and_costs_little(with_examples, vis
     page.wait_for_selector(".deep:not(.covered)")
     assert page.evaluate(STATE) == "done"
     assert page.locator("#run").is_enabled()
-    assert "An example" in page.inner_text("#notice")
+    assert "Run draws your own" in page.inner_text(".gallery")
     assert sum(sent) < MOST_BYTES
     # The form has its own settings: its size is the model's default, not the example's.
     assert page.locator("#field-target input:checked").input_value() == "1024"

@@ -189,7 +189,7 @@ class Runs:
         patch = {
             "job": job_id,
             "screen": screen_props(view, self._card, restored=restored, follow=not view.is_final),
-            "notice": notice(studio_strings.EXAMPLE) if self._is_example(job_id) else notice_of(view),
+            "notice": notice_of(view),
         }
         return patch | buttons_of(view) | (self._fields(view) if with_form else {})
 

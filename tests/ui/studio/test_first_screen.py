@@ -15,7 +15,7 @@ def test_the_first_example_that_is_there_is_shown_and_only_its_prompt_is_filled_
     for remembered in (None, run):
         *_, shown = runs.restore(None, remembered, "a visitor")
         assert shown["screen"]["job"] == run and not shown["screen"]["restored"]
-        assert shown["notice"]["text"] == studio_strings.EXAMPLE
+        assert shown["notice"]["text"] == ""
         assert shown["prompt"] == "a toy boat" and "target" not in shown
     own = jobs.submit(Settings(prompt="a toy", seed=1, target=64))
     list(jobs.follow(own))

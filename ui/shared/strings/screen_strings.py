@@ -28,6 +28,7 @@ SCREEN: Mapping[str, str] = MappingProxyType(
         "copied": "Copied",
         "not_copied": "Could not copy",
         "gallery": "Examples",
+        "gallery_hint": "Finished examples. Run draws your own.",
         "gallery_open": "Example: {prompt}",
         "weights": "Blend weights per step",
         "weights_wait": "Upscale weights appear from stage 2 on.",

@@ -32,8 +32,6 @@ COPY_LINK = "Copy link"
 
 COPY_SETTINGS = "Copy settings"
 
-EXAMPLE = "An example. Run draws your own."
-
 REDO = "Re-run from this stage"
 
 INIT_IMAGE = "Use as init image"
