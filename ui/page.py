@@ -40,6 +40,8 @@ from ui.wiring import FOLLOWING, forecasts, wire_actions, wire_form, wire_loadin
 # More than followers may take: the rest is kept for everything else, Stop first of all.
 MAX_THREADS = 120
 MAX_WAITING_EVENTS = 200
+# Gradio keeps some 0.3 MB of each; one that comes back after that is made anew, as no state of a run is in it.
+MAX_SESSIONS = 128
 # This page has no gr.Progress to look for.
 QUEUE_SLEEP_SECONDS = 0.02
 PROGRESS_SLEEP_SECONDS = 1.0
@@ -144,6 +146,7 @@ def launch_arguments(
         "footer_links": [],
         "ssr_mode": False,
         "max_threads": MAX_THREADS,
+        "state_session_capacity": MAX_SESSIONS,
         "max_file_size": MAX_FILE_BYTES,
         "pwa": False,
         "quiet": True,

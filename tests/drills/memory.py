@@ -19,7 +19,7 @@ RUN_MB, OPENING_MB = 0.03, 0.05
 
 
 def drill(count: int, tell: Callable[[int], None]) -> list[Figure]:
-    """Run `count` runs, then open the page `count` times; the first third only warms up."""
+    """Run `count` runs, then open the page `count` times; the first half only warms up."""
     folder = tempfile.TemporaryDirectory(prefix="gspn-memory-")
     with folder, serving(Path(folder.name), step_seconds=0.0) as served:
         runs = grown(count, lambda i: one_run(served, i), tell)
@@ -31,7 +31,7 @@ def drill(count: int, tell: Callable[[int], None]) -> list[Figure]:
 
 
 def grown(count: int, once: Callable[[int], None], tell: Callable[[int], None]) -> float:
-    """Return the megabytes by which this process grows with each call, after a third of them."""
+    """Return the megabytes by which this process grows with each call, after half of them."""
     held = []
     for i in range(count):
         once(i)
@@ -39,7 +39,7 @@ def grown(count: int, once: Callable[[int], None], tell: Callable[[int], None]) 
         give_back_all()
         held.append(resident_bytes(os.getpid()) / 2**20)
         tell(i + 1)
-    return max(0.0, slope(held[count // 3 :]))
+    return max(0.0, slope(held[count // 2 :]))
 
 
 def give_back_all() -> None:
