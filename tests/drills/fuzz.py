@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
@@ -64,21 +65,22 @@ def drill(count: int, tell: Callable[[int], None]) -> list[Figure]:
     ):
         before = resident_bytes(process.pid)
         with another_visitor(address) as waits:
-            sent = fuzzed(address, count, tell)
+            sent, dropped = fuzzed(address, count, tell)
         grown = (resident_bytes(process.pid) - before) / 2**20
         address.client.get("/config").raise_for_status()
         said = log.read_text("utf-8", "replace")
     return [
         Figure(what="requests sent", value=sent, bound=count, at_least=True),
+        Figure(what="requests without an answer", value=dropped, bound=count // 1000),
         Figure(what="tracebacks in the log", value=said.count("Traceback"), bound=0),
         Figure(what="longest wait of another visitor", value=max(waits), bound=WAIT_SECONDS, unit="s"),
         Figure(what="memory more than before", value=grown, bound=GROWN_MB, unit="MB"),
     ]
 
 
-def fuzzed(address: Address, count: int, tell: Callable[[int], None]) -> int:
-    """Send the requests and return how many there were."""
-    events, sent = address.events, 0
+def fuzzed(address: Address, count: int, tell: Callable[[int], None]) -> tuple[int, int]:
+    """Send the requests and return how many there were, and how many got no answer."""
+    events, sent, dropped = address.events, 0, 0
 
     @seed(SEED)
     @settings(
@@ -90,7 +92,7 @@ def fuzzed(address: Address, count: int, tell: Callable[[int], None]) -> int:
     )
     @given(st.data())
     def one(data: st.DataObject) -> None:
-        nonlocal sent
+        nonlocal sent, dropped
         event = data.draw(st.sampled_from(events))
         values = [VISITOR if value is None else value for value in address.values(event)]
         how = data.draw(st.sampled_from(("one", "all", "fewer", "as they are")))
@@ -100,14 +102,17 @@ def fuzzed(address: Address, count: int, tell: Callable[[int], None]) -> int:
             values = [data.draw(VALUES) for _ in values[:12]] + values[12:]
         elif how == "fewer":
             values = values[: data.draw(st.integers(0, len(values)))]
-        address.ask(event, values, data.draw(VALUES))
+        try:
+            address.ask(event, values, data.draw(VALUES))
+        except httpx.TransportError:
+            dropped += 1
         sent += 1
         tell(sent)
 
     one()
     while sent < count:
         one()
-    return sent
+    return sent, dropped
 
 
 @contextmanager
