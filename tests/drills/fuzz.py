@@ -71,7 +71,7 @@ def drill(count: int, tell: Callable[[int], None]) -> list[Figure]:
         said = log.read_text("utf-8", "replace")
     return [
         Figure(what="requests sent", value=sent, bound=count, at_least=True),
-        Figure(what="requests without an answer", value=dropped, bound=count // 1000),
+        Figure(what="requests without an answer", value=dropped, bound=max(1, count // 1000)),
         Figure(what="tracebacks in the log", value=said.count("Traceback"), bound=0),
         Figure(what="longest wait of another visitor", value=max(waits), bound=WAIT_SECONDS, unit="s"),
         Figure(what="memory more than before", value=grown, bound=GROWN_MB, unit="MB"),
