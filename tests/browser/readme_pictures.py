@@ -8,8 +8,8 @@ from playwright.sync_api import Browser, sync_playwright
 from tests.browser.conftest import CHROMIUM, ROOT, TIMEOUT_MS, serving
 
 FOLDER = ROOT / "assets" / "readme"
-PROMPT = "snowy mountains over a lake at dusk, a cabin with a lit window"
-SEED = 18
+PROMPT = "steep cliffs with a beach on a bright day, a clear sky and the sun in the sky"
+SEED = 7
 VIEWS = {
     "page-dark.png": {"viewport": {"width": 1440, "height": 900}, "color_scheme": "dark"},
     "page-phone.png": {

@@ -41,6 +41,7 @@ def test_a_picture_is_there_before_any_click_and_costs_little(with_examples, vis
         "[...document.querySelectorAll('.gallery img')].slice(0, 3).every((image) => image.naturalWidth)"
     )
     assert gallery.first.get_attribute("aria-current") == "true"
+    assert gallery.first.bounding_box()["width"] > 80
     assert visits.errors == [] and visits.elsewhere == []
 
 

@@ -141,6 +141,7 @@ function paintActions() {
       const button = document.createElement("button");
       button.type = "button";
       button.textContent = action.label;
+      button.dataset.name = action.name;
       button.addEventListener("click", () => act(action, button));
       return button;
     })
