@@ -40,7 +40,7 @@ from ui.wiring import FOLLOWING, forecasts, wire_actions, wire_form, wire_loadin
 # More than followers may take: the rest is kept for everything else, Stop first of all.
 MAX_THREADS = 120
 MAX_WAITING_EVENTS = 200
-# Gradio keeps some 0.3 MB of each. One that comes back later is made anew: no state of a run is in it.
+# Gradio keeps some 0.3 MB of each. One that comes back later is created again: no state of a run is in it.
 MAX_SESSIONS = 128
 # This page has no gr.Progress to look for.
 QUEUE_SLEEP_SECONDS = 0.02
