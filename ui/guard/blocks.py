@@ -32,8 +32,10 @@ class GuardedBlocks(gr.Blocks):
         except GspnError as refusal:
             _note(options.get("request"))
             raise gr.Error(str(refusal), print_exception=False) from None
-        except gr.Error:
+        except gr.Error as refusal:
             _note(options.get("request"))
+            # Gradio refuses a path that was never uploaded itself: a sentence to the visitor, no traceback.
+            refusal.print_exception = False
             raise
 
     def _check(self, fn: Any, inputs: Any, event: Any) -> None:

@@ -100,7 +100,7 @@ def check_plain(value: Any, *, may_hold_file: bool = False) -> None:
 
 def names_file(value: Any) -> bool:
     """Tell whether Gradio could take a value for a file, or for a change of a component."""
-    return isinstance(value, dict) and any(name in value for name in ("meta", "path", "__type__"))
+    return isinstance(value, dict) and ("meta" in value or "__type__" in value)
 
 
 def files_in(value: Any) -> list[Mapping[str, Any]]:

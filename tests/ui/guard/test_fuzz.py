@@ -34,6 +34,7 @@ NASTY: tuple[Any, ...] = (
     {"axes": [{"name": 3, "text": [], "stage": "9" * 400}], "turn": {}},
     {"head": 3, "name": [], "sha256": 5, "shown": 7, "before": {"a": 1}},
     {"job": "\udfff", "note": 5, "favourite": "x", "limit": 1e308, "query": {}},
+    {"path": "/etc/passwd", "note": {"path": "/etc/passwd"}},
     {"study": 5, "what": {}, "cell": "x", "ref": [], "path": {}, "target": None},
 )
 
