@@ -10,6 +10,7 @@ from gspn_core.planning.plan import make_plan
 from gspn_core.planning.types import ModelCard
 from gspn_core.settings import FIELD_NAMES, INTEGERS, RANGES, STARTING, Settings
 from ui.form.form import initial_values, values_of
+from ui.shared.strings import studio_strings
 
 # An address with a longer value in it is refused.
 MOST_CHARACTERS = 4000
@@ -44,9 +45,7 @@ def settings_in(query: Mapping[str, str], card: ModelCard) -> dict[str, Any] | N
 def _value(name: str, text: str) -> Any:
     """Return a parameter as the setting's type; what is not of it stays a text, and Settings says so."""
     if len(text) > MOST_CHARACTERS:
-        raise BadSetting(
-            name, f"{name} in the address has {len(text)} characters; at most {MOST_CHARACTERS}."
-        )
+        raise BadSetting(name, studio_strings.link_too_long(name, len(text), MOST_CHARACTERS))
     if name not in RANGES:
         return text
     try:

@@ -240,6 +240,11 @@ def reusable(saved: float | None) -> list[str]:
     return [REUSED] if saved is None else [REUSED, f"saves {units.seconds(saved)}"]
 
 
+def link_too_long(name: str, count: int, most: int) -> str:
+    """Return the sentence for a setting in the address that is longer than what is read."""
+    return f"{name} in the address has {count} characters, at most {most} are read; type it into the form."
+
+
 def run_takes(duration: float | None, peak_bytes: int | None) -> str:
     """Return what a run of the form would take; "" while nothing is known."""
     known = [] if duration is None else [units.seconds(duration)]
