@@ -56,7 +56,7 @@ def started(served: Served) -> float:
     """Return the seconds in which the API's run is answered with an id."""
     event, arguments = served.event("run"), served.arguments("run", prompt="a toy", target=64)
     began = time.perf_counter()
-    answer = served.ask(event, arguments)
+    answer = served.ask(event, arguments).text
     if '"data"' not in answer:
         raise RuntimeError(f"Run was not answered: {answer[-300:]}")
     return time.perf_counter() - began

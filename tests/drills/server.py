@@ -58,7 +58,7 @@ class Address:
         info = self.client.get("/gradio_api/info").json()["named_endpoints"][f"/{name}"]
         return [given.get(one["parameter_name"], one.get("parameter_default")) for one in info["parameters"]]
 
-    def ask(self, event: dict[str, Any], data: list[Any], sent: Any = None) -> str:
+    def ask(self, event: dict[str, Any], data: list[Any], sent: Any = None) -> httpx.Response:
         """Return the answer to one event, whole to its end."""
         session = secrets.token_hex(8)
         body = {
@@ -70,11 +70,11 @@ class Address:
         }
         content = json.dumps(body).encode()
         if not event["queue"]:
-            return self.client.post("/gradio_api/run/predict", content=content, headers=JSON).text
+            return self.client.post("/gradio_api/run/predict", content=content, headers=JSON)
         joined = self.client.post("/gradio_api/queue/join", content=content, headers=JSON)
         if joined.status_code != 200:
-            return joined.text
-        return self.client.get(f"/gradio_api/queue/data?session_hash={session}").text
+            return joined
+        return self.client.get(f"/gradio_api/queue/data?session_hash={session}")
 
 
 @dataclass(frozen=True, kw_only=True)

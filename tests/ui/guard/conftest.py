@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from gspn_core.planning.plan import make_plan
 from gspn_core.runs.queue import RunQueue
 from gspn_core.settings import Settings
 from gspn_core.studies.runner import Studies
+from tests.drills.server import Address
 from tests.ui.conftest import run_events
 from ui.guard.connections import guard_connections
 from ui.guard.hosts import allowed_hosts
@@ -29,45 +29,14 @@ VISITOR = "a-stranger-with-a-browser"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Served:
+class Served(Address):
     """A page that is served. secrets: files that no visitor may read; run: a finished run with a note."""
 
     page: Any
     address: str
     jobs: RunQueue
-    client: httpx.Client
     secrets: tuple[Path, ...] = ()
     run: str = ""
-    config: dict[str, Any] = field(default_factory=dict)
-
-    def ask(self, event: dict[str, Any], data: list[Any], sent: Any) -> httpx.Response:
-        """Return the answer to one event, as the page's own scripts ask for it, whole to its end."""
-        session = secrets.token_hex(8)
-        body = {
-            "data": data,
-            "fn_index": event["id"],
-            "event_data": sent,
-            "session_hash": session,
-            "trigger_id": None,
-        }
-        content = json.dumps(body).encode()
-        headers = {"content-type": "application/json"}
-        if not event["queue"]:
-            return self.client.post("/gradio_api/run/predict", content=content, headers=headers)
-        joined = self.client.post("/gradio_api/queue/join", content=content, headers=headers)
-        if joined.status_code != 200:
-            return joined
-        return self.client.get(f"/gradio_api/queue/data?session_hash={session}")
-
-    def values(self, event: dict[str, Any]) -> list[Any]:
-        """Return what the form holds at first, for an event's inputs."""
-        parts = {part["id"]: part["props"].get("value") for part in self.config["components"]}
-        return [parts.get(one) for one in event["inputs"]]
-
-    @property
-    def events(self) -> list[dict[str, Any]]:
-        """Return all events that have a handler here, published or not."""
-        return [event for event in self.config["dependencies"] if event["backend_fn"]]
 
 
 @contextmanager
@@ -145,6 +114,7 @@ def served(toy_card, port, tmp_path_factory) -> Iterator[Served]:
                 path.write_text(SECRET)
             assert all(SECRET in path.read_text() for path in planted)
             yield Served(
+                port=port,
                 page=page,
                 address=str(client.base_url),
                 jobs=jobs,
