@@ -8,13 +8,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """One measured figure. bound: the most that it may be, or the least where `at_least`."""
+    """One figure. bound: the most that it may be, or the least where `at_least`; seen: what was counted."""
 
     what: str
     value: float
     bound: float
     unit: str = ""
     at_least: bool = False
+    seen: str = ""
 
     @property
     def holds(self) -> bool:
@@ -24,8 +25,9 @@ class Figure:
     def __str__(self) -> str:
         limit = "at least" if self.at_least else "at most"
         unit = f" {self.unit}" if self.unit else ""
+        seen = f": {self.seen}" if self.seen and not self.holds else ""
         verdict = "" if self.holds else "   FAILS"
-        return f"{self.what}: {self.value:,.4g}{unit} ({limit} {self.bound:,.4g}){verdict}"
+        return f"{self.what}: {self.value:,.4g}{unit} ({limit} {self.bound:,.4g}){verdict}{seen}"
 
 
 # A drill does something so many times, tells of each how far it is, and returns what it measured.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 import threading
 import time
@@ -72,7 +73,7 @@ def drill(count: int, tell: Callable[[int], None]) -> list[Figure]:
     return [
         Figure(what="requests sent", value=sent, bound=count, at_least=True),
         Figure(what="requests without an answer", value=dropped, bound=max(1, count // 1000)),
-        Figure(what="tracebacks in the log", value=said.count("Traceback"), bound=0),
+        Figure(what="tracebacks in the log", value=said.count("Traceback"), bound=0, seen=_raised(said)),
         Figure(what="longest wait of another visitor", value=max(waits), bound=WAIT_SECONDS, unit="s"),
         Figure(what="memory more than before", value=grown, bound=GROWN_MB, unit="MB"),
     ]
@@ -113,6 +114,12 @@ def fuzzed(address: Address, count: int, tell: Callable[[int], None]) -> tuple[i
     while sent < count:
         one()
     return sent, dropped
+
+
+def _raised(said: str) -> str:
+    """Return what the tracebacks of a log end with, each shortened: the place and the error."""
+    found = re.findall(r"^Traceback.*\n((?:[ \t].*\n)*)(\S.*)", said, re.MULTILINE)
+    return "; ".join(f"{' '.join(frames.split())[-300:]} {error[:200]}" for frames, error in found[:3])
 
 
 @contextmanager

@@ -13,6 +13,9 @@ from ui.shared.strings import guard_strings
 
 MOST_VALUES = 20_000
 MOST_DEPTH = 16
+# The longest path that is looked up here, in characters, and the longest name in it, in bytes.
+MOST_PATH_CHARACTERS = 1024
+MOST_NAME_BYTES = 255
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _NUMBERS = (bool, int, float, type(None))
 
@@ -90,6 +93,7 @@ def check_plain(value: Any, *, may_hold_file: bool = False) -> None:
         elif isinstance(one, dict):
             if names_file(one) and not may_hold_file:
                 raise BadSetting("payload", guard_strings.NO_FILES_HERE)
+            _check_path(one.get("path"))
             pending += [(key, depth + 1) for key in one]
             pending += [(item, depth + 1) for item in one.values()]
         elif isinstance(one, (list, tuple)):
@@ -122,3 +126,15 @@ def _check_text(text: str) -> None:
         text.encode()
     except UnicodeEncodeError:
         raise BadSetting("payload", guard_strings.HALF_CHARACTER) from None
+
+
+def _check_path(path: Any) -> None:
+    # Gradio asks the file system about each path in an event; for what can be no file's name that raises.
+    if isinstance(path, str) and (
+        "\0" in path or len(path) > MOST_PATH_CHARACTERS or _longest_name(path) > MOST_NAME_BYTES
+    ):
+        raise BadSetting("payload", guard_strings.NO_FILES_HERE)
+
+
+def _longest_name(path: str) -> int:
+    return max(len(name.encode("utf-8", "surrogatepass")) for name in path.split("/"))

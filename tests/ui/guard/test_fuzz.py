@@ -67,7 +67,15 @@ def test_no_wrong_payload_fails_in_our_code(served: Served, capfd):
 
 
 @pytest.mark.parametrize(
-    "sent", [{"path": "", "note": {"path": "/x", "meta": {}}}, "\ud800", [[[[[[[]]]]]]] * 3]
+    "sent",
+    [
+        {"path": "", "note": {"path": "/x", "meta": {}}},
+        {"note": {"path": "x" * 30_000}},
+        {"note": [{"path": "a\0b"}]},
+        {"path": "x/" * 4000},
+        "\ud800",
+        [[[[[[[]]]]]]] * 3,
+    ],
 )
 def test_a_refusal_is_one_sentence(served: Served, sent):
     event = next(one for one in served.events if one["api_name"] == "annotate")
