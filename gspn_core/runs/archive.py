@@ -306,8 +306,8 @@ def _read_entry(store: Store, job_id: str) -> _Entry:
     try:
         view = store.read_job(job_id)
     except GspnError as error:
-        reason = error.__cause__ or error
-        _log.warning("The record of run %s is damaged or gone (%s); it counts as failed.", job_id, why(reason))
+        reason = why(error.__cause__ or error)
+        _log.warning("The record of run %s is damaged or gone (%s); it counts as failed.", job_id, reason)
         view = RunView(id=job_id, created=0.0, state="failed")
     about = store.read_about(job_id)
     order, owner, note = about.get("order"), about.get("owner"), about.get("note")
