@@ -334,9 +334,7 @@ class Studies:
         except DAMAGED as error:
             if study_id not in self._damaged:
                 self._damaged.add(study_id)
-                _log.warning(
-                    "The record of study %s is damaged (%s); it is left alone.", study_id, why(error)
-                )
+                _log.warning("The record of study %s is damaged (%s); it stays.", study_id, why(error))
             raise GspnError(f"The record of study {study_id} is damaged; start it again.") from None
         self._live[study_id] = _Live(view=record.view, owner=record.owner, order=record.order)
         return self._live[study_id]
