@@ -18,6 +18,7 @@ from gspn_core.images.load import MAX_FILE_BYTES
 from gspn_core.planning.types import ModelCard
 from gspn_core.runs.queue import RunQueue
 from gspn_core.setting_values import start_size
+from gspn_core.settings import Settings
 from ui.guard.files import file_url
 from ui.guard.payload import Name, Payload, Whole, read, visitor_of
 from ui.shared.gradio_private import sent_with
@@ -25,7 +26,7 @@ from ui.shared.part import html_part
 from ui.shared.strings import form_strings, units
 
 # What is shown of the form only where a run starts from a picture.
-SHOWN_WITH_PICTURE = ("start_px", "start_strength")
+SHOWN_WITH_PICTURE = ("start_px", "start_strength", "region", "region_feather")
 
 
 def build_start() -> gr.HTML:
@@ -111,7 +112,9 @@ def answered(shown: dict[str, Any]) -> dict[str, Any]:
 
 def removed() -> list[Any]:
     """Return part, reference and the settings next to it as they are without a picture."""
-    return [start_props(), "", *(gr.update(value=0, visible=False) for _ in SHOWN_WITH_PICTURE)]
+    blank = Settings(prompt="a")
+    hidden = (gr.update(value=getattr(blank, name), visible=False) for name in SHOWN_WITH_PICTURE)
+    return [start_props(), "", *hidden]
 
 
 def kept_start(jobs: RunQueue, sent: Any, name: str, visitor: str = "") -> str:
