@@ -40,6 +40,7 @@
       });
       this.outside.addEventListener("change", () => this.paint());
       this.image.addEventListener("load", () => this.fit());
+      window.addEventListener("resize", () => dialog.open && this.fit());
       this.canvas.addEventListener("pointerdown", (event) => this.begin(event));
       this.canvas.addEventListener("pointermove", (event) => this.move(event));
       for (const name of ["pointerup", "pointercancel"]) this.canvas.addEventListener(name, () => this.end());
@@ -76,6 +77,9 @@
     fit() {
       const { naturalWidth, naturalHeight } = this.image;
       if (!naturalWidth) return;
+      // As large as the window allows, also where the picture itself is small.
+      const room = [Math.min(880, window.innerWidth - 62) / naturalWidth, (window.innerHeight - 240) / naturalHeight];
+      this.image.style.width = `${Math.floor(naturalWidth * Math.min(...room))}px`;
       this.canvas.width = naturalWidth;
       this.canvas.height = naturalHeight;
       this.paint();
