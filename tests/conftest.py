@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 import string
@@ -34,6 +35,21 @@ def pytest_xdist_make_scheduler(config, log):
     return ByCostlyFixture(config, log)
 
 
+def pytest_collection_finish():
+    """Let garbage collections pass over what outlives every test: the modules and the tests themselves."""
+    _freeze()
+
+
+def pytest_unconfigure():
+    """Let the interpreter take down everything as it ends."""
+    gc.unfreeze()
+
+
+def _freeze() -> None:
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session")
 def tiny_pipeline():
     """Return a StableDiffusionXLPipeline whose UNet works on 8×8 latents (64 px)."""
@@ -63,6 +79,8 @@ def tiny_pipeline():
     )
     for part in (vae, unet, pipeline.text_encoder, pipeline.text_encoder_2):
         part.eval().requires_grad_(False)
+    # By now the modules that diffusers imports only when they are asked for are there too.
+    _freeze()
     return pipeline
 
 
