@@ -17,6 +17,19 @@ import pytest
 
 # Folders whose tests share what takes long to make: a server, a training. One worker runs each of them.
 _TOGETHER = {"browser": "browser", "training": "trained", "evaluation": "trained", "guard": "served"}
+# Tests of ten seconds and more: begun last, one of them would keep a worker busy while the others are idle.
+_LONG = (
+    "test_it_agrees_with_naive_in_the_interpreter",
+    "test_a_cascade_runs_in_a_forked_process_and_can_be_stopped_there",
+    "test_a_small_load_is_answered_stopped_and_paired",
+    "test_a_drill_in_short[fuzz]",
+    "test_the_process_that_compiles_gives_the_bits_of_one_that_loads",
+)
+
+
+def pytest_collection_modifyitems(items):
+    """Put the longest tests first: pytest-xdist keeps this order, after the folders that one worker runs."""
+    items.sort(key=lambda item: item.name not in _LONG)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -295,10 +295,17 @@ window.fetch = async (...given) => {
 
 
 def test_a_page_that_missed_the_end_of_a_run_asks_for_it(visit) -> None:
-    page = visit(before=lambda page: page.add_init_script(DEAF))
+    def prepare(page) -> None:
+        page.clock.install()
+        page.add_init_script(DEAF)
+
+    page = visit(before=prepare)
     small_run(page, "dunes at noon", target="256", steps="4")
     wait_for_state(page, "running")
     page.evaluate("window.isDeaf = true")
-    wait_for_state(page, "done")
+    # It asks when it has heard nothing for a while, and once more if the run still goes on.
+    while page.evaluate(STATE) != "done":
+        page.clock.fast_forward(20_000)
+        page.wait_for_timeout(200)
     assert page.locator("#run").is_enabled()
     wait_for_downloads(page, 1)
