@@ -3,10 +3,12 @@
 import hashlib
 import io
 import json
+import time
 
 import pytest
 from PIL import Image
 
+from tests.browser.conftest import TIMEOUT_MS
 from ui.shared.strings import studio_strings
 
 pytestmark = pytest.mark.browser
@@ -303,9 +305,11 @@ def test_a_page_that_missed_the_end_of_a_run_asks_for_it(visit) -> None:
     small_run(page, "dunes at noon", target="256", steps="4")
     wait_for_state(page, "running")
     page.evaluate("window.isDeaf = true")
-    # It asks when it has heard nothing for a while, and once more if the run still goes on.
-    while page.evaluate(STATE) != "done":
+    # It asks when it has heard nothing for a while, and again if the run still goes on.
+    ends = time.monotonic() + TIMEOUT_MS / 1000
+    while page.evaluate(STATE) != "done" and time.monotonic() < ends:
         page.clock.fast_forward(20_000)
-        page.wait_for_timeout(200)
+        page.wait_for_timeout(500)
+    assert page.evaluate(STATE) == "done"
     assert page.locator("#run").is_enabled()
     wait_for_downloads(page, 1)
