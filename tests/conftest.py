@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 import string
@@ -16,6 +17,19 @@ import pytest
 
 # Folders whose tests share what takes long to make: a server, a training. One worker runs each of them.
 _TOGETHER = {"browser": "browser", "training": "trained", "evaluation": "trained", "guard": "served"}
+# Tests of ten seconds and more: begun last, one of them would keep a worker busy while the others are idle.
+_LONG = (
+    "test_it_agrees_with_naive_in_the_interpreter",
+    "test_a_cascade_runs_in_a_forked_process_and_can_be_stopped_there",
+    "test_a_small_load_is_answered_stopped_and_paired",
+    "test_a_drill_in_short[fuzz]",
+    "test_the_process_that_compiles_gives_the_bits_of_one_that_loads",
+)
+
+
+def pytest_collection_modifyitems(items):
+    """Put the longest tests first: pytest-xdist keeps this order, after the folders that one worker runs."""
+    items.sort(key=lambda item: item.name not in _LONG)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -32,6 +46,21 @@ def pytest_xdist_make_scheduler(config, log):
             return next((_TOGETHER[folder] for folder in folders if folder in _TOGETHER), nodeid)
 
     return ByCostlyFixture(config, log)
+
+
+def pytest_collection_finish():
+    """Let garbage collections pass over what outlives every test: the modules and the tests themselves."""
+    _freeze()
+
+
+def pytest_unconfigure():
+    """Let the interpreter take down everything as it ends."""
+    gc.unfreeze()
+
+
+def _freeze() -> None:
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -63,6 +92,8 @@ def tiny_pipeline():
     )
     for part in (vae, unet, pipeline.text_encoder, pipeline.text_encoder_2):
         part.eval().requires_grad_(False)
+    # By now the modules that diffusers imports only when they are asked for are there too.
+    _freeze()
     return pipeline
 
 

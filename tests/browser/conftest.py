@@ -26,6 +26,7 @@ START_SECONDS = 240
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 # Everything here may run on a busy machine of two cores.
 TIMEOUT_MS = 240_000
+STUDIO = Path(__file__).with_name("measured_app.py")
 
 
 @pytest.fixture(scope="session")
@@ -53,13 +54,13 @@ def serving(
     jobs_folder: Path,
     log: Path,
     port: int | None = None,
-    script: str | Path = "app.py",
+    script: str | Path = STUDIO,
     *,
     arguments: Sequence[str] = ("--mcp", "--no-examples"),
 ) -> Iterator[tuple[str, subprocess.Popen]]:
-    """Start app.py, on a free port unless one is given; yield its address and its process once it answers.
+    """Start the app, on a free port unless one is given; yield its address and its process once it answers.
 
-    script: what serves in its place. arguments: further ones of its command line.
+    script: what serves it. arguments: further ones of its command line.
     """
     if port is None:
         with socket.socket() as probe:
@@ -90,13 +91,13 @@ def serve_with():
 
 @pytest.fixture(scope="session")
 def serve_script():
-    """Return what starts a script in place of app.py: script, jobs folder and log to address and process."""
+    """Return what serves it by another script: script, jobs folder and log to address and process."""
     return lambda script, jobs_folder, log: serving(jobs_folder, log, script=script)
 
 
 @pytest.fixture(scope="session")
 def address(tmp_path_factory, jobs_folder) -> Iterator[str]:
-    """Start app.py on a free port and return its address once it answers."""
+    """Start the app on a free port and return its address once it answers."""
     with serving(jobs_folder, tmp_path_factory.mktemp("browser") / "app.log") as (address, _server):
         yield address
 

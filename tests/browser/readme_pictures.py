@@ -54,7 +54,7 @@ def main() -> None:
     """Serve the page on a free port, with a folder of runs of its own, and take the pictures."""
     with tempfile.TemporaryDirectory() as scratch, sync_playwright() as tool:
         browser = tool.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        with serving(Path(scratch) / "jobs", Path(scratch) / "app.log") as (address, _):
+        with serving(Path(scratch) / "jobs", Path(scratch) / "app.log", script="app.py") as (address, _):
             take(browser, address, FOLDER)
         browser.close()
 

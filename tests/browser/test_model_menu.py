@@ -63,6 +63,10 @@ def test_another_model_is_chosen_draws_and_gives_way_again(serve, visit_at, mode
         await_title(page, "whole")
         assert page.locator(ISSUE).count() == 0
         page.locator("#field-prompt textarea").fill("anything at all")
+        page.click("#more button")
+        steps = page.locator("#field-num_inference_steps input[type=number]")
+        steps.fill("2")
+        steps.press("Tab")
         page.click("#run")
         page.wait_for_selector("#studio[data-state=done]")
         assert page.locator(".ladder li.done").count() == 1

@@ -272,6 +272,8 @@ def test_an_outline_that_comes_late_does_not_take_a_run_from_the_screen(page) ->
     assert page.locator(".ladder li.done img").is_visible()
 
 
+# How long a page hears nothing before it asks, as screen.js has it.
+SILENT_MS = 15_000
 # Lets no event of the queue through while window.isDeaf.
 DEAF = """
 const fetched = window.fetch;
@@ -298,7 +300,14 @@ def test_a_page_that_missed_the_end_of_a_run_asks_for_it(visit) -> None:
     page = visit(before=lambda page: page.add_init_script(DEAF))
     small_run(page, "dunes at noon", target="256", steps="4")
     wait_for_state(page, "running")
-    page.evaluate("window.isDeaf = true")
+    # As if nothing had been heard for a while already: it is asked for at the next look.
+    page.evaluate(
+        f"""() => {{
+          const now = performance.now.bind(performance);
+          performance.now = () => now() + {SILENT_MS};
+          window.isDeaf = true;
+        }}"""
+    )
     wait_for_state(page, "done")
     assert page.locator("#run").is_enabled()
     wait_for_downloads(page, 1)

@@ -14,6 +14,11 @@ def test_a_run_that_was_cut_off_keeps_its_stages_and_is_resumed(serve, visit_at,
         page = visit_at(address)()
         page.locator("#field-prompt textarea").fill("snowy mountains by day")
         page.locator("#field-seed :is(input, textarea)").first.fill("5")
+        page.locator("#field-target label", has_text="512").first.click()
+        # All of the schedule, so that the second stage takes longer than ending the server.
+        strength = page.locator("#field-upscale_strength input[type=number]")
+        strength.fill("1")
+        strength.press("Tab")
         page.click("#run")
         page.wait_for_selector(".ladder li.done .get[download]")
         assert page.evaluate(STATE) == "running"

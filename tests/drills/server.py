@@ -33,11 +33,16 @@ JSON = {"content-type": "application/json"}
 
 @dataclass(frozen=True, kw_only=True)
 class Address:
-    """Where a page is served, and how to ask it as its scripts do."""
+    """Where a page is served, and how to ask it as its scripts do.
+
+    session: of the events that wait in no queue; "" for one of each event's own. Gradio goes through all
+    components of the page for every new one.
+    """
 
     port: int
     client: httpx.Client
     config: dict[str, Any]
+    session: str = ""
 
     @property
     def events(self) -> list[dict[str, Any]]:
@@ -60,7 +65,8 @@ class Address:
 
     def ask(self, event: dict[str, Any], data: list[Any], sent: Any = None) -> httpx.Response:
         """Return the answer to one event, whole to its end."""
-        session = secrets.token_hex(8)
+        session = "" if event["queue"] else self.session
+        session = session or secrets.token_hex(8)
         body = {
             "data": data,
             "fn_index": event["id"],

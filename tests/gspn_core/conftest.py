@@ -255,3 +255,9 @@ def tiny_conditioning():
 def quiet_machine(monkeypatch):
     """Let measurements find that no other program runs, whatever else the tests' machine does."""
     monkeypatch.setattr(OtherWork, "cores", 0.0)
+
+
+@pytest.fixture
+def short_turns(monkeypatch):
+    """Let measurements do each piece once a round, where it is not the figures that matter."""
+    monkeypatch.setattr("gspn_core.cascade.benchmark._TURN_SECONDS", 0.0)

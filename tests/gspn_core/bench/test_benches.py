@@ -48,9 +48,11 @@ def test_the_cascades_table_has_every_stage_and_the_first_run(tiny_model, monkey
     assert "First run of the process:" in out
 
 
-@pytest.mark.usefixtures("quiet_machine")
+@pytest.mark.usefixtures("quiet_machine", "short_turns")
 def test_predictions_stand_next_to_the_median_of_runs_with_their_errors(tiny_model, monkeypatch, capsys):
-    card = dataclasses.replace(tiny_model.card, shapes=tiny_shapes(tiny_model))
+    # What it predicts from is measured for every mixer and target of the card.
+    small = {"mixers": ("attention",), "max_target_px": 128}
+    card = dataclasses.replace(tiny_model.card, shapes=tiny_shapes(tiny_model), **small)
     model = dataclasses.replace(tiny_model, card=card)
     monkeypatch.setattr(plan, "load_model", lambda *_args, **_options: model)
     asked = ["plan", "--repeats", "2", "--target", "128", "--mixers", "attention", "--steps", "2"]
@@ -196,6 +198,7 @@ def test_a_quick_look_at_the_mixers_is_two_sides_and_one_run(monkeypatch, capsys
     assert [row.split(" | ")[0].strip("| ") for row in rows] == ["32", "64"]
 
 
+@pytest.mark.usefixtures("short_turns")
 def test_ratios_of_mixers_are_measured_both_ways_next_to_a_neighbour(tiny_model, monkeypatch, capsys):
     monkeypatch.setattr(timing, "load_model", lambda *_args, **_options: tiny_model)
     neighbours_there = []

@@ -14,12 +14,14 @@ from gspn_core.models.catalog import find_card
 from gspn_core.planning.types import Size
 from gspn_core.runtime.other_work import OtherWork
 
-pytestmark = pytest.mark.usefixtures("quiet_machine")
+pytestmark = pytest.mark.usefixtures("quiet_machine", "short_turns")
 
 
 @pytest.fixture
 def engine(tiny_model):
-    return Engine(tiny_model)
+    """Return an engine of three targets, which are enough for a growth to be expected to go on."""
+    card = dataclasses.replace(tiny_model.card, max_target_px=256)
+    return Engine(dataclasses.replace(tiny_model, card=card))
 
 
 def measured(engine, *arguments, **options):
@@ -73,7 +75,9 @@ def test_it_ends_as_soon_as_it_is_asked_to(engine):
     assert [timing.height for timing in timings] == [card.base_px] * len(card.mixers)
 
 
-def test_what_would_take_too_long_is_left_out(engine, monkeypatch):
+def test_what_would_take_too_long_is_left_out(tiny_model, monkeypatch):
+    engine = Engine(tiny_model)
+
     def times(_stopwatch, pieces):
         def cost(name: str) -> float:
             return side**4 if name == "attention" else 0.1 if name in ("encode", "decode") else side**2
@@ -123,7 +127,6 @@ def test_a_stage_without_the_memory_for_its_fastest_options_is_left_out(tiny_mod
 
 
 def test_pieces_are_timed_alternately_and_each_counts_with_its_least(tiny_model, monkeypatch):
-    monkeypatch.setattr(module, "_TURN_SECONDS", 0.0)
     order, clock = [], [0.0]
     # The first round warms up; one later round is slowed down as a whole.
     took = {"a": iter([9.0, 1.0, 5.0, 1.2]), "b": iter([9.0, 2.0, 10.0, 1.8])}
@@ -147,7 +150,6 @@ def test_pieces_are_timed_alternately_and_each_counts_with_its_least(tiny_model,
 def test_what_is_slow_only_while_it_warms_up_is_timed_and_what_stays_slow_is_timed_once(
     tiny_model, monkeypatch
 ):
-    monkeypatch.setattr(module, "_TURN_SECONDS", 0.0)
     clock, took = [0.0], {"a": [5.0, 1.0, 1.0, 1.0], "b": [5.0, 4.0]}
 
     def work(name):
@@ -169,7 +171,6 @@ def test_a_round_during_which_the_machine_was_busy_is_discarded(tiny_model, monk
     def run():
         rounds.append(None)
 
-    monkeypatch.setattr(module, "_TURN_SECONDS", 0.0)
     monkeypatch.setattr(OtherWork, "is_in_the_way", property(lambda _: next(busy)))
     found = stopwatch(tiny_model).times({"a": Piece(run)})
     # One to warm up, three that count and two that do not.

@@ -52,10 +52,23 @@ def state_of(unet):
     }
 
 
+@pytest.fixture(scope="module")
+def plain_pictures():
+    """Return what makes the pictures of a mixer without any option, once for all options."""
+    made = {}
+
+    def plain(model, mixer):
+        if mixer not in made:
+            made[mixer] = pictures(model, MemoryOptions(), mixer)
+        return made[mixer]
+
+    return plain
+
+
 @pytest.mark.parametrize("mixer", ["attention", "gspn", "neighborhood", "linear"])
 @pytest.mark.parametrize("way", EXACT)
-def test_a_picture_stays_the_same_whatever_saves_the_memory(tiny_model, way, mixer):
-    plain, saving = pictures(tiny_model, MemoryOptions(), mixer), pictures(tiny_model, EXACT[way], mixer)
+def test_a_picture_stays_the_same_whatever_saves_the_memory(tiny_model, plain_pictures, way, mixer):
+    plain, saving = plain_pictures(tiny_model, mixer), pictures(tiny_model, EXACT[way], mixer)
     for one, other in zip(plain, saving, strict=True):
         # Weights are random, so rounding differences grow through the layers, but no further than this.
         assert np.abs(one - other).max() <= 3
@@ -63,10 +76,9 @@ def test_a_picture_stays_the_same_whatever_saves_the_memory(tiny_model, way, mix
 
 
 @pytest.mark.parametrize("mixer", ["attention", "gspn"])
-def test_weights_of_eight_bits_draw_nearly_the_same(tiny_model, mixer):
-    plain, saving = (
-        pictures(tiny_model, MemoryOptions(float8_storage=on), mixer)[-1] for on in (False, True)
-    )
+def test_weights_of_eight_bits_draw_nearly_the_same(tiny_model, plain_pictures, mixer):
+    plain = plain_pictures(tiny_model, mixer)[-1]
+    saving = pictures(tiny_model, MemoryOptions(float8_storage=True), mixer)[-1]
     assert 0 < np.abs(plain - saving).mean() < 8
 
 

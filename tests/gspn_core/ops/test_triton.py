@@ -111,10 +111,17 @@ def lines_of(variant):
     return 8 if "direction" in changes and changes.get("dtype") == torch.bfloat16 else 4
 
 
+@pytest.fixture(scope="session")
+def kernels(tmp_path_factory):
+    """Return the folder of what was compiled in this run of the tests, by any of pytest-xdist's workers."""
+    folder = tmp_path_factory.getbasetemp()
+    return (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "triton"
+
+
 @pytest.fixture(autouse=True)
-def _own_cache(tmp_path, monkeypatch):
-    """Compile every time, and leave nothing in the user's cache."""
-    monkeypatch.setattr(triton.knobs.cache, "dir", str(tmp_path))
+def _own_cache(kernels, monkeypatch):
+    """Compile in every run of the tests, and leave nothing in the user's cache."""
+    monkeypatch.setattr(triton.knobs.cache, "dir", str(kernels))
 
 
 @pytest.mark.parametrize("capability", [80, 90, 120])

@@ -10,9 +10,11 @@ from diffusers import StableDiffusionXLPipeline
 
 from gspn_core.attention.gspn_adapter import GSPNAdapter
 from gspn_core.errors import GspnError
+from gspn_core.training import denoiser
 from gspn_core.training.captured import Captured
 from gspn_core.training.distill import distill, main, train
 from gspn_core.training.distillation import Distillation
+from gspn_core.world.captions import corpus
 
 
 def test_distilled_adapter_loads_into_the_exported_model_and_changes_it(trained, tmp_path):
@@ -151,8 +153,10 @@ def test_latents_of_another_encoder_are_encoded_again(trained, tmp_path):
         torch.testing.assert_close(moved, torch.full_like(moved, 0.5), atol=0.05, rtol=0)
 
 
-def test_a_work_folder_without_a_model_or_renders_says_so(trained, tmp_path, capsys):
+def test_a_work_folder_without_a_model_or_renders_says_so(trained, tmp_path, capsys, monkeypatch):
     recipe, _ = trained
+    # The command's own corpus is twenty times as large.
+    monkeypatch.setattr(denoiser, "corpus", lambda _count, rng: corpus(recipe.corpus_captions, rng))
     folders = ((bare(recipe, tmp_path), "holds no trained model"), (tmp_path / "no", "no renders"))
     for work, message in folders:
         with pytest.raises(SystemExit) as stopped:

@@ -115,6 +115,7 @@ def served(toy_card, port, tmp_path_factory) -> Iterator[Served]:
             assert all(SECRET in path.read_text() for path in planted)
             yield Served(
                 port=port,
+                session="a-page-of-a-stranger",
                 page=page,
                 address=str(client.base_url),
                 jobs=jobs,
