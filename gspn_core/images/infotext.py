@@ -19,8 +19,8 @@ _MOST_PAIRS_CHARACTERS = 32 * 1024
 # What counts as a setting, so that a prompt of words and colons does not.
 _SETTING = re.compile(
     r"(?:^|(?<=[\s,.;|]))(?:"
-    r"(?P<steps>Steps: *\d{1,5})|Seed: *-?\d{1,20}|CFG scale: *\d{1,3}(?:\.\d{1,6})?|Size: *\d{1,5} ?[x×] ?\d{1,5}"
-    r"|Sampler: *[\w+ -]{2,40}|Model hash: *[0-9a-fA-F]{6,64}|Schedule type: *[\w -]{2,40}"
+    r"(?P<steps>Steps: *\d{1,5})|Seed: *-?\d{1,20}|CFG scale: *\d{1,3}(?:\.\d{1,6})?"
+    r"|Size: *\d{1,5} ?[x×] ?\d{1,5}|Sampler: *[\w+ -]{2,40}|Model hash: *[0-9a-fA-F]{6,64}|Schedule type: *[\w -]{2,40}"
     r")(?= *(?:,|$|\n))"
 )
 _STEPS_FIRST = re.compile(r"^Steps: *\d{1,5} *(?:,|$)", re.MULTILINE)
@@ -118,7 +118,7 @@ def _pairs(line: str) -> Iterator[tuple[str, str]]:
             try:
                 end = decoder.raw_decode(line, start)[1]
             except (ValueError, RecursionError):
-                if line[start : start + 2] in ('["', '[{', '{"'):
+                if line[start : start + 2] in ('["', "[{", '{"'):
                     # Cut off: nothing in it is a pair of the picture.
                     end = len(line)
         yield name[1], line[start:end].strip()

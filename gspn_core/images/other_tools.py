@@ -27,28 +27,55 @@ _MEANING = {name: setting for setting, names in _SETTINGS.items() for name in na
 # The size is that of the picture; the others repeat what is read already, or describe the file.
 _REPEATED = ("size", "width", "height", "resolution", "aspectratio", "fullprompt", "fullnegativeprompt")
 _JSON = re.compile(r"\s*(?:\{\s*[\"}]|\[\s*[\[{\"])")
+# What a prompt can hold that means something to another tool, and is words here.
 _MARKUP = {
-    "prompt weights": re.compile(r"\([^()]{1,400}:\s*-?\d*\.?\d+\s*\)|\d\.?\d*::[^:]{1,400}::|\({2}|\{{2}|\[{2}"),
-    "<lora:…>": re.compile(r"<(?:lora|lyco|lycoris|hypernet|embed|segment|random|wildcard)\b[^<>]{0,400}>", re.I),
-    "BREAK": re.compile(r"(?<!\w)(?:BREAK|AND)(?!\w)"),
+    "prompt weights": re.compile(
+        r"\([^()]{1,400}:\s*-?\d*\.?\d+\s*\)|\[[^\[\]]{1,400}:\s*\d*\.?\d+\s*\]"
+        r"|\d\.?\d*::[^:]{1,400}::|\({2}|\{{2}|\[{2}"
+    ),
+    "<lora:…>": re.compile(
+        r"<(?:lora|lyco|lycoris|hypernet|embed|segment|random|wildcard)\b[^<>]{0,400}>", re.IGNORECASE
+    ),
+    "BREAK": re.compile(r"(?<!\w)BREAK(?!\w)"),
+    "AND": re.compile(r"(?<!\w)AND(?!\w)"),
     "wildcards": re.compile(r"__[\w/*-]{1,80}__|(?<!\{)\{[^{}|]{0,200}\|[^{}]{0,400}\}"),
     "embeddings": re.compile(r"\bembedding:\w"),
 }
+_MOST_SEARCHED_CHARACTERS = 4000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Foreign:
-    """What another tool's picture says. tool: "" where it is not known; found: by setting; unknown: the rest."""
+    """What a picture of another tool says.
+
+    Args:
+        found: values by setting, not checked.
+        unknown: the rest, as "name: value".
+        tool: "" where it is not known.
+    """
 
     found: Mapping[str, Any]
     unknown: tuple[str, ...] = ()
     tool: str = ""
 
 
+class UnreadText(BadSetting):
+    """A picture says how it was made, in a form that is not read here. made_by: the sentence's first half."""
+
+    def __init__(self, tool: str) -> None:
+        what = "workflow" if tool == "ComfyUI" else "text"
+        self.made_by = f"Made by {tool or 'another tool'}, whose {what} is not read here"
+        super().__init__("picture", f"{self.made_by}; type its settings, or use it as init image.")
+        self._tool = tool
+
+    def __reduce__(self):
+        return type(self), (self._tool,)
+
+
 def read_foreign(texts: Mapping[str, Any]) -> Foreign:
     """Return what a picture of another tool says of how it was made.
 
-    Raises BadSetting, with the tool's name where it is known, if that cannot be read or there is nothing.
+    Raises BadSetting for nothing, UnreadText for what cannot be read.
     """
     others = texts.get("others", {})
     # A camera's comment is not a prompt, as the text that has this very keyword is.
@@ -67,7 +94,7 @@ def read_foreign(texts: Mapping[str, Any]) -> Foreign:
     if "prompt" in others or "workflow" in others:
         return _from_json_text(others.get("prompt", ""), others, "ComfyUI")
     if "Dream" in others or "invokeai_graph" in others:
-        raise _not_read("InvokeAI")
+        raise UnreadText("InvokeAI")
     if _JSON.match(others.get("Comment", "")):
         return _from_json_text(others["Comment"], others)
     found = parse_infotext(others.get("Description", ""))
@@ -80,7 +107,8 @@ def read_foreign(texts: Mapping[str, Any]) -> Foreign:
 
 def markup_in(*texts: str) -> tuple[str, ...]:
     """Return what of other tools' prompt syntax is in these texts."""
-    return tuple(name for name, pattern in _MARKUP.items() if any(map(pattern.search, texts)))
+    searched = [text[:_MOST_SEARCHED_CHARACTERS] for text in texts]
+    return tuple(name for name, pattern in _MARKUP.items() if any(map(pattern.search, searched)))
 
 
 def _is_novelai(others: Mapping[str, str]) -> bool:
@@ -90,7 +118,13 @@ def _is_novelai(others: Mapping[str, str]) -> bool:
 def _from_infotext(text: Infotext) -> Foreign:
     values = {"prompt": text.prompt, "negative_prompt": text.negative_prompt, **text.pairs}
     version = text.pairs.get("Version", "")
-    tool = "Fooocus" if version.startswith("Fooocus") else "SD.Next" if text.pairs.get("App") == "SD.Next" else ""
+    tool = (
+        "Fooocus"
+        if version.startswith("Fooocus")
+        else "SD.Next"
+        if text.pairs.get("App") == "SD.Next"
+        else ""
+    )
     found, unknown = _sorted(values)
     return Foreign(found=found, unknown=(*unknown, *text.more), tool=tool)
 
@@ -103,10 +137,10 @@ def _from_json_text(text: str, others: Mapping[str, str], tool: str = "") -> For
     tool = tool or _tool_of(value, others)
     values = _values_of(value, tool, others) if isinstance(value, dict) else None
     if values is None:
-        raise _not_read(tool)
+        raise UnreadText(tool)
     found, unknown = _sorted(values, sampler_is_scheduler=tool == "InvokeAI")
     if not found.get("prompt"):
-        raise _not_read(tool)
+        raise UnreadText(tool)
     return Foreign(found=found, unknown=tuple(unknown), tool=tool)
 
 
@@ -118,25 +152,21 @@ def _tool_of(value: Any, others: Mapping[str, str]) -> str:
         return "SwarmUI"
     if "fooocus_scheme" in others or "metadata_scheme" in names or software.startswith("Fooocus"):
         return "Fooocus"
-    if _is_novelai(others) or {"uc", "noise_schedule"} <= names or value_says(value, "NovelAI"):
+    said = str(_value_of(value, "Software"))
+    if _is_novelai({"Software": f"{software} {said}"}) or {"uc", "noise_schedule"} <= names:
         return "NovelAI"
-    if {"app_version", "positive_prompt"} <= names or "invoke" in str(value_of(value, "app_id")).lower():
+    if {"app_version", "positive_prompt"} <= names or "invoke" in str(_value_of(value, "app_id")).lower():
         return "InvokeAI"
     if "extraMetadata" in names:
         return "Civitai"
-    if is_graph(value) or is_graph(value_of(value, "prompt")) or "workflow" in names or "nodes" in names:
+    if is_graph(value) or is_graph(_value_of(value, "prompt")) or "workflow" in names or "nodes" in names:
         return "ComfyUI"
     return "Draw Things" if {"c", "uc", "steps"} <= names else ""
 
 
-def value_of(value: Any, name: str) -> Any:
+def _value_of(value: Any, name: str) -> Any:
     """Return a value of a JSON object by name, None for none."""
     return value.get(name) if isinstance(value, dict) else None
-
-
-def value_says(value: Any, word: str) -> bool:
-    """Return whether a JSON object names a tool as its software."""
-    return word in str(value_of(value, "Software"))
 
 
 def _values_of(value: dict[str, Any], tool: str, others: Mapping[str, str]) -> dict[str, Any] | None:
@@ -217,13 +247,3 @@ def _number(value: Any) -> Any:
     if re.fullmatch(r"-?[0-9]+", value):
         return int(value)
     return int(number) if abs(number) < 2**53 and number.is_integer() else number
-
-
-def _not_read(tool: str) -> BadSetting:
-    """Return the refusal of a picture that says how it was made in a form that is not read here."""
-    what = "workflow" if tool == "ComfyUI" else "text"
-    return BadSetting(
-        "picture",
-        f"Made by {tool or 'another tool'}, whose {what} is not read here; type its settings, or use it as "
-        "init image.",
-    )

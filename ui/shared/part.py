@@ -21,6 +21,7 @@ SCRIPTS = (
     "shared/viewer.js",
     "studio/picture.js",
     "studio/gallery.js",
+    "form/png_head.js",
     "compare/stage.js",
     "compare/side.js",
     "lab/axes.js",

@@ -67,7 +67,7 @@ def test_a_picture_of_another_tool_leaves_the_rest_of_the_form_alone(held, card)
     assert form["scheduler"] == initial_values(card)["scheduler"]
     assert shown["stage"] is None
     assert shown["notes"] == [
-        form_strings.DROP_OTHER_TOOL,
+        form_strings.imported_from(""),
         form_strings.not_taken(["Sampler: Euler a", "Clip skip: 2"]),
     ]
 
@@ -90,8 +90,8 @@ def test_what_the_form_holds_may_be_wrong_when_another_tools_picture_comes(held,
     [
         (base64.b64encode(b"\xff\xd8\xff\xe0").decode(), "is not a PNG"),
         ("not base64!", "did not arrive whole"),
-        (None, "before its pixels"),
-        ("A" * (MOST_HEAD_BYTES * 2), "before its pixels"),
+        (None, "next to its pixels"),
+        ("A" * (MOST_HEAD_BYTES * 2), "next to its pixels"),
         (base64.b64encode(b"\x89PNG\r\n\x1a\n" + b"\0" * 30).decode(), "is damaged"),
     ],
 )
