@@ -20,7 +20,8 @@ _MOST_PAIRS_CHARACTERS = 32 * 1024
 _SETTING = re.compile(
     r"(?:^|(?<=[\s,.;|]))(?:"
     r"(?P<steps>Steps: *\d{1,5})|Seed: *-?\d{1,20}|CFG scale: *\d{1,3}(?:\.\d{1,6})?"
-    r"|Size: *\d{1,5} ?[x×] ?\d{1,5}|Sampler: *[\w+ -]{2,40}|Model hash: *[0-9a-fA-F]{6,64}|Schedule type: *[\w -]{2,40}"
+    r"|Size: *\d{1,5} ?[x×] ?\d{1,5}|Sampler: *[\w+ -]{2,40}"
+    r"|Model hash: *[0-9a-fA-F]{6,64}|Schedule type: *[\w -]{2,40}"
     r")(?= *(?:,|$|\n))"
 )
 _STEPS_FIRST = re.compile(r"^Steps: *\d{1,5} *(?:,|$)", re.MULTILINE)
