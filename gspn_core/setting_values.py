@@ -128,7 +128,7 @@ def checked_number(
         nearest = min(max(value, bounds.minimum), bounds.maximum)
         remedy = f"try {int(nearest) if integer else f'{nearest:g}'}"
         if name == "seed":
-            # The nearest seed is no nearer to what was meant than any other.
+            # The nearest seed is as far from what was meant as any other.
             remedy = "leave it empty for a random one"
         raise BadSetting(name, f"{name} must be {kind} {limits}, got {_shown(value)}; {remedy}.")
     return int(value) if integer else float(value)

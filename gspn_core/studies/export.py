@@ -122,6 +122,8 @@ def _axis_name(name: str, stage_px: int | None) -> str:
 
 
 def _text(value: Any) -> str:
+    if value == "":
+        return "(empty)"
     return escape(f"{value:g}" if isinstance(value, float) else str(value))
 
 

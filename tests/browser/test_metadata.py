@@ -84,7 +84,9 @@ DROP = """([name, type, base64]) => {
   document.body.dispatchEvent(new DragEvent("drop", how));
 }"""
 READY = "window.studio?.startFrom && document.querySelector('.drop-veil')"
-SETTINGS = "a dune at noon\nNegative prompt: fog\nSteps: 9, Sampler: Euler, CFG scale: 3, Seed: 77, Size: 96x64"
+SETTINGS = (
+    "a dune at noon\nNegative prompt: fog\nSteps: 9, Sampler: Euler, CFG scale: 3, Seed: 77, Size: 96x64"
+)
 
 
 def encoded(kind: str, **options) -> str:
@@ -116,7 +118,9 @@ def test_a_dropped_picture_of_another_tool_fills_the_form_whatever_its_format(vi
         field(page, "prompt").fill("mine")
         page.evaluate(DROP, list(file))
         page.wait_for_function("document.querySelector('#field-prompt textarea').value === 'a dune at noon'")
-        page.wait_for_function("name => document.querySelector('.drop-said').textContent.includes(name)", arg=file[0])
+        page.wait_for_function(
+            "name => document.querySelector('.drop-said').textContent.includes(name)", arg=file[0]
+        )
         assert field(page, "seed").input_value() == "77"
         assert "another tool" in page.inner_text(".drop-notes")
 

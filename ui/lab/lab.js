@@ -216,9 +216,12 @@ function paintList() {
 
 async function save({ url, name }) {
   const answer = await fetch(url);
-  if (!answer.ok) return;
+  if (answer.ok) hand(await answer.blob(), name);
+}
+
+function hand(blob, name) {
   const link = made("a");
-  link.href = URL.createObjectURL(await answer.blob());
+  link.href = URL.createObjectURL(blob);
   link.download = name;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60000);
@@ -273,6 +276,16 @@ find(".lab-export").addEventListener("click", (event) => {
   event.currentTarget.disabled = true;
   trigger("archive", { study: study.id });
 });
+find(".lab-sheet").addEventListener("click", async (event) => {
+  const button = event.currentTarget;
+  button.disabled = true;
+  try {
+    const sheet = await studio.contactSheet(study, { metric, word: METRICS[metric].word });
+    hand(sheet, `gspn-grid-${study.id.slice(0, 8)}.png`);
+  } finally {
+    button.disabled = false;
+  }
+});
 find(".lab-compare").addEventListener("click", () => {
   const items = [...picked].map((number) => study.cells[number].ref);
   studio.go("compare", { items });
@@ -289,6 +302,14 @@ document.addEventListener("visibilitychange", () => {
 window.addEventListener("online", reattach);
 
 axes.add("upscale_strength");
+find(".lab-presets").append(
+  ...props.presets.map(([label, list]) => {
+    const button = made("button", "lab-preset", label);
+    button.type = "button";
+    button.addEventListener("click", () => axes.set(list));
+    return button;
+  })
+);
 studio.onPlace("lab", (detail) => {
   const asked = detail.study || new URLSearchParams(window.location.search).get("study");
   let kept = null;

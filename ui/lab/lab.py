@@ -21,6 +21,7 @@ from gspn_core.planning.types import ModelCard
 from gspn_core.runs.queue import RunQueue
 from gspn_core.settings import CHOICES, FIELD_NAMES, OVERRIDABLE, RANGES, Settings
 from gspn_core.studies.axis import AXIS_NAMES, Axis, example, parse_axis
+from gspn_core.studies.axis_values import TEXTS, forms
 from gspn_core.studies.export import write_export
 from gspn_core.studies.runner import Studies
 from gspn_core.studies.study import Cell, Draft, StudyView
@@ -76,7 +77,12 @@ def build_lab(card: ModelCard) -> gr.HTML:
         for name in AXIS_NAMES
         if is_offered(name, card)
     ]
-    return html_part("lab", "lab", {"kind": "none"}, names=names, stages=list(card.targets))
+    presets = [
+        [label, [list(axis) for axis in axes]]
+        for label, axes in lab_strings.PRESETS
+        if all(is_offered(name, card) for name, _ in axes)
+    ]
+    return html_part("lab", "lab", {"kind": "none"}, names=names, presets=presets, stages=list(card.targets))
 
 
 def wire_lab(
@@ -267,6 +273,7 @@ class Lab:
             "across": _axis_label(axes[-1]) if axes else "",
             "down": _axis_label(axes[0]) if len(axes) > 1 else "",
             "curve": _curve(axes),
+            "facts": _facts(view),
             "cells": [self._cell(number, cell) for number, cell in enumerate(view.cells)],
             "tells_adherence": self._studies.tells_adherence
             or any(cell.adherence is not None for cell in view.cells),
@@ -344,6 +351,16 @@ def _base_rows(base: Settings, axes: Sequence[Axis]) -> list[list[str]]:
     ]
 
 
+def _facts(view: StudyView) -> list[list[str]]:
+    """Return what all cells of a study have in common, as far as a sheet of it says so."""
+    taken = {axis.name for axis in view.axes if axis.stage_px is None}
+    return [
+        [labels.LABELS[name], _shown(view.base[name])]
+        for name in _BASE
+        if name not in taken and view.base.get(name) is not None
+    ]
+
+
 def _title(axes: Sequence[Axis]) -> str:
     return " × ".join(map(_axis_label, axes))
 
@@ -363,18 +380,20 @@ def _curve(axes: Sequence[Axis]) -> dict[str, Any] | None:
 
 def _hint(name: str, card: ModelCard) -> str:
     """Return how values of a setting are written."""
-    if name in ("prompt", "negative_prompt", "ladder"):
-        return lab_strings.HINT_TEXTS
+    if name in TEXTS:
+        return lab_strings.HINT_TEXTS if name == "prompt" else lab_strings.HINT_EMPTY_TEXTS
     if name in CHOICES:
         return lab_strings.hint_choices(card.mixers if name == "mixer" else CHOICES[name])
-    if name in ("seed", "target", "aspect"):
+    if name in lab_strings.HINTS:
         return lab_strings.HINTS[name]
-    return lab_strings.HINT_NUMBERS
+    return lab_strings.hint_numbers(forms(name, card))
 
 
 def _shown(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}"
+    if value == "":
+        return lab_strings.EMPTY_TEXT
     return labels.CHOICES.get(value, value) if isinstance(value, str) else str(value)
 
 

@@ -28,6 +28,7 @@ SCRIPTS = (
     "lab/cells.js",
     "lab/plot.js",
     "lab/enlarged.js",
+    "lab/sheet.js",
 )
 # Joined in this order: of two rules of equal weight the later one holds.
 SHEETS = (

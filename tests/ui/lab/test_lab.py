@@ -226,3 +226,21 @@ def test_a_refused_start_is_said_where_the_cost_stands(lab, form, studies, monke
     monkeypatch.setattr(studies, "start", full)
     shown = lab.begin(asked(("seed", "1, 2")), form, ANNA)
     assert (shown["kind"], shown["error"]) == ("setup", "The maximum of 8 studies is running.")
+
+
+@pytest.mark.parametrize(("label", "axes"), lab_strings.PRESETS)
+def test_a_grid_to_begin_with_is_ready_to_run(lab, form, label, axes):
+    values = [*form]
+    values[FIELD_NAMES.index("target")] = 128
+    shown = lab.price(asked(*reversed(axes)), values)
+    assert shown["ready"] and label, shown
+    assert len(shown["axes"]) == len(axes)
+
+
+def test_the_empty_text_is_a_value_with_a_name(lab, form, studies):
+    shown = lab.price(asked(("negative_prompt", "\nfog")), form)
+    assert shown["ready"] and shown["axes"][0]["count"] == "2 values"
+    begun = lab.begin(asked(("negative_prompt", "\nfog")), form, ANNA)
+    grid = lab.study_props(studies.view(begun["id"]), ANNA)
+    assert grid["columns"] == [lab_strings.EMPTY_TEXT, "fog"]
+    assert [label for label, _ in grid["facts"]][0] == labels.LABELS["prompt"]
