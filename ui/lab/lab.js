@@ -12,6 +12,7 @@ const STUDY_KEY = "gspn-studio-study";
 const STEPS = { before: -1, after: 1 };
 const METRICS = {
   seconds: { word: words.lab_seconds, best: Math.min },
+  processor: { word: words.lab_processor, best: Math.min },
   memory: { word: words.lab_memory, best: Math.min },
   consistency: { word: words.lab_consistency, best: Math.max },
   detail: { word: words.lab_detail, best: Math.max },
@@ -22,6 +23,7 @@ let study = null;
 let watched = null;
 let received = 0;
 let metric = "seconds";
+let chosen = false;
 let picked = new Set();
 let timer = 0;
 let turn = 0;
@@ -106,9 +108,13 @@ const paintPlot = () => studio.labPlot(find(".lab-plot"), study, metric, METRICS
 
 function offerMetrics() {
   // A figure that no cell can have is not offered.
-  const option = select.querySelector('[value="adherence"]');
-  option.hidden = option.disabled = !study.tells_adherence;
-  if (option.disabled && metric === "adherence") select.value = metric = "seconds";
+  for (const [name, tells] of [["adherence", study.tells_adherence], ["processor", study.tells_processor]]) {
+    const option = select.querySelector(`[value="${name}"]`);
+    option.hidden = option.disabled = !tells;
+    if (option.disabled && metric === name) select.value = metric = "seconds";
+  }
+  // Whatever else the machine does makes a run longer, and not the work of its cores.
+  if (metric === "seconds" && study.tells_processor && !chosen) select.value = metric = "processor";
 }
 
 function paintStudy() {
@@ -294,6 +300,7 @@ const select = find(".lab-pick select");
 select.append(...Object.entries(METRICS).map(([name, { word }]) => new Option(word, name)));
 select.addEventListener("change", () => {
   metric = select.value;
+  chosen = true;
   if (study) paintStudy();
 });
 document.addEventListener("visibilitychange", () => {

@@ -275,6 +275,7 @@ class Lab:
             "curve": _curve(axes),
             "facts": _facts(view),
             "cells": [self._cell(number, cell) for number, cell in enumerate(view.cells)],
+            "tells_processor": any(cell.processor_seconds is not None for cell in view.cells),
             "tells_adherence": self._studies.tells_adherence
             or any(cell.adherence is not None for cell in view.cells),
         }
@@ -294,6 +295,7 @@ class Lab:
             "word": labels.said(cell.error) if cell.error else lab_strings.CELL_STATES[cell.state],
             "figures": {
                 "seconds": [cell.seconds, units.seconds(cell.seconds)],
+                "processor": [cell.processor_seconds, units.seconds(cell.processor_seconds)],
                 "memory": [cell.peak_bytes, units.bytes_(cell.peak_bytes)],
                 "consistency": [cell.consistency, lab_strings.decibels_of(cell.consistency)],
                 "detail": [cell.detail, lab_strings.share_of(cell.detail)],

@@ -24,6 +24,7 @@ SCREEN: Mapping[str, str] = MappingProxyType(
         "lab_forget": "Remove this grid; its runs are kept",
         "lab_metric": "Show",
         "lab_seconds": "Time",
+        "lab_processor": "Processor time",
         "lab_memory": "Peak memory",
         "lab_consistency": "Similarity to base",
         "lab_detail": "Added detail",
