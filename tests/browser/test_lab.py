@@ -46,6 +46,7 @@ def test_a_study_is_stopped_resumed_compared_and_exported(visit, tmp_path) -> No
     page.click(".lab-compare")
     page.wait_for_function("document.querySelectorAll('.cmp-items li').length === 2")
     assert "CFG scale" in page.locator(".cmp-table").inner_text()
+    check_history(page)
 
 
 def begin_study(page) -> None:
@@ -64,6 +65,17 @@ def begin_study(page) -> None:
     page.locator(".lab-axis-text").nth(1).fill("3 from 31")
     page.wait_for_function("document.querySelector('.lab-cost').textContent.includes('9 cells: 9 stages')")
     page.click(".lab-begin")
+
+
+def check_history(page) -> None:
+    """Find the nine runs under the line of their grid, which leads back to it."""
+    page.locator(".masthead .places button", has_text="History").click()
+    page.wait_for_selector(".run-grid")
+    assert page.locator(".run-grid").count() == 1
+    assert page.inner_text(".run-grid b") == page.locator(".lab-name b").text_content()
+    assert page.locator(".history-grid li.of-grid").count() == 9
+    page.click(".run-grid button")
+    page.wait_for_selector(".lab-grid:visible")
 
 
 def check_sheet(page, folder) -> None:

@@ -353,6 +353,16 @@ def _base_rows(base: Settings, axes: Sequence[Axis]) -> list[list[str]]:
     ]
 
 
+def grids_of(studies: Sequence[StudyView]) -> dict[str, tuple[str, str]]:
+    """Return the study that each run of these belongs to, as its id and title, by the run's id."""
+    return {
+        cell.job_id: (view.id, _title(view.axes))
+        for view in studies
+        for cell in view.cells
+        if cell.job_id is not None
+    }
+
+
 def _facts(view: StudyView) -> list[list[str]]:
     """Return what all cells of a study have in common, as far as a sheet of it says so."""
     taken = {axis.name for axis in view.axes if axis.stage_px is None}

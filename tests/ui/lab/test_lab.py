@@ -11,7 +11,7 @@ from gspn_core.settings import FIELD_NAMES
 from gspn_core.studies.axis import AXIS_NAMES, parse_axis
 from gspn_core.studies.runner import Studies
 from ui.form.form import REFINER, initial_values
-from ui.lab.lab import Lab, build_lab
+from ui.lab.lab import Lab, build_lab, grids_of
 from ui.shared.strings import lab_strings, labels, units
 
 ANNA = "anna's token"
@@ -244,3 +244,6 @@ def test_the_empty_text_is_a_value_with_a_name(lab, form, studies):
     grid = lab.study_props(studies.view(begun["id"]), ANNA)
     assert grid["columns"] == [lab_strings.EMPTY_TEXT, "fog"]
     assert [label for label, _ in grid["facts"]][0] == labels.LABELS["prompt"]
+    view = list(studies.follow(begun["id"]))[-1]
+    title = labels.LABELS["negative_prompt"]
+    assert grids_of([view]) == {cell.job_id: (view.id, title) for cell in view.cells}
