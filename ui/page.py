@@ -24,7 +24,8 @@ from ui.form.start import wire_start
 from ui.guard.blocks import GuardedBlocks
 from ui.guard.stack import guards
 from ui.history.history import build_history, wire_history
-from ui.lab.lab import build_lab, grids_of, wire_lab
+from ui.lab.grid import grids_of
+from ui.lab.lab import build_lab, wire_lab
 from ui.shared.gradio_private import rest_between_looks
 from ui.shared.models import ModelPicker, model_choices, wire_models
 from ui.shared.part import PAGE, html_part, served_files, style_sheets

@@ -119,3 +119,14 @@ def test_a_picture_may_be_handed_in_twice_and_another_after_it(visit) -> None:
     with page.expect_response("**/gradio_api/upload*"):
         page.evaluate(DROP, ["other.png", png("red")])
     page.wait_for_function(f"{thumb} !== '{first}'")
+
+
+def test_a_decimal_comma_is_typed_as_a_point(visit) -> None:
+    page = visit()
+    page.wait_for_function(READY)
+    page.click("#more button")
+    field = page.locator("#field-guidance_scale input[type=number]")
+    field.click(click_count=3)
+    page.keyboard.type("7,5")
+    page.keyboard.press("Tab")
+    assert field.input_value() == "7.5"

@@ -11,7 +11,8 @@ from gspn_core.settings import FIELD_NAMES
 from gspn_core.studies.axis import AXIS_NAMES, parse_axis
 from gspn_core.studies.runner import Studies
 from ui.form.form import REFINER, initial_values
-from ui.lab.lab import Lab, build_lab, grids_of
+from ui.lab.grid import grids_of
+from ui.lab.lab import Lab, build_lab
 from ui.shared.strings import lab_strings, labels, units
 
 ANNA = "anna's token"
