@@ -9,6 +9,7 @@ const MOST_HASHED_BYTES = 256 * 1024 * 1024;
 const CHECK_MS = 1500;
 let awaited = null;
 let latest = null;
+let started = 0;
 let timer = 0;
 
 function base64(bytes) {
@@ -154,6 +155,9 @@ window.addEventListener("studio:picture", () => {
 
 watch("value", () => {
   paint();
-  if (props.value?.start && latest) studio.startFrom?.(latest, props.value.path);
+  const { start, turn, path } = props.value || {};
+  if (!start || turn === started) return;
+  started = turn;
+  studio.startFrom?.(latest, path);
 });
 paint();
