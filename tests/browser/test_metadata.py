@@ -11,6 +11,17 @@ from PIL import ExifTags, Image, PngImagePlugin
 pytestmark = pytest.mark.browser
 
 STATE = "document.querySelector('#studio').dataset.state"
+DROP = """([name, type, base64]) => {
+  const bytes = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
+  const carried = new DataTransfer();
+  carried.items.add(new File([bytes], name, { type }));
+  const how = { dataTransfer: carried, bubbles: true, cancelable: true };
+  document.body.dispatchEvent(new DragEvent("drop", how));
+}"""
+READY = "window.studio?.startFrom && document.querySelector('.drop-veil')"
+SETTINGS = (
+    "a dune at noon\nNegative prompt: fog\nSteps: 9, Sampler: Euler, CFG scale: 3, Seed: 77, Size: 96x64"
+)
 
 
 def field(page, name: str):
@@ -52,6 +63,7 @@ def test_a_picture_that_is_chosen_again_fills_the_form_and_reproduces_its_bytes(
 
 def test_a_file_that_is_no_picture_is_refused_and_the_form_stays(visit, tmp_path) -> None:
     page = visit()
+    page.wait_for_function(READY)
     field(page, "prompt").fill("mine")
     hostile = tmp_path / "<img src=x onerror=alert(1)>.png"
     hostile.write_bytes(b"\x89PNG\r\n\x1a\n" + b"\0" * 100)
@@ -74,19 +86,6 @@ def test_a_file_of_millions_of_chunks_is_given_up_soon(visit, tmp_path) -> None:
     page.set_input_files(".drop-file", str(endless))
     page.wait_for_selector(".drop-message.error", timeout=60_000)
     assert "is damaged" in page.locator(".drop-message").inner_text()
-
-
-DROP = """([name, type, base64]) => {
-  const bytes = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
-  const carried = new DataTransfer();
-  carried.items.add(new File([bytes], name, { type }));
-  const how = { dataTransfer: carried, bubbles: true, cancelable: true };
-  document.body.dispatchEvent(new DragEvent("drop", how));
-}"""
-READY = "window.studio?.startFrom && document.querySelector('.drop-veil')"
-SETTINGS = (
-    "a dune at noon\nNegative prompt: fog\nSteps: 9, Sampler: Euler, CFG scale: 3, Seed: 77, Size: 96x64"
-)
 
 
 def encoded(kind: str, **options) -> str:
