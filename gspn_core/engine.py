@@ -10,7 +10,7 @@ from functools import cached_property
 import torch
 from PIL.Image import Image
 
-from gspn_core.backbones.conditioning import truncation_notice
+from gspn_core.backbones.conditioning import truncation_notices
 from gspn_core.backbones.model import Model
 from gspn_core.cascade.all_mixers import with_all_mixers
 from gspn_core.cascade.benchmark import measure_stages
@@ -74,8 +74,8 @@ class Engine:
             BadSetting: the model cannot run these settings; the message has the reason.
         """
         plan = make_plan(settings, self.model.card, self.machine, self.model_calls)
-        notice = truncation_notice(self.model.pipeline, settings.prompt)
-        return plan if notice is None else dataclasses.replace(plan, notices=(*plan.notices, notice))
+        notices = truncation_notices(self.model.pipeline, plan.settings)
+        return dataclasses.replace(plan, notices=(*plan.notices, *notices)) if notices else plan
 
     def weights(self, plan: CascadePlan) -> tuple[tuple[StepWeights, ...], ...]:
         """Return the weights of each step of each stage of a plan; a first stage has none."""

@@ -97,12 +97,16 @@ class TileDone:
 
 @dataclass(frozen=True, kw_only=True)
 class StageDone:
-    """A stage ended: its picture, its wall time, and its memory with the peak of the stage."""
+    """A stage ended: its picture, its wall time, and its memory with the peak of the stage.
+
+    processor_seconds: of all cores together, None where a GPU does the work.
+    """
 
     stage: StagePlan
     image: Image
     seconds: float
     memory: MemorySample
+    processor_seconds: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -126,8 +126,11 @@ def checked_number(
             else (f"from {bounds.minimum:g} to {bounds.maximum:g}")
         )
         nearest = min(max(value, bounds.minimum), bounds.maximum)
-        hint = int(nearest) if integer else f"{nearest:g}"
-        raise BadSetting(name, f"{name} must be {kind} {limits}, got {_shown(value)}; try {hint}.")
+        remedy = f"try {int(nearest) if integer else f'{nearest:g}'}"
+        if name == "seed":
+            # The nearest seed is as far from what was meant as any other.
+            remedy = "leave it empty for a random one"
+        raise BadSetting(name, f"{name} must be {kind} {limits}, got {_shown(value)}; {remedy}.")
     return int(value) if integer else float(value)
 
 

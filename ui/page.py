@@ -24,6 +24,7 @@ from ui.form.start import wire_start
 from ui.guard.blocks import GuardedBlocks
 from ui.guard.stack import guards
 from ui.history.history import build_history, wire_history
+from ui.lab.grid import grids_of
 from ui.lab.lab import build_lab, wire_lab
 from ui.shared.gradio_private import rest_between_looks
 from ui.shared.models import ModelPicker, model_choices, wire_models
@@ -56,10 +57,9 @@ _POLL_SECONDS = 1.0
 Build = Callable[[RunQueue, ModelCard], gr.HTML]
 Wire = Callable[[gr.Blocks, dict[str, Any], RunQueue, ModelCard], None]
 
-# The places other than the studio, in any order: how their part is built and how its events are wired.
+# Places that need nothing but runs, in any order: how their part is built and how its events are wired.
 PLACES: Mapping[str, tuple[Build, Wire]] = {
     "compare": (build_compare, wire_compare),
-    "history": (build_history, wire_history),
 }
 
 
@@ -104,6 +104,7 @@ def build_page(
             form = _settings_column(parts, card, in_space=in_space)
             parts["screen"] = _screen(runs, card)
             parts["lab"] = build_lab(card)
+            parts["history"] = build_history()
             parts |= {name: build(jobs, card) for name, (build, _) in PLACES.items()}
         parts |= form.controls | {"starting": form.starting}
         timer = gr.Timer(_POLL_SECONDS)
@@ -118,6 +119,7 @@ def build_page(
         wire_measured(parts, measuring, card)
         wire_api(jobs, FOLLOWING)
         wire_lab(parts, form, studies, jobs, card, FOLLOWING)
+        wire_history(parts, jobs, lambda visitor: grids_of(studies.list(visitor)))
         for _, wire in PLACES.values():
             wire(page, parts, jobs, card)
     _queue(page)
@@ -168,9 +170,8 @@ def _stored_in_the_browser() -> dict[str, Any]:
 
 
 def _masthead(runs: Runs, card: ModelCard, models: list[dict[str, Any]]) -> gr.HTML:
-    places = [
-        [name, label] for name, label in page_strings.PLACES.items() if name in {"studio", "lab", *PLACES}
-    ]
+    shown = {"studio", "lab", "history", *PLACES}
+    places = [[name, label] for name, label in page_strings.PLACES.items() if name in shown]
     return html_part(
         "shared",
         "masthead",

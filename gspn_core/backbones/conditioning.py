@@ -101,11 +101,24 @@ def encode_text(
     )
 
 
-def truncation_notice(pipeline: StableDiffusionXLPipeline, prompt: str) -> str | None:
-    """Return one sentence if the prompt has more tokens than the text encoders read, else None."""
+def truncation_notices(pipeline: StableDiffusionXLPipeline, settings: Settings) -> tuple[str, ...]:
+    """Return a sentence for each text that has more tokens than the text encoders read.
+
+    These are the prompt, the negative prompt, and what takes their place in single stages.
+    """
+    texts = {"prompt": settings.prompt, "negative prompt": settings.negative_prompt}
+    for override in settings.overrides:
+        if override.name in ("prompt", "negative_prompt"):
+            texts[f"{override.name.replace('_', ' ')} at {override.stage_px} px"] = override.value
+    found = (truncation_notice(pipeline, text, name) for name, text in texts.items())
+    return tuple(notice for notice in found if notice is not None)
+
+
+def truncation_notice(pipeline: StableDiffusionXLPipeline, prompt: str, name: str = "prompt") -> str | None:
+    """Return one sentence if a text has more tokens than the text encoders read, else None."""
     tokenizer = pipeline.tokenizer
     room = tokenizer.model_max_length - 2
     count = len(tokenizer(prompt, truncation=False, add_special_tokens=False, verbose=False).input_ids)
     if count <= room:
         return None
-    return f"The prompt has {count} tokens and the model reads the first {room}; the rest has no effect."
+    return f"The {name} has {count} tokens and the model reads the first {room}; the rest has no effect."

@@ -122,7 +122,13 @@ def _resized(model: Model, stage: StagePlan, source: Image.Image) -> Iterator[Ev
         meter.start()
         yield StageStarted(stage=stage, weights=())
         image = stage.kind.picture(source, stage.size.height, stage.size.width)
-        yield StageDone(stage=stage, image=image, seconds=meter.seconds, memory=meter.sample())
+        yield StageDone(
+            stage=stage,
+            image=image,
+            seconds=meter.seconds,
+            processor_seconds=meter.processor_seconds,
+            memory=meter.sample(),
+        )
         return image
     finally:
         meter.stop()
@@ -178,7 +184,8 @@ def _run_stage(
         for control in controls:
             picture = control.decoded(picture)
         image = to_image(picture)
-        yield StageDone(stage=stage, image=image, **progress.figures)
+        processor_seconds = progress.meter.processor_seconds
+        yield StageDone(stage=stage, image=image, processor_seconds=processor_seconds, **progress.figures)
         return image
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):

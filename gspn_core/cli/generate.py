@@ -68,14 +68,15 @@ def main(argv: Sequence[str] | None = None, load: Load | None = None) -> int:
         if "start" in given:
             start = read_file(given["start"])
             given["start"] = reference_of(start)
-        settings = Settings.from_dict({**_settings_of(arguments.again), **given})
+        again = _info_of(arguments.again)
+        settings = Settings.from_dict({**again.get("settings", {}), **given})
         if settings.start and start is None:
             raise BadSetting(
                 "start",
                 f"{arguments.again.name} was made from a picture of {settings.start.partition('-')[0]} px; "
                 "give that one with --start.",
             )
-        output = Output(arguments, settings.prompt)
+        output = Output(arguments, settings.prompt, again.get("model"))
         engine = (load or load_engine)(
             arguments.model,
             device=arguments.device,
@@ -154,8 +155,8 @@ def _option(name: str, hint: Any, default: Any) -> dict[str, Any]:
     return {"default": argparse.SUPPRESS, "metavar": "TEXT", "help": f"default: {shown}"}
 
 
-def _settings_of(picture: Path | None) -> dict[str, Any]:
-    """Return the settings in a picture's metadata, none for no picture; note other versions than these."""
+def _info_of(picture: Path | None) -> dict[str, Any]:
+    """Return the info in a picture's metadata, empty for no picture; note other versions than these."""
     if picture is None:
         return {}
     try:
@@ -167,13 +168,16 @@ def _settings_of(picture: Path | None) -> dict[str, Any]:
             "picture",
             f"{picture.name} has no settings of this studio in its metadata; give a PNG that it wrote.",
         )
-    here, there = versions(), info.get("versions") or {}
+    here, there = versions(), info.get("versions")
+    there = there if isinstance(there, dict) else {}
     other = [
-        f"{name} {there.get(name)} (here {here[name]})" for name in here if there.get(name) != here[name]
+        f"{name} {str(there.get(name))[:40]} (here {here[name]})"
+        for name in here
+        if there.get(name) != here[name]
     ]
     if other:
         _print(f"note: {picture.name} was made with {', '.join(other)}; the bytes may differ.")
-    return info["settings"]
+    return info
 
 
 def load_engine(
@@ -200,7 +204,7 @@ def load_engine(
 class Output:
     """Where a run's files go and what is printed of it. Names never collide with files in the folder."""
 
-    def __init__(self, arguments: argparse.Namespace, prompt: str) -> None:
+    def __init__(self, arguments: argparse.Namespace, prompt: str, made_by: Any = None) -> None:
         self.folder: Path = arguments.out
         self.previews: bool = arguments.previews
         self.as_json: bool = arguments.json
@@ -209,6 +213,8 @@ class Output:
         self.paths: list[Path] = []
         self.preview: Path | None = None
         self.plan: CascadePlan | None = None
+        # The model of the picture whose settings are repeated.
+        self.made_by = made_by
         self.view = RunView(id="", created=time.time())
         self.progress = Progress(quiet=arguments.quiet)
         with _writing(str(self.folder)):
@@ -222,6 +228,11 @@ class Output:
             self.name = self._free_name(f"{self.slug}-{event.plan.settings.seed}")
             for notice in event.plan.notices:
                 self.progress.line(notice)
+            if self.made_by is not None and self.made_by != event.plan.model:
+                self.progress.line(
+                    f"note: {str(self.made_by)[:80]} made the picture, and {event.plan.model} runs here; "
+                    "the result is another one."
+                )
         elif isinstance(event, StepDone) and event.preview is not None and self.previews:
             self.preview = self.folder / f"{self.name}-preview.jpg"
             with _writing(str(self.preview)):

@@ -9,11 +9,14 @@ from __future__ import annotations
 import hashlib
 import io
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
-from PIL import Image, ImageCms, ImageOps
+from PIL import ExifTags, Image, ImageCms
 
 from gspn_core.errors import BadSetting
+from gspn_core.images.modes import rgb_of
+from gspn_core.images.stripping import bare_jpeg, bare_png, ended_jpegs, is_jpeg, is_png
 from gspn_core.setting_values import MAX_ASPECT, MAX_START_PX, MIN_START_PX
 from gspn_core.settings import Settings
 
@@ -21,8 +24,16 @@ MAX_FILE_BYTES = 32 * 1024 * 1024
 MAX_FILE_PIXELS = 64_000_000
 # The formats that Pillow may decode; vector and script formats are excluded.
 FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
-_SIXTEEN_BITS = ("I", "I;16", "I;16L", "I;16B", "I;16N")
-_BACKGROUND = (255, 255, 255, 255)
+# How a picture of each EXIF orientation is turned upright.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 _BAND_PX = 512
 
 
@@ -53,6 +64,23 @@ def read_bytes(data: bytes, name: str) -> Image.Image:
         raise BadSetting(
             "start", f"{name} has more than {MAX_FILE_BYTES // 2**20} MiB; save it smaller, as a JPEG."
         )
+    profile = None
+    if is_png(data):
+        data, profile = bare_png(data)
+    try:
+        return _decoded(data, name, profile)
+    except BadSetting as refusal:
+        other = _mended_jpeg(data, name) if is_jpeg(data) and isinstance(refusal, _Damaged) else None
+        if other is None:
+            raise
+        return other
+
+
+class _Damaged(BadSetting):
+    """A file whose pixels cannot be decoded as it stands."""
+
+
+def _decoded(data: bytes, name: str, profile: bytes | None = None) -> Image.Image:
     try:
         with warnings.catch_warnings():
             # Pillow's own limit is above ours, which is checked before a pixel is decoded.
@@ -63,18 +91,41 @@ def read_bytes(data: bytes, name: str) -> Image.Image:
         raise _too_many_pixels(name, "too many") from None
     except Exception:
         # For a damaged file, Pillow's readers raise any kind of exception.
-        raise BadSetting("start", f"{name} is not an image that can be read; give a PNG or a JPEG.") from None
+        raise _Damaged("start", f"{name} is not an image that can be read; give a PNG or a JPEG.") from None
     with image:
         _check_claims(image, name)
         try:
             image.draft("RGB", (MAX_START_PX, MAX_START_PX))
             image.load()
-            upright = ImageOps.exif_transpose(image)
-            return shrunk(_opaque(_in_srgb(upright, image.info.get("icc_profile"))))
+            upright = _turned(image)
+            return shrunk(rgb_of(_in_srgb(upright, profile or image.info.get("icc_profile"))))
         except MemoryError:
             raise
         except Exception:
-            raise BadSetting("start", f"{name} is damaged or cut off; save or send it again.") from None
+            raise _Damaged("start", f"{name} is damaged or cut off; save or send it again.") from None
+
+
+def _mended_jpeg(data: bytes, name: str) -> Image.Image | None:
+    """Return the picture of a JPEG with damaged side data or without its end mark, None for any other."""
+    bare = bare_jpeg(data)
+    with suppress(_Damaged):
+        return _decoded(bare, name)
+    for kept in (data, bare):
+        with suppress(_Damaged):
+            found, again = (_decoded(ended, name) for ended in ended_jpegs(kept))
+            if found == again:
+                return found
+    return None
+
+
+def _turned(image: Image.Image) -> Image.Image:
+    """Return a picture turned upright; its EXIF is only read, so that none is too odd to be written."""
+    try:
+        turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
+    except Exception:
+        # Damaged EXIF, too, raises any kind of exception.
+        turn = None
+    return image if turn is None else image.transpose(turn)
 
 
 def reference_of(image: Image.Image) -> str:
@@ -142,23 +193,6 @@ def _in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
         # A profile that cannot be read is ignored.
         return image
-
-
-def _opaque(image: Image.Image) -> Image.Image:
-    """Return a picture of any mode as RGB; 16-bit values lose their lower byte, transparency is white."""
-    if image.mode in _SIXTEEN_BITS:
-        # Pillow itself would clip values above 255.
-        return image.convert("I").point(lambda value: value * (1 / 257)).convert("L").convert("RGB")
-    if image.mode == "F":
-        low, high = image.getextrema()
-        scale = 255 / (high - low) if high > low else 1.0
-        return image.point(lambda value: value * scale - low * scale).convert("L").convert("RGB")
-    if "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info:
-        over = image.convert("RGBA")
-        ground = Image.new("RGBA", over.size, _BACKGROUND)
-        return Image.alpha_composite(ground, over).convert("RGB")
-    # A copy without the file's text, profile and comments.
-    return image.convert("RGB").copy()
 
 
 def shrunk(image: Image.Image) -> Image.Image:

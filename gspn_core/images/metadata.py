@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from gspn_core.errors import BadSetting
-from gspn_core.images.png import SAMPLERS
+from gspn_core.images.other_tools import markup_in, read_foreign
 from gspn_core.planning.types import ModelCard
 from gspn_core.settings import FIELD_NAMES, Settings
 
 MOST_LISTED = 40
-# Names are bounded, or a long line without a colon would take quadratic time.
-_PAIR = re.compile(r'(?<![\w\-/])(\w[\w \-/]{0,59}?):[ \t]*("(?:\\.|[^\\"])*"|[^,]*)(?:,|$)')
-_MOST_PAIRS_CHARACTERS = 8192
-_NEGATIVE = "Negative prompt:"
+_MOST_SHOWN = 90
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +26,8 @@ class Recipe:
         refused: sentences about values out of range.
         differing: by name, the version or model that the picture was made with, and the one here.
         stage: the stage that the picture shows; None for a picture of another tool.
+        tool: the other tool that made it, "" where that is not known.
+        markup: what of other tools' prompt syntax is in the prompts, where it means nothing here.
     """
 
     settings: Mapping[str, Any]
@@ -37,6 +35,8 @@ class Recipe:
     refused: Sequence[str] = ()
     differing: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     stage: int | None = None
+    tool: str = ""
+    markup: Sequence[str] = ()
 
     @property
     def is_ours(self) -> bool:
@@ -48,21 +48,17 @@ def recipe_of(texts: Mapping[str, Any], card: ModelCard, here: Mapping[str, str 
     """Return the recipe of a picture from its metadata.
 
     Args:
-        texts: from `gspn_core.images.png_text.read_png`.
+        texts: from `gspn_core.images.picture_text.read_texts`.
         card: of the model that the settings are for.
         here: the versions of this server.
 
     Raises:
-        BadSetting: the picture has no settings.
+        BadSetting: the picture has no settings, or another tool's that cannot be read; then with its name.
     """
     info = texts["gspn_studio"]
     if info is not None:
         return _ours(info, card, here)
-    if texts["parameters"] and texts["parameters"].strip():
-        return _others(texts["parameters"], texts["width"], texts["height"], card)
-    raise BadSetting(
-        "picture", "This picture does not say how it was made; choose one that holds its settings."
-    )
+    return _others(texts, card)
 
 
 def _ours(info: Mapping[str, Any], card: ModelCard, here: Mapping[str, str | None]) -> Recipe:
@@ -88,46 +84,23 @@ def _ours(info: Mapping[str, Any], card: ModelCard, here: Mapping[str, str | Non
     )
 
 
-def _others(text: str, width: int, height: int, card: ModelCard) -> Recipe:
-    """Parse a text with a prompt, a negative prompt and a last line of "Name: value" pairs."""
-    prompt, negative, pairs = _parted(text)
-    found: dict[str, Any] = {"prompt": prompt or None, "negative_prompt": negative}
-    unknown = []
-    samplers = {title: name for name, title in SAMPLERS.items()}
-    schedule = pairs.pop("Schedule type", "")
-    for name, value in pairs.items():
-        sampler = f"{value} Karras" if schedule == "Karras" else value
-        if name == "Steps":
-            found["num_inference_steps"] = _number(value)
-        elif name == "CFG scale":
-            found["guidance_scale"] = _number(value)
-        elif name == "Seed":
-            found["seed"] = _number(value)
-        elif name == "Sampler" and (sampler in samplers or value in samplers):
-            found["scheduler"] = samplers.get(sampler, samplers.get(value))
-        elif name != "Size":
-            unknown.append(f"{name[:40]}: {value[:40]}")
-    if schedule and schedule != "Karras":
-        unknown.append(f"Schedule type: {schedule[:40]}")
+def _others(texts: Mapping[str, Any], card: ModelCard) -> Recipe:
+    foreign = read_foreign(texts)
+    found = dict(foreign.found)
+    width, height = texts["width"], texts["height"]
+    prompts = [str(found.get(name) or "") for name in ("prompt", "negative_prompt")]
+    found["prompt"], found["negative_prompt"] = prompts[0].strip() or None, prompts[1].strip()
     found["target"] = min(card.targets, key=lambda px: abs(px - math.sqrt(width * height)))
     divisor = math.gcd(width, height)
     found["aspect"] = f"{width // divisor}:{height // divisor}"
     settings, refused = _checked(found, card)
-    return Recipe(settings=settings, unknown=unknown[:MOST_LISTED], refused=refused)
-
-
-def _parted(text: str) -> tuple[str, str, dict[str, str]]:
-    """Return the prompt, the negative prompt and the pairs of the last line, if it has any."""
-    # Not splitlines, which splits at more characters than these tools do and would change prompts.
-    lines = text.replace("\r\n", "\n").strip().split("\n")
-    pairs = dict(_PAIR.findall(lines[-1][:_MOST_PAIRS_CHARACTERS]))
-    if "Steps" in pairs or len(pairs) >= 3:
-        lines.pop()
-    else:
-        pairs = {}
-    start = next((i for i, line in enumerate(lines) if line.startswith(_NEGATIVE)), len(lines))
-    negative = "\n".join(lines[start:]).removeprefix(_NEGATIVE)
-    return "\n".join(lines[:start]).strip(), negative.strip(), pairs
+    return Recipe(
+        settings=settings,
+        unknown=[entry[:_MOST_SHOWN] for entry in foreign.unknown[:MOST_LISTED]],
+        refused=refused,
+        tool=foreign.tool,
+        markup=markup_in(*prompts),
+    )
 
 
 def _checked(found: Mapping[str, Any], card: ModelCard) -> tuple[dict[str, Any], list[str]]:
@@ -148,11 +121,3 @@ def _checked(found: Mapping[str, Any], card: ModelCard) -> tuple[dict[str, Any],
             continue
         settings[name] = made.to_dict()[name]
     return settings, refused[:MOST_LISTED]
-
-
-def _number(text: str) -> Any:
-    try:
-        value = float(text)
-    except ValueError:
-        return text[:40]
-    return int(value) if value.is_integer() else value

@@ -6,23 +6,48 @@ import io
 import json
 import struct
 import zlib
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from gspn_core.errors import BadSetting
+from gspn_core.images.exif_text import texts_of_exif
 from gspn_core.images.png import FORMAT
 
 MAX_TEXT_BYTES = 256 * 1024
 MAX_PIXELS = 2 * 16384**2
 MAX_CHUNKS = 4096
-_KEYWORDS = (b"parameters", b"gspn_studio")
+_MOST_PIXEL_CHUNKS = 2**17
+# A chunk that cannot be read is passed over for a later one of its name; not any number of them.
+_MOST_TRIES = 8
+_PARAMETERS, _INFO = "parameters", "gspn_studio"
+# Where other tools keep settings, or say who they are.
+FOREIGN_KEYWORDS = (
+    "prompt",
+    "workflow",
+    "invokeai_metadata",
+    "invokeai_graph",
+    "sd-metadata",
+    "Dream",
+    "Comment",
+    "Description",
+    "Software",
+    "fooocus_scheme",
+)
+KEYWORDS = (_PARAMETERS, _INFO, *FOREIGN_KEYWORDS)
 _LONGEST_KEYWORD = 79
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_TEXTS = (b"tEXt", b"iTXt", b"zTXt")
 
 
 def read_png(path: Path) -> dict[str, Any]:
-    """Return width, height, parameters (text or None) and gspn_studio (info or None) of a PNG.
+    """Return what a PNG says of itself, before its pixels and after them.
+
+    Returns:
+        width, height, parameters (text or None), gspn_studio (info or None), and others: the texts of other
+        tools by keyword, "" for one that is too long or damaged.
 
     Raises:
         BadSetting: not a PNG, damaged, or with more pixels or text than a picture of this project can have.
@@ -33,14 +58,27 @@ def read_png(path: Path) -> dict[str, Any]:
 
 
 def read_png_head(head: bytes, name: str) -> dict[str, Any]:
-    """Do the same as `read_png` for a file's first bytes, up to its pixels; name is for messages."""
+    """Do the same as `read_png` for a file without its pixels; name is for messages."""
     return _read(io.BytesIO(head), name)
+
+
+@dataclass
+class _Found:
+    """The texts of a PNG. flaws: by keyword, why a chunk of it could not be read."""
+
+    name: str
+    texts: dict[str, str] = field(default_factory=dict)
+    flaws: dict[str, BadSetting] = field(default_factory=dict)
+    tries: Counter[str] = field(default_factory=Counter)
+    exif: Mapping[str, str] = field(default_factory=dict)
+    has_pixels: bool = False
+    has_end: bool = False
 
 
 def _read(stream: BinaryIO, name: str) -> dict[str, Any]:
     if stream.read(len(_SIGNATURE)) != _SIGNATURE:
         raise BadSetting("picture", f"{name} is not a PNG; choose a PNG that this studio wrote.")
-    kind, body = _chunk(stream, name)
+    kind, body = _header(stream)
     if kind != b"IHDR" or len(body) != 13:
         raise _damaged(name)
     width, height = struct.unpack(">II", body[:8])
@@ -48,12 +86,23 @@ def _read(stream: BinaryIO, name: str) -> dict[str, Any]:
         raise BadSetting(
             "picture", f"{name} claims {width}×{height} px, {MAX_PIXELS:,} in all may be read; try another."
         )
-    texts = _texts(stream, name)
+    found = _Found(name=name)
+    _walk(stream, found)
+    texts = found.texts
+    if _INFO in found.flaws and _INFO not in texts:
+        raise found.flaws[_INFO]
+    others = {key: texts.get(key, "") for key in FOREIGN_KEYWORDS if key in texts or key in found.flaws}
+    others = {**found.exif, **others}
+    if not texts and not others:
+        flaw = next(iter(found.flaws.values()), None)
+        if flaw or not (found.has_pixels or found.has_end):
+            raise flaw or _damaged(name)
     return {
         "width": width,
         "height": height,
-        "parameters": texts.get("parameters"),
-        "gspn_studio": _info(texts["gspn_studio"], name) if "gspn_studio" in texts else None,
+        "parameters": texts.get(_PARAMETERS),
+        "gspn_studio": _info(texts[_INFO], name) if _INFO in texts else None,
+        "others": others,
     }
 
 
@@ -72,56 +121,67 @@ def _info(text: str, name: str) -> dict[str, Any]:
     return info
 
 
-def _texts(stream: BinaryIO, name: str) -> dict[str, str]:
-    """Return the known text chunks before the first pixels."""
-    texts: dict[str, str] = {}
-    for _ in range(MAX_CHUNKS):
-        kind, body = _chunk(stream, name, known=texts)
-        if kind in (b"IDAT", b"IEND"):
-            return texts
-        if kind in (b"tEXt", b"iTXt", b"zTXt") and body:
-            key, text = _text(kind, body, name)
-            texts[key] = text
-    raise _damaged(name)
-
-
-def _chunk(stream: BinaryIO, name: str, known: Collection[str] = ()) -> tuple[bytes, bytes]:
-    """Return a chunk's kind and body; the body is skipped unless it is the header or a wanted text."""
+def _header(stream: BinaryIO) -> tuple[bytes, bytes]:
     head = stream.read(8)
     if len(head) != 8:
-        raise _damaged(name)
+        return b"", b""
     length, kind = struct.unpack(">I4s", head)
-    if kind in (b"IDAT", b"IEND"):
-        return kind, b""
-    if kind not in (b"IHDR", b"tEXt", b"iTXt", b"zTXt"):
-        stream.seek(length + 4, io.SEEK_CUR)
-        return kind, b""
-    if kind != b"IHDR" and not _is_looked_for(stream, length, known):
-        stream.seek(length + 4, io.SEEK_CUR)
-        return kind, b""
-    if length > MAX_TEXT_BYTES:
-        raise _too_much_text(name)
-    body, checksum = stream.read(length), stream.read(4)
-    if len(body) != length or checksum != struct.pack(">I", zlib.crc32(kind + body)):
-        raise _damaged(name)
-    return kind, body
+    body = stream.read(min(length, 13))
+    sound = stream.read(4) == struct.pack(">I", zlib.crc32(kind + body))
+    return (kind, body) if sound else (b"", b"")
 
 
-def _is_looked_for(stream: BinaryIO, length: int, known: Collection[str]) -> bool:
-    """Return whether a text chunk that begins here has one of our keywords, for the first time."""
+def _walk(stream: BinaryIO, found: _Found) -> None:
+    """Read the known texts of every chunk, as far as the file goes."""
+    chunks = pixel_chunks = 0
+    while chunks < MAX_CHUNKS and pixel_chunks < _MOST_PIXEL_CHUNKS:
+        head = stream.read(8)
+        if len(head) != 8:
+            return
+        length, kind = struct.unpack(">I4s", head)
+        if kind == b"IEND":
+            found.has_end = True
+            return
+        if kind == b"IDAT":
+            found.has_pixels = True
+            pixel_chunks += 1
+        else:
+            chunks += 1
+        end = stream.tell() + length + 4
+        if kind in _TEXTS:
+            _take_text(stream, kind, length, found)
+        elif kind == b"eXIf" and not found.exif and length <= MAX_TEXT_BYTES:
+            found.exif = texts_of_exif(stream.read(length))
+        stream.seek(end)
+
+
+def _take_text(stream: BinaryIO, kind: bytes, length: int, found: _Found) -> None:
+    """Read the text chunk that begins here if it has one of the known keywords, for the first time."""
     start = stream.tell()
-    key, end, _ = stream.read(min(length, _LONGEST_KEYWORD + 1)).partition(b"\0")
+    raw, end, _ = stream.read(min(length, _LONGEST_KEYWORD + 1)).partition(b"\0")
+    key = raw.decode("latin-1")
+    if not end or key not in KEYWORDS or found.texts.get(key) or found.tries[key] >= _MOST_TRIES:
+        return
+    found.tries[key] += 1
     stream.seek(start)
-    return bool(end) and key in _KEYWORDS and key.decode("latin-1") not in known
+    try:
+        if length > MAX_TEXT_BYTES:
+            raise _too_much_text(found.name)
+        body, checksum = stream.read(length), stream.read(4)
+        if len(body) != length or checksum != struct.pack(">I", zlib.crc32(kind + body)):
+            raise _damaged(found.name)
+        found.texts[key] = _text(kind, body, found.name)
+    except BadSetting as flaw:
+        found.flaws.setdefault(key, flaw)
 
 
-def _text(kind: bytes, body: bytes, name: str) -> tuple[str, str]:
-    key, _, rest = body.partition(b"\0")
-    encoding, packed = "latin-1", kind == b"zTXt"
+def _text(kind: bytes, body: bytes, name: str) -> str:
+    _, _, rest = body.partition(b"\0")
+    packed = kind == b"zTXt"
     if packed:
         rest = rest[1:]
     elif kind == b"iTXt":
-        encoding, packed = "utf-8", rest[:1] == b"\1"
+        packed = rest[:1] == b"\1"
         rest = rest[2:].split(b"\0", 2)[-1]
     try:
         if packed:
@@ -129,8 +189,13 @@ def _text(kind: bytes, body: bytes, name: str) -> tuple[str, str]:
             rest = inflate.decompress(rest, MAX_TEXT_BYTES)
             if inflate.unconsumed_tail:
                 raise _too_much_text(name)
-        return key.decode("latin-1"), rest.decode(encoding)
-    except (zlib.error, UnicodeDecodeError):
+        return rest.decode()
+    except UnicodeDecodeError:
+        if kind != b"iTXt":
+            # The encoding that a PNG's plain texts should have, where many tools write UTF-8.
+            return rest.decode("latin-1")
+        raise _damaged(name) from None
+    except zlib.error:
         raise _damaged(name) from None
 
 

@@ -85,7 +85,11 @@ class Recorder:
                 break
             pictures.append(image)
             measured = {"reused_from": reuse.job_id, "created": time.time()}
-            event = StageReused(stage=stage.index, saved_seconds=reuse.saved_seconds)
+            event = StageReused(
+                stage=stage.index,
+                saved_seconds=reuse.saved_seconds,
+                processor_seconds=reuse.processor_seconds,
+            )
             self._keep(job, event, stage, image, measured)
         return pictures
 

@@ -154,6 +154,7 @@ def _on_stage_done(view: RunView, event: StageDone) -> RunView:
         state="done",
         step=event.stage.steps,
         seconds=event.seconds,
+        processor_seconds=event.processor_seconds,
         phase=None,
         tile=0,
         tiles=0,
@@ -199,7 +200,12 @@ def _on_stop_asked(view: RunView, event: StopAsked) -> RunView:
 def _on_reused(view: RunView, event: StageReused) -> RunView:
     stage = view.stages[event.stage]
     done = dataclasses.replace(
-        stage, state="done", step=stage.steps, reused=True, saved_seconds=event.saved_seconds
+        stage,
+        state="done",
+        step=stage.steps,
+        reused=True,
+        saved_seconds=event.saved_seconds,
+        processor_seconds=event.processor_seconds,
     )
     return _with_stage(view, done)
 

@@ -46,6 +46,7 @@ class StageView:
         key: the plan's.
         reused: the picture is from an earlier run with the same key; nothing is measured.
         saved_seconds: how long a reused stage took when it was computed.
+        processor_seconds: of all cores together, when it was computed; None if unknown or on a GPU.
         digest: of the picture's pixels (see `gspn_core.images.load.digest`), set with its PNG.
         retries: the memory options (fields of `gspn_core.planning.types.MemoryOptions`) with which the stage
             started again.
@@ -78,6 +79,7 @@ class StageView:
     key: str = ""
     reused: bool = False
     saved_seconds: float | None = None
+    processor_seconds: float | None = None
     digest: str | None = None
     retries: tuple[str, ...] = ()
     predicted_bytes: int | None = None
@@ -184,11 +186,12 @@ class StopAsked:
 class StageReused:
     """A stage's picture was taken from an earlier run with the same key; the stage is not run again.
 
-    saved_seconds: how long it took when it was computed, None if unknown.
+    saved_seconds: how long it took when it was computed, None if unknown; likewise processor_seconds.
     """
 
     stage: int
     saved_seconds: float | None = None
+    processor_seconds: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

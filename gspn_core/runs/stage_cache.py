@@ -22,6 +22,7 @@ class CacheHit:
     stage: int
     job_id: str
     saved_seconds: float | None
+    processor_seconds: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +31,7 @@ class _Made:
     path: Path
     digest: str
     seconds: float | None
+    processor_seconds: float | None
 
 
 class StageCache:
@@ -46,7 +48,11 @@ class StageCache:
                 if stage.key and stage.png_path and stage.digest:
                     seconds = stage.saved_seconds if stage.reused else stage.seconds
                     self._made[stage.key] = _Made(
-                        job_id=view.id, path=Path(stage.png_path), digest=stage.digest, seconds=seconds
+                        job_id=view.id,
+                        path=Path(stage.png_path),
+                        digest=stage.digest,
+                        seconds=seconds,
+                        processor_seconds=stage.processor_seconds,
                     )
 
     def forget(self, job_ids: Collection[str]) -> None:
@@ -61,7 +67,14 @@ class StageCache:
             made = self._made.get(stage.key)
             if made is None or not made.path.is_file():
                 break
-            found.append(CacheHit(stage=stage.index, job_id=made.job_id, saved_seconds=made.seconds))
+            found.append(
+                CacheHit(
+                    stage=stage.index,
+                    job_id=made.job_id,
+                    saved_seconds=made.seconds,
+                    processor_seconds=made.processor_seconds,
+                )
+            )
         return tuple(found)
 
     def picture(self, key: str, size: Size) -> Image | None:

@@ -27,6 +27,7 @@ class Meter:
         self._process = psutil.Process()
         self._peak = 0
         self._began = 0.0
+        self._processor_began = 0.0
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -35,6 +36,7 @@ class Meter:
         self.stop()
         give_back(self.device)
         self._began = time.perf_counter()
+        self._processor_began = time.process_time()
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
             return
@@ -56,6 +58,11 @@ class Meter:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         return time.perf_counter() - self._began
+
+    @property
+    def processor_seconds(self) -> float | None:
+        """Return the time of all cores in seconds since the stage began; None where a GPU does the work."""
+        return None if self.device.type == "cuda" else time.process_time() - self._processor_began
 
     def sample(self) -> MemorySample:
         """Return the memory in use and its peak since the stage began."""

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from gspn_core.errors import BadSetting
 from gspn_core.planning.types import ModelCard
-from gspn_core.settings import CHOICES, FIELD_NAMES, INTEGERS, OVERRIDABLE, RANGES, Override, Settings
+from gspn_core.settings import CHOICES, FIELD_NAMES, OVERRIDABLE, RANGES, Override, Settings
+from gspn_core.studies.axis_values import (
+    MAX_VALUES,
+    TEXTS,
+    aspects_of,
+    choices_of,
+    numbers_of,
+    refused,
+    texts_of,
+)
 
-MAX_VALUES = 64
 MAX_CELLS = 64
-# A text of more parts than this has too many values even if some are equal.
-_MOST_PARTS = 256
-_MOST_PART_CHARACTERS = 200
-_NUMBER = r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:e[-+]?[0-9]+)?"
-_BY = re.compile(rf"({_NUMBER})\s*\.\.\s*({_NUMBER})(?:\s+(?:by|step)\s+({_NUMBER}))?", re.IGNORECASE)
-_COUNT = re.compile(rf"([0-9]{{1,3}})\s+from\s+({_NUMBER})\s+to\s+({_NUMBER})", re.IGNORECASE)
-_SEEDS = re.compile(r"([0-9]{1,3})\s+(?:seeds?\s+)?from\s+([0-9]{1,10})", re.IGNORECASE)
-_TEXTS = ("prompt", "negative_prompt", "ladder")
 # Settings that can be an axis. Overrides are axes by stage and name; a study has one init image.
 AXIS_NAMES: tuple[str, ...] = tuple(
     name for name in FIELD_NAMES if name not in ("start", "region", "overrides")
@@ -48,19 +46,20 @@ class Axis:
 def parse_axis(name: str, text: str, card: ModelCard, stage_px: int | None = None) -> Axis:
     """Parse the axis of a setting from the text of its values; raise BadSetting("axis") with the remedy.
 
-    Numbers: "0.2, 0.4, 0.6", "0.2..0.6 by 0.1", "5 from 0.1 to 0.9"; seeds also "4 from 7". choices: names,
-    or "all". Prompts and ladders: one per line.
+    Numbers: "0.2, 0.4, 0.6", "0.2..0.6 by 0.1", "1-5", "1-9 (+2)", "0.1-0.9 [5]", "5 from 0.1 to 0.9"; seeds
+    also "4 from 7". choices: names, or "all". Prompts and ladders: one per line, an empty line for the empty
+    text.
     """
     if name not in AXIS_NAMES:
-        raise _refused(f"{str(name)[:40]!r} is not a setting; choose one of {', '.join(AXIS_NAMES)}.")
+        raise refused(f"{str(name)[:40]!r} is not a setting; choose one of {', '.join(AXIS_NAMES)}.")
     if stage_px is not None and (name not in OVERRIDABLE or stage_px not in card.targets):
-        raise _refused(f"{name} cannot be set for a stage of {stage_px} px alone; choose all stages.")
+        raise refused(f"{name} cannot be set for a stage of {stage_px} px alone; choose all stages.")
     values = _values(name, text, card)
     if not values:
-        raise _refused(f"{name} has no values; type some, such as {example(name, card)}.")
+        raise refused(f"{name} has no values; type some, such as {example(name, card)}.")
     distinct = list(dict.fromkeys(values))
     if len(distinct) > MAX_VALUES:
-        raise _refused(f"{name} has {len(distinct)} values, at most {MAX_VALUES} fit; leave some out.")
+        raise refused(f"{name} has {len(distinct)} values, at most {MAX_VALUES} fit; leave some out.")
     return Axis(name=name, values=tuple(distinct), stage_px=stage_px)
 
 
@@ -68,7 +67,7 @@ def example(name: str, card: ModelCard) -> str:
     """Return an example of the text for a setting's values."""
     if name == "ladder":
         return f"{' '.join(map(str, card.targets))}\n{card.targets[0]}"
-    if name in _TEXTS:
+    if name in TEXTS:
         return "one text a line"
     if name == "seed":
         return "4 from 7"
@@ -91,12 +90,12 @@ def cells_of(settings: Settings, axes: Sequence[Axis]) -> list[tuple[tuple[Any, 
     Raises BadSetting for a value that is not valid, a repeated axis and too many cells.
     """
     if len({(axis.name, axis.stage_px) for axis in axes}) < len(axes):
-        raise _refused(f"both axes are {axes[0].name}; choose another setting for one of them.")
+        raise refused(f"both axes are {axes[0].name}; choose another setting for one of them.")
     count = 1
     for axis in axes:
         count *= len(axis.values)
     if count > MAX_CELLS:
-        raise _refused(f"the axes have {count} cells, at most {MAX_CELLS} fit; leave some values out.")
+        raise refused(f"the axes have {count} cells, at most {MAX_CELLS} fit; leave some values out.")
     cells: list[tuple[tuple[Any, ...], Settings]] = [((), settings)]
     for axis in axes:
         cells = [
@@ -107,60 +106,15 @@ def cells_of(settings: Settings, axes: Sequence[Axis]) -> list[tuple[tuple[Any, 
 
 def _values(name: str, text: str, card: ModelCard) -> list[Any]:
     if not isinstance(text, str) or len(text) > 100_000:
-        raise _refused(f"the values of {name} must be text of at most 100,000 characters; shorten them.")
-    if name in _TEXTS:
-        return [line.strip() for line in text.splitlines() if line.strip()]
-    parts = [part.strip() for part in re.split(r"[,;\n]", text) if part.strip()]
-    if len(parts) > _MOST_PARTS:
-        raise _refused(f"{name} has {len(parts)} values, at most {MAX_VALUES} fit; leave some out.")
+        raise refused(f"the values of {name} must be text of at most 100,000 characters; shorten them.")
+    if name in TEXTS:
+        return texts_of(name, text)
     if name in CHOICES:
-        offered = card.mixers if name == "mixer" else CHOICES[name]
-        if [part.lower() for part in parts] == ["all"]:
-            return list(offered)
-        wrong = next((part for part in parts if part.lower() not in offered), None)
-        if wrong is not None:
-            raise _refused(f"{name} has no {wrong[:40]!r}; it has {', '.join(offered)}.")
-        return [part.lower() for part in parts]
+        return choices_of(name, text, card)
     if name == "aspect":
-        return parts
-    return [number for part in parts for number in _numbers(name, part)]
-
-
-def _numbers(name: str, part: str) -> list[int | float]:
-    if len(part) > _MOST_PART_CHARACTERS:
-        raise _refused(f"{part[:40]!r} is not a number for {name}; write 0.2, 0.4 or 0.2..0.6 by 0.1.")
-    whole = name in INTEGERS
-    seeds = _SEEDS.fullmatch(part) if name == "seed" else None
-    if seeds:
-        return [int(seeds[2]) + i for i in range(int(seeds[1]))]
-    by, count = _BY.fullmatch(part), _COUNT.fullmatch(part)
-    if by:
-        low, high = float(by[1]), float(by[2])
-        step = float(by[3]) if by[3] else RANGES[name].step
-        steps = abs(high - low) / step if 0 < step < 1e300 else MAX_VALUES
-        if not steps < MAX_VALUES:
-            raise _refused(
-                f"{part[:40]!r} is not a range of at most {MAX_VALUES} values; write it as 0.2..0.6 by 0.1."
-            )
-        sign = 1 if low <= high else -1
-        found = [low + sign * i * step for i in range(int(steps + 1e-9) + 1)]
-    elif count:
-        number, low, high = int(count[1]), float(count[2]), float(count[3])
-        if not 2 <= number <= MAX_VALUES:
-            raise _refused(f"{part[:40]!r} asks for {number} values; ask for 2 to {MAX_VALUES}.")
-        found = [low + (high - low) * i / (number - 1) for i in range(number)]
-    elif re.fullmatch(_NUMBER, part, re.IGNORECASE):
-        found = [float(part)]
-    else:
-        raise _refused(f"{part[:40]!r} is not a number for {name}; write 0.2, 0.4 or 0.2..0.6 by 0.1.")
-    # Adding zero turns -0 into 0.
-    rounded = [round(value, 9) + 0.0 for value in found]
-    return [int(value) if whole and value.is_integer() else value for value in rounded]
+        return aspects_of(name, text)
+    return numbers_of(name, text, card)
 
 
 def _plain(value: float) -> str:
     return f"{value:.2g}"
-
-
-def _refused(sentence: str) -> BadSetting:
-    return BadSetting("axis", sentence)

@@ -40,11 +40,18 @@ def ended(view: RunView, *, stopped: bool, adherence: Adherence | None = None) -
             "progress": 1.0,
             "seconds": sum(made) + sum(saved),
             "saved_seconds": sum(saved),
+            "processor_seconds": _sum([stage.processor_seconds for stage in view.stages]),
             "peak_bytes": max((stage.peak_bytes or 0 for stage in view.stages), default=0) or None,
         }
     if view.state == "stopped" or (stopped and not view.is_final):
         return {**shown, "state": "waiting" if stopped else "skipped", "progress": 0.0}
     return {**shown, "state": "failed", "error": view.error or "The run did not reach its end."}
+
+
+def _sum(parts: list[float | None]) -> float | None:
+    """Return a sum, None where a part of it is not known."""
+    known = [part for part in parts if part is not None]
+    return sum(known) if len(known) == len(parts) else None
 
 
 def _measured(view: RunView, adherence: Adherence | None) -> dict[str, Any]:

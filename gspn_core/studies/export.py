@@ -20,7 +20,15 @@ from gspn_core.studies.study import Cell, StudyView
 
 # Characters that begin a formula, full-width ones too, at the start or after a cell separator.
 _FORMULA = re.compile(r"(^|[;\t\r\n])(?=[\s\u00a0]{0,64}[=+\-@\uff0b\uff0d\uff1d\uff20])")
-FIGURES = ("seconds", "saved_seconds", "peak_bytes", "consistency", "detail", "adherence")
+FIGURES = (
+    "seconds",
+    "saved_seconds",
+    "processor_seconds",
+    "peak_bytes",
+    "consistency",
+    "detail",
+    "adherence",
+)
 
 
 def write_export(path: Path, study: StudyView, job_of: Callable[[str], RunView | None]) -> None:
@@ -122,6 +130,8 @@ def _axis_name(name: str, stage_px: int | None) -> str:
 
 
 def _text(value: Any) -> str:
+    if value == "":
+        return "(empty)"
     return escape(f"{value:g}" if isinstance(value, float) else str(value))
 
 

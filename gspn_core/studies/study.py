@@ -31,6 +31,8 @@ class Cell:
         progress: share of the run's steps that are done.
         seconds: of computing, including what cached stages took originally.
         saved_seconds: the cached part of `seconds`.
+        processor_seconds: of all cores together, for the same work; None if unknown or on a GPU. Other
+            programs slow down a run, and leave this as it is.
         peak_bytes: the highest memory of its run.
         consistency: in dB, None until the cell is done or where it does not apply (see `gspn_core.metrics`);
             likewise detail (a share) and adherence (the share of the prompt that is seen in the picture).
@@ -45,6 +47,7 @@ class Cell:
     progress: float = 0.0
     seconds: float | None = None
     saved_seconds: float | None = None
+    processor_seconds: float | None = None
     peak_bytes: int | None = None
     consistency: float | None = None
     detail: float | None = None

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from gspn_core.images.png import FORMAT
+from ui.shared.strings import form_strings
 
 pytestmark = pytest.mark.browser
 
@@ -95,11 +96,13 @@ def test_a_refused_picture_is_forgotten_once_another_is_taken(visit) -> None:
     page.wait_for_function(READY)
     # Its text no longer has the sum that was written behind it.
     damaged = base64.b64decode(png("teal", {"parameters": "a castle"})).replace(b"a castle", b"a cattle")
-    page.evaluate(DROP, ["damaged.png", base64.b64encode(damaged).decode()])
+    chosen = {"name": "damaged.png", "mimeType": "image/png", "buffer": damaged}
+    page.set_input_files(".drop-file", [chosen])
     page.wait_for_selector(".drop-message.error:visible")
     page.evaluate(DROP, ["plain.png", png("teal")])
     page.wait_for_selector(".start-card:visible")
-    assert not page.is_visible(".drop-message")
+    page.wait_for_selector(".drop-message.error", state="hidden")
+    assert page.inner_text(".drop-said") == form_strings.used_as_start("plain.png", "")
 
 
 def test_a_picture_may_be_handed_in_twice_and_another_after_it(visit) -> None:
@@ -116,3 +119,14 @@ def test_a_picture_may_be_handed_in_twice_and_another_after_it(visit) -> None:
     with page.expect_response("**/gradio_api/upload*"):
         page.evaluate(DROP, ["other.png", png("red")])
     page.wait_for_function(f"{thumb} !== '{first}'")
+
+
+def test_a_decimal_comma_is_typed_as_a_point(visit) -> None:
+    page = visit()
+    page.wait_for_function(READY)
+    page.click("#more button")
+    field = page.locator("#field-guidance_scale input[type=number]")
+    field.click(click_count=3)
+    page.keyboard.type("7,5")
+    page.keyboard.press("Tab")
+    assert field.input_value() == "7.5"

@@ -4,7 +4,9 @@ import csv
 import io
 import zipfile
 
+import numpy as np
 import pytest
+from PIL import Image
 
 pytestmark = pytest.mark.browser
 
@@ -37,12 +39,14 @@ def test_a_study_is_stopped_resumed_compared_and_exported(visit, tmp_path) -> No
     )
 
     check_export(page, tmp_path)
+    check_sheet(page, tmp_path)
     check_keys(page)
     for number in (0, 4):
         page.locator(".lab-cell").nth(number).click()
     page.click(".lab-compare")
     page.wait_for_function("document.querySelectorAll('.cmp-items li').length === 2")
     assert "CFG scale" in page.locator(".cmp-table").inner_text()
+    check_history(page)
 
 
 def begin_study(page) -> None:
@@ -61,6 +65,37 @@ def begin_study(page) -> None:
     page.locator(".lab-axis-text").nth(1).fill("3 from 31")
     page.wait_for_function("document.querySelector('.lab-cost').textContent.includes('9 cells: 9 stages')")
     page.click(".lab-begin")
+
+
+def check_history(page) -> None:
+    """Find the nine runs under the line of their grid, which leads back to it."""
+    page.locator(".masthead .places button", has_text="History").click()
+    page.wait_for_selector(".run-grid")
+    assert page.locator(".run-grid").count() == 1
+    assert page.inner_text(".run-grid b") == page.locator(".lab-name b").text_content()
+    assert page.locator(".history-grid li.of-grid").count() == 9
+    page.click(".run-grid button")
+    page.wait_for_selector(".lab-grid:visible")
+
+
+def check_sheet(page, folder) -> None:
+    """Download the study's contact sheet: nine pictures in their places, with their labels."""
+    with page.expect_download() as download:
+        page.click(".lab-sheet")
+    assert download.value.suggested_filename.startswith("gspn-grid-")
+    download.value.save_as(folder / "sheet.png")
+    with Image.open(folder / "sheet.png") as sheet:
+        assert sheet.format == "PNG"
+        pixels = np.asarray(sheet.convert("L"), float)
+    # The edge, the row labels, then three columns of at most 320 px with 8 px between them.
+    wide = (pixels.shape[1] - 2 * 24 - 178 + 8) // 3 - 8
+    columns = [slice(202 + at * (wide + 8), 202 + at * (wide + 8) + wide) for at in range(3)]
+    for column in columns:
+        rows = np.flatnonzero((pixels[:, column] < 250).mean(1) > 0.9)
+        assert len(np.split(rows, np.flatnonzero(np.diff(rows) > 1) + 1)) == 3
+    labels = pixels[60:110]
+    assert all((labels[:, column] < 100).sum() > 10 for column in columns)
+    assert (pixels[:, 24:194] < 100).sum() > 100
 
 
 def check_export(page, folder) -> None:
@@ -114,3 +149,19 @@ def test_settings_are_chosen_by_key_and_a_study_that_is_not_there_is_said(visit)
     page.locator(".lab-axis-text").fill("0.2, lots")
     page.wait_for_function("document.querySelector('.lab-axis-count').textContent.includes('not a number')")
     assert page.locator(".lab-begin").is_disabled()
+
+
+def test_a_grid_to_begin_with_fills_the_axes(visit) -> None:
+    page = visit()
+    page.locator(".masthead .places button", has_text="Lab").click()
+    page.locator(".lab-preset", has_text="Upscale denoise").click()
+    page.wait_for_function("document.querySelector('.lab-cost').textContent.startsWith('9 cells')")
+    texts = [page.locator(".lab-axis-text").nth(at).input_value() for at in range(2)]
+    assert texts == ["0.2-0.8 [3]", "3 from 1"]
+    page.locator(".lab-preset", has_text="CFG scale").click()
+    page.wait_for_function("document.querySelector('.lab-cost').textContent.startsWith('5 cells')")
+    assert page.locator(".lab-axis").count() == 1
+    # A comma that can mean two things is asked about.
+    page.locator(".lab-axis-text").fill("7,5")
+    page.wait_for_function("document.querySelector('.lab-axis-count').textContent.includes('7, 5 or 7.5')")
+    assert page.is_disabled(".lab-begin")

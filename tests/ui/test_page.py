@@ -132,7 +132,7 @@ def test_only_the_runs_and_single_scripts_and_pictures_of_the_page_are_allowed(t
 
 def test_the_navigation_has_only_places_that_there_are(page) -> None:
     shown = [name for name, _ in components(page)["masthead"]["props"]["places"]]
-    assert shown == [name for name in page_strings.PLACES if name in ("studio", "lab") or name in PLACES]
+    assert shown == [name for name in page_strings.PLACES if name in ("studio", "lab", "history", *PLACES)]
     assert set(PLACES) <= set(components(page))
 
 
@@ -146,7 +146,7 @@ def test_every_part_waits_for_the_shared_scripts_at_addresses_below_the_page(pag
     found = re.findall(r'<script src="([^"]*)"></script>', shared_scripts())
     assert [address.split("?")[0].rsplit("/", 1)[1] for address in found][:2] == ["dom.js", "studio.js"]
     assert all(address.startswith("gradio_api/file=") for address in found)
-    for name in ("masthead", "screen", "notice", *PLACES):
+    for name in ("masthead", "screen", "notice", "history", *PLACES):
         assert components(page)[name]["head"] == shared_scripts()
 
 

@@ -1,4 +1,4 @@
-/* A picture brings its settings: the bytes before its pixels go to the server, the pixels stay here. */
+/* A picture brings its settings. A PNG's pixels stay here; see png_head.js. */
 const words = props.words;
 const studio = window.studio;
 const { set } = window.dom;
@@ -7,34 +7,10 @@ const file = find(".drop-file");
 const message = find(".drop-message");
 const MOST_HASHED_BYTES = 256 * 1024 * 1024;
 const CHECK_MS = 1500;
-/* Each chunk is a read of its own; a file of millions of empty ones would be read for hours. */
-const MOST_CHUNKS = 2000;
 let awaited = null;
 let latest = null;
+let started = 0;
 let timer = 0;
-
-/* Chunks are skipped by their length; only texts and the header are read, however large the file. */
-async function headOf(picture) {
-  const parts = [picture.slice(0, 8)];
-  let at = 8;
-  let size = 8;
-  for (let count = 0; count < MOST_CHUNKS && at + 8 <= picture.size; count += 1) {
-    const view = new DataView(await picture.slice(at, at + 8).arrayBuffer());
-    const length = view.getUint32(0);
-    const kind = String.fromCharCode(...[4, 5, 6, 7].map((place) => view.getUint8(place)));
-    if (kind === "IDAT" || kind === "IEND") {
-      parts.push(picture.slice(at, at + 8));
-      break;
-    }
-    if (["IHDR", "tEXt", "iTXt", "zTXt"].includes(kind)) {
-      size += length + 12;
-      if (size > props.most_bytes) return null;
-      parts.push(picture.slice(at, at + length + 12));
-    }
-    at += length + 12;
-  }
-  return new Uint8Array(await new Blob(parts).arrayBuffer());
-}
 
 function base64(bytes) {
   let text = "";
@@ -48,44 +24,30 @@ async function hashOf(picture) {
   return [...new Uint8Array(sum)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
+/* Of a PNG its texts are sent; of another picture the file itself, which is removed once it is read. */
 async function read(picture) {
   const start = new Uint8Array(await picture.slice(0, 8).arrayBuffer());
-  const isPng = start[0] === 0x89 && start[1] === 0x50;
-  const head = isPng ? await headOf(picture) : start;
-  return { name: picture.name, head: head && base64(head), sha256: isPng ? await hashOf(picture) : null };
-}
-
-/* Whether a picture's text tells settings; one that does not is a picture to start from. */
-async function tellsSettings(picture) {
-  try {
-    const start = new Uint8Array(await picture.slice(0, 8).arrayBuffer());
-    if (start[0] !== 0x89 || start[1] !== 0x50) return false;
-    const head = await headOf(picture);
-    if (!head) return true;
-    const text = new TextDecoder("latin1").decode(head);
-    return ["parameters\0", "gspn_studio\0"].some((name) => text.includes(name));
-  } catch {
-    return true;
+  if (start[0] !== 0x89 || start[1] !== 0x50) {
+    if (picture.size > props.most_file_bytes) throw new RangeError(words.start_too_large.replace("{name}", picture.name));
+    return { path: (await upload(picture)).path };
   }
+  const head = await studio.pngHead(picture, props);
+  return { head: head && base64(head), sha256: await hashOf(picture) };
 }
 
-async function takeEither(picture, ontoStart) {
-  if (!picture) return;
-  if (!ontoStart && (await tellsSettings(picture))) take(picture);
-  else studio.startFrom?.(picture);
-}
-
-async function take(picture) {
+/* either: whether a picture that holds no settings is the init image, as the server answers. */
+async function take(picture, either = false) {
   if (!picture) return;
   awaited = null;
   latest = picture;
   window.dispatchEvent(new Event("studio:picture"));
   studio.go("studio");
   try {
-    trigger("read", await read(picture));
-  } catch {
-    /* A folder, or a file that is gone or locked. */
-    show({ error: words.drop_unreadable });
+    const asked = await read(picture);
+    if (latest === picture) trigger("read", { ...asked, name: picture.name, either });
+  } catch (error) {
+    /* A folder, a file that is gone or locked, or a connection that was cut. */
+    show({ error: error instanceof RangeError ? error.message : words.drop_unreadable });
   }
 }
 
@@ -175,13 +137,15 @@ window.addEventListener("drop", (event) => {
   veil.hidden = true;
   if (!carries(event)) return;
   event.preventDefault();
-  takeEither(event.dataTransfer.files[0], Boolean(event.target.closest?.(".start")));
+  const [picture] = event.dataTransfer.files;
+  if (event.target.closest?.(".start")) studio.startFrom?.(picture);
+  else take(picture, true);
 });
 window.addEventListener("paste", (event) => {
   /* Text that also comes as a picture, as from a sheet, is text. */
   if (event.clipboardData?.types.includes("text/plain")) return;
   const picture = [...(event.clipboardData?.files || [])].find((one) => one.type.startsWith("image/"));
-  if (picture) takeEither(picture, false);
+  if (picture) take(picture, true);
 });
 window.addEventListener("studio:run", check);
 /* Another picture is handed in: what was wrong with the last one is over. */
@@ -189,5 +153,11 @@ window.addEventListener("studio:picture", () => {
   if (props.value?.error) show({});
 });
 
-watch("value", paint);
+watch("value", () => {
+  paint();
+  const { start, turn, path } = props.value || {};
+  if (!start || turn === started) return;
+  started = turn;
+  studio.startFrom?.(latest, path);
+});
 paint();

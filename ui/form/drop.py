@@ -1,10 +1,14 @@
-"""Settings from a picture's own text: dropped, pasted or chosen; only its first bytes come to the server."""
+"""Settings from a picture's own text: dropped, pasted or chosen.
+
+Of a PNG only the texts come to the server; of another picture the file, which is removed once it is read.
+"""
 
 from __future__ import annotations
 
 import base64
 import binascii
 import hashlib
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,19 +17,23 @@ import gradio as gr
 from pydantic import Field
 
 from gspn_core.errors import BadSetting, GspnError
+from gspn_core.images.load import MAX_FILE_BYTES
 from gspn_core.images.metadata import Recipe, recipe_of
+from gspn_core.images.other_tools import UnreadText
+from gspn_core.images.picture_text import read_texts
 from gspn_core.images.png import versions
-from gspn_core.images.png_text import read_png_head
+from gspn_core.images.png_text import KEYWORDS, read_png_head
 from gspn_core.planning.types import ModelCard
 from gspn_core.runs.queue import RunQueue
 from gspn_core.settings import FIELD_NAMES
 from ui.form.form import Form, initial_values, values_of
+from ui.form.start import is_upload
 from ui.guard.payload import Items, Name, Payload, Whole, read
 from ui.shared.gradio_private import sent_with
 from ui.shared.part import html_part
 from ui.shared.strings import form_strings, labels
 
-# The bytes before a PNG's pixels: two texts of at most 256 KiB and whatever other tools put between them.
+# A PNG without its pixels: our two texts, of at most 256 KiB each, and those of other tools.
 MOST_HEAD_BYTES = 1024 * 1024
 _BAND_BYTES = 1024 * 1024
 Text = Annotated[str, Field(max_length=20_000)]
@@ -34,10 +42,16 @@ Value = Text | int | float | None
 
 
 class HeadAsked(Payload):
-    """The first bytes of a picture in base64, None where they are too many, and the whole file's SHA-256."""
+    """A PNG without its pixels in base64, None where it is too long, and the whole file's SHA-256.
+
+    path: of a picture of another format, which was uploaded. either: whether a picture that holds no
+    settings is to be the init image.
+    """
 
     name: Name = ""
     head: str | None = None
+    path: Name = ""
+    either: bool = False
     sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
 
 
@@ -71,7 +85,14 @@ class UndoAsked(Payload):
 
 def build_drop() -> gr.HTML:
     """Draw the part into the open gradio block."""
-    return html_part("form", "drop", drop_props(), most_bytes=MOST_HEAD_BYTES)
+    return html_part(
+        "form",
+        "drop",
+        drop_props(),
+        keywords=list(KEYWORDS),
+        most_bytes=MOST_HEAD_BYTES,
+        most_file_bytes=MAX_FILE_BYTES,
+    )
 
 
 def wire_drop(parts: dict[str, Any], form: Form, jobs: RunQueue, card: ModelCard) -> None:
@@ -110,10 +131,16 @@ def read_picture(sent: Any, values_held: Sequence[Any], card: ModelCard) -> list
     """Return the part and the form's values for the head of a picture; a refusal leaves the form as it is."""
     asked, held = read(HeadAsked, sent), held_values(values_held, card)
     name = Path(asked.name or form_strings.DROP_NAMELESS).name[:80]
+    kept = False
     try:
-        recipe = recipe_of(read_png_head(_head(asked.head, name), name), card, versions())
+        recipe = recipe_of(_texts(asked, name), card, versions())
     except BadSetting as refusal:
-        return [drop_props(error=str(refusal)), *(gr.skip() for _ in FIELD_NAMES)]
+        kept = asked.either
+        return [_refused(refusal, asked, name), *(gr.skip() for _ in FIELD_NAMES)]
+    finally:
+        # What becomes the init image is read once more, and goes then.
+        if not kept and is_upload(Path(asked.path)):
+            Path(asked.path).unlink(missing_ok=True)
     values = values_of(recipe.settings, card)
     if not recipe.is_ours:
         # Another tool knows only some of our settings; the others stay as they stand, valid or not.
@@ -126,6 +153,7 @@ def read_picture(sent: Any, values_held: Sequence[Any], card: ModelCard) -> list
         stage=recipe.stage,
         sha256=asked.sha256 if recipe.is_ours else None,
         name=name,
+        turn=time.monotonic_ns(),
     )
     return [shown, *values]
 
@@ -166,14 +194,38 @@ def checked(jobs: RunQueue, sent: Any) -> dict[str, Any]:
     }
 
 
+def _refused(refusal: BadSetting, asked: HeadAsked, name: str) -> dict[str, Any]:
+    """Return what the part shows of a picture whose settings are not read, as a new answer each time."""
+    made_by = refusal.made_by if isinstance(refusal, UnreadText) else ""
+    turn = time.monotonic_ns()
+    if not asked.either:
+        return drop_props(error=str(refusal), turn=turn)
+    return drop_props(said=form_strings.used_as_start(name, made_by), start=True, path=asked.path, turn=turn)
+
+
 def _notes(recipe: Recipe) -> list[str]:
-    notes = [] if recipe.is_ours else [form_strings.DROP_OTHER_TOOL]
+    notes = [] if recipe.is_ours else [form_strings.imported_from(recipe.tool)]
     notes += map(labels.said, recipe.refused)
+    if recipe.markup:
+        notes.append(form_strings.plain_words(recipe.markup))
     if recipe.unknown:
         notes.append(form_strings.not_taken(recipe.unknown))
     if recipe.differing:
         notes.append(form_strings.made_with(recipe.differing))
     return notes
+
+
+def _texts(asked: HeadAsked, name: str) -> dict[str, Any]:
+    """Return what the picture says of itself; raise BadSetting."""
+    if not asked.path:
+        return read_png_head(_head(asked.head, name), name)
+    # A path that somebody made up could name any file of this machine.
+    if not is_upload(Path(asked.path)):
+        raise BadSetting("picture", form_strings.not_whole(name))
+    try:
+        return read_texts(Path(asked.path), name)
+    except OSError:
+        raise BadSetting("picture", form_strings.not_whole(name)) from None
 
 
 def _head(text: Any, name: str) -> bytes:

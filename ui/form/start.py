@@ -154,7 +154,7 @@ def kept_start(jobs: RunQueue, sent: Any, name: str, visitor: str = "") -> str:
     """
     name, path = Path(name).name[:80], Path(read(_Sent, sent).path)
     # A path that somebody made up could name any file of this machine.
-    if not _is_upload(path):
+    if not is_upload(path):
         raise BadSetting("start", form_strings.not_whole(name))
     try:
         return jobs.take_start(path, name, visitor=visitor)
@@ -162,7 +162,7 @@ def kept_start(jobs: RunQueue, sent: Any, name: str, visitor: str = "") -> str:
         path.unlink(missing_ok=True)
 
 
-def _is_upload(path: Path) -> bool:
+def is_upload(path: Path) -> bool:
     """Tell whether a path is a file in gradio's upload folder itself, not only by a link there."""
     try:
         return is_in_or_equal(path.resolve(), Path(get_upload_folder()).resolve()) and path.is_file()

@@ -87,8 +87,9 @@ function build(id) {
   part(".run-sure").addEventListener("keydown", (event) => event.key === "Escape" && ask(false));
   part(".run-yes").addEventListener("click", () => {
     picked.delete(id);
-    const next = item.nextElementSibling || item.previousElementSibling;
-    next?.querySelector(".run-picture").focus();
+    const runs = [...grid.querySelectorAll(":scope > :not(.run-grid)")];
+    const at = runs.indexOf(item);
+    (runs[at + 1] || runs[at - 1])?.querySelector(".run-picture").focus();
     item.classList.add("going");
     send("remove", { job: id });
   });
@@ -99,6 +100,7 @@ function paintRun(item, run) {
   const part = (selector) => item.querySelector(selector);
   item.classList.remove("going");
   item.dataset.state = run.state;
+  item.classList.toggle("of-grid", Boolean(run.grid));
   const image = part("img");
   image.hidden = !run.thumb;
   if (run.thumb) attribute(image, "src", run.thumb);
@@ -129,6 +131,28 @@ function paintRun(item, run) {
   part(".run-delete").hidden = run.live;
 }
 
+/* The line over the runs of a grid, which leads to it in the Lab. */
+function buildGrid(id) {
+  const item = document.createElement("li");
+  item.className = "run-grid";
+  item.dataset.run = `grid ${id}`;
+  item.innerHTML = '<span></span> <b></b> <button type="button"></button>';
+  set(item.querySelector("span"), words.history_grid);
+  set(item.querySelector("button"), words.history_grid_open);
+  item.querySelector("button").addEventListener("click", () => window.studio.go("lab", { study: id }));
+  return item;
+}
+
+/* The runs in their order, each grid under its line. */
+function listed(value) {
+  const list = [];
+  value.runs.forEach((run, index) => {
+    if (run.grid && run.grid !== value.runs[index - 1]?.grid) list.push({ id: `grid ${run.grid}`, title: value.grids[run.grid] });
+    list.push(run);
+  });
+  return list;
+}
+
 function pick(item, on) {
   if (on) picked.set(item.dataset.run, `${item.dataset.run}.${item.dataset.stage}`);
   else picked.delete(item.dataset.run);
@@ -146,10 +170,11 @@ function paint() {
   const value = props.value;
   if (!value) return;
   const old = new Map([...grid.children].map((item) => [item.dataset.run, item]));
-  value.runs.forEach((run, index) => {
-    const item = old.get(run.id) || build(run.id);
+  listed(value).forEach((run, index) => {
+    const item = old.get(run.id) || (run.title ? buildGrid(run.id.slice(5)) : build(run.id));
     old.delete(run.id);
-    paintRun(item, run);
+    if (run.title) set(item.querySelector("b"), run.title);
+    else paintRun(item, run);
     if (grid.children[index] !== item) grid.insertBefore(item, grid.children[index] || null);
   });
   for (const item of old.values()) item.remove();

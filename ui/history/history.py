@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import gradio as gr
 from pydantic import Field
 
 from gspn_core.errors import GspnError
-from gspn_core.planning.types import ModelCard
 from gspn_core.runs.archive import RunSummary
 from gspn_core.runs.queue import RunQueue
 from gspn_core.runs.run import RESUMABLE_STATES
@@ -37,14 +37,18 @@ class Asked(Payload):
     note: str | None = None
 
 
-def build_history(_jobs: RunQueue, _card: ModelCard) -> gr.HTML:
+# The study of a run of the Lab, as its id and its title, by the run's id.
+Grids = Mapping[str, tuple[str, str]]
+
+
+def build_history() -> gr.HTML:
     """Draw the place into the open gradio block; it is filled when it is first entered."""
     return html_part("history", "history", history_props(()))
 
 
-def wire_history(_page: gr.Blocks, parts: dict[str, Any], jobs: RunQueue, _card: ModelCard) -> None:
-    """Let the list ask for runs, keep stars and notes, and remove runs."""
-    history = History(jobs)
+def wire_history(parts: dict[str, Any], jobs: RunQueue, grids_of: Callable[[str], Grids]) -> None:
+    """Let the list ask for runs, keep stars and notes, and remove runs. grids_of: the grids of a visitor."""
+    history = History(jobs, grids_of)
     quiet = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
     quiet |= {"trigger_mode": "multiple"}
 
@@ -66,8 +70,8 @@ def wire_history(_page: gr.Blocks, parts: dict[str, Any], jobs: RunQueue, _card:
 class History:
     """What the list asks for, answered in plain values; `query`, `starred` and `limit` say what it shows."""
 
-    def __init__(self, jobs: RunQueue) -> None:
-        self._jobs = jobs
+    def __init__(self, jobs: RunQueue, grids_of: Callable[[str], Grids] | None = None) -> None:
+        self._jobs, self._grids_of = jobs, grids_of
 
     def shown(self, token: Any, sent: Any, *, said: str = "") -> dict[str, Any]:
         """Return the newest runs of a visitor that hold the query, and what is said over them."""
@@ -76,7 +80,13 @@ class History:
         seek = bool(asked.query.strip()) or asked.starred
         runs = self._jobs.history(visitor, limit=MOST_SEARCHED if seek else limit + 1)
         found = matching(runs, asked.query, starred=asked.starred)
-        return history_props(found, limit=limit, usage=self._jobs.usage(visitor), said=said)
+        return history_props(
+            found,
+            limit=limit,
+            usage=self._jobs.usage(visitor),
+            said=said,
+            grids=self._grids_of(visitor) if self._grids_of else {},
+        )
 
     def annotate(self, token: Any, sent: Any) -> dict[str, Any]:
         """Star a run or keep a note of it; a refusal is said in its sentence."""
@@ -114,22 +124,35 @@ def history_props(
     limit: int = PAGE,
     usage: tuple[int, int, int] = (0, 0, 0),
     said: str = "",
+    grids: Grids = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Return the first `limit` runs, whether there are more, and the disk they take, ready for JSON.
 
-    usage: the bytes of the visitor's runs, of everybody's, and how many there may be.
+    Runs of one grid follow the newest of them. usage: the bytes of the visitor's runs, of everybody's, and
+    how many there may be.
     """
     more = len(runs) > limit
-    shown = list(runs[:limit])
+    shown = grouped(runs[:limit], grids)
     own, used, quota = usage
     share = min(1.0, used / quota) if quota else 0.0
     return {
-        "runs": [run_props(run) for run in shown],
+        "runs": [{**run_props(run), "grid": grids.get(run.id, ("", ""))[0]} for run in shown],
+        "grids": dict(grids[run.id] for run in shown if run.id in grids),
         "more": more,
         "count": history_strings.runs_counted(len(shown), more=more),
         "usage": {"text": history_strings.usage(own, used, quota) if quota else "", "share": share},
         "said": said,
     }
+
+
+def grouped(runs: Sequence[RunSummary], grids: Grids) -> list[RunSummary]:
+    """Return the runs with those of one grid next to each other, where the first of them is."""
+    first: dict[str, int] = {}
+    places = []
+    for number, run in enumerate(runs):
+        grid = grids.get(run.id, (run.id, ""))[0]
+        places.append((first.setdefault(grid, number), number))
+    return [runs[number] for _, number in sorted(places)]
 
 
 def run_props(run: RunSummary) -> dict[str, Any]:

@@ -2,6 +2,7 @@
  * The settings that a study varies, each with its values as they are typed.
  *   new studio.Axes(container, {words, names, stages, changed()})
  *     names: [[setting, label, sample, whether single stages may have it, how values are written]]
+ *   set(list)    other axes in place of all: [[setting, text]], the one across first
  *   add(name)    one more, returns its field; given() what is asked for; say(answers) what the server says of each
  * What was typed for a setting is there again when the setting is chosen again.
  */
@@ -86,6 +87,17 @@
       this.container.append(axis.node);
       this.arrange();
       return axis.text;
+    }
+
+    /* Other axes in place of all, the one across first: [[setting, text]]. */
+    set(list) {
+      this.axes.forEach((axis) => axis.node.remove());
+      this.axes = [];
+      for (const [name, text] of list) {
+        const field = this.add(name);
+        field.value = text;
+        field.dispatchEvent(new Event("input"));
+      }
     }
 
     remover(axis) {

@@ -19,7 +19,7 @@ from gspn_core.errors import BadSetting, GspnError
 from gspn_core.files import write_failure
 from gspn_core.planning.types import ModelCard
 from gspn_core.runs.queue import RunQueue
-from gspn_core.settings import CHOICES, FIELD_NAMES, OVERRIDABLE, RANGES, Settings
+from gspn_core.settings import FIELD_NAMES, OVERRIDABLE, Settings
 from gspn_core.studies.axis import AXIS_NAMES, Axis, example, parse_axis
 from gspn_core.studies.export import write_export
 from gspn_core.studies.runner import Studies
@@ -28,6 +28,7 @@ from ui.compare.compare import find_item
 from ui.form.form import Form, is_offered, settings_from
 from ui.guard.files import file_url
 from ui.guard.payload import Items, Name, Payload, Whole, as_mapping, as_text, read, visitor_of
+from ui.lab.grid import axis_label, base_rows, curve, facts, hint, shown_value, title
 from ui.shared.gradio_private import sent_with
 from ui.shared.part import html_part
 from ui.shared.strings import lab_strings, labels, studio_strings, units
@@ -36,8 +37,6 @@ from ui.studio.ladder import picture_props
 MOST_AXES = 2
 # The longest text of an axis that is read, in characters; the prompts of a study of 64 fit.
 _MOST_AXIS_CHARACTERS = 100_000
-# What a study's base shows of the form, next to its axes.
-_BASE = ("prompt", "target", "mixer", "num_inference_steps", "seed")
 
 
 class AxisAsked(Payload):
@@ -72,11 +71,16 @@ class CellAsked(Payload):
 def build_lab(card: ModelCard) -> gr.HTML:
     """Draw the place into the open gradio block; it is filled when it is first entered."""
     names = [
-        [name, labels.LABELS[name], example(name, card), name in OVERRIDABLE, _hint(name, card)]
+        [name, labels.LABELS[name], example(name, card), name in OVERRIDABLE, hint(name, card)]
         for name in AXIS_NAMES
         if is_offered(name, card)
     ]
-    return html_part("lab", "lab", {"kind": "none"}, names=names, stages=list(card.targets))
+    presets = [
+        [label, [list(axis) for axis in axes]]
+        for label, axes in lab_strings.PRESETS
+        if all(is_offered(name, card) for name, _ in axes)
+    ]
+    return html_part("lab", "lab", {"kind": "none"}, names=names, presets=presets, stages=list(card.targets))
 
 
 def wire_lab(
@@ -154,7 +158,7 @@ class Lab:
             base = _base_of(values, axes)
         except BadSetting as refusal:
             return {**shown, "error": labels.said(str(refusal))}
-        shown["base"] = _base_rows(base, axes)
+        shown["base"] = base_rows(base, axes)
         if any(axis["error"] for axis in answers):
             return shown
         if not axes:
@@ -240,7 +244,7 @@ class Lab:
         studies = [
             {
                 "id": view.id,
-                "title": _title(view.axes),
+                "title": title(view.axes),
                 "state": lab_strings.STUDY_STATES[view.state],
                 "created": view.created,
                 "count": lab_strings.cells_done(_done(view), len(view.cells)),
@@ -258,16 +262,18 @@ class Lab:
             "own": self._studies.is_own(view.id, visitor),
             "state": view.state,
             "state_word": lab_strings.STUDY_STATES[view.state],
-            "title": _title(axes),
+            "title": title(axes),
             "notice": view.notice,
             "count": lab_strings.cells_done(_done(view), len(view.cells)),
             "progress": sum(_share(cell) for cell in view.cells) / max(1, len(view.cells)),
-            "columns": list(map(_shown, columns)),
-            "rows": list(map(_shown, axes[0].values)) if len(axes) > 1 else [""],
-            "across": _axis_label(axes[-1]) if axes else "",
-            "down": _axis_label(axes[0]) if len(axes) > 1 else "",
-            "curve": _curve(axes),
+            "columns": list(map(shown_value, columns)),
+            "rows": list(map(shown_value, axes[0].values)) if len(axes) > 1 else [""],
+            "across": axis_label(axes[-1]) if axes else "",
+            "down": axis_label(axes[0]) if len(axes) > 1 else "",
+            "curve": curve(axes),
+            "facts": facts(view),
             "cells": [self._cell(number, cell) for number, cell in enumerate(view.cells)],
+            "tells_processor": any(cell.processor_seconds is not None for cell in view.cells),
             "tells_adherence": self._studies.tells_adherence
             or any(cell.adherence is not None for cell in view.cells),
         }
@@ -279,7 +285,7 @@ class Lab:
         return {
             "number": number,
             "state": cell.state,
-            "label": ", ".join(map(_shown, cell.values)),
+            "label": ", ".join(map(shown_value, cell.values)),
             "thumb": f"{thumb}?v={cell.stage}" if there else None,
             "job": cell.job_id,
             "ref": f"{cell.job_id}.{cell.stage}" if there and cell.state == "done" else None,
@@ -287,6 +293,7 @@ class Lab:
             "word": labels.said(cell.error) if cell.error else lab_strings.CELL_STATES[cell.state],
             "figures": {
                 "seconds": [cell.seconds, units.seconds(cell.seconds)],
+                "processor": [cell.processor_seconds, units.seconds(cell.processor_seconds)],
                 "memory": [cell.peak_bytes, units.bytes_(cell.peak_bytes)],
                 "consistency": [cell.consistency, lab_strings.decibels_of(cell.consistency)],
                 "detail": [cell.detail, lab_strings.share_of(cell.detail)],
@@ -332,50 +339,6 @@ def _base_of(values: Sequence[Any], axes: Sequence[Axis]) -> Settings:
         if axis.stage_px is None:
             given[FIELD_NAMES.index(axis.name)] = axis.values[0]
     return settings_from(given)
-
-
-def _base_rows(base: Settings, axes: Sequence[Axis]) -> list[list[str]]:
-    taken = {axis.name for axis in axes if axis.stage_px is None}
-    values = base.to_dict()
-    return [
-        [labels.LABELS[name], lab_strings.DRAWN_ONCE if values[name] is None else _shown(values[name])]
-        for name in _BASE
-        if name not in taken
-    ]
-
-
-def _title(axes: Sequence[Axis]) -> str:
-    return " × ".join(map(_axis_label, axes))
-
-
-def _axis_label(axis: Axis) -> str:
-    label = labels.LABELS.get(axis.name, axis.name)
-    return label if axis.stage_px is None else lab_strings.label_at(label, axis.stage_px)
-
-
-def _curve(axes: Sequence[Axis]) -> dict[str, Any] | None:
-    """Return the axis along which a curve means something, the one across before the other; None for none."""
-    for axis in reversed(axes):
-        if axis.name in RANGES and axis.name != "seed" and len(axis.values) > 1:
-            return {"across": axis is axes[-1], "label": _axis_label(axis), "numbers": list(axis.values)}
-    return None
-
-
-def _hint(name: str, card: ModelCard) -> str:
-    """Return how values of a setting are written."""
-    if name in ("prompt", "negative_prompt", "ladder"):
-        return lab_strings.HINT_TEXTS
-    if name in CHOICES:
-        return lab_strings.hint_choices(card.mixers if name == "mixer" else CHOICES[name])
-    if name in ("seed", "target", "aspect"):
-        return lab_strings.HINTS[name]
-    return lab_strings.HINT_NUMBERS
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:g}"
-    return labels.CHOICES.get(value, value) if isinstance(value, str) else str(value)
 
 
 def _done(view: StudyView) -> int:

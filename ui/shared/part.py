@@ -22,12 +22,14 @@ SCRIPTS = (
     "studio/picture.js",
     "studio/gallery.js",
     "form/region.js",
+    "form/png_head.js",
     "compare/stage.js",
     "compare/side.js",
     "lab/axes.js",
     "lab/cells.js",
     "lab/plot.js",
     "lab/enlarged.js",
+    "lab/sheet.js",
 )
 # Joined in this order: of two rules of equal weight the later one holds.
 SHEETS = (

@@ -29,6 +29,13 @@ window.studio = (() => {
     }
   }
 
+  /* A browser of another language drops a comma typed into a number, and 7,5 would be 75. */
+  document.addEventListener("beforeinput", (event) => {
+    if (event.data !== "," || event.target.type !== "number") return;
+    event.preventDefault();
+    document.execCommand("insertText", false, ".");
+  });
+
   function show(next, carried) {
     place = known(next) ? next : FIRST;
     detail = carried || {};

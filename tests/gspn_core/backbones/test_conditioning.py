@@ -1,6 +1,6 @@
 import torch
 
-from gspn_core.backbones.conditioning import encode_text, truncation_notice
+from gspn_core.backbones.conditioning import encode_text, truncation_notice, truncation_notices
 from gspn_core.planning.types import Size
 from gspn_core.settings import Settings
 
@@ -53,3 +53,15 @@ def test_a_prompt_beyond_the_text_encoders_reach_is_named(tiny_pipeline):
     notice = truncation_notice(tiny_pipeline, "a " * 100)
     assert "100 tokens" in notice
     assert "first 75" in notice
+
+
+def test_every_text_that_is_cut_is_named(tiny_pipeline):
+    long = "a " * 100
+    settings = Settings(
+        prompt="a hill",
+        negative_prompt=long,
+        overrides=f"128.prompt={long}; 256.negative_prompt={long}; 256.prompt=a lake",
+    )
+    named = [notice.split(" has ")[0] for notice in truncation_notices(tiny_pipeline, settings)]
+    assert named == ["The negative prompt", "The prompt at 128 px", "The negative prompt at 256 px"]
+    assert truncation_notices(tiny_pipeline, Settings(prompt="a hill")) == ()

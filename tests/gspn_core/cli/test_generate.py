@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 import gspn_core.cli.generate as command
 from gspn_core.errors import AdapterMismatch, BadSetting, GspnError, ModelUnavailable, OutOfMemory
@@ -328,6 +328,31 @@ def test_other_versions_are_reported(make_engine, tmp_path, capsys, monkeypatch)
     monkeypatch.setattr(command, "versions", lambda: {"torch": "9.9"})
     run(make_engine(), "--again", str(written(tmp_path)[0]), out=tmp_path)
     assert "(here 9.9); the bytes may differ" in capsys.readouterr().err
+
+
+def wrote(path: Path, **info) -> str:
+    """Write a picture with an info of its own and return its path."""
+    texts = PngImagePlugin.PngInfo()
+    known = {"format": 1, "settings": {"prompt": "a lake", "seed": 3}, "stage": 0}
+    texts.add_text("gspn_studio", json.dumps({**known, **info}))
+    Image.new("RGB", (64, 64)).save(path, pnginfo=texts)
+    return str(path)
+
+
+@pytest.mark.parametrize("there", [[1, 2], "text", 3, None, {"torch": ["x" * 1000]}])
+def test_whatever_a_picture_says_of_versions_its_settings_are_repeated(make_engine, tmp_path, capsys, there):
+    picture, engine = wrote(tmp_path / "picture.png", versions=there), make_engine()
+    assert run(engine, "--again", picture, out=tmp_path / "out") == command.DONE
+    assert engine.ran[0].seed == 3
+    assert all(len(line) < 400 for line in capsys.readouterr().err.splitlines())
+
+
+def test_another_model_than_the_pictures_own_is_reported(make_engine, tmp_path, capsys):
+    picture = wrote(tmp_path / "picture.png", model="far/away")
+    assert run(make_engine(), "--again", picture, out=tmp_path / "a") == command.DONE
+    assert "note: far/away made the picture" in capsys.readouterr().err
+    assert run(make_engine(), "--again", str(written(tmp_path / "a")[0]), out=tmp_path / "b") == command.DONE
+    assert "made the picture" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("kind", ["missing", "foreign", "no picture"])

@@ -156,13 +156,37 @@ def test_a_foreign_text_that_is_damaged_or_large_hides_no_sound_one():
         "a " * 120_000,
         ",".join(f"k{n}: v" for n in range(25_000)),
         "Negative prompt:\n" * 15_000,
+        "a Steps: 1\n" * 22_000,
+        "a Seed: 1, b\n" * 18_000,
+        "Steps: 1, " + "a: [" * 60_000,
+        "Steps: 1, " + 'a: ["' * 50_000,
+        "Steps: 1, " + "a: [1," * 40_000,
+        "Steps: 1\n" + "a: {" * 60_000,
+        "(a" * 120_000 + ":1.",
+        "{a|" * 80_000,
+        json.dumps({"prompt": "a", "seed": 1, **{f"k{n}": [n] for n in range(15_000)}}),
+        '{"prompt": "a", "x": ' + "[" * 200_000,
+        '{"sui_image_params": "' + '\\"' * 100_000,
+        json.dumps({"Comment": json.dumps({"uc": "\\" * 40_000}), "Software": "NovelAI"}),
     ],
-    ids=range(5),
+    ids=range(17),
 )
 def test_a_text_of_another_tool_is_read_at_once(text):
-    found = {"gspn_studio": None, "parameters": text, "width": 64, "height": 64}
-    with a_moment():
+    found = {"gspn_studio": None, "parameters": text, "width": 64, "height": 64, "others": {}}
+    with a_moment(), suppress(BadSetting):
         recipe_of(found, CARD, {})
+
+
+def test_a_graph_of_thousands_of_nodes_that_lead_in_circles_is_given_up_at_once():
+    nodes = {
+        str(n): {"class_type": "X", "inputs": {"text": [str(n + 1), 0], "conditioning": [str(n + 1), 0]}}
+        for n in range(3000)
+    }
+    sampler = {name: ["0", 0] for name in ("steps", "cfg", "sampler_name", "positive", "negative", "seed")}
+    nodes["2999"] = {"class_type": "KSampler", "inputs": sampler}
+    found = {"gspn_studio": None, "parameters": None, "width": 64, "height": 64}
+    with a_moment(), pytest.raises(BadSetting, match="Made by ComfyUI"):
+        recipe_of({**found, "others": {"prompt": json.dumps(nodes)}}, CARD, {})
 
 
 def test_settings_of_a_picture_with_thousands_of_names_are_read_at_once():

@@ -153,6 +153,7 @@ def test_a_png_of_another_tool_has_its_parameters_and_no_info(tmp_path):
         "height": 8,
         "parameters": "a lake\nSteps: 3",
         "gspn_studio": None,
+        "others": {"Software": "x"},
     }
 
 

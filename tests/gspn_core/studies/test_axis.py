@@ -3,8 +3,9 @@ from __future__ import annotations
 import pytest
 
 from gspn_core.errors import BadSetting
-from gspn_core.settings import CHOICES, Settings
+from gspn_core.settings import CHOICES, RANGES, Settings
 from gspn_core.studies.axis import AXIS_NAMES, Axis, cells_of, example, parse_axis
+from gspn_core.studies.axis_values import forms
 
 
 @pytest.mark.parametrize(
@@ -27,12 +28,46 @@ from gspn_core.studies.axis import AXIS_NAMES, Axis, cells_of, example, parse_ax
         ("scheduler", "ddim\neuler", ("ddim", "euler")),
         ("prompt", "a lake, calm\n\n two hills ", ("a lake, calm", "two hills")),
         ("aspect", "1:1, 3:2", ("1:1", "3:2")),
+        ("num_inference_steps", "1-5", (1, 2, 3, 4, 5)),
+        ("num_inference_steps", "1-5 (+2)", (1, 3, 5)),
+        ("num_inference_steps", "10-5 (-3)", (10, 7)),
+        ("num_inference_steps", "1-10 [5]", (1, 3, 5, 7, 10)),
+        ("num_inference_steps", "20,30", (20, 30)),
+        ("guidance_scale", "1-5", (1.0, 2.0, 3.0, 4.0, 5.0)),
+        ("guidance_scale", "2 – 3 ( + 0.5 )", (2.0, 2.5, 3.0)),
+        ("guidance_scale", "3-2 (-.5)", (3.0, 2.5, 2.0)),
+        ("upscale_strength", "0.2-0.6 [3], 0.9", (0.2, 0.4, 0.6, 0.9)),
+        ("upscale_strength", "0.2..0.6 (+0.2)", (0.2, 0.4, 0.6)),
+        ("upscale_strength", "0.2-0.6 step 0.2", (0.2, 0.4, 0.6)),
+        ("seed", "1-3", (1, 2, 3)),
+        ("guidance_scale", "7,5; 8,5", (7.5, 8.5)),
+        ("guidance_scale", "7,5, 8,5", (7.5, 8.5)),
+        ("guidance_scale", "7,5\n8", (7.5, 8.0)),
+        ("guidance_scale", "7,25; 8", (7.25, 8.0)),
+        ("upscale_strength", "0,2..0,6 by 0,2", (0.2, 0.4, 0.6)),
+        ("upscale_strength", "0,2-0,6 [3]", (0.2, 0.4, 0.6)),
+        ("upscale_strength", "3 from 0,2 to 0,6", (0.2, 0.4, 0.6)),
+        ("guidance_scale", "2,4,6", (2.0, 4.0, 6.0)),
+        ("guidance_scale", "2, 4", (2.0, 4.0)),
+        ("guidance_scale", "1.5,2.5", (1.5, 2.5)),
+        ("negative_prompt", "\nfog", ("", "fog")),
+        ("negative_prompt", "fog\n\nrain\n\n", ("fog", "", "rain")),
+        ("negative_prompt", '""', ("",)),
+        ("negative_prompt", 'fog\n""', ("fog", "")),
+        ("ladder", '""\n64 128', ("", "64 128")),
     ],
 )
 def test_values_are_read_as_a_person_types_them(card, name, text, values):
     axis = parse_axis(name, text, card)
     assert axis == Axis(name=name, values=values)
     assert [type(value) for value in axis.values] == [type(value) for value in values]
+
+
+@pytest.mark.parametrize("name", [name for name in AXIS_NAMES if name in RANGES])
+def test_every_form_in_a_remedy_is_read_and_makes_cells(card, name):
+    for form in forms(name, card).split(" or "):
+        axis = parse_axis(name, form, card)
+        assert len(cells_of(Settings(prompt="a lake", seed=1), [axis])) == len(axis.values) > 1
 
 
 @pytest.mark.parametrize("name", AXIS_NAMES)
@@ -57,6 +92,15 @@ def test_the_example_of_every_setting_makes_cells(card, name):
         ("gaussian_sigma", "0..4 by 0.0001", "is not a range of at most 64"),
         ("gaussian_sigma", "999 from 0 to 1", "asks for 999 values"),
         ("seed", "200 from 1", "has 200 values, at most 64"),
+        ("seed", "-1", "'-1' is not a seed; write 7, 11 or 4 from 7"),
+        ("seed", "some", "'some' is not a number for seed; write 7, 11 or 4 from 7"),
+        ("num_inference_steps", "1..150", "is not a range of at most 64 values; write 12, 24 or 12-48"),
+        ("upscale_strength", "0.2-0.6", "'0.2-0.6' has no step; write 0.2-0.6 \\[3\\] for three values"),
+        ("guidance_scale", "7,5", "can part values or be a decimal point here; write 7, 5 or 7.5"),
+        ("guidance_scale", "7,5, 8", "write 7, 5, 8 or 7.5, 8"),
+        ("guidance_scale", "7,5,8,5", "write 7, 5, 8, 5 or 7.5, 8.5"),
+        ("guidance_scale", "1-9 [1]", "asks for 1 values; ask for 2 to 64"),
+        ("negative_prompt", " \n", "has no values"),
         ("mixer", "mamba", "mixer has no 'mamba'; it has gspn, attention"),
         ("mixer", "neighborhood", "has no 'neighborhood'"),
     ],

@@ -16,6 +16,8 @@ from gspn_core.planning.plan import make_plan
 from gspn_core.runs.reducer import apply_event
 from gspn_core.runs.run import FileWritten
 from gspn_core.settings import FIELD_NAMES, Settings
+from tests.gspn_core.images.foreign_files import COMMENTS, text_chunk, with_exif
+from tests.gspn_core.images.foreign_files import png as foreign_png
 from ui.form.drop import MOST_HEAD_BYTES, checked, drop_props, read_picture, restored
 from ui.form.form import initial_values, settings_from
 from ui.shared.strings import form_strings
@@ -67,7 +69,7 @@ def test_a_picture_of_another_tool_leaves_the_rest_of_the_form_alone(held, card)
     assert form["scheduler"] == initial_values(card)["scheduler"]
     assert shown["stage"] is None
     assert shown["notes"] == [
-        form_strings.DROP_OTHER_TOOL,
+        form_strings.imported_from(""),
         form_strings.not_taken(["Sampler: Euler a", "Clip skip: 2"]),
     ]
 
@@ -90,8 +92,8 @@ def test_what_the_form_holds_may_be_wrong_when_another_tools_picture_comes(held,
     [
         (base64.b64encode(b"\xff\xd8\xff\xe0").decode(), "is not a PNG"),
         ("not base64!", "did not arrive whole"),
-        (None, "before its pixels"),
-        ("A" * (MOST_HEAD_BYTES * 2), "before its pixels"),
+        (None, "next to its pixels"),
+        ("A" * (MOST_HEAD_BYTES * 2), "next to its pixels"),
         (base64.b64encode(b"\x89PNG\r\n\x1a\n" + b"\0" * 30).decode(), "is damaged"),
     ],
 )
@@ -142,3 +144,69 @@ def test_a_stage_that_an_earlier_run_made_is_not_said_to_be_reproduced(view_afte
     asked = {"job": view.id, "stage": 1, "sha256": hashlib.sha256(b"the same").hexdigest()}
     found = checked(Runs(dataclasses.replace(view, stages=stages)), asked)
     assert found["check"] == form_strings.DROP_SAME_REUSED
+
+
+@pytest.fixture
+def uploads(tmp_path, monkeypatch):
+    folder = tmp_path / "uploads"
+    folder.mkdir()
+    monkeypatch.setattr("ui.form.start.get_upload_folder", lambda: str(folder))
+    return folder
+
+
+SETTINGS = "a castle\nSteps: 9, Sampler: Euler, CFG scale: 3, Seed: 5"
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "WEBP", "AVIF"])
+def test_an_uploaded_picture_is_read_and_removed(uploads, held, card, kind):
+    path = uploads / "picture"
+    path.write_bytes(with_exif(kind, COMMENTS["unicode big"](SETTINGS)))
+    shown, *values = read_picture({"path": str(path), "name": "b.jpg", "either": True}, held, card)
+    form = dict(zip(FIELD_NAMES, values, strict=True))
+    assert (form["prompt"], form["seed"], form["aspect"]) == ("a castle", "5", "3:2")
+    assert not path.exists() and not shown["error"] and "start" not in shown
+
+
+def test_an_uploaded_picture_without_settings_is_kept_to_start_from(uploads, held, card):
+    path = uploads / "picture"
+    path.write_bytes(with_exif("JPEG"))
+    asked = {"path": str(path), "name": "photo.jpg"}
+    shown, *values = read_picture({**asked, "either": True}, held, card)
+    assert (shown["start"], shown["path"], shown["error"]) == (True, str(path), "")
+    assert shown["said"] == form_strings.used_as_start("photo.jpg", "")
+    assert path.exists() and all(value == gr.skip() for value in values)
+    again, *_ = read_picture({**asked, "either": True}, held, card)
+    assert again["turn"] != shown["turn"]
+    refused, *_ = read_picture(asked, held, card)
+    assert "does not say how it was made" in refused["error"] and not path.exists()
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "nowhere", "a\0b", "", "."])
+def test_a_path_that_was_not_uploaded_is_neither_read_nor_removed(uploads, held, card, tmp_path, path):
+    own = tmp_path / "mine.jpg"
+    own.write_bytes(with_exif("JPEG", COMMENTS["ascii"](SETTINGS)))
+    for asked in (path, str(own), str(uploads)):
+        shown, *_ = read_picture({"path": asked, "name": "x.jpg"}, held, card)
+        assert shown["error"].startswith("x.jpg")
+    assert own.exists() and uploads.exists()
+
+
+def test_a_picture_whose_tool_is_known_is_named_and_started_from(held, card):
+    data = foreign_png(text_chunk("tEXt", "prompt", '{"3": {"class_type": "KSampler", "inputs": {}}}'))
+    asked = {"head": base64.b64encode(data).decode(), "name": "c.png"}
+    shown, *_ = read_picture({**asked, "either": True}, held, card)
+    assert shown["said"] == "Made by ComfyUI, whose workflow is not read here; used as init image."
+    assert shown["start"] and not shown["path"]
+    refused, *_ = read_picture(asked, held, card)
+    assert refused["error"].startswith("Made by ComfyUI, whose workflow is not read here; type its settings")
+
+
+def test_what_a_prompt_means_to_another_tool_alone_is_said(held, card):
+    text = "a (red:1.2) castle <lora:ink:1>\nSteps: 9, Sampler: UniPC, Schedule type: Karras, Seed: 5"
+    data = foreign_png(text_chunk("iTXt", "parameters", text))
+    shown, *_ = read_picture({"head": base64.b64encode(data).decode(), "name": "b.png"}, held, card)
+    assert shown["notes"] == [
+        form_strings.imported_from(""),
+        form_strings.plain_words(["prompt weights", "<lora:…>"]),
+        form_strings.not_taken(["Schedule type: Karras"]),
+    ]

@@ -134,3 +134,20 @@ def test_another_visitor_is_refused_in_one_sentence_and_sees_nothing(kept, asked
 def test_the_disk_that_runs_take_is_said_against_what_there_may_be(kept) -> None:
     usage = History(kept).shown("mine", {})["usage"]
     assert usage == {"text": "Yours 1.2 GB · server 5.0 GB of 20.0 GB", "share": 0.25}
+
+
+def test_the_runs_of_a_grid_are_together_where_the_newest_of_them_is() -> None:
+    runs = [replace(RUN, id=f"{name}" * 22) for name in "abcde"]
+    grids = {runs[at].id: ("grid one", "CFG scale × Seed") for at in (1, 3)}
+    grids |= {runs[4].id: ("grid two", "Steps")}
+    shown = history_props(runs, grids=grids)
+    assert [run["id"][0] for run in shown["runs"]] == ["a", "b", "d", "c", "e"]
+    assert [run["grid"] for run in shown["runs"]] == ["", "grid one", "grid one", "", "grid two"]
+    assert shown["grids"] == {"grid one": "CFG scale × Seed", "grid two": "Steps"}
+    assert [run["id"][0] for run in history_props(runs)["runs"]] == list("abcde")
+
+
+def test_a_list_asks_for_the_grids_of_its_visitor_alone(kept) -> None:
+    history = History(kept, lambda visitor: {RUN.id: ("grid", "Seed")} if visitor == "mine" else {})
+    assert history.shown("mine", {})["grids"] == {"grid": "Seed"}
+    assert history.shown("other", {})["grids"] == {}

@@ -11,6 +11,7 @@ from gspn_core.settings import FIELD_NAMES
 from gspn_core.studies.axis import AXIS_NAMES, parse_axis
 from gspn_core.studies.runner import Studies
 from ui.form.form import REFINER, initial_values
+from ui.lab.grid import grids_of
 from ui.lab.lab import Lab, build_lab
 from ui.shared.strings import lab_strings, labels, units
 
@@ -226,3 +227,24 @@ def test_a_refused_start_is_said_where_the_cost_stands(lab, form, studies, monke
     monkeypatch.setattr(studies, "start", full)
     shown = lab.begin(asked(("seed", "1, 2")), form, ANNA)
     assert (shown["kind"], shown["error"]) == ("setup", "The maximum of 8 studies is running.")
+
+
+@pytest.mark.parametrize(("label", "axes"), lab_strings.PRESETS)
+def test_a_grid_to_begin_with_is_ready_to_run(lab, form, label, axes):
+    values = [*form]
+    values[FIELD_NAMES.index("target")] = 128
+    shown = lab.price(asked(*reversed(axes)), values)
+    assert shown["ready"] and label, shown
+    assert len(shown["axes"]) == len(axes)
+
+
+def test_the_empty_text_is_a_value_with_a_name(lab, form, studies):
+    shown = lab.price(asked(("negative_prompt", "\nfog")), form)
+    assert shown["ready"] and shown["axes"][0]["count"] == "2 values"
+    begun = lab.begin(asked(("negative_prompt", "\nfog")), form, ANNA)
+    grid = lab.study_props(studies.view(begun["id"]), ANNA)
+    assert grid["columns"] == [lab_strings.EMPTY_TEXT, "fog"]
+    assert [label for label, _ in grid["facts"]][0] == labels.LABELS["prompt"]
+    view = list(studies.follow(begun["id"]))[-1]
+    title = labels.LABELS["negative_prompt"]
+    assert grids_of([view]) == {cell.job_id: (view.id, title) for cell in view.cells}

@@ -21,10 +21,10 @@ SEED_REUSE = "Last seed"
 
 DROP: Mapping[str, str] = MappingProxyType(
     {
-        "drop_open": "Load settings from a PNG…",
+        "drop_open": "Load settings from an image…",
         "drop_here": "Drop to load its settings, or to use it as init image",
-        "drop_hint": "Drop a PNG of this studio anywhere, paste it, or choose it. "
-        "Its pixels are not uploaded.",
+        "drop_hint": "Drop an image of this studio or of another tool anywhere, paste it, or choose it. "
+        "A PNG's pixels are not uploaded; other files are deleted once read.",
         "drop_start": "Use as init image",
         "drop_undo": "Undo",
         "drop_reproduce": "Reproduce",
@@ -70,8 +70,6 @@ DROP_DIFFERS = "Not identical: another machine, version or model made the image,
 
 DROP_UNDONE = "Settings restored."
 
-DROP_OTHER_TOOL = "Imported from another tool."
-
 # What a slider does at the value at which it leaves a picture alone.
 NEUTRAL: Mapping[str, str] = MappingProxyType(
     {
@@ -108,6 +106,25 @@ def picture_read(name: str, stage: int | None) -> str:
     return f"From {shown}" + ("" if stage is None else f", stage {stage + 1}")
 
 
+def imported_from(tool: str) -> str:
+    """Return which tool's settings were taken over, "" where it is not known."""
+    return f"Imported from {tool or 'another tool'}."
+
+
+def plain_words(markup: Sequence[str]) -> str:
+    """Return which of other tools' prompt syntax means nothing here."""
+    return "Read as plain words here: " + ", ".join(markup) + "."
+
+
+def used_as_start(name: str, made_by: str) -> str:
+    """Return what is said of a picture that fills no form and becomes the init image.
+
+    made_by: which tool made it, "" where it says nothing of it.
+    """
+    shown = name if len(name) <= 40 else f"{name[:37]}…"
+    return f"{made_by or f'No settings found in {shown}'}; used as init image."
+
+
 def not_taken(names: Sequence[str]) -> str:
     """Return what of a picture's text means nothing here."""
     return "Ignored: " + "; ".join(names)
@@ -120,8 +137,8 @@ def made_with(differing: Mapping[str, tuple[str, str]]) -> str:
 
 
 def head_too_large(name: str, most_kib: int) -> str:
-    """Return the sentence for a file with too much before its pixels."""
-    return f"{name} has more than {most_kib} KiB before its pixels; choose another picture."
+    """Return the sentence for a file with too much text next to its pixels."""
+    return f"{name} has more than {most_kib} KiB next to its pixels; choose another picture."
 
 
 def not_whole(name: str) -> str:

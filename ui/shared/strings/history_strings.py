@@ -33,6 +33,8 @@ SCREEN: Mapping[str, str] = MappingProxyType(
         "history_delete": "Delete",
         "history_sure": "Delete permanently?",
         "history_keep": "Keep",
+        "history_grid": "Grid",
+        "history_grid_open": "Show in Lab",
     }
 )
 

@@ -24,6 +24,7 @@ SCREEN: Mapping[str, str] = MappingProxyType(
         "lab_forget": "Remove this grid; its runs are kept",
         "lab_metric": "Show",
         "lab_seconds": "Time",
+        "lab_processor": "Processor time",
         "lab_memory": "Peak memory",
         "lab_consistency": "Similarity to base",
         "lab_detail": "Added detail",
@@ -32,6 +33,9 @@ SCREEN: Mapping[str, str] = MappingProxyType(
         "lab_stop": "Stop",
         "lab_resume": "Resume",
         "lab_export": "Export",
+        "lab_sheet": "Contact sheet",
+        "lab_sheet_title": "The grid with its labels, as one PNG",
+        "lab_presets": "Grids to begin with",
         "lab_open": "Show in Studio",
         "lab_skip": "Skip",
         "lab_retry": "Try again",
@@ -53,10 +57,20 @@ TIME_UNKNOWN = "the time is known once these sizes have run"
 
 HINT_TEXTS = "One text per line."
 
-HINT_NUMBERS = "List 0.2, 0.4 · range 0.2..0.6 by 0.1 · 5 from 0.2 to 0.6"
+HINT_EMPTY_TEXTS = "One text per line; an empty line is the empty text."
+
+EMPTY_TEXT = "(empty)"
 
 HINTS: Mapping[str, str] = MappingProxyType(
     {"seed": "7, 11 · or 4 from 7", "target": "Pixels, such as 512, 1024", "aspect": "1:1, 3:2, 16:9"}
+)
+
+# Grids that are set up at a press: settings with the texts of their values, the axis across first.
+PRESETS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
+    ("Token mixing × seed", (("mixer", "all"), ("seed", "3 from 1"))),
+    ("CFG scale 1 to 5", (("guidance_scale", "1-5"),)),
+    ("Upscale denoise × seed", (("upscale_strength", "0.2-0.8 [3]"), ("seed", "3 from 1"))),
+    ("Samplers", (("scheduler", "all"),)),
 )
 
 ARCHIVE = "The archive of this grid"
@@ -104,6 +118,11 @@ def study_cost(cost: Cost) -> str:
 def hint_choices(names: Sequence[str]) -> str:
     """Return how values of a setting that is one of a few are written."""
     return f"all, or some of {', '.join(names)}"
+
+
+def hint_numbers(forms: str) -> str:
+    """Return how values of a setting that is a number are written, from examples of it."""
+    return f"{forms}; [5] after a range takes five values of it"
 
 
 def decibels_of(value: float | None) -> str:
