@@ -214,6 +214,8 @@ studio.onPlace("compare", (detail) => {
   const asked = new URLSearchParams(window.location.search);
   if (MODES[asked.get("mode")]) stage.mode = asked.get("mode");
   else if (window.matchMedia("(width <= 760px)").matches) stage.mode = "slider";
+  // A pair of its own is seen whole, and in the way that shows both.
+  if (detail.items && detail.items.join() !== refs.join()) stage.reset();
   const next = detail.items || (asked.get("items") ? asked.get("items").split(",") : refs);
   const at = detail.items ? null : placeOf(asked.get("at"));
   if (at) stage.goTo(at);

@@ -86,7 +86,7 @@
         const there = ready && index < items.length && mode !== "heat" && (mode !== "slider" || index < 2);
         pane.hidden = !there;
         pane.classList.toggle("under", mode === "flip" && index !== this.shown);
-        if (index < items.length) set(pane.querySelector(".cmp-tag"), `${items[index].letter} · ${items[index].title}`);
+        if (index < items.length) set(pane.querySelector(".cmp-tag"), `${items[index].letter} · ${items[index].name}`);
       });
       this.heatPane.hidden = !(ready && mode === "heat");
       this.handle.hidden = !(ready && mode === "slider");
@@ -128,6 +128,13 @@
         // An address may ask for a place outside the picture.
         one.viewport.applyConstraints(true);
       });
+    }
+
+    reset() {
+      this.mode = "slider";
+      this.part = 50;
+      this.kept = this.shown = 0;
+      for (const viewer of this.viewers.filter(Boolean)) viewer.addOnceHandler("deep-shown", () => viewer.deep.home());
     }
 
     setMode(mode) {
