@@ -26,8 +26,8 @@ def set_strength(page, value: str) -> None:
 
 
 @pytest.mark.parametrize(("width", "height"), [(1440, 900), (820, 1180), (390, 844)])
-def test_a_pinned_result_is_compared_with_the_next_run_by_itself(visit, width, height) -> None:
-    page = visit(width, height, path=LINK)
+def test_a_pinned_result_is_compared_with_the_next_run_by_itself(visit_painted, width, height) -> None:
+    page = visit_painted(width, height, path=LINK)
     first = run(page)
     page.wait_for_selector(".deep:not(.covered)")
     # From here to the comparison: a press on Pin, the other strength, a press on Run.
@@ -45,7 +45,7 @@ def test_a_pinned_result_is_compared_with_the_next_run_by_itself(visit, width, h
     assert items[0] == f"{first}.1" and not items[1].startswith(first)
     page.click(".places button[data-place=studio]")
     # It stays A until it is let go, over a reload as well.
-    visit.reload(page)
+    visit_painted.reload(page)
     page.wait_for_selector(".pinned:not([hidden])")
     page.get_by_role("button", name="Compare with A").wait_for()
     page.click(".pinned .unpin")
@@ -53,8 +53,8 @@ def test_a_pinned_result_is_compared_with_the_next_run_by_itself(visit, width, h
     assert page.get_by_role("button", name="Compare with A").count() == 0
 
 
-def test_what_is_pinned_by_key_or_menu_is_compared_at_one_press(visit) -> None:
-    page = visit(path=LINK + "&token=1")
+def test_what_is_pinned_by_key_or_menu_is_compared_at_one_press(visit_painted) -> None:
+    page = visit_painted(path=LINK + "&token=1")
     first = run(page)
     set_strength(page, "0.6")
     page.click("#run")
@@ -78,9 +78,10 @@ def test_what_is_pinned_by_key_or_menu_is_compared_at_one_press(visit) -> None:
     assert items == f"{second}.1,{first}.1"
 
 
-@pytest.mark.parametrize(("width", "height"), [(1440, 900), (390, 844)])
-def test_no_tool_covers_a_whole_picture(visit, stored, width, height) -> None:
-    page = visit(width, height, path=f"?job={stored}")
+@pytest.mark.parametrize(("width", "height"), [(1440, 900), (820, 1180), (390, 844)])
+def test_no_tool_covers_a_whole_picture(visit_painted, width, height) -> None:
+    page = visit_painted(width, height, path=LINK)
+    run(page)
     page.wait_for_selector(".deep:not(.covered)")
     page.click(".tools .pin")
     page.wait_for_timeout(700)

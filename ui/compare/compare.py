@@ -137,8 +137,10 @@ def compare_props(items: Sequence[Item], *, said: str = "") -> dict[str, Any]:
     ]
     return {
         "items": [
-            _item_props(letter, item, name)
-            for letter, item, name in zip(LETTERS, items, pane_names(items, differ), strict=False)
+            _item_props(letter, item, name) | {"settings": {row[2]: row[1][index] for row in differ}}
+            for index, (letter, item, name) in enumerate(
+                zip(LETTERS, items, pane_names(items, differ), strict=False)
+            )
         ],
         "differ": [[label, [_shown(v) for v in values]] for label, values, _ in differ],
         "facts": [[label, values] for label, values in facts] if items else [],
