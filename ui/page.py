@@ -22,6 +22,7 @@ from ui.form.drop import build_drop, wire_drop
 from ui.form.form import Form, build_form, initial_values
 from ui.form.start import wire_start
 from ui.guard.blocks import GuardedBlocks
+from ui.guard.downloads import MakesFiles
 from ui.guard.stack import guards
 from ui.history.history import build_history, wire_history
 from ui.lab.lab import build_lab, wire_lab
@@ -125,7 +126,12 @@ def build_page(
 
 
 def launch_arguments(
-    folder: Path, *, hosts: Sequence[str] = (), has_login: bool = False, has_mcp: bool = False
+    folder: Path,
+    *,
+    hosts: Sequence[str] = (),
+    has_login: bool = False,
+    has_mcp: bool = False,
+    downloads: MakesFiles | None = None,
 ) -> dict[str, Any]:
     """Return what `launch` needs for this page: its look, its guards, the folders that it serves from.
 
@@ -134,6 +140,7 @@ def launch_arguments(
         hosts: The host names to answer, none for all.
         has_login: Whether visitors sign in.
         has_mcp: Whether agents are served too.
+        downloads: Writes files of runs that are asked for; None serves none.
     """
     # A picture of a run is handed out from its own place, not as a copy that stays.
     gr.set_static_paths([folder])
@@ -142,7 +149,9 @@ def launch_arguments(
         "css_paths": style_sheets(),
         "favicon_path": PAGE / "shared" / "favicon.svg",
         "allowed_paths": [str(folder), *map(str, served_files())],
-        "app_kwargs": {"middleware": guards(folder, hosts, has_login=has_login, has_mcp=has_mcp)},
+        "app_kwargs": {
+            "middleware": guards(folder, hosts, has_login=has_login, has_mcp=has_mcp, downloads=downloads)
+        },
         "footer_links": [],
         "ssr_mode": False,
         "max_threads": MAX_THREADS,

@@ -16,6 +16,7 @@ from ui.studio.actions import action_props
 from ui.studio.forecast import Forecast
 from ui.studio.ladder import issue_props, ladder_props, planned_props
 from ui.studio.panel import idle_props, panel_props
+from ui.studio.saves import save_props
 
 # Which parts change, by name, and to what.
 Patch = dict[str, Any]
@@ -38,6 +39,7 @@ def screen_props(
         "follow": follow,
         "panel": panel_props(view),
         "actions": action_props(view, card),
+        "saves": save_props(view),
         **ladder_props(view),
     }
 
@@ -59,6 +61,7 @@ def empty_screen(
         "follow": False,
         "panel": idle_props(plan),
         "actions": {"run": [], "stages": []},
+        "saves": {"run": [], "stages": []},
         **planned_props(plan, reuse, start, suggestions=suggestions),
     }
 

@@ -7,7 +7,15 @@ const picture = window.studio.picture(viewer, words);
 const gallery = window.studio.gallery(find(".gallery"), props.gallery, words, (job) => trigger("open", { job }));
 const panel = window.studio.panel(find, words);
 const pin = window.studio.pin(viewer, words, { changed: () => state && paintPins(), press: togglePin });
-window.studio.save(element);
+const save = window.studio.save(element, words, (text) => {
+  const said = find(".saving");
+  said.hidden = !text;
+  set(said, text);
+});
+find(".formats").addEventListener("click", (event) => {
+  const offered = downloads();
+  window.studio.menu(event.currentTarget, offered.map((one) => ({ label: one.label, act: () => save(one) })));
+});
 
 /* How long a live run may be silent, at any time and when the page is looked at again. */
 const SILENT_MS = 15000;
@@ -126,15 +134,26 @@ function togglePin(asked) {
 }
 
 function paintPins() {
-  pin.paint(shownRef());
+  paintTools();
   paintLadder();
   paintActions();
+}
+
+function paintTools() {
+  pin.paint(shownRef());
+  find(".formats").hidden = !downloads().length;
 }
 
 /* The reference of the finished stage that the picture shows, null while it shows none. */
 function shownRef() {
   const now = target();
   return now && !now.live && state.job ? ref(state.stages.indexOf(now.stage)) : null;
+}
+
+/* What can be saved besides the PNG: of the stage in the picture, and of its run. */
+function downloads() {
+  const index = state.stages.findIndex((_, at) => ref(at) === shownRef());
+  return index < 0 ? [] : [...(state.saves.stages[index] || []), ...state.saves.run];
 }
 
 async function act({ name, label, detail }, button) {
@@ -255,7 +274,7 @@ function remember() {
   }
   if (latest) earlier = latest;
   latest = finishedOwn();
-  awaited = isNew && job !== null && pin.now() && !state.restored && !gallery.has(state.job) ? state.job : null;
+  awaited = isNew && pin.now() && !state.restored && !gallery.has(state.job) ? state.job : null;
   isNew = true;
   if (job !== null && isLive() && matchMedia("(width <= 760px)").matches) viewer.scrollIntoView({ block: "end" });
   job = state.job;
@@ -289,7 +308,7 @@ function show(value) {
   element.closest("#studio")?.setAttribute("data-state", state.state);
   paintLadder();
   paintPicture();
-  pin.paint(shownRef());
+  paintTools();
   panel.paint(state, received);
   paintActions();
   paintWords();
@@ -310,7 +329,7 @@ function choose(index) {
   chosen = stage.proxy ? index : null;
   paintLadder();
   paintPicture();
-  pin.paint(shownRef());
+  paintTools();
   paintWords();
 }
 
