@@ -20,6 +20,7 @@ from ui.form.crops import build_crops
 from ui.form.curves import Weights, build_curves
 from ui.form.drop import build_drop, wire_drop
 from ui.form.form import Form, build_form, initial_values
+from ui.form.presets import preset_props
 from ui.form.start import wire_start
 from ui.guard.blocks import GuardedBlocks
 from ui.guard.downloads import MakesFiles
@@ -203,7 +204,7 @@ def _settings_column(parts: dict[str, Any], card: ModelCard, *, in_space: bool) 
             parts["measured"] = build_measured()
         with gr.Column(elem_id="actions"):
             parts["notice"] = html_part("shared", "notice", notice())
-            parts["ahead"] = html_part("studio", "ahead", ahead_props(Forecast()))
+            parts["ahead"] = html_part("studio", "ahead", ahead_props(Forecast()), presets=preset_props(card))
             parts["stop_after_stage"] = gr.Button(
                 studio_strings.STOP_AFTER_STAGE, visible=False, size="sm", elem_id="stop-after-stage"
             )

@@ -13,6 +13,7 @@ from gspn_core.planning.plan import make_plan
 from gspn_core.planning.types import ModelCard
 from gspn_core.settings import CHOICES, FIELD_NAMES, RANGES, Settings, overrides_text
 from ui.form.start import SHOWN_WITH_PICTURE, build_start
+from ui.form.vocabulary import build_vocabulary
 from ui.shared.strings import form_strings, labels
 
 SHOWN = (
@@ -73,6 +74,7 @@ def build_form(card: ModelCard) -> Form:
         form_strings.EXAMPLE, size="sm", elem_id="next-example", min_width=60, visible=bool(card.examples)
     )
     controls = {"prompt": _control("prompt", values["prompt"], card)}
+    build_vocabulary(card)
     starting = build_start()
     controls |= {name: _control(name, values[name], card) for name in (START, "start_strength", *SHOWN[1:])}
     with gr.Row(elem_id="seed-row"):

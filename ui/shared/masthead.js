@@ -103,6 +103,14 @@ function paintPlaces() {
   paintChip();
 }
 
+/* How far the run is, seen from another tab. */
+function paintTitle() {
+  const run = window.studio.run;
+  const state = run?.state === "running" ? `${Math.floor(100 * run.progress)} %` : run?.state === "queued" && run.headline;
+  const title = [state, props.card.app].filter(Boolean).join(" · ");
+  if (document.title !== title) document.title = title;
+}
+
 /* The run at hand, kept in view wherever its own screen is not. */
 function paintChip() {
   const run = window.studio.run;
@@ -125,6 +133,7 @@ chip.addEventListener("click", () => window.studio.go("studio"));
 window.addEventListener("studio:place", paintPlaces);
 window.addEventListener("studio:run", () => {
   heard = performance.now();
+  paintTitle();
   paintChip();
 });
 setInterval(paintChip, 1000);

@@ -75,9 +75,9 @@ def notice(
 ) -> dict[str, Any]:
     """Return what stands next to the form: a sentence, whether it is an error, the field it is about.
 
-    undo: the name and the value by which a field becomes what it was.
+    undo: the values, by name, by which the form becomes what it was.
     """
-    return {"text": text, "tone": tone, "field": field, "undo": None if undo is None else dict(undo)}
+    return {"text": text, "tone": tone, "field": field, "undo": undo and {"values": dict(undo)}}
 
 
 def buttons(state: str, *, stopping: Stopping | None = None, more_stages: bool = False) -> Patch:
@@ -120,7 +120,7 @@ def ahead_props(ahead: Forecast, *, with_issue: bool = False) -> dict[str, Any]:
     """
     plan = ahead.plan
     silent = {"text": "", "over": False, "suggestions": [], "outline": None}
-    silent["changed"] = studio_strings.changed(ahead.changed)
+    silent |= {"changed": studio_strings.changed(ahead.changed), "preset": ahead.preset}
     if plan is None:
         return silent
     if with_issue and (issue := issue_props(plan, ahead.suggestions))["text"]:

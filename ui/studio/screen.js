@@ -7,6 +7,7 @@ const picture = window.studio.picture(viewer, words);
 const gallery = window.studio.gallery(find(".gallery"), props.gallery, words, (job) => trigger("open", { job }));
 const panel = window.studio.panel(find, words);
 const pin = window.studio.pin(viewer, words, { changed: () => state && paintPins(), press: togglePin });
+const notify = window.studio.notify(find(".notify"), words, props.card.app);
 const save = window.studio.save(element, words, (text) => {
   const said = find(".saving");
   said.hidden = !text;
@@ -310,6 +311,7 @@ function show(value) {
   paintPicture();
   paintTools();
   panel.paint(state, received);
+  notify.paint(state, `${state.panel.headline} · ${state.panel.detail}`);
   paintActions();
   paintWords();
   gallery.paint(state.job);

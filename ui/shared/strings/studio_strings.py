@@ -103,6 +103,8 @@ LOST_RUN = "That run is no longer kept here; start a new one."
 
 STOPPED_NOTICE = "Stopped. Finished stages were kept."
 
+WAS_RESET = "All settings are as at first; prompt, seed and init image stay."
+
 NO_SUGGESTION = "This suggestion is out of date; reload the page."
 
 NO_SEED_YET = "There was no run yet, so there is no last seed."
