@@ -19,7 +19,7 @@ from ui.compare.compare import build_compare, wire_compare
 from ui.form.crops import build_crops
 from ui.form.curves import Weights, build_curves
 from ui.form.drop import build_drop, wire_drop
-from ui.form.form import Form, build_form, initial_values
+from ui.form.form import Form, build_form, build_prompt, initial_values
 from ui.form.presets import preset_props
 from ui.form.start import wire_start
 from ui.guard.blocks import GuardedBlocks
@@ -195,13 +195,8 @@ def _masthead(runs: Runs, card: ModelCard, models: list[dict[str, Any]]) -> gr.H
 def _settings_column(parts: dict[str, Any], card: ModelCard, *, in_space: bool) -> Form:
     """Build the form, the parts that stand in it, and Run under it; the parts are added to `parts`."""
     with gr.Column(elem_id="settings"):
-        with gr.Column(elem_id="fields"):
-            form = build_form(card)
-            parts["drop"] = build_drop()
-            parts["travel"] = build_travel()
-            parts["curves"] = build_curves()
-            parts["crops"] = build_crops(card)
-            parts["measured"] = build_measured()
+        with gr.Column(elem_id="asked"):
+            prompt = build_prompt(card)
         with gr.Column(elem_id="actions"):
             parts["notice"] = html_part("shared", "notice", notice())
             parts["ahead"] = html_part("studio", "ahead", ahead_props(Forecast()), presets=preset_props(card))
@@ -215,6 +210,14 @@ def _settings_column(parts: dict[str, Any], card: ModelCard, *, in_space: bool) 
                 with gr.Column(elem_id="space"):
                     gr.Markdown(page_strings.SPACE_HARDWARE)
                     gr.DuplicateButton(page_strings.DUPLICATE, size="sm")
+        # Shown above Run, and yet after it: who has typed a prompt is a few presses of Tab away from Run.
+        with gr.Column(elem_id="fields"):
+            form = build_form(card, *prompt)
+            parts["drop"] = build_drop()
+            parts["travel"] = build_travel()
+            parts["curves"] = build_curves()
+            parts["crops"] = build_crops(card)
+            parts["measured"] = build_measured()
     return form
 
 

@@ -16,7 +16,7 @@
   studio.CompareBlind = class {
     constructor(section, acts) {
       this.acts = acts;
-      this.section = section;
+      this.section = section.querySelector(".cmp");
       this.find = window.dom.within(section);
       this.active = false;
       this.hidden = false;

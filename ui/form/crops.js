@@ -58,6 +58,7 @@ function panelOf(field) {
   caption.textContent = props.caption;
   panel.append(row, caption);
   field.append(panel);
+  window.studio.oneStop(panel);
   return panel;
 }
 

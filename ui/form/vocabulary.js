@@ -34,19 +34,6 @@ function paint() {
   for (const chip of chips) chip.button.setAttribute("aria-pressed", String(found(chip.phrase).test(text)));
 }
 
-/* One stop of the Tab key; the arrows go from word to word. */
-function move(event) {
-  const at = chips.findIndex(({ button }) => button === document.activeElement);
-  const to = { ArrowRight: at + 1, ArrowDown: at + 1, ArrowLeft: at - 1, ArrowUp: at - 1, Home: 0, End: -1 }[event.key];
-  if (at < 0 || to === undefined) return;
-  event.preventDefault();
-  event.stopPropagation();
-  chips[at].button.tabIndex = -1;
-  const next = chips[(to + chips.length) % chips.length].button;
-  next.tabIndex = 0;
-  next.focus();
-}
-
 for (const { label, phrases, after } of props.families) {
   const row = made("div", "family");
   row.setAttribute("role", "group");
@@ -56,14 +43,13 @@ for (const { label, phrases, after } of props.families) {
     const button = made("button", "", phrase);
     const chip = { button, phrase, after };
     button.type = "button";
-    button.tabIndex = chips.length ? -1 : 0;
     button.addEventListener("click", () => press(chip));
     chips.push(chip);
     row.append(button);
   }
   box.append(row);
 }
-box.addEventListener("keydown", move);
+window.studio.oneStop(box);
 /* What the server fills in makes no event here. */
 for (const name of ["pointerenter", "focusin"]) box.addEventListener(name, paint);
 details.addEventListener("toggle", paint);

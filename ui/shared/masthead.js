@@ -129,6 +129,13 @@ function paintChip() {
   chip.setAttribute("aria-label", label.filter(Boolean).join(", "));
 }
 
+/* The address is the run's, so it is not changed to lead there. */
+find(".skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  window.studio.go("studio");
+  document.getElementById("run")?.focus();
+});
+
 chip.addEventListener("click", () => window.studio.go("studio"));
 window.addEventListener("studio:place", paintPlaces);
 window.addEventListener("studio:run", () => {

@@ -16,6 +16,7 @@ SCRIPTS = (
     "shared/dom.js",
     "shared/studio.js",
     "shared/menu.js",
+    "form/keyboard.js",
     "shared/vendor/openseadragon/openseadragon.min.js",
     "shared/layers.js",
     "shared/viewer.js",

@@ -17,28 +17,14 @@ function show() {
   if (outline) window.studio.setOutline(outline);
 }
 
-/* One stop of the Tab key; the arrows go from one to the next. */
-function move(event) {
-  const buttons = [...presets.children];
-  const at = buttons.indexOf(document.activeElement);
-  const to = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: -1 }[event.key];
-  if (at < 0 || to === undefined) return;
-  event.preventDefault();
-  event.stopPropagation();
-  buttons[at].tabIndex = -1;
-  const next = buttons[(to + buttons.length) % buttons.length];
-  next.tabIndex = 0;
-  next.focus();
-}
-
-props.presets.forEach(({ name, label, title }, index) => {
+props.presets.forEach(({ name, label, title }) => {
   const button = window.dom.made("button", "", label);
-  Object.assign(button, { type: "button", title, tabIndex: index ? -1 : 0 });
+  Object.assign(button, { type: "button", title });
   button.dataset.name = name;
   button.addEventListener("click", () => trigger("preset", { name }));
   presets.append(button);
 });
-presets.addEventListener("keydown", move);
+window.studio.oneStop(presets);
 changed.querySelector("button").addEventListener("click", () => trigger("reset"));
 watch("value", show);
 show();

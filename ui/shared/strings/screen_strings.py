@@ -55,6 +55,7 @@ SCREEN: Mapping[str, str] = MappingProxyType(
         "models": "Choose the model",
         "issue_close": "Close this message",
         "chip": "The run",
+        "skip": "Skip to Run",
         "keys_title": "Keyboard shortcuts",
         "close": "Close",
         "actions": "Next",
