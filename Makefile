@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: demo test bench clean
+.PHONY: demo test bench lock clean
 
 demo: $(VENV)/.installed
 	HOST=$(HOST) PORT=$(PORT) $(BIN)/python app.py $(ARGS)
@@ -18,6 +18,12 @@ test: $(VENV)/.installed-tests
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m gspn_core.bench $(ARGS)
+
+# Needs uv (`pip install uv`). The head line says what the file is.
+lock:
+	{ head -1 requirements.lock; echo 'gradio[mcp]' | uv pip compile --quiet requirements.txt - --universal \
+	  --python-version 3.10 --generate-hashes --no-header --no-annotate; } > requirements.lock.new
+	mv requirements.lock.new requirements.lock
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache

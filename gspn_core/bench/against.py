@@ -31,7 +31,7 @@ from gspn_core.engine import Engine
 from gspn_core.events import StageDone
 from gspn_core.models.loading import load_model
 from gspn_core.settings import Settings
-engine = Engine(load_model("world"))
+engine = Engine(load_model("world", dtype=sys.argv[2]))
 for _ in range(2):
     seconds, began = {}, time.perf_counter()
     asked = Settings(**json.loads(sys.argv[1]))
@@ -60,8 +60,8 @@ def against(arguments: argparse.Namespace) -> Table:
     with checked_out(arguments.against) as other:
         for _ in range(arguments.repeats):
             for side, folder in (("there", other), ("here", ROOT)):
-                runs[side].append(_run(folder, settings))
-    return _table(arguments.against, resolved, runs)
+                runs[side].append(_run(folder, settings, arguments.dtype))
+    return _table(arguments.against, resolved, arguments.dtype, runs)
 
 
 @contextmanager
@@ -86,10 +86,10 @@ def _git(*words: str) -> None:
         raise GspnError(f"--against cannot check that commit out ({reason}); name one that `git log` lists.")
 
 
-def _run(folder: Path, settings: str) -> dict[str, float]:
+def _run(folder: Path, settings: str, dtype: str) -> dict[str, float]:
     environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(
-        [sys.executable, "-c", _PROGRAM, settings],
+        [sys.executable, "-c", _PROGRAM, settings, dtype],
         cwd=folder,
         env=environment,
         capture_output=True,
@@ -103,9 +103,9 @@ def _run(folder: Path, settings: str) -> dict[str, float]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def _table(commit: str, settings: Settings, runs: dict[str, list[dict[str, float]]]) -> Table:
+def _table(commit: str, settings: Settings, dtype: str, runs: dict[str, list[dict[str, float]]]) -> Table:
     table = Table(
-        title=f"{settings.mixer}, {settings.target} px, against {commit}",
+        title=f"{settings.mixer}, {settings.target} px, {dtype}, against {commit}",
         columns=("stage", f"{commit}, s", "least–most", "here, s", "least–most", "times as fast"),
     )
     for name in runs["here"][0]:

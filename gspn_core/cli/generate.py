@@ -210,7 +210,6 @@ class Output:
         self.preview: Path | None = None
         self.plan: CascadePlan | None = None
         self.view = RunView(id="", created=time.time())
-        self.versions = versions()
         self.progress = Progress(quiet=arguments.quiet)
         with _writing(str(self.folder)):
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -270,7 +269,7 @@ class Output:
     def _write(self, done: StageDone) -> None:
         stage, size = done.stage, done.stage.size
         path = self.folder / f"{self.name}-stage-{stage.index}-{size.width}x{size.height}.png"
-        info = picture_info(self.plan, stage.index, self.versions)
+        info = picture_info(self.plan, stage.index, versions())
         with _writing(str(path)):
             write_png(path, done.image, info)
             write_sidecar(

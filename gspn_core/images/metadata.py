@@ -75,7 +75,8 @@ def _ours(info: Mapping[str, Any], card: ModelCard, here: Mapping[str, str | Non
     differing = {
         name: (str(there.get(name) or "—")[:40], str(here[name] or "—"))
         for name in here
-        if str(there.get(name)) != str(here[name])
+        # Pictures of earlier versions do not have the number of threads.
+        if str(there.get(name)) != str(here[name]) and (name in there or name != "threads")
     }
     model = str(info.get("model"))[:80]
     if model != card.name:

@@ -41,9 +41,15 @@ SAMPLERS = {
 
 
 def versions() -> dict[str, str | None]:
-    """Return the versions of Python, of this project and of the packages that a picture depends on."""
+    """Return what a picture's last bits depend on besides its settings.
+
+    The versions of Python, of this project and of its packages, and, once torch is loaded, the number of
+    threads that it computes with: sums are rounded in another order by three or more.
+    """
     found = {"gspn-studio": project_version(), "python": ".".join(map(str, sys.version_info[:3]))}
-    return found | {name: _installed(name) for name in _PACKAGES}
+    found |= {name: _installed(name) for name in _PACKAGES}
+    torch = sys.modules.get("torch")
+    return found if torch is None else found | {"threads": str(torch.get_num_threads())}
 
 
 @cache
@@ -57,6 +63,7 @@ def project_version() -> str | None:
     return _installed("gspn-studio")
 
 
+@cache
 def _installed(name: str) -> str | None:
     try:
         return metadata.version(name)

@@ -18,7 +18,7 @@ from typing import Any
 from gspn_core.errors import BadSetting, GspnError, NotOwner
 from gspn_core.files import write_failure
 from gspn_core.runs.locks import OrderedLock
-from gspn_core.runs.records import MAX_INTEGER, valid_text
+from gspn_core.runs.records import MAX_INTEGER, valid_text, why
 from gspn_core.runs.run import RunView
 from gspn_core.runs.store import Store, unknown_job
 
@@ -306,8 +306,8 @@ def _read_entry(store: Store, job_id: str) -> _Entry:
     try:
         view = store.read_job(job_id)
     except GspnError as error:
-        reason = error.__cause__ or error
-        _log.warning("The record of run %s is damaged or gone (%r); it counts as failed.", job_id, reason)
+        reason = why(error.__cause__ or error)
+        _log.warning("The record of run %s is damaged or gone (%s); it counts as failed.", job_id, reason)
         view = RunView(id=job_id, created=0.0, state="failed")
     about = store.read_about(job_id)
     order, owner, note = about.get("order"), about.get("owner"), about.get("note")

@@ -32,6 +32,11 @@ def valid_text(text: str) -> str:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
+def why(error: BaseException) -> str:
+    """Return an error for one line of the log; its repr may hold the whole damaged record."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+
+
 def read_json(path: Path) -> Any:
     """Read a JSON file and make every text in it valid; raise OSError, ValueError or RecursionError."""
     return _with_valid_text(json.loads(path.read_bytes()))

@@ -45,7 +45,6 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.absolute()
-        self.versions = versions()
         self._runs = KeyedLocks("run")
 
     def writing(self, job_id: str) -> AbstractContextManager[None]:
@@ -85,7 +84,7 @@ class Store:
 
         measured: entries of the sidecar in addition to the settings, such as seconds.
         """
-        info = picture_info(plan, stage.index, self.versions)
+        info = picture_info(plan, stage.index, versions())
         write_sidecar(self.stage_file(job_id, stage.index, stage.size, "json"), info, **measured)
         path = self.stage_file(job_id, stage.index, stage.size, "png")
         write_png(path, image, info)
@@ -169,7 +168,7 @@ class Store:
         values = dataclasses.replace(view, preview=None).to_dict()
         for stage in values["stages"]:
             stage.update({key: Path(stage[key]).name for key in _FILES if stage[key]})
-        record = {"format": FORMAT, "versions": self.versions, "view": values}
+        record = {"format": FORMAT, "versions": versions(), "view": values}
         with replacing(self.folder_of(view.id) / "job.json") as stream:
             stream.write(json.dumps(record, indent=1).encode())
 

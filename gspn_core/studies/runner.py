@@ -25,7 +25,7 @@ from gspn_core.planning.types import StagePlan
 from gspn_core.runs.archive import owner_of
 from gspn_core.runs.locks import OrderedLock
 from gspn_core.runs.queue import RunQueue
-from gspn_core.runs.records import DAMAGED
+from gspn_core.runs.records import DAMAGED, why
 from gspn_core.settings import Settings
 from gspn_core.studies.axis import Axis
 from gspn_core.studies.cell import Adherence, ended, going
@@ -334,7 +334,7 @@ class Studies:
         except DAMAGED as error:
             if study_id not in self._damaged:
                 self._damaged.add(study_id)
-                _log.warning("The record of study %s is damaged (%r); it is left as it is.", study_id, error)
+                _log.warning("The record of study %s is damaged (%s); it stays.", study_id, why(error))
             raise GspnError(f"The record of grid {study_id} is damaged; start it again.") from None
         self._live[study_id] = _Live(view=record.view, owner=record.owner, order=record.order)
         return self._live[study_id]

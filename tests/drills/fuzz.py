@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -15,8 +12,9 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from tests.drills.figures import Figure
-from tests.drills.server import VISITOR, Address, client_of, serving_apart
+from tests.drills.server import VISITOR, Address, serving_apart
 from tests.drills.toy import resident_bytes
+from tests.drills.visitor import another_visitor
 
 SEED = 20261128
 WAIT_SECONDS, GROWN_MB = 0.2, 100.0
@@ -65,7 +63,7 @@ def drill(count: int, tell: Callable[[int], None]) -> list[Figure]:
         serving_apart(Path(folder)) as (address, process, log),
     ):
         before = resident_bytes(process.pid)
-        with another_visitor(address) as waits:
+        with another_visitor(address.port) as waits:
             sent, dropped = fuzzed(address, count, tell)
         grown = (resident_bytes(process.pid) - before) / 2**20
         address.client.get("/config").raise_for_status()
@@ -120,24 +118,3 @@ def _raised(said: str) -> str:
     """Return what the tracebacks of a log end with, each shortened: the place and the error."""
     found = re.findall(r"^Traceback.*\n((?:[ \t].*\n)*)(\S.*)", said, re.MULTILINE)
     return "; ".join(f"{' '.join(frames.split())[-300:]} {error[:200]}" for frames, error in found[:3])
-
-
-@contextmanager
-def another_visitor(address: Address) -> Iterator[list[float]]:
-    """Ask for a small file again and again meanwhile; yield the seconds that each time took."""
-    waits, ended = [0.0], threading.Event()
-
-    def ask() -> None:
-        with client_of(address.port) as client:
-            while not ended.wait(0.02):
-                began = time.perf_counter()
-                client.get("/gradio_api/startup-events")
-                waits.append(time.perf_counter() - began)
-
-    visitor = threading.Thread(target=ask, daemon=True)
-    visitor.start()
-    try:
-        yield waits
-    finally:
-        ended.set()
-        visitor.join()

@@ -121,7 +121,7 @@ def test_another_commit_is_checked_out_in_its_own_folder_and_removed():
 def test_against_another_commit_the_least_of_each_sides_runs_counts(monkeypatch, capsys):
     seconds = iter([9.0, 4.0, 8.0, 5.0])
     monkeypatch.setattr(against, "checked_out", lambda _commit: contextlib.nullcontext(Path("there")))
-    monkeypatch.setattr(against, "_run", lambda _folder, _settings: {"all": next(seconds)})
+    monkeypatch.setattr(against, "_run", lambda _folder, _settings, _dtype: {"all": next(seconds)})
     assert command.main(["cascade", "--against", "abc", "--target", "512", "--repeats", "2"]) == 0
     assert "| all | 8.00 | 8–9 | 4.00 | 4–5 | 2.00 |" in capsys.readouterr().out
 

@@ -37,6 +37,13 @@ def test_versions_and_model_are_listed_where_they_differ_from_those_here(own_pla
     assert recipe.differing == {"torch": ("2.12.0", "2.13.0"), "model": ("another", "toy")}
 
 
+def test_the_number_of_threads_is_listed_where_both_are_known(own_plan, card):
+    here = {**HERE, "threads": "2"}
+    for there, differing in (({}, {}), ({"threads": "2"}, {}), ({"threads": "4"}, {"threads": ("4", "2")})):
+        recipe = recipe_of(texts(picture_info(own_plan, 1, {**HERE, **there})), card, here)
+        assert recipe.differing == differing
+
+
 def test_unknown_names_and_values_out_of_range_are_listed_and_the_rest_is_read(own_plan, card):
     info = picture_info(own_plan, 1, HERE)
     info["settings"] = {**info["settings"], "seed": -1, "target": 999, "mixer": "linear", "hue": 3}

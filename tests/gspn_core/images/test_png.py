@@ -5,6 +5,7 @@ import dataclasses
 import io
 import json
 import struct
+import sys
 import zlib
 
 import pytest
@@ -125,10 +126,21 @@ def test_a_preview_is_a_jpeg_in_a_data_uri():
         assert opened.size == (32, 16)
 
 
-def test_versions_name_this_project_and_its_packages():
+PACKAGES = {"gspn-studio", "python", "torch", "diffusers", "transformers", "pillow"}
+
+
+def test_versions_name_this_project_its_packages_and_the_threads_that_compute():
+    import torch
+
     found = versions()
-    assert set(found) == {"gspn-studio", "python", "torch", "diffusers", "transformers", "pillow"}
+    assert set(found) == PACKAGES | {"threads"}
     assert found["gspn-studio"].count(".") == 2
+    assert found["threads"] == str(torch.get_num_threads())
+
+
+def test_without_torch_no_threads_are_named(monkeypatch):
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    assert set(versions()) == PACKAGES
 
 
 def test_a_png_of_another_tool_has_its_parameters_and_no_info(tmp_path):
