@@ -26,7 +26,7 @@ START_SECONDS = 240
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 # Everything here may run on a busy machine of two cores.
 TIMEOUT_MS = 240_000
-PAINTED_TIMEOUT_MS = 30_000
+PAINTED_TIMEOUT_MS = 60_000
 
 
 @pytest.fixture(scope="session")

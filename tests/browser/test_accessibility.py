@@ -26,17 +26,20 @@ def findings(page) -> list[str]:
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("size", SIZES)
-def test_nothing_serious_is_found_on_the_page_before_a_run(visit, theme, size):
+def test_nothing_serious_is_found_on_the_page_before_a_run(visit_painted, theme, size):
     width, height = SIZES[size]
-    page = visit(width, height, color_scheme=theme)
+    page = visit_painted(width, height, color_scheme=theme)
+    page.wait_for_selector(".presets button")
+    page.click(".vocabulary summary")
+    page.wait_for_selector(".family button")
     assert findings(page) == []
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("size", SIZES)
-def test_nothing_serious_is_found_with_a_run_and_in_every_place(visit, theme, size):
+def test_nothing_serious_is_found_with_a_run_and_in_every_place(visit_painted, theme, size):
     width, height = SIZES[size]
-    page = visit(width, height, color_scheme=theme)
+    page = visit_painted(width, height, color_scheme=theme)
     page.locator("#field-target label", has_text="256").first.click()
     page.click("#run")
     page.wait_for_selector(".ladder li.done .get[download]")
@@ -44,6 +47,10 @@ def test_nothing_serious_is_found_with_a_run_and_in_every_place(visit, theme, si
     page.wait_for_selector("[role=menu]")
     assert findings(page) == []
     page.keyboard.press("Escape")
+    page.click(".tools .pin")
+    page.wait_for_selector(".pinned:not([hidden])")
+    assert findings(page) == []
+    page.click(".pinned .unpin")
     page.click(".places button[data-place=history]")
     page.wait_for_selector(".history-grid li[data-state=done]")
     assert findings(page) == []
@@ -54,6 +61,12 @@ def test_nothing_serious_is_found_with_a_run_and_in_every_place(visit, theme, si
     page.click(".places button[data-place=compare]")
     page.click(".cmp-last-two")
     page.wait_for_function("document.querySelector('.cmp-figures dd')?.textContent.includes('dB')")
+    assert findings(page) == []
+    page.click(".cmp-blind-toggle")
+    page.wait_for_selector(".cmp.blind:not(.shuffling)")
+    assert findings(page) == []
+    page.click(".cmp-votes button")
+    page.wait_for_selector(".cmp-tally[open]")
     assert findings(page) == []
     page.click(".places button[data-place=lab]")
     page.locator(".lab-axis-text").first.fill("0.3, 0.4")
