@@ -34,7 +34,9 @@ FAMILIES: Mapping[str, str] = MappingProxyType(
     }
 )
 
-VOCABULARY = "Words this model knows"
+VOCABULARY = "Known words"
+
+VOCABULARY_TITLE = "Words this model knows; a press puts one into the prompt"
 
 # By the name in `ui.form.presets`.
 PRESETS: Mapping[str, str] = MappingProxyType({"draft": "Draft", "balanced": "Balanced", "fine": "Fine"})

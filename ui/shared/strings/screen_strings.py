@@ -35,6 +35,7 @@ SCREEN: Mapping[str, str] = MappingProxyType(
         "reset": "Reset",
         "presets": form_strings.PRESETS_OF,
         "vocabulary": form_strings.VOCABULARY,
+        "vocabulary_title": form_strings.VOCABULARY_TITLE,
         "notify": "Notify when done",
         "notify_on": "A notification comes when it is done",
         "copied": "Copied",
