@@ -45,12 +45,16 @@ def test_groups_of_radios_have_names_and_a_slider_is_one_stop(visit_painted) -> 
     page.click("#more button")
     page.wait_for_selector("#field-guidance_scale input[type=range]")
     page.wait_for_function(
-        """[...document.querySelectorAll('#fields .field input[type=range]')]
-           .every((range) => range.tabIndex === -1)"""
+        """[...document.querySelectorAll('#fields .field input[type=number]')]
+           .every((number) => number.tabIndex === -1)"""
     )
-    assert page.locator("#fields .field input[type=number]").first.evaluate("node => node.tabIndex") == 0
-    page.locator("#field-upscale_strength input[type=number]").focus()
-    page.keyboard.press("Tab")
-    # Its crops are one stop; from there the next slider.
-    page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.closest('.field').id") != "field-upscale_strength"
+    page.wait_for_selector("#field-guidance_scale input[type=range]")
+    page.locator("#field-guidance_scale input[type=range]").last.focus()
+    # Its crops are one stop; from there the next field.
+    for _ in range(2):
+        page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.closest('.field')?.id") != "field-guidance_scale"
+    page.locator("#field-num_inference_steps input[type=range]").focus()
+    page.keyboard.type("12")
+    number = page.locator("#field-num_inference_steps input[type=number]")
+    assert number.input_value() == "12" and number.evaluate("node => node === document.activeElement")

@@ -5,20 +5,33 @@
   function mend(fields) {
     for (const group of fields.querySelectorAll("fieldset.field"))
       attribute(group, "aria-label", group.querySelector("[data-testid=block-info]")?.textContent.trim());
-    // The number next to it takes the arrow keys too, and digits.
     for (const range of fields.querySelectorAll(".field input[type=range]")) {
-      const number = range.closest(".field").querySelector("input[type=number]");
-      if (number && range.tabIndex >= 0) range.tabIndex = -1;
+      const number = numberOf(range);
+      if (number && number.tabIndex >= 0) number.tabIndex = -1;
     }
+  }
+
+  const numberOf = (range) => range.closest(".field").querySelector("input[type=number]");
+
+  /* A digit that is typed on a slider goes into the number next to it. */
+  function type(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey || !/^[0-9.]$/.test(event.key)) return;
+    const number = event.target.closest("input[type=range]") && numberOf(event.target);
+    number?.focus();
+    number?.select();
   }
 
   /* Gradio draws what is folded when it is opened. */
   const watcher = new MutationObserver(() => {
     const fields = document.getElementById("fields");
     if (!fields) return;
-    watcher.disconnect();
+    if (!fields.dataset.typed) {
+      fields.dataset.typed = "";
+      fields.addEventListener("keydown", type);
+      watcher.disconnect();
+      watcher.observe(fields, { childList: true, subtree: true });
+    }
     mend(fields);
-    watcher.observe(fields, { childList: true, subtree: true });
   });
   watcher.observe(document.documentElement, { childList: true, subtree: true });
 
