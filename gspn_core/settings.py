@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 from gspn_core.errors import BadSetting
+from gspn_core.region import parse_region
 from gspn_core.setting_values import (
     Range,
     aspect_ratio,
@@ -105,6 +106,8 @@ class Settings:
             `aspect`; "" starts from noise.
         start_px: target of the stage at which the init image enters, 0 for the nearest to its size.
         start_strength: denoising strength there; 0 keeps the image.
+        region: the part of the init image that is redrawn (see `gspn_core.region`); "" redraws all of it.
+        region_feather: px over which the redrawn part fades in from the region's edge.
 
     Raises:
         BadSetting: a value is outside its range; UnsupportedSize for aspect.
@@ -143,6 +146,8 @@ class Settings:
     start: str = ""
     start_px: int = _ranged(0, 0, 16384, 1)
     start_strength: float = _ranged(0.0, 0.0, 1.0, 0.01)
+    region: str = ""
+    region_feather: float = _ranged(16.0, 0.0, 256.0, 1.0)
 
     def __post_init__(self) -> None:
         check_text("prompt", self.prompt, required=True)
@@ -160,6 +165,8 @@ class Settings:
             )
             object.__setattr__(self, name, value)
         aspect_ratio(self.aspect)
+        region = parse_region(self.region)
+        object.__setattr__(self, "region", "" if region is None else str(region))
         object.__setattr__(self, "ladder", ladder_text(self.ladder, RANGES["target"]))
         object.__setattr__(self, "overrides", self._checked_overrides())
 
@@ -223,7 +230,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 INTEGERS = frozenset({"target", "start_px", "num_inference_steps", "seed", "crop_top", "crop_left"})
 _OPTIONAL = frozenset(f.name for f in dataclasses.fields(Settings) if f.default is None)
 # The settings of the init image.
-STARTING = ("start", "start_px", "start_strength")
+STARTING = ("start", "start_px", "start_strength", "region", "region_feather")
 _OF_THE_WHOLE = (*STARTING, "target", "aspect", "ladder", "overrides")
 OVERRIDABLE: tuple[str, ...] = tuple(name for name in FIELD_NAMES if name not in _OF_THE_WHOLE)
 

@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-DATA = {"errors", "setting_values", "settings", "kinds", "planning", "events"}
+DATA = {"errors", "setting_values", "region", "settings", "kinds", "planning", "events"}
 
 # What each part of the project may import of the others.
 MAY_IMPORT = {
     "errors": set(),
     "setting_values": {"errors"},
-    "settings": {"errors", "setting_values"},
+    "region": {"errors"},
+    "settings": {"errors", "setting_values", "region"},
     "kinds": {"settings"},
     "planning": {"errors", "setting_values", "settings", "kinds"},
     "events": {"errors", "settings", "kinds", "planning"},

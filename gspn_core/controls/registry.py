@@ -9,6 +9,7 @@ from gspn_core.controls.control import Control, StageSetup
 from gspn_core.controls.dilated_branch import DilatedBranch
 from gspn_core.controls.keep_base import KeepBase
 from gspn_core.controls.match_statistics import MatchStatistics
+from gspn_core.controls.redraw_region import RedrawRegion
 from gspn_core.controls.skip_residual import SkipResidual
 from gspn_core.events import StepWeights
 from gspn_core.planning.types import StagePlan
@@ -18,6 +19,7 @@ CONTROLS: tuple[type[Control], ...] = (
     SkipResidual,
     MatchStatistics,
     KeepBase,
+    RedrawRegion,
 )
 
 

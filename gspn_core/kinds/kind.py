@@ -11,7 +11,8 @@ from gspn_core.settings import FIELD_NAMES, STARTING, Settings
 
 # Settings that a stage's record has as fields (its size, its steps), or that decide its place.
 PLACING = frozenset({"start_px", "target", "aspect", "ladder", "num_inference_steps", "overrides"})
-INIT_IMAGE = frozenset(STARTING) - PLACING
+REGION = frozenset({"region", "region_feather"})
+INIT_IMAGE = frozenset(STARTING) - PLACING - REGION
 REFINER = frozenset({"refiner", "refiner_start", "aesthetic_score", "negative_aesthetic_score"})
 UPSCALE = frozenset(
     {
@@ -28,7 +29,7 @@ UPSCALE = frozenset(
     }
 )
 # Settings of every stage that denoises: prompts, guidance, sampler, seed, mixer.
-DENOISING = frozenset(FIELD_NAMES) - PLACING - INIT_IMAGE - REFINER - UPSCALE
+DENOISING = frozenset(FIELD_NAMES) - PLACING - INIT_IMAGE - REGION - REFINER - UPSCALE
 
 
 class StageKind:

@@ -1,6 +1,14 @@
 """Image to image: the init image, noised to the denoising strength and denoised again at its own size."""
 
-from gspn_core.kinds.kind import DENOISING, INIT_IMAGE, REFINER, StageKind, refiner_steps, steps_from_level
+from gspn_core.kinds.kind import (
+    DENOISING,
+    INIT_IMAGE,
+    REFINER,
+    REGION,
+    StageKind,
+    refiner_steps,
+    steps_from_level,
+)
 from gspn_core.settings import Settings
 
 
@@ -8,7 +16,7 @@ class Redraw(StageKind):
     """Denoise the init image from the noise level `start_strength` on (SDEdit, Meng et al., 2022)."""
 
     name = "redraw"
-    reads = DENOISING | REFINER | INIT_IMAGE
+    reads = DENOISING | REFINER | INIT_IMAGE | REGION
     begins_run = True
     maths = 4
 

@@ -24,8 +24,15 @@ def first_target(settings: Settings, targets: Sequence[int], target: int) -> int
 
     Raises BadSetting where the init image cannot enter at the stage that was asked for.
     Without start_px, a picture that is kept enters at the stage nearest to its own size that has a stage
-    above it; one that is drawn again enters at the model's base size.
+    above it, one of which a region is redrawn at the nearest of all, and one that is drawn again as a whole
+    at the model's base size.
     """
+    if settings.region and not (settings.start and settings.start_strength):
+        raise BadSetting(
+            "region",
+            "region is a part of an init image that is redrawn; give one, set start_strength above 0, or "
+            "leave region empty.",
+        )
     if not settings.start:
         if settings.start_strength:
             raise BadSetting(
@@ -55,7 +62,8 @@ def first_target(settings: Settings, targets: Sequence[int], target: int) -> int
     allowed = below if kept else [*below, target]
     if not settings.start_px:
         side = math.sqrt(math.prod(start_size(settings.start)))
-        return min(below, key=lambda px: abs(math.log(px / side))) if kept else allowed[0]
+        nearest = kept or settings.region
+        return min(allowed, key=lambda px: abs(math.log(px / side))) if nearest else allowed[0]
     if settings.start_px not in allowed:
         offered = ", ".join(map(str, allowed))
         raise BadSetting(

@@ -22,7 +22,9 @@ _COUNT = re.compile(rf"([0-9]{{1,3}})\s+from\s+({_NUMBER})\s+to\s+({_NUMBER})", 
 _SEEDS = re.compile(r"([0-9]{1,3})\s+(?:seeds?\s+)?from\s+([0-9]{1,10})", re.IGNORECASE)
 _TEXTS = ("prompt", "negative_prompt", "ladder")
 # Settings that can be an axis. Overrides are axes by stage and name; a study has one init image.
-AXIS_NAMES: tuple[str, ...] = tuple(name for name in FIELD_NAMES if name not in ("start", "overrides"))
+AXIS_NAMES: tuple[str, ...] = tuple(
+    name for name in FIELD_NAMES if name not in ("start", "region", "overrides")
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gspn_core.images.load import cropped
+
 pytestmark = pytest.mark.browser
 
 STATE = "document.querySelector('#studio').dataset.state"
@@ -64,6 +66,59 @@ def test_a_dropped_photograph_is_upscaled_and_agrees_with_the_result(visit, phot
     page.get_by_role("menuitem", name="Use as init image").click()
     page.wait_for_selector(".start-card:visible")
     page.wait_for_function("document.querySelector('#field-target input:checked').value === '1024'")
+
+
+def as_it_enters(start: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """Return an init image in a stage's size: cropped to its aspect and resized."""
+    return cropped(start, size[1], size[0]).resize(size, Image.Resampling.LANCZOS)
+
+
+def test_a_region_is_drawn_and_nothing_else_of_the_picture_changes(visit, photograph, tmp_path) -> None:
+    page = visit()
+    page.wait_for_selector(".start-open")
+    page.set_input_files(".start-file", str(photograph))
+    page.wait_for_selector(".start-region:visible")
+    page.click(".start-region")
+    page.wait_for_selector(".region-dialog[open]")
+    page.wait_for_function("document.querySelector('.region-canvas').width === 320")
+    # By pointer, by keys, taken back, and by pointer again.
+    page.click("[data-tool=box]")
+    canvas = page.locator(".region-canvas").bounding_box()
+    page.mouse.move(canvas["x"] + canvas["width"] * 0.25, canvas["y"] + canvas["height"] * 0.25)
+    page.mouse.down()
+    page.mouse.move(canvas["x"] + canvas["width"] * 0.75, canvas["y"] + canvas["height"] * 0.75)
+    page.mouse.up()
+    page.click("[data-tool=brush]")
+    page.locator(".region-canvas").press("ArrowLeft")
+    page.locator(".region-canvas").press("Space")
+    page.keyboard.press("Control+z")
+    page.click(".region-done")
+    page.wait_for_function("document.querySelector('#field-region textarea').value.startsWith('box 2')")
+    numbers = page.input_value("#field-region textarea").split()[1:]
+    off = [abs(int(number) - wanted) for number, wanted in zip(numbers, (250, 250, 500, 500), strict=True)]
+    assert max(off) <= 4
+    page.wait_for_function(
+        "document.querySelector('#field-start_strength input[type=number]').value === '0.8'"
+    )
+
+    page.locator("#field-target label", has_text="256").first.click()
+    page.click("#more button")
+    steps = page.locator("#field-num_inference_steps input[type=number]").first
+    steps.fill("3")
+    steps.press("Tab")
+    page.locator("#field-prompt textarea").fill("a lake at night")
+    page.click("#run")
+    page.wait_for_function(f"{STATE} === 'done'")
+    page.wait_for_function("document.querySelectorAll('.ladder .get[download]').length === 1")
+    href = page.locator(".ladder .get").first.get_attribute("href")
+    result = tmp_path / "result.png"
+    result.write_bytes(page.request.get(page.evaluate("h => new URL(h, document.baseURI).href", href)).body())
+    with Image.open(result) as drawn, Image.open(photograph) as start:
+        wanted = np.asarray(as_it_enters(start.convert("RGB"), drawn.size), int)
+        apart = np.abs(np.asarray(drawn, int) - wanted).max(2)
+        height, width = apart.shape
+    assert apart[: height // 5].max() == 0 and apart[:, : width // 5].max() == 0
+    assert apart[height // 3 : height // 2, width // 3 : width // 2].mean() > 10
 
 
 def test_a_file_that_is_no_picture_is_refused_where_it_was_asked_for(visit, tmp_path) -> None:

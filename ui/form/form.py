@@ -28,8 +28,9 @@ SHOWN = (
 )
 SEED = "seed"
 START = "start"
+REDRAWING = ("start_strength", "region", "region_feather")
 REFINER = ("refiner", "refiner_start", "aesthetic_score", "negative_aesthetic_score")
-FOLDED = tuple(name for name in FIELD_NAMES if name not in (*SHOWN, START, "start_strength", SEED))
+FOLDED = tuple(name for name in FIELD_NAMES if name not in (*SHOWN, START, *REDRAWING, SEED))
 ASPECTS = ("1:1", "4:3", "3:2", "16:9", "21:9", "3:4", "2:3", "9:16")
 
 
@@ -88,7 +89,7 @@ def build_form(card: ModelCard, prompt: Any, next_example: gr.Button) -> Form:
     values = initial_values(card)
     controls = {"prompt": prompt}
     starting = build_start()
-    controls |= {name: _control(name, values[name], card) for name in (START, "start_strength", *SHOWN[1:])}
+    controls |= {name: _control(name, values[name], card) for name in (START, *REDRAWING, *SHOWN[1:])}
     with gr.Row(elem_id="seed-row"):
         controls[SEED] = _control(SEED, values[SEED], card)
         seed_random = gr.Button(form_strings.SEED_RANDOM, size="sm", elem_id="seed-random", min_width=64)
@@ -151,7 +152,7 @@ def next_example(prompt: str, card: ModelCard) -> str:
 def settings_from(values: Sequence[Any]) -> Settings:
     """Return the settings that the controls hold, in the order of `Form.inputs`; raise BadSetting."""
     given = dict(zip(FIELD_NAMES, values, strict=True))
-    for name in ("prompt", "negative_prompt", "ladder", START, "overrides"):
+    for name in ("prompt", "negative_prompt", "ladder", START, "region", "overrides"):
         given[name] = given[name] or ""
     given[SEED] = _seed_from(given[SEED])
     return Settings.from_dict(given)

@@ -16,6 +16,7 @@ function paint() {
   find(".start-card").hidden = !has;
   const thumb = find(".start-thumb");
   thumb.hidden = !value.thumb;
+  find(".start-region").hidden = !value.thumb;
   if (value.thumb && thumb.getAttribute("src") !== value.thumb) thumb.src = value.thumb;
   set(find(".start-size"), value.size || "");
   const error = find(".start-error");
@@ -54,6 +55,10 @@ find(".start-change").addEventListener("click", () => file.click());
 file.addEventListener("change", () => {
   take(file.files[0]);
   file.value = "";
+});
+const region = new studio.Region(find(".region-dialog"), (text) => trigger("region", { text }));
+find(".start-region").addEventListener("click", () => {
+  region.open(find(".start-thumb").src, document.querySelector("#field-region textarea, #field-region input")?.value || "");
 });
 find(".start-remove").addEventListener("click", () => {
   trigger("remove");

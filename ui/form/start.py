@@ -8,24 +8,29 @@ from __future__ import annotations
 import math
 import time
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import gradio as gr
 from gradio.utils import get_upload_folder, is_in_or_equal
+from pydantic import Field
 
 from gspn_core.errors import BadSetting, GspnError
 from gspn_core.images.load import MAX_FILE_BYTES
 from gspn_core.planning.types import ModelCard
+from gspn_core.region import MAX_REGION_CHARACTERS, parse_region
 from gspn_core.runs.queue import RunQueue
 from gspn_core.setting_values import start_size
+from gspn_core.settings import Settings
 from ui.guard.files import file_url
 from ui.guard.payload import Name, Payload, Whole, read, visitor_of
 from ui.shared.gradio_private import sent_with
 from ui.shared.part import html_part
 from ui.shared.strings import form_strings, units
 
+# Enough noise for another object, little enough for the same light.
+REGION_STRENGTH = 0.8
 # What is shown of the form only where a run starts from a picture.
-SHOWN_WITH_PICTURE = ("start_px", "start_strength")
+SHOWN_WITH_PICTURE = ("start_px", "start_strength", "region", "region_feather")
 
 
 def build_start() -> gr.HTML:
@@ -46,12 +51,21 @@ def wire_start(parts: dict[str, Any], jobs: RunQueue, card: ModelCard) -> None:
     def init_image(event: gr.EventData, held: Any, at: Any, visitor: Any) -> list[Any]:
         return set_from_run(jobs, card, sent_with(event), _text(held), at, visitor_of(visitor))
 
+    def with_region(event: gr.EventData, held: Any, strength: Any) -> list[Any]:
+        return set_region(jobs, sent_with(event), _text(held), strength)
+
     def show_held(held: Any) -> list[Any]:
         shown = _text(held)
         return [start_props(jobs, shown), *(gr.update(visible=bool(shown)) for _ in with_picture)]
 
     part.take(take, held_by, [part, reference, target], **quiet)
     part.init_image(init_image, held_by, [part, reference, target, parts["prompt"]], **quiet)
+    part.region(
+        with_region,
+        [reference, parts["start_strength"]],
+        [part, parts["region"], parts["start_strength"]],
+        **quiet,
+    )
     # Without a picture its other settings mean nothing, and would be refused unseen.
     part.remove(removed, None, [part, reference, *with_picture], **quiet)
     reference.change(show_held, reference, [part, *with_picture], trigger_mode="always_last", **quiet)
@@ -79,6 +93,12 @@ class _Sent(Payload):
     name: Name = ""
 
 
+class _Drawn(Payload):
+    """A region, as `gspn_core.region` reads it."""
+
+    text: Annotated[str, Field(max_length=MAX_REGION_CHARACTERS)] = ""
+
+
 class _Stage(Payload):
     """A run and one of its stages."""
 
@@ -104,6 +124,17 @@ def taken(jobs: RunQueue, card: ModelCard, sent: Any, held: str, target: Any, vi
     return [answered(start_props(jobs, reference)), reference, higher]
 
 
+def set_region(jobs: RunQueue, sent: Any, held: str, strength: Any) -> list[Any]:
+    """Return part, region and a denoising strength that redraws it; a refusal changes nothing."""
+    try:
+        region = parse_region(read(_Drawn, sent).text)
+    except GspnError as refusal:
+        return [answered(start_props(jobs, held, error=str(refusal))), gr.skip(), gr.skip()]
+    kept = isinstance(strength, (int, float)) and strength > 0
+    drawn = "" if region is None else str(region)
+    return [answered(start_props(jobs, held)), drawn, gr.skip() if kept or not drawn else REGION_STRENGTH]
+
+
 def answered(shown: dict[str, Any]) -> dict[str, Any]:
     """Return what the part shows as a new answer: the same picture twice would be no news to it."""
     return {**shown, "turn": time.monotonic_ns()}
@@ -111,7 +142,9 @@ def answered(shown: dict[str, Any]) -> dict[str, Any]:
 
 def removed() -> list[Any]:
     """Return part, reference and the settings next to it as they are without a picture."""
-    return [start_props(), "", *(gr.update(value=0, visible=False) for _ in SHOWN_WITH_PICTURE)]
+    blank = Settings(prompt="a")
+    hidden = (gr.update(value=getattr(blank, name), visible=False) for name in SHOWN_WITH_PICTURE)
+    return [start_props(), "", *hidden]
 
 
 def kept_start(jobs: RunQueue, sent: Any, name: str, visitor: str = "") -> str:

@@ -21,6 +21,8 @@ OTHER = {
     "start": f"96x64-{'ab' * 32}",
     "start_px": 128,
     "start_strength": 0.5,
+    "region": "outside; box 100 200 300 400.5",
+    "region_feather": 3.0,
     "prompt": "a toy boat",
     "negative_prompt": "rust",
     "target": 256,

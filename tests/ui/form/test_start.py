@@ -13,7 +13,7 @@ from gspn_core.runs.init_images import InitImages
 from gspn_core.settings import Settings
 from ui.compare.compare import _shown
 from ui.form.form import initial_values, settings_from, values_of
-from ui.form.start import kept_start, set_from_run, start_props, taken
+from ui.form.start import REGION_STRENGTH, kept_start, set_from_run, set_region, start_props, taken
 from ui.shared.strings import form_strings, studio_strings
 from ui.studio.actions import action_props
 from ui.studio.ladder import ladder_props, planned_props
@@ -163,6 +163,29 @@ def test_a_finished_stage_is_offered_as_init_image_once_its_picture_is_written(v
     written = dataclasses.replace(view, stages=stages)
     (used,) = [a for a in action_props(written, card)["stages"][1] if a["name"] == "init_image"]
     assert used["detail"] == {"job": view.id, "stage": 1} and used["label"] == studio_strings.INIT_IMAGE
+
+
+def test_a_drawn_region_brings_a_strength_that_redraws_it(jobs, sent, card):
+    reference = taken(jobs, card, sent((96, 64)), "", 256)[1]
+    for strength, wanted in (
+        (0, REGION_STRENGTH),
+        (0.0, REGION_STRENGTH),
+        (None, REGION_STRENGTH),
+        (0.3, None),
+    ):
+        shown, region, set_to = set_region(jobs, {"text": "box 1 2 3 4;"}, reference, strength)
+        assert (shown["reference"], shown["error"], region) == (reference, "", "box 1 2 3 4")
+        assert is_skipped(set_to) if wanted is None else set_to == wanted
+    _, region, set_to = set_region(jobs, {"text": ""}, reference, 0)
+    assert region == "" and is_skipped(set_to)
+
+
+@pytest.mark.parametrize(
+    "drawn", [{"text": "circle 1 2 3"}, {"text": "x" * 30_000}, {"text": 7}, {"text": ["a"]}]
+)
+def test_a_region_that_cannot_be_read_changes_nothing(jobs, drawn):
+    shown, *rest = set_region(jobs, drawn, REFERENCE, 0)
+    assert shown["error"].endswith(".") and all(map(is_skipped, rest))
 
 
 def test_a_table_names_a_starting_picture_by_its_size_and_first_digits():

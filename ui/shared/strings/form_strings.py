@@ -70,6 +70,17 @@ START: Mapping[str, str] = MappingProxyType(
         "start_remove": "Remove",
         "start_too_large": "{name} is larger than 32 MiB; save it as a smaller JPEG.",
         "start_unsent": "The image did not arrive; choose it again.",
+        "region_open": "Redraw a region…",
+        "region_title": "What is to be redrawn?",
+        "region_canvas": "The region. Arrow keys move a mark, Space paints there, Ctrl+Z undoes.",
+        "region_brush": "Brush",
+        "region_box": "Box",
+        "region_size": "Size",
+        "region_outside": "Redraw all but this",
+        "region_undo": "Undo",
+        "region_clear": "Clear",
+        "region_cancel": "Cancel",
+        "region_done": "Use this region",
     }
 )
 

@@ -14,6 +14,8 @@ LABELS: Mapping[str, str] = MappingProxyType(
         "start": "Init image",
         "start_px": "Entry resolution",
         "start_strength": "Denoising strength",
+        "region": "Region to redraw",
+        "region_feather": "Region feather",
         "target": "Output size",
         "aspect": "Aspect",
         "mixer": "Token mixing",
@@ -52,6 +54,8 @@ HELP: Mapping[str, str] = MappingProxyType(
         "start": "An image that the cascade upscales, in place of noise.",
         "start_px": "The stage that the init image enters; later stages add detail.",
         "start_strength": "Share of the steps that redraw the init image at its entry; 0 keeps it.",
+        "region": "Empty redraws all of the init image. Outside of a region its pixels stay as they are.",
+        "region_feather": "Px over which the redrawn region fades in from its edge.",
         "target": "Final resolution in px. Earlier stages lead up to it; aspect keeps the area.",
         "aspect": "Width:height, any from 1:4 to 4:1.",
         "mixer": "How tokens exchange information: line scans, full attention, or windows.",
@@ -116,6 +120,7 @@ PLACEHOLDERS: Mapping[str, str] = MappingProxyType(
         "seed": "random",
         "start": "",
         "ladder": "every doubling",
+        "region": "box 250 500 200 120; brush 30 100 100 180 140",
         "overrides": "1024.upscale_strength=0.3",
     }
 )
