@@ -19,9 +19,11 @@ from ui.compare.compare import build_compare, wire_compare
 from ui.form.crops import build_crops
 from ui.form.curves import Weights, build_curves
 from ui.form.drop import build_drop, wire_drop
-from ui.form.form import Form, build_form, initial_values
+from ui.form.form import Form, build_form, build_prompt, initial_values
+from ui.form.presets import preset_props
 from ui.form.start import wire_start
 from ui.guard.blocks import GuardedBlocks
+from ui.guard.downloads import MakesFiles
 from ui.guard.stack import guards
 from ui.history.history import build_history, wire_history
 from ui.lab.grid import grids_of
@@ -127,7 +129,12 @@ def build_page(
 
 
 def launch_arguments(
-    folder: Path, *, hosts: Sequence[str] = (), has_login: bool = False, has_mcp: bool = False
+    folder: Path,
+    *,
+    hosts: Sequence[str] = (),
+    has_login: bool = False,
+    has_mcp: bool = False,
+    downloads: MakesFiles | None = None,
 ) -> dict[str, Any]:
     """Return what `launch` needs for this page: its look, its guards, the folders that it serves from.
 
@@ -136,6 +143,7 @@ def launch_arguments(
         hosts: The host names to answer, none for all.
         has_login: Whether visitors sign in.
         has_mcp: Whether agents are served too.
+        downloads: Writes files of runs that are asked for; None serves none.
     """
     # A picture of a run is handed out from its own place, not as a copy that stays.
     gr.set_static_paths([folder])
@@ -144,7 +152,9 @@ def launch_arguments(
         "css_paths": style_sheets(),
         "favicon_path": PAGE / "shared" / "favicon.svg",
         "allowed_paths": [str(folder), *map(str, served_files())],
-        "app_kwargs": {"middleware": guards(folder, hosts, has_login=has_login, has_mcp=has_mcp)},
+        "app_kwargs": {
+            "middleware": guards(folder, hosts, has_login=has_login, has_mcp=has_mcp, downloads=downloads)
+        },
         "footer_links": [],
         "ssr_mode": False,
         "max_threads": MAX_THREADS,
@@ -186,16 +196,11 @@ def _masthead(runs: Runs, card: ModelCard, models: list[dict[str, Any]]) -> gr.H
 def _settings_column(parts: dict[str, Any], card: ModelCard, *, in_space: bool) -> Form:
     """Build the form, the parts that stand in it, and Run under it; the parts are added to `parts`."""
     with gr.Column(elem_id="settings"):
-        with gr.Column(elem_id="fields"):
-            form = build_form(card)
-            parts["drop"] = build_drop()
-            parts["travel"] = build_travel()
-            parts["curves"] = build_curves()
-            parts["crops"] = build_crops(card)
-            parts["measured"] = build_measured()
+        with gr.Column(elem_id="asked"):
+            prompt = build_prompt(card)
         with gr.Column(elem_id="actions"):
             parts["notice"] = html_part("shared", "notice", notice())
-            parts["ahead"] = html_part("studio", "ahead", ahead_props(Forecast()))
+            parts["ahead"] = html_part("studio", "ahead", ahead_props(Forecast()), presets=preset_props(card))
             parts["stop_after_stage"] = gr.Button(
                 studio_strings.STOP_AFTER_STAGE, visible=False, size="sm", elem_id="stop-after-stage"
             )
@@ -206,6 +211,14 @@ def _settings_column(parts: dict[str, Any], card: ModelCard, *, in_space: bool) 
                 with gr.Column(elem_id="space"):
                     gr.Markdown(page_strings.SPACE_HARDWARE)
                     gr.DuplicateButton(page_strings.DUPLICATE, size="sm")
+        # Shown above Run, and yet after it: who has typed a prompt is a few presses of Tab away from Run.
+        with gr.Column(elem_id="fields"):
+            form = build_form(card, *prompt)
+            parts["drop"] = build_drop()
+            parts["travel"] = build_travel()
+            parts["curves"] = build_curves()
+            parts["crops"] = build_crops(card)
+            parts["measured"] = build_measured()
     return form
 
 

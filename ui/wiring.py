@@ -165,8 +165,6 @@ def wire_form(parts: dict[str, Any], form: Form, runs: Runs, card: ModelCard, ch
     # Until the model is there, the curves ask.
     parts["curves"].ask(**answer)
     _wire_suggestions(parts, form, runs)
-    kept = [parts[name] for name in FIELD_NAMES if name not in KEPT]
-    parts["ahead"].reset(lambda: _named_once(parts, runs.reset()), None, kept, **quiet)
     parts["screen"].example(example, None, parts["prompt"], **quiet)
 
 
@@ -186,6 +184,15 @@ def _wire_suggestions(parts: dict[str, Any], form: Form, runs: Runs) -> None:
     def undo(event: gr.EventData) -> Patch:
         return _named_once(parts, runs.undo(sent_with(event)))
 
+    def reset(*values: Any) -> Patch:
+        return _named_once(parts, runs.reset(values))
+
+    def preset(event: gr.EventData, *values: Any) -> Patch:
+        return _named_once(parts, runs.preset(sent_with(event), values))
+
+    kept = [parts["notice"], *(parts[name] for name in FIELD_NAMES if name not in KEPT)]
+    parts["ahead"].reset(reset, form.inputs, kept, **quiet)
+    parts["ahead"].preset(preset, form.inputs, kept, **quiet)
     parts["screen"].suggestion(suggestion, form.inputs, outputs, **quiet)
     parts["ahead"].suggestion(suggestion, form.inputs, outputs, **quiet)
     parts["notice"].undo(undo, None, outputs, **quiet)

@@ -51,6 +51,7 @@ WORLD = ModelCard(
     scheduler="dpm++2m-karras",
     ladder="256 1024",
     vocabulary_hint=captions.hint(),
+    vocabulary=captions.families(),
     examples=captions.EXAMPLES,
     read_words=captions.read_words,
 )

@@ -209,6 +209,7 @@ class ModelCard:
         upscale_strengths: (px, strength) of the stages that differ from upscale_strength.
         vae_tile_px: larger pictures are encoded and decoded in tiles of this side.
         vocabulary_hint: what to write in a prompt, for messages.
+        vocabulary: phrases that the model knows, by what they name; empty if it takes any words.
         examples: prompts.
         read_words: returns the words of a prompt that the model knows and those that it does not; None if
             it takes any words.
@@ -233,6 +234,7 @@ class ModelCard:
     ladder: str = ""
     vae_tile_px: int = 1024
     vocabulary_hint: str = ""
+    vocabulary: tuple[tuple[str, tuple[str, ...]], ...] = ()
     examples: tuple[str, ...] = ()
     read_words: Callable[[str], tuple[tuple[str, ...], tuple[str, ...]]] | None = None
     has_refiner: bool = False

@@ -62,6 +62,11 @@ class DiskSpace:
             room = max(self.keep_bytes - others, self.keep_bytes // 2)
             self.forget(self._archive.prune(room, lambda job_id: job_id == latest or self._is_needed(job_id)))
 
+    def count(self, job_id: str) -> None:
+        """Read the size of a run's files again, which are more than before, and make room."""
+        self._archive.weigh(job_id)
+        self.make(job_id)
+
     def forget(self, removed: Sequence[RunView]) -> None:
         """Remove what was derived from removed runs, and their init images if no other run uses them."""
         ids = {view.id for view in removed}

@@ -19,6 +19,7 @@ from gspn_core.planning.types import CascadePlan, StagePlan
 from gspn_core.runs.archive import Archive, RunSummary, owner_of
 from gspn_core.runs.attempts import Attempts, FinalPlan, Run
 from gspn_core.runs.disk_space import DiskSpace
+from gspn_core.runs.downloads import Downloads
 from gspn_core.runs.estimate import finished_timing
 from gspn_core.runs.examples import is_example
 from gspn_core.runs.init_images import InitImages
@@ -94,6 +95,7 @@ class RunQueue:
             is_needed=self._is_needed,
             on_removed=self._drop,
         )
+        self.downloads = Downloads(self.view, self._room.count)
         self._view_seconds = view_seconds
         self._timings = timings or Timings(self._store.folder)
         self._jobs: dict[str, LiveRun] = {}
@@ -209,8 +211,7 @@ class RunQueue:
         """Compare two stages, each given by a run's id and a stage's index."""
         figures = self._pairs.figures(self._stage(*one), self._stage(*other))
         # The comparison is stored with the first run's files.
-        self._archive.weigh(one[0])
-        self._room.make(one[0])
+        self._room.count(one[0])
         return figures
 
     def _stage(self, job_id: str, index: int) -> StageView:
@@ -249,8 +250,7 @@ class RunQueue:
         with self._lock:
             job = self._jobs.get(job_id)
         if job is None:
-            ended = self._store.read_job(job_id)
-            return (view for view in (ended,))
+            return (view for view in (self._store.read_job(job_id),))
         return job.views(self._view_seconds, is_closed=lambda: self._closed)
 
     def stop(self, job_id: str, *, visitor: str = "", after_stage: bool = False) -> None:

@@ -34,7 +34,7 @@ _ID = re.compile(r"[A-Za-z0-9_-]{16,64}")
 _FILES = ("proxy_path", "tiles_path", "png_path")
 # Names of files in a job's folder; a folder with only these belongs to a job that lost its record.
 _OURS = re.compile(
-    r"(job|about)\.json|thumb\.jpg|stage-\d+-\d+x\d+\.(png|jpg|json|tiles)|pair-[0-9a-f]{32}\.(json|png)"
+    r"(job|about)\.json|thumb\.jpg|stage-\d+-\d+x\d+\.(png|jpg|json|tiles|webp|jpeg)|film\.webp|pair-[0-9a-f]{32}\.(json|png)"
     r"|\..+\.(part|old)"
 )
 _ARCHIVES = "studies/*/study.zip"

@@ -174,6 +174,7 @@ class ModelServer:
                     hosts=hosts_of(options),
                     has_login=options.auth is not None,
                     has_mcp=options.mcp,
+                    downloads=self._queue.downloads,
                 ),
             )
         except OSError as error:

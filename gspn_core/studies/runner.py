@@ -177,7 +177,7 @@ class Studies:
         with self._changed:
             live = self._own(study_id, visitor)
             if live.view.state == "running":
-                raise GspnError("This study is still going; stop it first, then remove it.")
+                raise GspnError("This grid is still going; stop it first, then remove it.")
             self._live.pop(study_id, None)
         remove_folder(self.folder_of(study_id))
 
@@ -335,7 +335,7 @@ class Studies:
             if study_id not in self._damaged:
                 self._damaged.add(study_id)
                 _log.warning("The record of study %s is damaged (%s); it stays.", study_id, why(error))
-            raise GspnError(f"The record of study {study_id} is damaged; start it again.") from None
+            raise GspnError(f"The record of grid {study_id} is damaged; start it again.") from None
         self._live[study_id] = _Live(view=record.view, owner=record.owner, order=record.order)
         return self._live[study_id]
 
@@ -345,12 +345,12 @@ class Studies:
             return live
         owner = owner_of(visitor)
         if not owner or live.owner != owner:
-            raise NotOwner("Only the browser that started this study can change it.")
+            raise NotOwner("Only the browser that started this grid can change it.")
         return live
 
     def _cell(self, live: _Live, number: Any) -> Any:
         if not isinstance(number, int) or not 0 <= number < len(live.view.cells):
-            raise GspnError(f"This study has {len(live.view.cells)} cells, there is no cell {number}.")
+            raise GspnError(f"This grid has {len(live.view.cells)} cells, there is no cell {number}.")
         return live.view.cells[number]
 
     def _has_news(self, study_id: str, seen: int) -> bool:
@@ -364,9 +364,9 @@ class Studies:
         running = [live for live in self._live.values() if live.view.state == "running"]
         own = sum(live.owner == owner for live in running)
         if own >= MAX_RUNNING_EACH:
-            raise Busy(f"You have {own} running studies, the maximum; stop one or wait for it.")
+            raise Busy(f"You have {own} running grids, the maximum; stop one or wait for it.")
         if len(running) >= MAX_RUNNING:
-            raise Busy(f"The maximum of {len(running)} studies is running; try again later.")
+            raise Busy(f"The maximum of {len(running)} grids is running; try again later.")
 
     def _read_all(self) -> None:
         """Read every study on disk; those with a damaged record are left out and logged."""
@@ -395,5 +395,5 @@ def _place(live: _Live) -> tuple[int, float]:
 
 def _unknown(study_id: Any) -> GspnError:
     return GspnError(
-        f"There is no study {str(study_id)[:64]!r} here; it was removed, or the link is incomplete."
+        f"There is no grid {str(study_id)[:64]!r} here; it was removed, or the link is incomplete."
     )

@@ -38,7 +38,7 @@ def write_study(folder: Path, record: StudyRecord) -> None:
         with replacing(folder / FILE) as stream:
             stream.write(json.dumps(values).encode())
     except OSError as error:
-        raise GspnError(write_failure("The record of this study", error)) from error
+        raise GspnError(write_failure("The record of this grid", error)) from error
 
 
 def read_study(folder: Path) -> StudyRecord:

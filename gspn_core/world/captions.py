@@ -230,6 +230,25 @@ def hint() -> str:
     )
 
 
+def families() -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Return what a prompt can name, by attribute: for each value one phrase that `caption` uses."""
+
+    def some(table: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+        return tuple(choices[0] for name, choices in table.items() if name not in ("none", "natural"))
+
+    return (
+        ("cover", some(_COVERS)),
+        ("terrain", some(_TERRAINS)),
+        ("foreground", some(_FOREGROUNDS)),
+        ("time", some(_TIMES)),
+        ("sky", some(_SKIES)),
+        ("celestial", ("rising sun", "bright sun", "setting sun", "full moon", "crescent moon")),
+        ("weather", some(_WEATHERS)),
+        ("object", some(_OBJECTS)),
+        ("palette", some(_PALETTES)),
+    )
+
+
 def vocabulary() -> frozenset[str]:
     """Return all words that `caption` can use."""
     tables = (

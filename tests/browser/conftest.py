@@ -27,6 +27,7 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 # Everything here may run on a busy machine of two cores.
 TIMEOUT_MS = 240_000
 STUDIO = Path(__file__).with_name("measured_app.py")
+PAINTED_TIMEOUT_MS = 60_000
 
 
 @pytest.fixture(scope="session")
@@ -119,7 +120,8 @@ def _answering(address: str, server: subprocess.Popen, log: Path) -> str:
 class Visits:
     """Opens the page, each time as a new visitor, and notes what was asked elsewhere and what went wrong."""
 
-    def __init__(self, chromium: Any, address: str) -> None:
+    def __init__(self, chromium: Any, address: str, timeout_ms: int = TIMEOUT_MS) -> None:
+        self._timeout_ms = timeout_ms
         self._chromium = chromium
         self._address = address
         self._contexts: list[Any] = []
@@ -138,7 +140,7 @@ class Visits:
         context = self._chromium.new_context(viewport={"width": width, "height": height}, **options)
         self._contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(TIMEOUT_MS)
+        page.set_default_timeout(self._timeout_ms)
         page.on("request", lambda request: self._note_request(request.url))
         page.on("console", lambda message: self._note_error(message.text, message.type))
         page.on("pageerror", lambda error: self._note_error(str(error), "error"))
@@ -188,6 +190,30 @@ def visit_at(chromium) -> Iterator[Any]:
 def visit(chromium, address) -> Iterator[Visits]:
     """Return what opens the page; at the end no visit may have asked elsewhere or met an error."""
     visits = Visits(chromium, address)
+    yield visits
+    visits.close()
+    assert visits.elsewhere == []
+    assert visits.errors == []
+
+
+@pytest.fixture(scope="session")
+def painted_folder(tmp_path_factory) -> Path:
+    """Return the folder in which the app that paints keeps its runs."""
+    return tmp_path_factory.mktemp("painted") / "jobs"
+
+
+@pytest.fixture(scope="session")
+def painted_address(tmp_path_factory, painted_folder) -> Iterator[str]:
+    """Start the app over a model that paints at once and return its address."""
+    log = tmp_path_factory.mktemp("painted") / "app.log"
+    with serving(painted_folder, log, script="tests/browser/painted_app.py") as (address, _server):
+        yield address
+
+
+@pytest.fixture
+def visit_painted(chromium, painted_address) -> Iterator[Visits]:
+    """Return what opens its page, as `visit` does: for what depends on no real picture."""
+    visits = Visits(chromium, painted_address, PAINTED_TIMEOUT_MS)
     yield visits
     visits.close()
     assert visits.elsewhere == []

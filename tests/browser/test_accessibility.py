@@ -4,8 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser.conftest import Visits
-
 pytestmark = pytest.mark.browser
 
 AXE = Path(__file__).parent / "vendor" / "axe-core" / "axe.min.js"
@@ -28,43 +26,47 @@ def findings(page) -> list[str]:
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("size", SIZES)
-def test_nothing_serious_is_found_on_the_page_before_a_run(visit, theme, size):
+def test_nothing_serious_is_found_on_the_page_before_a_run(visit_painted, theme, size):
     width, height = SIZES[size]
-    page = visit(width, height, color_scheme=theme)
+    page = visit_painted(width, height, color_scheme=theme)
+    page.wait_for_selector(".presets button")
+    page.click(".vocabulary summary")
+    page.wait_for_selector(".family button")
     assert findings(page) == []
-
-
-@pytest.fixture(scope="module")
-def visitor_of_a_run(chromium, address):
-    """Return the link of a finished run of two stages, and the storage of the browser that it belongs to."""
-    visits = Visits(chromium, address)
-    page = visits(path="?prompt=a+lake&seed=3&target=512&num_inference_steps=2")
-    page.wait_for_function("document.querySelector('#field-prompt textarea').value === 'a lake'")
-    page.click("#run")
-    page.wait_for_function("document.querySelectorAll('.ladder .get[download]').length === 2")
-    found = page.evaluate("location.search"), page.context.storage_state()
-    visits.close()
-    return found
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("size", SIZES)
-def test_nothing_serious_is_found_with_a_run_and_in_every_place(visit, visitor_of_a_run, theme, size):
+def test_nothing_serious_is_found_with_a_run_and_in_every_place(visit_painted, theme, size):
     width, height = SIZES[size]
-    link, storage = visitor_of_a_run
-    page = visit(width, height, path=link, color_scheme=theme, storage_state=storage)
-    page.wait_for_function("document.querySelectorAll('.ladder .get[download]').length === 2")
-    page.wait_for_selector(".deep:not(.covered)")
-    page.locator(".stage-menu").first.click()
+    page = visit_painted(width, height, color_scheme=theme)
+    page.locator("#field-target label", has_text="256").first.click()
+    page.click("#run")
+    page.wait_for_selector(".ladder li.done .get[download]")
+    page.click(".stage-menu")
     page.wait_for_selector("[role=menu]")
     assert findings(page) == []
     page.keyboard.press("Escape")
+    page.click(".tools .pin")
+    page.wait_for_selector(".pinned:not([hidden])")
+    assert findings(page) == []
+    page.click(".pinned .unpin")
     page.click(".places button[data-place=history]")
     page.wait_for_selector(".history-grid li[data-state=done]")
     assert findings(page) == []
+    page.click(".places button[data-place=studio]")
+    page.locator("#field-target label", has_text="512").first.click()
+    page.click("#run")
+    page.wait_for_function("document.querySelectorAll('.ladder .get[download]').length === 2")
     page.click(".places button[data-place=compare]")
     page.click(".cmp-last-two")
     page.wait_for_function("document.querySelector('.cmp-figures dd')?.textContent.includes('dB')")
+    assert findings(page) == []
+    page.click(".cmp-blind-toggle")
+    page.wait_for_selector(".cmp.blind:not(.shuffling)")
+    assert findings(page) == []
+    page.click(".cmp-votes button")
+    page.wait_for_selector(".cmp-tally[open]")
     assert findings(page) == []
     page.click(".places button[data-place=lab]")
     page.locator(".lab-axis-text").first.fill("0.3, 0.4")

@@ -134,7 +134,7 @@ def check_keys(page) -> None:
 def test_settings_are_chosen_by_key_and_a_study_that_is_not_there_is_said(visit) -> None:
     page = visit(path="?place=lab&study=../../etc/passwd")
     page.wait_for_selector(".lab-said:not([hidden])")
-    assert "There is no study" in page.locator(".lab-said").inner_text()
+    assert "There is no grid" in page.locator(".lab-said").inner_text()
     page.wait_for_function("!location.search.includes('study')")
 
     page.locator(".lab-axis-text").fill("0.2, 0.6")

@@ -31,9 +31,12 @@ const side = new studio.CompareSide(element, {
   add: (ref) => choose([...refs, ref]),
 });
 
+const blind = new studio.CompareBlind(element, { words, order: choose, changed: paintAll, whenSeen: (then) => stage.whenSeen(then) });
+
 /* What is compared */
 function remember() {
-  if (studio.place !== "compare") return;
+  // The address would say which is which.
+  if (studio.place !== "compare" || blind.hidden) return;
   const { place, mode } = stage;
   const at = place && `${place.x.toFixed(4)},${place.y.toFixed(4)},${place.zoom.toFixed(3)}`;
   studio.address({ items: refs.join(",") || null, mode: refs.length ? mode : null, at: refs.length ? at : null });
@@ -93,13 +96,19 @@ function paint() {
   if (value.pair) take(value.pair);
   // The figures come later and do not take back what was said of a link.
   if (value.said || !value.pair) say(value.said);
+  paintAll();
+  askForFigures();
+}
+
+function paintAll() {
   remember();
-  side.paint(value, pair);
+  if (blind.active && items.length !== 2) blind.active = blind.hidden = false;
+  blind.paint(props.value);
+  side.paint(props.value, pair);
   side.paintAdd(refs);
-  stage.paint(items, pair);
+  stage.paint(blind.masked(items), pair);
   stage.paintZoom();
   paintBar();
-  askForFigures();
 }
 
 /* The bar: its buttons are made once and stay, so that the one in use keeps the focus. */
@@ -134,7 +143,10 @@ function paintBar() {
   find(".cmp-letters").hidden = !(ready && stage.mode === "flip");
   letterButtons.forEach((node, index) => (node.hidden = index >= items.length));
   paintLetters();
-  for (const name of [".cmp-swap", ".cmp-fit", ".cmp-full", ".cmp-link"]) find(name).disabled = !ready;
+  for (const name of [".cmp-fit", ".cmp-full"]) find(name).disabled = !ready;
+  for (const name of [".cmp-swap", ".cmp-link"]) find(name).disabled = !ready || blind.hidden;
+  find(".cmp-blind-toggle").disabled = items.length !== 2;
+  find(".cmp-blind-toggle").setAttribute("aria-pressed", String(blind.active));
 }
 
 function paintLetters() {
@@ -152,8 +164,9 @@ function setMode(next) {
   remember();
 }
 
-const swap = () => choose([refs[1], refs[0], ...refs.slice(2)]);
+const swap = () => !blind.hidden && choose([refs[1], refs[0], ...refs.slice(2)]);
 find(".cmp-swap").addEventListener("click", swap);
+find(".cmp-blind-toggle").addEventListener("click", () => (blind.active ? blind.stop() : blind.start(refs)));
 find(".cmp-fit").addEventListener("click", () => stage.first().deep.fit());
 find(".cmp-full").addEventListener("click", () => stage.first().deep.full());
 find(".cmp-link").addEventListener("click", async (event) => {
@@ -214,10 +227,14 @@ studio.onPlace("compare", (detail) => {
   const asked = new URLSearchParams(window.location.search);
   if (MODES[asked.get("mode")]) stage.mode = asked.get("mode");
   else if (window.matchMedia("(width <= 760px)").matches) stage.mode = "slider";
+  // A pair of its own is seen whole, and in the way that shows both.
+  if (detail.items && detail.items.join() !== refs.join()) stage.reset();
   const next = detail.items || (asked.get("items") ? asked.get("items").split(",") : refs);
   const at = detail.items ? null : placeOf(asked.get("at"));
   if (at) stage.goTo(at);
-  if (next.length) choose(next);
+  // A blind comparison goes on with the next pair.
+  if (blind.active && detail.items?.length === 2) blind.start(next);
+  else if (next.length) choose(next);
   else paint();
 });
 window.addEventListener("studio:run", () => studio.place === "compare" && side.paintAdd(refs));

@@ -24,6 +24,8 @@ from ui.studio.ladder import picture_props
 
 MOST_ITEMS = 4
 LETTERS = "ABCD"
+# A pane is named by this many settings at most, each value by this many characters.
+_MOST_NAMED, _MOST_CHARACTERS = 2, 28
 _REFERENCE = re.compile(r"([A-Za-z0-9_-]{16,64})(?:\.([0-9]{1,2}))?")
 # What says nothing of a single stage's picture, or is known from its size.
 _NOT_COMPARED = ("overrides", "target", "aspect")
@@ -134,7 +136,12 @@ def compare_props(items: Sequence[Item], *, said: str = "") -> dict[str, Any]:
         (compare_strings.ROWS["memory"], [units.bytes_(i.stage.peak_bytes) for i in items]),
     ]
     return {
-        "items": [_item_props(letter, item) for letter, item in zip(LETTERS, items, strict=False)],
+        "items": [
+            _item_props(letter, item, name) | {"settings": {row[2]: row[1][index] for row in differ}}
+            for index, (letter, item, name) in enumerate(
+                zip(LETTERS, items, pane_names(items, differ), strict=False)
+            )
+        ],
         "differ": [[label, [_shown(v) for v in values]] for label, values, _ in differ],
         "facts": [[label, values] for label, values in facts] if items else [],
         "same": [[label, _shown(next(v for v in values if v is not None))] for label, values, _ in same],
@@ -142,6 +149,25 @@ def compare_props(items: Sequence[Item], *, said: str = "") -> dict[str, Any]:
         "said": said,
         "asked": [],
     }
+
+
+def pane_names(items: Sequence[Item], differ: Sequence[tuple[str, Sequence[Any], str]]) -> list[str]:
+    """Return what each pane is called: by the settings that differ, and by its size where sizes do.
+
+    Args:
+        items: The stages.
+        differ: Label, values and name of each setting that differs.
+    """
+    sizes = [units.size(item.stage.height, item.stage.width) for item in items]
+    names = []
+    for index, size in enumerate(sizes):
+        parts = [f"{label} {_short(values[index])}" for label, values, _ in differ[:_MOST_NAMED]]
+        if len(differ) > _MOST_NAMED:
+            parts.append(f"+{len(differ) - _MOST_NAMED}")
+        if not parts or len(set(sizes)) > 1:
+            parts.insert(0, size)
+        names.append(", ".join(parts))
+    return names
 
 
 def pair_props(figures: PairFigures) -> dict[str, Any]:
@@ -163,13 +189,19 @@ def pair_props(figures: PairFigures) -> dict[str, Any]:
     }
 
 
-def _item_props(letter: str, item: Item) -> dict[str, Any]:
+def _short(value: Any) -> str:
+    text = _shown(value)
+    return text if len(text) <= _MOST_CHARACTERS else f"{text[: _MOST_CHARACTERS - 1].rstrip()}…"
+
+
+def _item_props(letter: str, item: Item, name: str) -> dict[str, Any]:
     stage, prompt = item.stage, str(item.job.settings.get("prompt", ""))
     return {
         "ref": item.reference,
         "letter": letter,
         "job": item.job.id,
         "title": units.size(stage.height, stage.width),
+        "name": name,
         "prompt": prompt,
         "created": item.job.created,
         "card": picture_props(

@@ -3,6 +3,7 @@
  *   new studio.CompareStage(section, {words, moved(), zoomed(text)})
  *     moved: the place came to rest; zoomed: the scale of what is seen, as a text
  *   paint(items, pair)    items: the cards with their letters; pair: what the server measured of the first two
+ *   whenSeen(callback)    calls back once the first two can be seen
  *   setMode(name), flip(index, keep), flipBack()
  *   key(event)            acts on a key of the viewer; first() the viewer that is seen
  *   place                 {x, y, zoom} where the visitor went, null before; goTo(place) goes there
@@ -86,7 +87,7 @@
         const there = ready && index < items.length && mode !== "heat" && (mode !== "slider" || index < 2);
         pane.hidden = !there;
         pane.classList.toggle("under", mode === "flip" && index !== this.shown);
-        if (index < items.length) set(pane.querySelector(".cmp-tag"), `${items[index].letter} · ${items[index].title}`);
+        if (index < items.length) set(pane.querySelector(".cmp-tag"), [items[index].letter, items[index].name].filter(Boolean).join(" · "));
       });
       this.heatPane.hidden = !(ready && mode === "heat");
       this.handle.hidden = !(ready && mode === "slider");
@@ -128,6 +129,18 @@
         // An address may ask for a place outside the picture.
         one.viewport.applyConstraints(true);
       });
+    }
+
+    whenSeen(then) {
+      if (this.viewers.slice(0, 2).every((viewer) => viewer.deep.seen())) then();
+      else setTimeout(() => this.whenSeen(then), SETTLE_MS);
+    }
+
+    reset() {
+      this.mode = "slider";
+      this.part = 50;
+      this.kept = this.shown = 0;
+      for (const viewer of this.viewers.filter(Boolean)) viewer.addOnceHandler("deep-shown", () => viewer.deep.home());
     }
 
     setMode(mode) {

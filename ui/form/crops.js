@@ -58,6 +58,7 @@ function panelOf(field) {
   caption.textContent = props.caption;
   panel.append(row, caption);
   field.append(panel);
+  window.studio.oneStop(panel);
   return panel;
 }
 
@@ -97,6 +98,10 @@ function show(field) {
     hide();
     shown = field;
     panelOf(field).hidden = false;
+    // Whichever was pressed before, the Tab key comes to the first.
+    panelOf(field)
+      .querySelectorAll("button")
+      .forEach((button, index) => (button.tabIndex = index ? -1 : 0));
   }
   mark(field);
   put();

@@ -10,7 +10,7 @@ function place(name) {
   if (figure) return figure;
   figure = document.createElement("figure");
   figure.className = "slider-curve";
-  const svg = make("svg", { viewBox: "0 0 72 22", role: "img" });
+  const svg = make("svg", { viewBox: "0 0 72 22", role: "img", preserveAspectRatio: "none" });
   const said = document.createElement("figcaption");
   said.id = `curve-${name}`;
   figure.append(svg, said);

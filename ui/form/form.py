@@ -13,6 +13,7 @@ from gspn_core.planning.plan import make_plan
 from gspn_core.planning.types import ModelCard
 from gspn_core.settings import CHOICES, FIELD_NAMES, RANGES, Settings, overrides_text
 from ui.form.start import SHOWN_WITH_PICTURE, build_start
+from ui.form.vocabulary import build_vocabulary
 from ui.shared.strings import form_strings, labels
 
 SHOWN = (
@@ -67,13 +68,26 @@ def initial_values(card: ModelCard) -> dict[str, Any]:
     }
 
 
-def build_form(card: ModelCard) -> Form:
-    """Draw the form into the open gradio block: the settings that matter, the seed, the rest view_after."""
-    values = initial_values(card)
+def build_prompt(card: ModelCard) -> tuple[Any, gr.Button]:
+    """Draw the prompt into the open gradio block; return its control and the button of the next example."""
     next_example = gr.Button(
         form_strings.EXAMPLE, size="sm", elem_id="next-example", min_width=60, visible=bool(card.examples)
     )
-    controls = {"prompt": _control("prompt", values["prompt"], card)}
+    prompt = _control("prompt", initial_values(card)["prompt"], card)
+    build_vocabulary(card)
+    return prompt, next_example
+
+
+def build_form(card: ModelCard, prompt: Any, next_example: gr.Button) -> Form:
+    """Draw the form into the open gradio block: the settings that matter, the seed, the rest folded.
+
+    Args:
+        card: The model's.
+        prompt: The control of the prompt, and the button next to it, both drawn before.
+        next_example: See there.
+    """
+    values = initial_values(card)
+    controls = {"prompt": prompt}
     starting = build_start()
     controls |= {name: _control(name, values[name], card) for name in (START, *REDRAWING, *SHOWN[1:])}
     with gr.Row(elem_id="seed-row"):

@@ -12,9 +12,9 @@ from urllib.parse import quote
 FILES = "/gradio_api/file="
 _ID = r"[A-Za-z0-9_-]{16,64}"
 _STAGE = r"stage-[0-9]{1,3}-[0-9]{1,5}x[0-9]{1,5}"
-# Pictures, their tiles and small forms, comparisons, starting pictures, archives: never a record.
+# Pictures, their tiles and small forms, downloads, comparisons, starting pictures, archives: never a record.
 _OF_RUNS = re.compile(
-    rf"{_ID}/(?:thumb\.jpg|{_STAGE}\.(?:jpg|png)|{_STAGE}\.tiles/[0-9]{{1,2}}/[0-9]{{1,4}}_[0-9]{{1,4}}\.jpg"
+    rf"{_ID}/(?:thumb\.jpg|film\.webp|run\.zip|{_STAGE}\.(?:jpg|png|webp|jpeg)|{_STAGE}\.tiles/[0-9]{{1,2}}/[0-9]{{1,4}}_[0-9]{{1,4}}\.jpg"
     r"|pair-[0-9a-f]{1,64}\.png)"
     rf"|starts/[0-9]{{2,4}}x[0-9]{{2,4}}-[0-9a-f]{{64}}\.jpg|studies/{_ID}/study\.zip"
 )

@@ -9,6 +9,7 @@ from starlette.middleware import Middleware
 
 from ui.guard.blocks import Refusals
 from ui.guard.bodies import BoundedBodies
+from ui.guard.downloads import MadeFiles, MakesFiles
 from ui.guard.files import PAGE, ServedFiles
 from ui.guard.headers import SafeHeaders
 from ui.guard.hosts import TrustedHosts
@@ -19,7 +20,12 @@ from ui.shared.caching import KeptFiles
 
 
 def guards(
-    folder: Path, hosts: Sequence[str] = (), *, has_login: bool = False, has_mcp: bool = False
+    folder: Path,
+    hosts: Sequence[str] = (),
+    *,
+    has_login: bool = False,
+    has_mcp: bool = False,
+    downloads: MakesFiles | None = None,
 ) -> list[Middleware]:
     """Return the guards of a page whose runs are in a folder; see `ui.page.launch_arguments`."""
     return [
@@ -32,4 +38,5 @@ def guards(
         Middleware(BoundedBodies),
         Middleware(Refusals),
         Middleware(KeptFiles, files=ServedFiles(runs=folder, page=PAGE)),
+        Middleware(MadeFiles, runs=folder, downloads=downloads),
     ]

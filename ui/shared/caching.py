@@ -11,7 +11,7 @@ from ui.guard.asgi import Application, Message, Receive, Send, refuse, route_of
 from ui.guard.files import FILES, ServedFiles
 from ui.shared.strings import guard_strings
 
-_PICTURES = (".jpg", ".png")
+_PICTURES = (".jpg", ".png", ".webp", ".jpeg")
 # Kept by the visitor's own browser alone: a run can be looked at by whoever has its link, and by no one else.
 _KEEP = b"private, max-age=31536000, immutable"
 

@@ -49,6 +49,15 @@ window.dom = {
     }
   },
 
+  /* Let the browser save bytes under a name. */
+  save(blob, name) {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(blob);
+    link.download = name;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+  },
+
   /* Return seconds as 1:05, or 1:02:05 from an hour on. */
   clock(seconds) {
     const whole = Math.max(0, Math.floor(seconds));

@@ -103,6 +103,14 @@ function paintPlaces() {
   paintChip();
 }
 
+/* How far the run is, seen from another tab. */
+function paintTitle() {
+  const run = window.studio.run;
+  const state = run?.state === "running" ? `${Math.floor(100 * run.progress)} %` : run?.state === "queued" && run.headline;
+  const title = [state, props.card.app].filter(Boolean).join(" · ");
+  if (document.title !== title) document.title = title;
+}
+
 /* The run at hand, kept in view wherever its own screen is not. */
 function paintChip() {
   const run = window.studio.run;
@@ -121,10 +129,18 @@ function paintChip() {
   chip.setAttribute("aria-label", label.filter(Boolean).join(", "));
 }
 
+/* The address is the run's, so it is not changed to lead there. */
+find(".skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  window.studio.go("studio");
+  document.getElementById("run")?.focus();
+});
+
 chip.addEventListener("click", () => window.studio.go("studio"));
 window.addEventListener("studio:place", paintPlaces);
 window.addEventListener("studio:run", () => {
   heard = performance.now();
+  paintTitle();
   paintChip();
 });
 setInterval(paintChip, 1000);

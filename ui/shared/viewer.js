@@ -11,6 +11,7 @@
  *   seen()               whether the stage last given can be seen yet
  *   percent(), atFit(), atFull()         the zoom: 100 is one pixel of the picture on one of the screen
  *   fit(), full(point), toggle(point), zoomBy(factor, point), key(event)
+ *   setMargins({left, top, right, bottom})   the room in px that a whole picture leaves free
  *   place(), goTo(place, immediately)    {x, y, zoom}: the centre, and the picture's width over the viewer's
  *   view()                               {left, top, width, height}: the part in view, as shares of the picture
  * and OpenSeadragon's own events, with "deep-shown" when a stage can be seen.
@@ -123,9 +124,9 @@
       },
       cssPx: () => cssPx(true),
       key: (event) => press(event),
-      setMargin: (px) => {
+      setMargins: (sides) => {
         const before = cssPx(false);
-        viewport.setMargins({ left: px, top: px, right: px, bottom: px });
+        viewport.setMargins(sides);
         limit();
         if (fitted) viewport.goHome(true);
         else viewport.zoomTo((viewport.getZoom() * before) / cssPx(false), null, true);
@@ -210,7 +211,7 @@
     viewer.canvas.addEventListener("keydown", press);
     viewer.canvas.setAttribute("role", "img");
     viewer.canvas.setAttribute("aria-label", label);
-    deep.setMargin(margin);
+    deep.setMargins({ left: margin, top: margin, right: margin, bottom: margin });
     return viewer;
   };
 

@@ -1,9 +1,10 @@
 /* What the run to come would reuse, or why it cannot be and what would help; nothing to say means nothing to see. */
 const changed = element.querySelector(".changed");
+const presets = element.querySelector(".presets");
 const line = element.querySelector(".ahead");
 
 function show() {
-  const { text, over, suggestions, outline, changed: settings } = props.value || {};
+  const { text, over, suggestions, outline, changed: settings, preset } = props.value || {};
   line.hidden = !text;
   line.classList.toggle("over", Boolean(over));
   line.querySelector("span").textContent = text || "";
@@ -12,9 +13,18 @@ function show() {
   changed.hidden = !settings;
   if (held && !settings) document.querySelector("#run")?.focus();
   changed.querySelector("span").textContent = settings || "";
+  for (const button of presets.children) button.setAttribute("aria-pressed", String(button.dataset.name === preset));
   if (outline) window.studio.setOutline(outline);
 }
 
+props.presets.forEach(({ name, label, title }) => {
+  const button = window.dom.made("button", "", label);
+  Object.assign(button, { type: "button", title });
+  button.dataset.name = name;
+  button.addEventListener("click", () => trigger("preset", { name }));
+  presets.append(button);
+});
+window.studio.oneStop(presets);
 changed.querySelector("button").addEventListener("click", () => trigger("reset"));
 watch("value", show);
 show();

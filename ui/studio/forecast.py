@@ -13,6 +13,7 @@ from gspn_core.runs.queue import RunQueue
 from gspn_core.runs.stage_cache import CacheHit
 from gspn_core.settings import FIELD_NAMES, STARTING
 from ui.form.form import initial_values, settings_from
+from ui.form.presets import preset_of
 from ui.shared.strings import labels
 
 # What a reset leaves alone: what the picture is to show, and of which noise or image.
@@ -25,13 +26,15 @@ class Forecast:
 
     plan: None where the form holds what cannot be run. hits: the stages that it would take from the cache.
     suggestions: what would help a stage that does not fit or takes very long. changed: the settings that the
-    form holds another value of than at first, the prompt, the seed and an init image aside.
+    form holds another value of than at first, the prompt, the seed and an init image aside. preset: the one
+    that the form holds, "" for none.
     """
 
     plan: CascadePlan | None = None
     hits: tuple[CacheHit, ...] = ()
     suggestions: tuple[Suggestion, ...] = ()
     changed: tuple[str, ...] = ()
+    preset: str = ""
 
     @property
     def seconds(self) -> float | None:
@@ -59,7 +62,7 @@ def forecast(values: Sequence[Any], card: ModelCard, jobs: RunQueue) -> Forecast
         jobs: Plans runs and knows which stages are cached.
     """
     hits: tuple[CacheHit, ...] = ()
-    changed = changed_settings(values, card)
+    changed, preset = changed_settings(values, card), preset_of(values, card)
     try:
         settings = settings_from(values)
         plan = jobs.plan(settings)
@@ -69,9 +72,9 @@ def forecast(values: Sequence[Any], card: ModelCard, jobs: RunQueue) -> Forecast
         try:
             plan = jobs.plan(settings_from(_without_texts(values, card)))
         except BadSetting:
-            return Forecast(changed=changed)
+            return Forecast(changed=changed, preset=preset)
     suggestions = find_suggestions(plan.settings, plan, card, jobs.plan)
-    return Forecast(plan=plan, hits=hits, suggestions=suggestions, changed=changed)
+    return Forecast(plan=plan, hits=hits, suggestions=suggestions, changed=changed, preset=preset)
 
 
 def changed_settings(values: Sequence[Any], card: ModelCard) -> tuple[str, ...]:

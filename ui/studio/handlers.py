@@ -6,7 +6,7 @@ Knows the names of the parts, not the components behind them.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from types import MappingProxyType
 from typing import Any
@@ -19,11 +19,12 @@ from gspn_core.runs.queue import RunQueue
 from gspn_core.runs.run import RunView
 from gspn_core.settings import FIELD_NAMES, Settings
 from ui.form.form import initial_values, settings_from, values_of
+from ui.form.presets import does, preset_values
 from ui.guard.files import file_url
 from ui.guard.payload import Name, Payload, read
 from ui.shared.models import masthead_props
-from ui.shared.strings import labels, studio_strings
-from ui.studio.forecast import KEPT, Forecast, forecast
+from ui.shared.strings import form_strings, labels, studio_strings
+from ui.studio.forecast import KEPT, Forecast, changed_settings, forecast
 from ui.studio.link import settings_in
 from ui.studio.props import (
     Patch,
@@ -36,12 +37,32 @@ from ui.studio.props import (
     screen_props,
 )
 
+Value = str | int | float | None
+
 
 class Change(Payload):
     """A field and the value that it is given."""
 
     name: Name = ""
-    value: str | int | float | None = None
+    value: Value = None
+
+
+class _Before(Payload):
+    """What fields held, by name."""
+
+    values: dict[str, Value] = {}
+
+
+class _Preset(Payload):
+    """The preset that was chosen."""
+
+    name: Name = ""
+
+
+def _held(values: Sequence[Any], names: Iterable[str]) -> dict[str, Any]:
+    """Return what a form holds of some fields, as far as it is a plain value."""
+    held = dict(zip(FIELD_NAMES, values, strict=True))
+    return {name: held[name] for name in names if _is_plain(held[name])}
 
 
 def _is_plain(value: Any) -> bool:
@@ -284,23 +305,31 @@ class Runs:
         except BadSetting as refusal:
             return {"notice": notice(labels.said(str(refusal)), tone="error")}
         # A field may hold anything that a script sent; what comes back is a plain value.
-        before = Change(name=name, value=held[name] if _is_plain(held[name]) else value)
-        undo = {"name": name, "value": before.value}
-        return {
-            name: value,
-            "notice": notice(studio_strings.suggestion_taken(name, value, before.value), undo=undo),
-        }
+        before = held[name] if _is_plain(held[name]) else value
+        said = studio_strings.suggestion_taken(name, value, before)
+        return {name: value, "notice": notice(said, undo={name: before})}
 
-    def reset(self) -> Patch:
+    def preset(self, sent: Any, values: Sequence[Any]) -> Patch:
+        """Fill in the settings of a preset, and tell how that is undone."""
+        name = read(_Preset, sent).name
+        own = preset_values(self._card).get(name)
+        if own is None:
+            return {"notice": notice(studio_strings.NO_SUGGESTION, tone="error")}
+        said = form_strings.preset_taken(form_strings.PRESETS[name], does(own))
+        return {**own, "notice": notice(said, undo=_held(values, own))}
+
+    def reset(self, values: Sequence[Any]) -> Patch:
         """Give every field but the prompt, the seed and the init image the value that it had at first."""
-        return {name: value for name, value in initial_values(self._card).items() if name not in KEPT}
+        first = {name: value for name, value in initial_values(self._card).items() if name not in KEPT}
+        changed = changed_settings(values, self._card)
+        return {**first, "notice": notice(studio_strings.WAS_RESET, undo=_held(values, changed) or None)}
 
     def undo(self, sent: Any) -> Patch:
-        """Give a field back the value that it had before a suggestion."""
-        asked = read(Change, sent)
-        if asked.name not in studio_strings.SUGGESTIONS:
+        """Give fields back the values that they had before a suggestion, a preset or a reset."""
+        asked = read(_Before, sent).values
+        if not asked or KEPT & set(asked) or not set(asked) <= set(FIELD_NAMES):
             return {"notice": notice(studio_strings.NO_SUGGESTION, tone="error")}
-        return {asked.name: asked.value, "notice": notice()}
+        return {**asked, "notice": notice()}
 
     def masthead(self) -> dict[str, Any]:
         """Return what changes at the top: what the model runs on, or how far its reading is."""

@@ -16,6 +16,7 @@ window.studio.picture = (section, words) => {
   const { deep } = viewer;
   let now = null;
   let source = "";
+  let room = null;
 
   function show(next, fresh) {
     now = next;
@@ -122,8 +123,15 @@ window.studio.picture = (section, words) => {
   }
   function enlarged() {
     attribute(find(".enlarge"), "aria-pressed", String(large()));
-    deep.setMargin(large() || narrow.matches ? 0 : 20);
+    const sides = ["left", "top", "right", "bottom"];
+    const style = getComputedStyle(preview);
+    const next = Object.fromEntries(sides.map((side) => [side, parseFloat(style[side]) || 0]));
+    if (JSON.stringify(next) === JSON.stringify(room)) return;
+    room = next;
+    deep.setMargins(room);
   }
+  // What is laid over the picture leaves the whole of it free.
+  new MutationObserver(enlarged).observe(section, { attributeFilter: ["class"] });
   document.addEventListener("fullscreenchange", enlarged);
   narrow.addEventListener("change", enlarged);
   document.addEventListener(

@@ -16,6 +16,7 @@ from ui.studio.actions import action_props
 from ui.studio.forecast import Forecast
 from ui.studio.ladder import issue_props, ladder_props, planned_props
 from ui.studio.panel import idle_props, panel_props
+from ui.studio.saves import save_props
 
 # Which parts change, by name, and to what.
 Patch = dict[str, Any]
@@ -38,6 +39,7 @@ def screen_props(
         "follow": follow,
         "panel": panel_props(view),
         "actions": action_props(view, card),
+        "saves": save_props(view),
         **ladder_props(view),
     }
 
@@ -59,6 +61,7 @@ def empty_screen(
         "follow": False,
         "panel": idle_props(plan),
         "actions": {"run": [], "stages": []},
+        "saves": {"run": [], "stages": []},
         **planned_props(plan, reuse, start, suggestions=suggestions),
     }
 
@@ -72,9 +75,9 @@ def notice(
 ) -> dict[str, Any]:
     """Return what stands next to the form: a sentence, whether it is an error, the field it is about.
 
-    undo: the name and the value by which a field becomes what it was.
+    undo: the values, by name, by which the form becomes what it was.
     """
-    return {"text": text, "tone": tone, "field": field, "undo": None if undo is None else dict(undo)}
+    return {"text": text, "tone": tone, "field": field, "undo": undo and {"values": dict(undo)}}
 
 
 def buttons(state: str, *, stopping: Stopping | None = None, more_stages: bool = False) -> Patch:
@@ -117,7 +120,7 @@ def ahead_props(ahead: Forecast, *, with_issue: bool = False) -> dict[str, Any]:
     """
     plan = ahead.plan
     silent = {"text": "", "over": False, "suggestions": [], "outline": None}
-    silent["changed"] = studio_strings.changed(ahead.changed)
+    silent |= {"changed": studio_strings.changed(ahead.changed), "preset": ahead.preset}
     if plan is None:
         return silent
     if with_issue and (issue := issue_props(plan, ahead.suggestions))["text"]:

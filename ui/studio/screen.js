@@ -1,10 +1,22 @@
 const words = props.words;
-const { attribute, clock, copy, set } = window.dom;
+const { attribute, copy, set } = window.dom;
 const find = window.dom.within(element);
 const viewer = find(".viewer");
 const ladder = find(".ladder");
 const picture = window.studio.picture(viewer, words);
 const gallery = window.studio.gallery(find(".gallery"), props.gallery, words, (job) => trigger("open", { job }));
+const panel = window.studio.panel(find, words);
+const pin = window.studio.pin(viewer, words, { changed: () => state && paintPins(), press: togglePin });
+const notify = window.studio.notify(find(".notify"), words, props.card.app);
+const save = window.studio.save(element, words, (text) => {
+  const said = find(".saving");
+  said.hidden = !text;
+  set(said, text);
+});
+find(".formats").addEventListener("click", (event) => {
+  const offered = downloads();
+  window.studio.menu(event.currentTarget, offered.map((one) => ({ label: one.label, act: () => save(one) })));
+});
 
 /* How long a live run may be silent, at any time and when the page is looked at again. */
 const SILENT_MS = 15000;
@@ -20,6 +32,9 @@ let announced = "";
 let inView = -1;
 let followed = null;
 let settled = "";
+/* The run that is compared with A as soon as it is done. */
+let awaited = null;
+let isNew = true;
 /* The last stage of the finished run on the screen, and of the one before it. */
 let latest = null;
 let earlier = null;
@@ -57,7 +72,7 @@ function card(stage, index) {
       '<svg viewBox="0 0 16 16" aria-hidden="true"><path d="M3 8h.01M8 8h.01M13 8h.01"/></svg></button>';
     item.querySelector(".card").addEventListener("click", () => choose(index));
     item.querySelector(".stage-menu").addEventListener("click", (event) => {
-      const offered = offers(state.actions.stages[index]);
+      const offered = stageOffers(index);
       window.studio.menu(event.currentTarget, offered.map((action) => ({ label: action.label, act: () => act(action) })));
     });
     ladder.append(item);
@@ -65,6 +80,7 @@ function card(stage, index) {
   const now = target();
   const button = item.querySelector(".card");
   item.className = stage.state;
+  item.classList.toggle("pinned-a", pin.is(ref(index)));
   item.classList.toggle("over", Boolean(stage.over));
   item.classList.toggle("long", Boolean(stage.long));
   item.classList.toggle("shown", Boolean(now && now.stage === stage));
@@ -80,7 +96,7 @@ function card(stage, index) {
   thumb.hidden = !source;
   if (source && thumb.getAttribute("src") !== source) thumb.src = source;
   const menu = item.querySelector(".stage-menu");
-  menu.hidden = !offers(state.actions.stages[index]).length;
+  menu.hidden = !stageOffers(index).length;
   attribute(menu, "aria-label", words.stage_menu.replace("{stage}", stage.title));
   paintSuggestions(item, stage.suggestions || []);
   const get = item.querySelector(".get");
@@ -106,8 +122,44 @@ function offers(actions) {
   return (actions || []).filter(({ name }) => name !== "compare" || window.studio.has("compare"));
 }
 
+const ref = (index) => `${state.job}.${index}`;
+const stageOffers = (index) => [
+  ...(state.job && state.stages[index].state === "done" ? [pin.action(ref(index))] : []),
+  ...offers(state.actions.stages[index]),
+];
+
+/* Pin a finished stage as A, or let it go. */
+function togglePin(asked) {
+  const stage = state.stages.find((one, index) => ref(index) === asked && one.state === "done" && one.proxy);
+  if (stage) pin.toggle({ ...stage, ref: asked, job: state.job });
+}
+
+function paintPins() {
+  paintTools();
+  paintLadder();
+  paintActions();
+}
+
+function paintTools() {
+  pin.paint(shownRef());
+  find(".formats").hidden = !downloads().length;
+}
+
+/* The reference of the finished stage that the picture shows, null while it shows none. */
+function shownRef() {
+  const now = target();
+  return now && !now.live && state.job ? ref(state.stages.indexOf(now.stage)) : null;
+}
+
+/* What can be saved besides the PNG: of the stage in the picture, and of its run. */
+function downloads() {
+  const index = state.stages.findIndex((_, at) => ref(at) === shownRef());
+  return index < 0 ? [] : [...(state.saves.stages[index] || []), ...state.saves.run];
+}
+
 async function act({ name, label, detail }, button) {
   if (name === "compare") window.studio.go("compare", detail);
+  else if (name === "pin") togglePin(detail.ref);
   else if (name === "copy") {
     const { text, address } = detail;
     const link = new URL(window.location.pathname, window.location.href);
@@ -117,13 +169,27 @@ async function act({ name, label, detail }, button) {
     set(find(".announce"), said);
     setTimeout(() => set(button, label), 2000);
   } else if (name === "init_image") window.studio.act(name, detail);
-  else trigger(name, detail);
+  else {
+    // The stage of A's size is A itself in a run that goes on from it.
+    isNew = name === "redo";
+    trigger(name, detail);
+  }
 }
 
-/* This run next to the one that was on the screen before it: what a change of the form did. */
+/* This run next to A, or else to the one that was on the screen before it: what a change of the form did. */
 function comparison() {
+  const found = pin.now() ? pin.match(state.job, state.stages) : null;
+  if (found !== null) return [{ name: "compare", label: words.compare_pinned, detail: { items: [pin.now(), ref(found)] } }];
   if (!earlier || state.state !== "done" || earlier === finished()) return [];
   return [{ name: "compare", label: words.compare_earlier, detail: { items: [earlier, finished()] } }];
+}
+
+/* Who pinned a result and then pressed Run wants to see the two. */
+function compareAwaited() {
+  if (state.job !== awaited || isLive()) return;
+  awaited = null;
+  const [pair] = state.state === "done" && pin.now() ? comparison() : [];
+  if (pair && window.studio.place === "studio" && pair.detail.items[0] === pin.now()) offers([pair]).forEach((one) => act(one));
 }
 
 const finished = () => `${state.job}.${state.stages.length - 1}`;
@@ -149,7 +215,8 @@ function paintActions() {
 }
 
 function compareLast() {
-  const pair = state && offers(state.actions.run).find(({ name }) => name === "compare");
+  const pinned = pin.now() && state ? comparison() : [];
+  const pair = state && offers([...pinned, ...state.actions.run]).find(({ name }) => name === "compare");
   if (pair) act(pair);
 }
 
@@ -166,68 +233,6 @@ function paintLadder() {
   // Only the strip scrolls; scrollIntoView would move the page as well.
   const item = ladder.children[index];
   find(".strip").scrollLeft = item.offsetLeft - (find(".strip").clientWidth - item.offsetWidth) / 2;
-}
-
-function paintRows(rows) {
-  const list = find(".rows");
-  while (list.children.length > rows.length) list.lastChild.remove();
-  rows.forEach(([label, value], index) => {
-    let row = list.children[index];
-    if (!row) {
-      row = document.createElement("div");
-      row.append(document.createElement("dt"), document.createElement("dd"));
-      list.append(row);
-    }
-    set(row.children[0], label);
-    set(row.children[1], value);
-  });
-}
-
-function paintCurves({ memory, weights }) {
-  const figure = find(".memory");
-  figure.classList.toggle("drawn", Boolean(memory));
-  if (memory) {
-    set(figure.querySelector("figcaption span"), memory.label);
-    set(figure.querySelector("figcaption b"), memory.top);
-    attribute(figure.querySelector(".line"), "d", memory.line);
-    attribute(figure.querySelector(".area"), "d", memory.area);
-    attribute(figure.querySelector(".peak"), "d", memory.peak);
-  }
-  const chart = find(".weights");
-  chart.classList.toggle("drawn", Boolean(weights));
-  if (!weights) return;
-  set(chart.querySelector("figcaption b"), weights.top);
-  for (const name of ["c1", "c2", "c3"]) attribute(chart.querySelector(`path.${name}`), "d", weights.lines[name]);
-  attribute(chart.querySelector(".at"), "d", weights.at === null ? null : `M${weights.at} 0V56`);
-}
-
-function paintClock() {
-  if (!state) return;
-  const { elapsed, left, progress } = state.panel;
-  const since = state.state === "running" ? (performance.now() - received) / 1000 : 0;
-  const remaining = left === null ? null : Math.max(0, left - since);
-  set(find(".elapsed"), elapsed === null ? "" : clock(elapsed + since));
-  const note = state.state === "running" && remaining !== null;
-  const unknown = state.state === "running" ? words.left_unknown : "";
-  set(find(".left"), note ? `${words.left_before} ${clock(remaining)} ${words.left_after}` : unknown);
-  let share = state.state === "done" ? 1 : progress || 0;
-  if (note) share = (elapsed + since) / Math.max(elapsed + since + remaining, 0.001);
-  find(".bar i").style.transform = `scaleX(${share})`;
-  find(".stagebar i").style.transform = `scaleX(${progress || 0})`;
-}
-
-function paintPanel() {
-  set(find(".headline b"), state.panel.headline);
-  set(find(".headline span"), state.panel.detail);
-  paintRows(state.panel.rows);
-  paintCurves(state.panel);
-  const restored = find(".restored");
-  restored.hidden = !state.restored;
-  if (state.restored) {
-    const time = new Date(state.created * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
-    set(restored, `${words.restored} ${time}`);
-  }
-  paintClock();
 }
 
 /* Before the first picture: the sizes to come as frames in true proportion, each in the corner of the next. */
@@ -270,6 +275,8 @@ function remember() {
   }
   if (latest) earlier = latest;
   latest = finishedOwn();
+  awaited = isNew && pin.now() && !state.restored && !gallery.has(state.job) ? state.job : null;
+  isNew = true;
   if (job !== null && isLive() && matchMedia("(width <= 760px)").matches) viewer.scrollIntoView({ block: "end" });
   job = state.job;
   chosen = null;
@@ -302,7 +309,9 @@ function show(value) {
   element.closest("#studio")?.setAttribute("data-state", state.state);
   paintLadder();
   paintPicture();
-  paintPanel();
+  paintTools();
+  panel.paint(state, received);
+  notify.paint(state, `${state.panel.headline} · ${state.panel.detail}`);
   paintActions();
   paintWords();
   gallery.paint(state.job);
@@ -313,6 +322,7 @@ function show(value) {
   const kept = isLive() ? "" : `${job} ${state.stages.filter((stage) => stage.png).length}`;
   if (kept && kept !== settled) trigger("settled");
   settled = kept;
+  compareAwaited();
 }
 
 function choose(index) {
@@ -321,6 +331,7 @@ function choose(index) {
   chosen = stage.proxy ? index : null;
   paintLadder();
   paintPicture();
+  paintTools();
   paintWords();
 }
 
@@ -342,20 +353,6 @@ props.examples.forEach((text, index) => {
   find(".examples").append(item);
 });
 
-/* The server names a file as it is on disk; a link to the bytes themselves keeps the name with the seed. */
-element.addEventListener("click", async (event) => {
-  const link = event.target.closest("a[download]");
-  if (!link || link.href.startsWith("blob:")) return;
-  event.preventDefault();
-  const answer = await fetch(link.href);
-  if (!answer.ok) return;
-  const save = document.createElement("a");
-  save.href = URL.createObjectURL(await answer.blob());
-  save.download = link.download;
-  save.click();
-  setTimeout(() => URL.revokeObjectURL(save.href), 60000);
-});
-
 const press = (id) => {
   const button = document.getElementById(id);
   if (button && !button.disabled) button.click();
@@ -371,6 +368,7 @@ document.addEventListener("keydown", (event) => {
   if (event.target.closest("input, textarea, select, [contenteditable], [role=listbox]")) return;
   if (event.key >= "1" && event.key <= "9" && state) choose(Number(event.key) - 1);
   else if (event.key.toLowerCase() === "c") compareLast();
+  else if (event.key.toLowerCase() === "p" && state) togglePin(shownRef());
   else if (!event.defaultPrevented) picture.key(event);
 });
 
@@ -384,7 +382,7 @@ document.addEventListener("visibilitychange", () => {
   if (!document.hidden) look(BACK_MS);
 });
 window.addEventListener("online", () => look(BACK_MS));
-setInterval(paintClock, 250);
+setInterval(() => state && panel.paintClock(state, received), 250);
 setInterval(() => look(SILENT_MS), LOOK_MS);
 
 /* An outline that was asked for before there was a run comes too late. */

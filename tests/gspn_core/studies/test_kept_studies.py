@@ -20,12 +20,12 @@ def test_only_its_own_visitor_changes_a_study_and_whoever_has_its_id_looks(lab, 
     study = one.start(("seed", "1, 2"))
     one.end(study)
     for change in (one.studies.resume, one.studies.stop, one.studies.delete):
-        with pytest.raises(GspnError, match="Only the browser that started this study"):
+        with pytest.raises(GspnError, match="Only the browser that started this grid"):
             change(study, visitor="ben")
     assert one.studies.list("ben") == one.studies.list("") == ()
     assert one.studies.view(study).id == study
     for wrong in ("unknown", "../../etc", "x" * 22, None):
-        with pytest.raises(GspnError, match="There is no study"):
+        with pytest.raises(GspnError, match="There is no grid"):
             one.studies.view(wrong)
 
 
@@ -37,7 +37,7 @@ def test_a_study_without_a_token_is_stopped_by_whoever_has_its_id(lab, make_engi
     one.studies.stop(study, visitor="ben")
     gate.open()
     assert one.end(study).state == "stopped"
-    with pytest.raises(NotOwner, match="Only the browser that started this study"):
+    with pytest.raises(NotOwner, match="Only the browser that started this grid"):
         one.studies.delete(study, visitor="ben")
 
 
@@ -61,7 +61,7 @@ def test_only_so_many_studies_run_at_once(lab, make_engine, monkeypatch):
     gate = Gate()
     one = lab(make_engine(before_event=gate))
     study = one.start(("seed", "1"))
-    with pytest.raises(Busy, match="maximum of 1 studies"):
+    with pytest.raises(Busy, match="maximum of 1 grids"):
         one.start(("seed", "2"))
     gate.open()
     one.end(study)
@@ -73,7 +73,7 @@ def test_one_visitor_leaves_room_for_the_studies_of_others(lab, make_engine, mon
     gate = Gate()
     one = lab(make_engine(before_event=gate))
     study = one.start(("seed", "1"))
-    with pytest.raises(Busy, match="You have 1 running studies"):
+    with pytest.raises(Busy, match="You have 1 running grids"):
         one.start(("seed", "2"))
     other = one.start(("seed", "2"), visitor="ben")
     gate.open()

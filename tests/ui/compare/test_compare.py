@@ -8,7 +8,7 @@ from gspn_core.errors import BadSetting, GspnError
 from gspn_core.runs.pairs import PairFigures
 from gspn_core.runs.reducer import apply_event
 from gspn_core.runs.run import FileWritten, RunView
-from ui.compare.compare import asked_for, compare_props, find_item, loaded, measured, pair_props
+from ui.compare.compare import asked_for, compare_props, find_item, loaded, measured, pair_props, pane_names
 from ui.shared.strings import compare_strings, labels
 
 ONE, OTHER = "a" * 22, "b" * 22
@@ -156,3 +156,18 @@ def test_why_there_are_no_figures_is_said(jobs, error, said):
     assert measured(jobs, [f"{ONE}.1"]) == {"error": compare_strings.TWO}
     assert measured(jobs, []) == {"error": compare_strings.TWO}
     assert "error" in measured(jobs, [f"{ONE}.1", "stranger"])
+
+
+def test_panes_are_named_by_the_settings_that_differ(jobs):
+    names = [item["name"] for item in loaded(jobs, [f"{ONE}.1", f"{OTHER}.1"])["items"]]
+    assert names == ["Blur σ 0.2, Seed 7", "Blur σ 2, Seed 9"]
+    sizes = [item["name"] for item in loaded(jobs, [f"{ONE}.0", f"{ONE}.1"])["items"]]
+    assert sizes == ["64 × 64", "128 × 128"]
+
+
+def test_a_pane_of_many_differences_names_two_and_cuts_long_values(jobs):
+    items = [find_item(jobs, f"{name}.1") for name in (ONE, OTHER)]
+    differ = [("Prompt", ["a" * 60, "b"], "prompt"), ("Seed", [1, 2], "seed"), ("Steps", [2, 4], "steps")]
+    one, other = pane_names(items, differ)
+    assert one == f"Prompt {'a' * 27}…, Seed 1, +1"
+    assert other == "Prompt b, Seed 2, +1"

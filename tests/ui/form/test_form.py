@@ -6,7 +6,15 @@ import pytest
 from gspn_core.errors import BadSetting, UnsupportedSize
 from gspn_core.planning.plan import make_plan
 from gspn_core.settings import CHOICES, FIELD_NAMES, RANGES, Settings
-from ui.form.form import REFINER, build_form, initial_values, next_example, settings_from, values_of
+from ui.form.form import (
+    REFINER,
+    build_form,
+    build_prompt,
+    initial_values,
+    next_example,
+    settings_from,
+    values_of,
+)
 
 # A value other than the default for every setting: a new one without an entry here fails the round trip.
 OTHER = {
@@ -51,7 +59,7 @@ OTHER = {
 @pytest.fixture
 def form(card):
     with gr.Blocks():
-        return build_form(card)
+        return build_form(card, *build_prompt(card))
 
 
 def initial(card) -> list:
@@ -66,7 +74,8 @@ def test_every_setting_has_a_control(form) -> None:
 def test_the_refiners_controls_show_only_where_there_is_a_refiner(form, card) -> None:
     assert [form.controls[name].visible for name in REFINER] == [False] * len(REFINER)
     with gr.Blocks():
-        with_one = build_form(dataclasses.replace(card, has_refiner=True))
+        refined = dataclasses.replace(card, has_refiner=True)
+        with_one = build_form(refined, *build_prompt(refined))
     assert all(with_one.controls[name].visible for name in REFINER)
 
 
@@ -96,7 +105,7 @@ def test_a_card_with_one_mixer_offers_only_that_one(card) -> None:
 
     alone = dataclasses.replace(card, mixers=("attention",))
     with gr.Blocks():
-        form = build_form(alone)
+        form = build_form(alone, *build_prompt(alone))
     assert [value for _, value in form.controls["mixer"].choices] == ["attention"]
     assert form.controls["mixer"].value == "attention"
 

@@ -58,7 +58,9 @@ def serving(card, folder: Path, port: int, **options: Any) -> Iterator[tuple[Any
             prevent_thread_lock=True,
             mcp_server=mcp,
             **options,
-            **launch_arguments(folder, hosts=hosts, has_login="auth" in options, has_mcp=mcp),
+            **launch_arguments(
+                folder, hosts=hosts, has_login="auth" in options, has_mcp=mcp, downloads=jobs.downloads
+            ),
         )
         guard_connections(page.server)
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120, trust_env=False) as client:

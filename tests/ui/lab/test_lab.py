@@ -205,10 +205,10 @@ def test_the_visitors_studies_are_listed_and_can_be_removed(lab, form):
 @pytest.mark.parametrize("what", ["stop", "resume", "skip", "retry", "remove"])
 @pytest.mark.parametrize("study", ["stranger", "../../etc/passwd", None, 3])
 def test_a_study_that_is_not_there_is_said(lab, what, study):
-    assert "There is no study" in lab.change({"study": study, "what": what, "cell": 0}, ANNA)["said"]
+    assert "There is no grid" in lab.change({"study": study, "what": what, "cell": 0}, ANNA)["said"]
     (said,) = lab.watch({"study": study}, ANNA)
-    assert "There is no study" in said["said"]
-    assert "There is no study" in lab.archive({"study": study})["said"]
+    assert "There is no grid" in said["said"]
+    assert "There is no grid" in lab.archive({"study": study})["said"]
 
 
 def test_an_archive_has_an_address_that_no_browser_has_kept(lab, form, jobs):

@@ -4,9 +4,11 @@ from dataclasses import replace
 
 import pytest
 
+from gspn_core.errors import BadSetting
 from gspn_core.planning.plan import make_plan
 from gspn_core.settings import FIELD_NAMES
 from tests.ui.studio.conftest import start
+from ui.form.presets import preset_values
 from ui.studio.handlers import Runs
 from ui.studio.props import notice
 
@@ -114,8 +116,6 @@ def test_a_suggestion_changes_one_field_says_so_and_is_undone(runs, values) -> N
 def test_a_suggestion_that_no_one_offered_changes_nothing(runs, values, asked) -> None:
     patch = runs.suggestion(asked, [values[name] for name in FIELD_NAMES])
     assert set(patch) == {"notice"} and patch["notice"]["tone"] == "error"
-    if asked.get("name") != "mixer":
-        assert set(runs.undo(asked)) == {"notice"}
 
 
 def test_what_run_takes_is_said_without_the_stages_that_are_cached(
@@ -149,7 +149,67 @@ def test_changed_settings_are_named_and_reset_alone(runs, values) -> None:
     assert changed(guidance_scale=7) == "Changed: CFG scale"
     many = changed(guidance_scale=7, gaussian_sigma=2.0, keep_base=0.5, scheduler="ddim", target=64)
     assert many.startswith("Changed: ") and many.endswith(" and 2 more")
-    reset = runs.reset()
+    reset = runs.reset([values[name] for name in FIELD_NAMES])
     assert not {"prompt", "seed", "start"} & set(reset)
+    assert reset.pop("notice")["undo"] is None
     assert changed(**{**values, "guidance_scale": 7, **reset}) == ""
     assert changed(target=10**400, overrides=None) == "Changed: Output size"
+
+
+def test_a_reset_is_undone_by_one_press(runs, values) -> None:
+    held = {**values, "guidance_scale": 7, "target": 64, "prompt": "a toy boat"}
+    patch = runs.reset([held[name] for name in FIELD_NAMES])
+    undo = patch["notice"]["undo"]
+    assert undo == {"values": {"guidance_scale": 7, "target": 64}}
+    assert runs.undo(undo) == {"guidance_scale": 7, "target": 64, "notice": notice()}
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        None,
+        {},
+        {"values": {}},
+        {"values": {"prompt": "x"}},
+        {"values": {"seed": 1}},
+        {"values": {"nothing": 1}},
+        {"values": {"target": 64, "start": "x"}},
+    ],
+)
+def test_an_undo_that_no_one_offered_changes_nothing(runs, sent) -> None:
+    patch = runs.undo(sent)
+    assert set(patch) == {"notice"} and patch["notice"]["tone"] == "error"
+
+
+@pytest.mark.parametrize("sent", [{"values": [1]}, {"values": {"target": [64]}}, {"values": {"target": {}}}])
+def test_an_undo_in_another_form_is_refused(runs, sent) -> None:
+    with pytest.raises(BadSetting):
+        runs.undo(sent)
+
+
+def test_a_preset_is_marked_named_and_undone(runs, values) -> None:
+    def shown(held) -> dict:
+        return outline(runs, "some-job", [held[name] for name in FIELD_NAMES])
+
+    assert shown(values)["preset"] == "balanced"
+    patch = runs.preset({"name": "draft"}, [values[name] for name in FIELD_NAMES])
+    assert patch["target"] == 64 and patch["num_inference_steps"] < values["num_inference_steps"]
+    said = patch.pop("notice")
+    assert said["text"].startswith("Draft: ") and "64 px" in said["text"]
+    held = {**values, **patch}
+    assert shown(held)["preset"] == "draft"
+    assert shown(held)["changed"].startswith("Changed: ") and "Steps" in shown(held)["changed"]
+    assert shown({**held, "guidance_scale": 2})["preset"] == "draft"
+    assert shown({**held, "num_inference_steps": 1.5})["preset"] == ""
+    before = runs.undo(said["undo"])
+    assert before.pop("notice") == notice() and {**held, **before} == values
+    assert set(runs.preset({"name": "none"}, [values[name] for name in FIELD_NAMES])) == {"notice"}
+
+
+def test_presets_stay_within_what_a_model_reaches(card) -> None:
+    small = replace(card, max_target_px=card.base_px, default_target_px=card.base_px)
+    for model in (card, small):
+        for own in preset_values(model).values():
+            assert own["target"] in model.targets and own["num_inference_steps"] >= 1
+    steps = [own["num_inference_steps"] for own in preset_values(card).values()]
+    assert steps == sorted(steps)

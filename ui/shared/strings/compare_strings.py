@@ -47,6 +47,20 @@ SCREEN: Mapping[str, str] = MappingProxyType(
         "compare_setting": "Setting",
         "compare_pictures": "The compared images",
         "compare_open": "Show in Studio",
+        "blind": "Blind A/B",
+        "blind_title": "Hide what the two are until you voted for one",
+        "blind_question": "Which one is better?",
+        "blind_a": "A is better",
+        "blind_b": "B is better",
+        "blind_equal": "No difference",
+        "blind_image": "Image {letter}",
+        "blind_voted": "Your vote: {vote}",
+        "blind_again": "Vote again",
+        "blind_tally": "Votes ({count})",
+        "blind_csv": "CSV",
+        "blind_json": "JSON",
+        "blind_clear": "Clear",
+        "blind_clear_sure": "Clear all votes?",
     }
 )
 

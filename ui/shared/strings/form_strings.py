@@ -19,6 +19,30 @@ SEED_RANDOM = "Random"
 
 SEED_REUSE = "Last seed"
 
+# What the words of the embedded model's vocabulary name.
+FAMILIES: Mapping[str, str] = MappingProxyType(
+    {
+        "cover": "Cover",
+        "terrain": "Land",
+        "foreground": "In front",
+        "time": "Time of day",
+        "sky": "Sky",
+        "celestial": "Sun and moon",
+        "weather": "Weather",
+        "object": "Objects",
+        "palette": "Colors",
+    }
+)
+
+VOCABULARY = "Known words"
+
+VOCABULARY_TITLE = "Words this model knows; a press puts one into the prompt"
+
+# By the name in `ui.form.presets`.
+PRESETS: Mapping[str, str] = MappingProxyType({"draft": "Draft", "balanced": "Balanced", "fine": "Fine"})
+
+PRESETS_OF = "Quality"
+
 DROP: Mapping[str, str] = MappingProxyType(
     {
         "drop_open": "Load settings from an image…",
@@ -98,6 +122,16 @@ IDLE: Mapping[str, str] = MappingProxyType(
         "started_free": "No effect: the layout is not held at the first step.",
     }
 )
+
+
+def preset_does(steps: int, target: int, sampler: str) -> str:
+    """Return what a preset sets."""
+    return f"{steps} steps, {target} px, {sampler}"
+
+
+def preset_taken(label: str, does: str) -> str:
+    """Return what is said once a preset is in the form."""
+    return f"{label}: {does}."
 
 
 def picture_read(name: str, stage: int | None) -> str:

@@ -8,6 +8,8 @@ NO_ROUTE = "There is nothing at this address; open the page itself."
 
 SIGN_IN_FIRST = "Sign in on the page first; this address needs it."
 
+TOO_MANY_DOWNLOADS = "Other downloads are being written; try again in a moment."
+
 BODY_TOO_SLOW = "The request came too slowly and was given up; send it again."
 
 NO_FILES_HERE = "Files cannot be sent or named here; choose the picture on the page."

@@ -32,6 +32,13 @@ COPY_LINK = "Copy link"
 
 COPY_SETTINGS = "Copy settings"
 
+# What a picture is offered as besides PNG, by the ending of its file.
+FORMATS: Mapping[str, str] = MappingProxyType({"webp": "WebP", "jpeg": "JPEG"})
+
+ZIP = "All stages and settings (zip)"
+
+FILM = "Film of the stages (WebP)"
+
 REDO = "Re-run from this stage"
 
 INIT_IMAGE = "Use as init image"
@@ -95,6 +102,8 @@ REUSED = "cached"
 LOST_RUN = "That run is no longer kept here; start a new one."
 
 STOPPED_NOTICE = "Stopped. Finished stages were kept."
+
+WAS_RESET = "All settings are as at first; prompt, seed and init image stay."
 
 NO_SUGGESTION = "This suggestion is out of date; reload the page."
 
@@ -290,3 +299,8 @@ def stage_announcement(number: int, count: int, duration: float | None) -> str:
 def file_name(height: int, width: int, seed: int | None) -> str:
     """Return the name under which a picture is downloaded."""
     return f"gspn-{width}x{height}" + ("" if seed is None else f"-seed-{seed}") + ".png"
+
+
+def run_file_name(seed: int | None, ending: str) -> str:
+    """Return the name under which what shows a whole run is downloaded."""
+    return "gspn-run" + ("" if seed is None else f"-seed-{seed}") + f".{ending}"
