@@ -53,7 +53,7 @@ def with_exif(kind: str, comment: bytes | None = None, tags: dict[int, Any] | No
     if comment is not None:
         exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.UserComment] = comment
     stream = io.BytesIO()
-    Image.new("RGB", (96, 64), (32, 128, 64)).save(stream, kind, exif=exif)
+    Image.new("RGB", (96, 64), (32, 128, 64)).save(stream, kind, exif=exif.tobytes())
     return stream.getvalue()
 
 
