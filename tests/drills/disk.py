@@ -25,6 +25,9 @@ from tests.drills.victim import VISITOR
 # Sizes at which a file ends short, in bytes: within a record, within a small picture, within a large one.
 SHORT = (1, 200, 900, 5_000, 40_000)
 
+# All runs of a folder are looked at after each of them.
+RUNS_A_FOLDER = 20
+
 
 class FullDisk:
     """Refuses what needs room below a folder, from a given write on. Removing goes on, as on a full disk."""
@@ -77,12 +80,12 @@ def drill(count: int, tell: Callable[[int], None]) -> list[Figure]:
     cut_off: set[str] = set()
     met = 0
     with tempfile.TemporaryDirectory(prefix="gspn-disk-") as name:
-        folder = Path(name)
-        disk = FullDisk(folder)
+        disk = FullDisk(Path(name))
         with disk.full_after(sys.maxsize - 1):
-            run_one(folder, 0)
+            run_one(Path(name) / "whole", 0)
             writes = disk.writes
         for i in range(count):
+            folder = Path(name) / str(i // RUNS_A_FOLDER)
             kind = short_files(SHORT[i // 4 % len(SHORT)]) if i % 4 == 3 else disk.full_after(i % writes)
             met += meets(folder, i + 1, kind, faults)
             faults["stuck"] += run_one(folder, count + i + 1).state != "done"
