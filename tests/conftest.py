@@ -17,6 +17,9 @@ import pytest
 
 # Folders whose tests share what takes long to make: a server, a training. One worker runs each of them.
 _TOGETHER = {"browser": "browser", "training": "trained", "evaluation": "trained", "guard": "served"}
+# Files of tests/browser that start servers of their own: they need not run on the worker of the others.
+_APART = ("accessibility", "blind", "downloads", "examples", "keyboard", "measured", "model_menu", "pin")
+_APART += ("presets", "restart", "suggestions")
 # Tests of ten seconds and more: begun last, one of them would keep a worker busy while the others are idle.
 _LONG = (
     "test_it_agrees_with_naive_in_the_interpreter",
@@ -42,8 +45,10 @@ def pytest_xdist_make_scheduler(config, log):
 
     class ByCostlyFixture(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            folders = nodeid.partition("::")[0].split("/")
-            return next((_TOGETHER[folder] for folder in folders if folder in _TOGETHER), nodeid)
+            *folders, file = nodeid.partition("::")[0].split("/")
+            scope = next((_TOGETHER[folder] for folder in folders if folder in _TOGETHER), nodeid)
+            is_apart = scope == "browser" and file.removeprefix("test_").removesuffix(".py") in _APART
+            return "browser apart" if is_apart else scope
 
     return ByCostlyFixture(config, log)
 
