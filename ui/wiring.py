@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import gradio as gr
+from gradio.events import Dependency
 
 from gspn_core.planning.types import ModelCard
 from gspn_core.settings import FIELD_NAMES
@@ -164,12 +165,18 @@ def wire_form(parts: dict[str, Any], form: Form, runs: Runs, card: ModelCard, ch
     parts["screen"].settled(**answer)
     # Until the model is there, the curves ask.
     parts["curves"].ask(**answer)
-    _wire_suggestions(parts, form, runs)
+    for filled in _wire_suggestions(parts, form, runs):
+        # Many fields change one after another, and an answer to the first may come last.
+        filled.then(**answer)
     parts["screen"].example(example, None, parts["prompt"], **quiet)
 
 
-def _wire_suggestions(parts: dict[str, Any], form: Form, runs: Runs) -> None:
-    """Let a button of a stage that does not fit change the form as a hand would, and be undone."""
+def _wire_suggestions(parts: dict[str, Any], form: Form, runs: Runs) -> list[Dependency]:
+    """Let buttons change the form as a hand would: of a stage that does not fit, presets, reset, undo.
+
+    Returns:
+        The events that fill in several fields at once.
+    """
     outputs = [parts["notice"], *form.inputs]
     quiet = {
         "queue": False,
@@ -191,11 +198,13 @@ def _wire_suggestions(parts: dict[str, Any], form: Form, runs: Runs) -> None:
         return _named_once(parts, runs.preset(sent_with(event), values))
 
     kept = [parts["notice"], *(parts[name] for name in FIELD_NAMES if name not in KEPT)]
-    parts["ahead"].reset(reset, form.inputs, kept, **quiet)
-    parts["ahead"].preset(preset, form.inputs, kept, **quiet)
     parts["screen"].suggestion(suggestion, form.inputs, outputs, **quiet)
     parts["ahead"].suggestion(suggestion, form.inputs, outputs, **quiet)
-    parts["notice"].undo(undo, None, outputs, **quiet)
+    return [
+        parts["ahead"].reset(reset, form.inputs, kept, **quiet),
+        parts["ahead"].preset(preset, form.inputs, kept, **quiet),
+        parts["notice"].undo(undo, None, outputs, **quiet),
+    ]
 
 
 def wire_loading(

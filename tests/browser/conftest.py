@@ -26,6 +26,8 @@ START_SECONDS = 240
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 # Everything here may run on a busy machine of two cores.
 TIMEOUT_MS = 240_000
+# Its scripts hear keys and presses.
+READY = "document.querySelector('#studio')?.dataset.state && document.querySelector('#run')"
 STUDIO = Path(__file__).with_name("measured_app.py")
 PAINTED_TIMEOUT_MS = 60_000
 
@@ -147,14 +149,14 @@ class Visits:
         if before is not None:
             before(page)
         page.goto(self._address + path)
-        page.wait_for_selector("#run", state="attached")
+        page.wait_for_function(READY)
         return page
 
     def reload(self, page: Any) -> None:
         """Refresh a page; that its stream is cut by this is not an error."""
         before = list(self.errors)
         page.reload()
-        page.wait_for_selector("#run", state="attached")
+        page.wait_for_function(READY)
         cut = ("AbortError", "Unexpected error Connection errored out", "Failed to fetch", "network error")
         self.errors = before + [e for e in self.errors[len(before) :] if not any(word in e for word in cut)]
 
