@@ -48,8 +48,9 @@ def versions() -> dict[str, str | None]:
     """
     found = {"gspn-studio": project_version(), "python": ".".join(map(str, sys.version_info[:3]))}
     found |= {name: _installed(name) for name in _PACKAGES}
-    torch = sys.modules.get("torch")
-    return found if torch is None else found | {"threads": str(torch.get_num_threads())}
+    # While another thread imports it, torch is there in part.
+    threads = getattr(sys.modules.get("torch"), "get_num_threads", None)
+    return found if threads is None else found | {"threads": str(threads())}
 
 
 @cache

@@ -6,6 +6,7 @@ import io
 import json
 import struct
 import sys
+import types
 import zlib
 
 import pytest
@@ -138,8 +139,9 @@ def test_versions_name_this_project_its_packages_and_the_threads_that_compute():
     assert found["threads"] == str(torch.get_num_threads())
 
 
-def test_without_torch_no_threads_are_named(monkeypatch):
-    monkeypatch.delitem(sys.modules, "torch", raising=False)
+@pytest.mark.parametrize("loaded", [None, types.ModuleType("torch")], ids=["not", "in part"])
+def test_until_torch_is_loaded_no_threads_are_named(monkeypatch, loaded):
+    monkeypatch.setitem(sys.modules, "torch", loaded)
     assert set(versions()) == PACKAGES
 
 
