@@ -66,7 +66,10 @@ def _held(values: Sequence[Any], names: Iterable[str]) -> dict[str, Any]:
 
 
 def _is_plain(value: Any) -> bool:
-    return value is None or isinstance(value, (str, int, float))
+    """Return whether a page may be sent a value; of an integer beyond 64 bits there is no JSON for it."""
+    if isinstance(value, int):
+        return abs(value) < 2**53
+    return value is None or isinstance(value, (str, float))
 
 
 class Runs:
@@ -327,7 +330,8 @@ class Runs:
     def undo(self, sent: Any) -> Patch:
         """Give fields back the values that they had before a suggestion, a preset or a reset."""
         asked = read(_Before, sent).values
-        if not asked or KEPT & set(asked) or not set(asked) <= set(FIELD_NAMES):
+        known = set(asked) <= set(FIELD_NAMES) - KEPT and all(map(_is_plain, asked.values()))
+        if not asked or not known:
             return {"notice": notice(studio_strings.NO_SUGGESTION, tone="error")}
         return {**asked, "notice": notice()}
 

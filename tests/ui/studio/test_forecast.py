@@ -156,6 +156,13 @@ def test_changed_settings_are_named_and_reset_alone(runs, values) -> None:
     assert changed(target=10**400, overrides=None) == "Changed: Output size"
 
 
+def test_no_integer_beyond_64_bits_comes_back(runs) -> None:
+    held = [10**300 for _ in FIELD_NAMES]
+    for patch in (runs.reset(held), runs.preset({"name": "draft"}, held)):
+        assert 10**300 not in ((patch["notice"]["undo"] or {}).values())
+    assert runs.undo({"values": {"target": 10**300}})["notice"]["tone"] == "error"
+
+
 def test_a_reset_is_undone_by_one_press(runs, values) -> None:
     held = {**values, "guidance_scale": 7, "target": 64, "prompt": "a toy boat"}
     patch = runs.reset([held[name] for name in FIELD_NAMES])
