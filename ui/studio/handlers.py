@@ -66,7 +66,7 @@ def _held(values: Sequence[Any], names: Iterable[str]) -> dict[str, Any]:
 
 
 def _is_plain(value: Any) -> bool:
-    """Return whether a page may be sent a value; of an integer beyond 64 bits there is no JSON for it."""
+    """Return whether a page may be sent a value; JSON here holds integers of at most 64 bits."""
     if isinstance(value, int):
         return abs(value) < 2**53
     return value is None or isinstance(value, (str, float))
