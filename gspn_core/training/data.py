@@ -5,11 +5,13 @@ Only pictures are stored; scenes and captions are drawn from (seed, number) agai
 
 import json
 import math
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -25,6 +27,7 @@ VIEW_SHARES = (0.65, 0.18, 0.12, 0.05)
 # The first numbers are never trained on.
 HELD_OUT = 96
 CHUNK = 16
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,20 +132,24 @@ class RenderCache:
         """Draw missing pictures, in order, in this many processes."""
         missing = np.flatnonzero(self._done == 0)
         chunks = [missing[start : start + CHUNK] for start in range(0, len(missing), CHUNK)]
-        draw = partial(_draw_chunk, self.folder)
-        if processes < 2:
-            for chunk in chunks:
-                draw(chunk)
-            return
-        with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-            for _ in pool.map(draw, chunks):
-                pass
+        in_processes(partial(_draw_chunk, self.folder), chunks, processes)
 
     def draw(self, numbers: np.ndarray) -> None:
         """Draw these numbers into the cache."""
         for number in numbers:
             self.images[number] = view_of(int(number), seed=self.seed, base_px=self.base_px).draw()
             self._done[number] = 1
+
+
+def in_processes(draw: Callable[[Item], None], items: Sequence[Item], processes: int) -> None:
+    """Call `draw` on each item in this many processes, here where it is one."""
+    if processes < 2:
+        for item in items:
+            draw(item)
+        return
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        for _ in pool.map(draw, items):
+            pass
 
 
 def no_renders(folder: Path) -> GspnError:

@@ -36,6 +36,9 @@ class Recipe:
     model_batch: int = 24
     distill_loop: LoopConfig = LoopConfig(minutes=18, average_decay=0.995)
     distill_batch: int = 16
+    few_step_loop: LoopConfig = LoopConfig(
+        minutes=40, learning_rate=4e-4, decay_share=0.6, average_decay=0.995
+    )
     layerwise_share: float = 0.4
     on_policy_share: float = 0.3
     on_policy_steps: int = 24
