@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,7 +11,8 @@ import torch
 from diffusers import SchedulerMixin
 from torch import Tensor, nn
 
-from gspn_core.planning.types import StagePlan
+from gspn_core.planning.types import Size, StagePlan
+from gspn_core.settings import Settings
 
 Tiles = Iterator[tuple[int, int]]
 
@@ -76,7 +77,7 @@ class NoisePath(Protocol):
 
 
 class Rows(Protocol):
-    """The guidance pair as a backbone reads it: row 0 unconditional, row 1 conditional."""
+    """The guidance pair as a backbone reads it: unconditional rows, then conditional ones."""
 
     def positive_only(self) -> Rows:
         """Return the conditional row alone."""
@@ -84,6 +85,14 @@ class Rows(Protocol):
 
     def negative_only(self) -> Rows:
         """Return the unconditional row alone."""
+        ...
+
+    def repeated(self, count: int) -> Rows:
+        """Return the pair for that many pictures that are drawn at once."""
+        ...
+
+    def at_crop(self, top: int, left: int, size: Size, settings: Settings) -> Rows:
+        """Return the same for a crop of `size` at (top, left) px of a stage's picture."""
         ...
 
 
@@ -128,11 +137,13 @@ class Backbone(Protocol):
         name: its row in `registry.BACKBONES`.
         net: the network that controls attach to.
         device: where it computes; `net` may be elsewhere between stages.
+        between: called before each tile of a prediction, where it has tiles; may raise Stopped.
     """
 
     name: str
     net: nn.Module
     device: torch.device
+    between: Callable[[], None]
 
     def codec(self, tile_px: int | None = None) -> Codec:
         """Return its codec; pictures larger than tile_px go through it in tiles."""
@@ -154,7 +165,7 @@ class Backbone(Protocol):
         """Return the network's prediction for each row, float32 (rows, C, h, w).
 
         Args:
-            model_input: scaled latents (1, C, h, w), the same for every row, or (rows, C, h, w).
+            model_input: scaled latents (n, C, h, w) of n pictures, the same for both halves of the pair.
             t: timestep.
             rows: the guidance pair or one half of it.
             extra: what controls add.

@@ -2,41 +2,52 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 from diffusers import StableDiffusionXLPipeline
 
+from gspn_core.backbones.chunks import count_tokens, encode_chunks, room_of
 from gspn_core.planning.types import Size
+from gspn_core.prompts import is_weighted
 from gspn_core.settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True)
 class Conditioning:
-    """The guidance pair: row 0 unconditional, row 1 conditional (row 0 alone after `positive_only`).
+    """The guidance pair: row 0 unconditional, row 1 conditional (one row alone after `positive_only`).
 
     prompt_embeds (2, L, D), pooled_prompt_embeds (2, P), add_time_ids (2, 6): original size, crop's top and
-    left, target size, all in px and height first (SDXL, 2307.01952, §2.2).
+    left, target size, all in px and height first (SDXL, 2307.01952, §2.2). timestep_cond (2, E): the guidance
+    scale as a UNet with `time_cond_proj_dim` reads it (2210.03142), None for any other.
     """
 
     prompt_embeds: torch.Tensor
     pooled_prompt_embeds: torch.Tensor
     add_time_ids: torch.Tensor
+    timestep_cond: torch.Tensor | None = None
 
     def positive_only(self) -> Conditioning:
         """Return the conditional row alone."""
-        return Conditioning(
-            prompt_embeds=self.prompt_embeds[1:],
-            pooled_prompt_embeds=self.pooled_prompt_embeds[1:],
-            add_time_ids=self.add_time_ids[1:],
-        )
+        return self._row(slice(len(self.prompt_embeds) // 2, None))
 
     def negative_only(self) -> Conditioning:
         """Return the unconditional row alone."""
+        return self._row(slice(len(self.prompt_embeds) // 2))
+
+    def repeated(self, count: int) -> Conditioning:
+        """Return each row `count` times: all unconditional ones, then all conditional ones."""
+        own = ((field.name, getattr(self, field.name)) for field in fields(self))
         return Conditioning(
-            prompt_embeds=self.prompt_embeds[:1],
-            pooled_prompt_embeds=self.pooled_prompt_embeds[:1],
-            add_time_ids=self.add_time_ids[:1],
+            **{name: rows if rows is None else rows.repeat_interleave(count, dim=0) for name, rows in own}
+        )
+
+    def _row(self, rows: slice) -> Conditioning:
+        return Conditioning(
+            prompt_embeds=self.prompt_embeds[rows],
+            pooled_prompt_embeds=self.pooled_prompt_embeds[rows],
+            add_time_ids=self.add_time_ids[rows],
+            timestep_cond=None if self.timestep_cond is None else self.timestep_cond[rows],
         )
 
     def at_size(self, size: Size, settings: Settings | None = None) -> Conditioning:
@@ -53,6 +64,18 @@ class Conditioning:
             crop = (settings.crop_top, settings.crop_left)
         row = self.add_time_ids.new_tensor((*original, *crop, *target))
         return replace(self, add_time_ids=row.expand(len(self.prompt_embeds), -1))
+
+    def at_crop(self, top: int, left: int, size: Size, settings: Settings) -> Conditioning:
+        """Return the same rows for a crop of `size` at (top, left) px of the picture.
+
+        The offset is added, the target size is the crop's, the original size stays the picture's (SDXL,
+        2307.01952, §2.2).
+        """
+        target = _scaled_sides(size, settings.target_scale)
+        ids = self.add_time_ids.clone()
+        ids[:, 2:4] += ids.new_tensor((top, left))
+        ids[:, 4:6] = ids.new_tensor(target)
+        return replace(self, add_time_ids=ids)
 
     def for_refiner(self, size: Size, settings: Settings, channels: int) -> Conditioning:
         """Return the text as the refiner reads it: the second encoder's `channels`, and scores."""
@@ -78,6 +101,8 @@ def encode_text(
 ) -> Conditioning:
     """Return both prompts encoded by both text encoders, in the UNet's dtype; sizes are zero.
 
+    A text with weights or more tokens than the encoders read at once goes through them in chunks.
+
     Args:
         pipeline: its text encoders and tokenizers.
         prompt: the conditional row.
@@ -87,6 +112,11 @@ def encode_text(
     """
     dtype = pipeline.unet.dtype
     device = pipeline.unet.device if device is None else device
+    if any(needs_chunks(pipeline, text) for text in (prompt, negative_prompt)):
+        rows, pooled = encode_chunks(pipeline, (negative_prompt, prompt), device)
+        if not negative_prompt and zeros_for_empty and pipeline.config.force_zeros_for_empty_prompt:
+            rows[0], pooled[0] = 0, 0
+        return _without_sizes(rows.to(dtype), pooled.to(dtype))
     embeds, negative, pooled, negative_pooled = pipeline.encode_prompt(
         prompt=prompt,
         negative_prompt=(negative_prompt or None) if zeros_for_empty else negative_prompt,
@@ -94,31 +124,19 @@ def encode_text(
         num_images_per_prompt=1,
         do_classifier_free_guidance=True,
     )
-    return Conditioning(
-        prompt_embeds=torch.cat([negative, embeds]).to(dtype),
-        pooled_prompt_embeds=torch.cat([negative_pooled, pooled]).to(dtype),
-        add_time_ids=torch.zeros(2, 6, dtype=torch.float32, device=device),
+    return _without_sizes(
+        torch.cat([negative, embeds]).to(dtype), torch.cat([negative_pooled, pooled]).to(dtype)
     )
 
 
-def truncation_notices(pipeline: StableDiffusionXLPipeline, settings: Settings) -> tuple[str, ...]:
-    """Return a sentence for each text that has more tokens than the text encoders read.
-
-    These are the prompt, the negative prompt, and what takes their place in single stages.
-    """
-    texts = {"prompt": settings.prompt, "negative prompt": settings.negative_prompt}
-    for override in settings.overrides:
-        if override.name in ("prompt", "negative_prompt"):
-            texts[f"{override.name.replace('_', ' ')} at {override.stage_px} px"] = override.value
-    found = (truncation_notice(pipeline, text, name) for name, text in texts.items())
-    return tuple(notice for notice in found if notice is not None)
+def _without_sizes(embeds: torch.Tensor, pooled: torch.Tensor) -> Conditioning:
+    ids = torch.zeros(2, 6, dtype=torch.float32, device=embeds.device)
+    return Conditioning(prompt_embeds=embeds, pooled_prompt_embeds=pooled, add_time_ids=ids)
 
 
-def truncation_notice(pipeline: StableDiffusionXLPipeline, prompt: str, name: str = "prompt") -> str | None:
-    """Return one sentence if a text has more tokens than the text encoders read, else None."""
-    tokenizer = pipeline.tokenizer
-    room = tokenizer.model_max_length - 2
-    count = len(tokenizer(prompt, truncation=False, add_special_tokens=False, verbose=False).input_ids)
-    if count <= room:
-        return None
-    return f"The {name} has {count} tokens and the model reads the first {room}; the rest has no effect."
+def needs_chunks(pipeline: StableDiffusionXLPipeline, text: str) -> bool:
+    """Return whether a text has weights or more tokens than the encoders read at once."""
+    return is_weighted(text) or any(
+        count_tokens(tokenizer, text) > room_of(tokenizer)
+        for tokenizer in (pipeline.tokenizer, pipeline.tokenizer_2)
+    )

@@ -9,8 +9,11 @@ from gspn_core.backbones.backbone import Backbone
 from gspn_core.backbones.model import Model
 from gspn_core.backbones.refiner import Refiner
 from gspn_core.backbones.sdxl import SDXL
+from gspn_core.backbones.x4 import X4Upscaler
 
-BACKBONES: Mapping[str, Callable[[Model], Backbone]] = MappingProxyType({"sdxl": SDXL, "refiner": Refiner})
+BACKBONES: Mapping[str, Callable[[Model], Backbone]] = MappingProxyType(
+    {"sdxl": SDXL, "refiner": Refiner, "x4": X4Upscaler}
+)
 
 
 def make_backbone(model: Model, name: str = "") -> Backbone:

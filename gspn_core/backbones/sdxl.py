@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import torch
 from diffusers import SchedulerMixin, UNet2DConditionModel
 from torch import Tensor
@@ -23,6 +26,7 @@ class SDXL:
     def __init__(self, model: Model) -> None:
         self.model, self.device = model, model.device
         self.net = self._net()
+        self.between: Callable[[], None] = lambda: None
 
     def _net(self) -> UNet2DConditionModel:
         return self.model.pipeline.unet
@@ -41,7 +45,12 @@ class SDXL:
 
     def rows(self, text: Conditioning, stage: StagePlan) -> Conditioning:
         """Return an encoded text with the sizes and the crop of a stage's settings."""
-        return text.at_size(stage.size, stage.settings)
+        rows, width = text.at_size(stage.size, stage.settings), self.net.config.time_cond_proj_dim
+        if width is None:
+            return rows
+        scale = torch.full((len(rows.prompt_embeds),), stage.settings.guidance_scale - 1)
+        embedded = self.model.pipeline.get_guidance_scale_embedding(scale, embedding_dim=width)
+        return replace(rows, timestep_cond=embedded.to(rows.prompt_embeds))
 
     def predict(self, model_input: Tensor, t: Tensor, rows: Conditioning, extra: Extra = NO_EXTRA) -> Tensor:
         """Return the UNet's prediction for each row, float32 (rows, 4, h, w)."""
@@ -53,10 +62,11 @@ def noise_pred(
 ) -> Tensor:
     """Return the prediction for every row of the conditioning, float32 (rows, 4, h, w).
 
-    model_input is scaled by the scheduler already: (1, 4, h, w), or (rows, 4, h, w).
+    model_input is scaled by the scheduler already: (n, 4, h, w) of n pictures, where n divides the rows.
     """
-    B = len(rows.prompt_embeds)
-    x, controlled = model_input.to(unet.dtype).expand(B, -1, -1, -1), {}
+    B, controlled = len(rows.prompt_embeds), {}
+    x = model_input.to(unet.dtype)
+    x = x.expand(B, -1, -1, -1) if len(x) == 1 else x.repeat(B // len(x), 1, 1, 1)
     if extra.channels is not None:
         x = torch.cat([x, _for_rows(extra.channels, x)], dim=1)
     if extra.class_labels is not None:
@@ -68,6 +78,7 @@ def noise_pred(
     return unet(
         x,
         t,
+        timestep_cond=rows.timestep_cond,
         encoder_hidden_states=rows.prompt_embeds,
         added_cond_kwargs={"text_embeds": rows.pooled_prompt_embeds, "time_ids": rows.add_time_ids},
         return_dict=False,

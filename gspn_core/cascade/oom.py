@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import torch
 
@@ -11,9 +12,21 @@ from gspn_core.events import Retried
 from gspn_core.planning.fitting import cheaper
 from gspn_core.planning.plan import replanned, work_of
 from gspn_core.planning.types import CascadePlan, Machine, ModelCard, Phase
+from gspn_core.planning.upscaling import drawn_with
+from gspn_core.runtime.machine import free_host_bytes
 
-# The messages of allocators other than torch's own; cuBLAS and cuDNN have theirs.
-_WORDS = ("DefaultCPUAllocator", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "can't allocate memory")
+# The messages of allocators other than torch's own; cuBLAS, cuDNN and the C++ library have theirs.
+_WORDS = (
+    "DefaultCPUAllocator",
+    "out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "can't allocate memory",
+    "std::bad_alloc",
+)
+# What oneDNN and Python raise for lack of memory, and for other reasons too.
+_AMBIGUOUS = re.compile(r"could not (create|execute) (a|the) (primitive|memory)|can't start new thread")
+# Memory is taken for the reason where less than this is left; a primitive's scratch memory is below it.
+_SHORT_BYTES = 384 * 2**20
 
 
 class MemoryRanOut(Exception):
@@ -25,10 +38,18 @@ class MemoryRanOut(Exception):
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether memory ran out; allocators other than torch's own raise a plain RuntimeError."""
+    """Tell whether memory ran out; allocators other than torch's own raise a plain RuntimeError.
+
+    To be asked before what the error's traceback holds is released.
+    """
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in _WORDS)
+    if not isinstance(error, RuntimeError):
+        return False
+    text = str(error)
+    if any(words in text for words in _WORDS):
+        return True
+    return bool(_AMBIGUOUS.match(text)) and free_host_bytes() < _SHORT_BYTES
 
 
 def step_down(
@@ -49,13 +70,18 @@ def step_down(
     stage, shapes = plan.stages[index], card.shapes
     found = None
     if machine is not None and shapes is not None:
-        own = card.vae_tile_px if max(stage.size.height, stage.size.width) > card.vae_tile_px else None
+        own = card.coding_tile_px(stage.size, stage.backbone)
         work = dataclasses.replace(work_of(stage), tile_px=own)
-        found = cheaper(stage.choices, work, shapes, machine, phase)
+        found = cheaper(stage.choices, work, *drawn_with(shapes, machine, stage), phase)
     if found is None:
+        last = plan.stages[max(0, index - 1)]
+        is_drawn = index > 0 and last.kind.denoises
+        # What took the host's memory since then leaves none to plan another run with.
+        is_gpu = machine is not None and machine.device == "cuda"
+        has_room = is_gpu or free_host_bytes() >= _SHORT_BYTES
+        remedy = f"try a target of {last.px}" if is_drawn and has_room else "free memory and run it again"
         raise OutOfMemory(
-            f"memory ran out at {stage.size} px however it is computed; finished stages are kept, "
-            "try the next smaller target."
+            f"memory ran out at {stage.size} px however it is computed; finished stages are kept, {remedy}."
         )
     choices, name = found
     new = replanned(plan, card, index, choices, machine)

@@ -10,6 +10,7 @@ x  = scheduler.step(p, t, x) → after
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,38 +21,24 @@ import torch
 from diffusers import SchedulerMixin
 from torch import Tensor
 
-from gspn_core.backbones.backbone import Backbone, Extra, NoisePath, Rows, joined
-from gspn_core.backbones.guidance import guided
+from gspn_core.backbones.backbone import Backbone, NoisePath, Rows, joined
 from gspn_core.backbones.model import Model
 from gspn_core.backbones.refiner import handover_level
 from gspn_core.backbones.registry import make_backbone
+from gspn_core.cascade.predictor import Predictor, in_tiles
 from gspn_core.cascade.schedule import make_scheduler, set_last_timesteps, stage_schedule, step_options
 from gspn_core.cascade.weights import evaluations, step_weights
 from gspn_core.controls.control import Control, attached
+from gspn_core.kinds.tiles import Crop
 from gspn_core.planning.types import StagePlan
 
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """A finished step: its number from 1 and the estimate x̂0, (1, C, h, w), for the preview."""
+    """A finished step: its number from 1 and the estimate x̂0, (n, C, h, w), for the preview."""
 
     number: int
     denoised: Tensor
-
-
-@dataclass(frozen=True, kw_only=True)
-class Predictor:
-    """A backbone with the text rows that it reads in a stage, and the guidance scale of a step."""
-
-    backbone: Backbone
-    rows: Rows
-    guidance_scale: float
-    serial: bool
-
-    def __call__(self, path: NoisePath, t: Tensor, extra: Extra, x: Tensor) -> Tensor:
-        """Return the guided prediction, (1, C, h, w), from latents in the scheduler's own scale."""
-        predict = partial(self.backbone.predict, path.scaled(x, t), t, extra=extra)
-        return guided(predict, self.rows, self.guidance_scale, serial=self.serial)
 
 
 def sample(
@@ -112,7 +99,9 @@ class StageSampler:
             refiner_rows: the text as the refiner reads it, where it takes part.
         """
         self.stage, self.settings, self.device = stage, stage.settings, model.device
-        self.rows, self.refiner_rows = rows, refiner_rows
+        self.rows, self.refiner_rows, self._pictures = rows, refiner_rows, 1
+        self._crops: tuple[Crop, ...] = ()
+        self._z_ref: Tensor | None = None
         self.backbone, self.config = make_backbone(model), model.pipeline.scheduler.config
         self.scheduler, self.timesteps = stage_schedule(stage, self.config, self.device)
         self.path = self.backbone.path(self.scheduler)
@@ -127,15 +116,28 @@ class StageSampler:
         """Return how many times the guidance pair goes through the UNet; half of it counts half."""
         return evaluations(self.stage, self.weights)
 
-    def sample(self, z_ref: Tensor | None, controls: Sequence[Control] = ()) -> Iterator[Step]:
-        """Yield a Step per timestep and return the latents, float32 (1, C, h, w).
+    def sample(
+        self,
+        z_ref: Tensor | None,
+        controls: Sequence[Control] = (),
+        more_seeds: Sequence[int] = (),
+        crops: Sequence[Crop] = (),
+    ) -> Iterator[Step]:
+        """Yield a Step per timestep and return the latents, float32 (1 + len(more_seeds), C, h, w).
 
         Args:
             z_ref: the encoded picture that the stage starts from, at its size; None to start from noise.
             controls: the stage's, see `controls.registry.stage_controls`.
+            more_seeds: seeds of pictures that are drawn at once with the stage's own, which has no controls.
+            crops: the tiles that are drawn, () for all of it.
         """
+        self._crops, self._z_ref = tuple(crops), z_ref
         generator = stage_generator(self.settings.seed, self.stage.index)
-        noise = self._noise(generator)
+        noise, self._pictures = self._start_noise(generator), 1 + len(more_seeds)
+        if more_seeds:
+            # Each picture has the noise that its seed gives alone, here and in every step.
+            generator = [generator, *(stage_generator(seed, self.stage.index) for seed in more_seeds)]
+            noise = torch.cat([noise, *map(self._start_noise, generator[1:])])
         if z_ref is None:
             x = noise * self.scheduler.init_noise_sigma
         else:
@@ -170,18 +172,45 @@ class StageSampler:
 
     def _predictor(self, backbone: Backbone, rows: Rows, i: int) -> Predictor:
         """Return what predicts at a step, counted from 0; a guidance scale of 1 turns guidance off."""
-        return Predictor(
+        predictor = Predictor(
             backbone=backbone,
-            rows=rows,
+            rows=rows if self._pictures == 1 else rows.repeated(self._pictures),
             guidance_scale=self.settings.guidance_scale if i < self.stage.guided_steps else 1.0,
             serial=self.stage.choices.serial_guidance,
         )
+        return in_tiles(predictor, self.stage, self._crops, self._z_ref) if self._crops else predictor
+
+    def _start_noise(self, generator: torch.Generator) -> Tensor:
+        """Return the noise that the stage starts from, moved towards that of the variation seed."""
+        noise, own = self._noise(generator), self.settings
+        if not own.variation_strength or "variation_seed" not in self.stage.kind.reads:
+            return noise
+        other = self._noise(stage_generator(own.variation_seed, self.stage.index))
+        return slerp(noise, other, own.variation_strength)
 
     def _noise(self, generator: torch.Generator) -> Tensor:
         """Return standard noise, float32 (1, C, h, w)."""
         codec, size = self.backbone.codec(), self.stage.size
         shape = (1, codec.channels, size.height // codec.factor, size.width // codec.factor)
         return torch.randn(shape, generator=generator, dtype=torch.float32).to(self.device)
+
+
+def slerp(noise: Tensor, other: Tensor, share: float) -> Tensor:
+    """Return spherical linear interpolation (Shoemake, 1985): unit variance between two noises is kept.
+
+    (sin((1 − s)·ω)·a + sin(s·ω)·b) / sin ω, with ω the angle between the whole noises a and b.
+
+    Args:
+        noise: a, any shape.
+        other: b, of the same shape.
+        share: s, in [0, 1].
+    """
+    a, b = noise.double().flatten(), other.double().flatten()
+    omega = math.acos(max(-1.0, min(1.0, float(a @ b / (a.norm() * b.norm())))))
+    if math.sin(omega) < 1e-6:
+        return noise
+    own, moved = (math.sin(part * omega) / math.sin(omega) for part in (1 - share, share))
+    return own * noise + moved * other
 
 
 def stage_generator(seed: int, stage: int) -> torch.Generator:

@@ -15,7 +15,9 @@ from diffusers import (
     DDIMScheduler,
     DPMSolverMultistepScheduler,
     EulerDiscreteScheduler,
+    LCMScheduler,
     SchedulerMixin,
+    TCDScheduler,
     UniPCMultistepScheduler,
 )
 
@@ -46,7 +48,15 @@ _CLASSES: Mapping[SchedulerName, _Scheduler] = {
     "dpm++2m-sde-karras": (DPMSolverMultistepScheduler, {**_SDE, **_KARRAS}),
     "unipc": (UniPCMultistepScheduler, {}),
     "ddim": (DDIMScheduler, {"set_alpha_to_one": True, "clip_sample": False}),
+    "lcm": (LCMScheduler, {"set_alpha_to_one": True, "clip_sample": False}),
+    "tcd": (TCDScheduler, {"set_alpha_to_one": True, "clip_sample": False}),
 }
+# They draw the estimate x̂0 at every step and put noise on it again (2310.04378, 2402.19159).
+_CONSISTENCY = (LCMScheduler, TCDScheduler)
+# How far a step of TCD goes past its end before noise is put on again, as published.
+_TCD_ETA = 0.3
+# Of the schedule that consistency models are distilled on; a run takes some of them.
+_DISTILLED_STEPS = 50
 # diffusers' DDIM steps by whole parts of the schedule; its formula is the first order of DPM-Solver++.
 _FROM_A_LEVEL: Mapping[SchedulerName, _Scheduler] = {
     "ddim": (DPMSolverMultistepScheduler, {"algorithm_type": "dpmsolver++", "solver_order": 1})
@@ -72,22 +82,31 @@ def stage_schedule(
     own, whole, steps = stage.settings, stage.num_inference_steps, stage.steps - stage.refiner_steps
     if not (stage.kind.encodes and stage.kind.denoises):
         scheduler = make_scheduler(own.scheduler, config)
+        if stage.backbone == "x4" and own.scheduler == "ddim":
+            # It was published with this sampler, whose last step is its own.
+            scheduler = DDIMScheduler.from_config(config)
         return scheduler, set_last_timesteps(scheduler, whole, steps, device)
     strength = own.upscale_strength if stage.index else own.start_strength
     scheduler = make_scheduler(own.scheduler, config, from_level=True)
     return scheduler, set_timesteps_from(scheduler, strength, whole, steps, device)
 
 
-def step_options(scheduler: SchedulerMixin, generator: torch.Generator) -> dict[str, Any]:
-    """Return a step's keyword arguments: the generator, for a scheduler that adds noise."""
-    return {"generator": generator} if scheduler.config.get("algorithm_type") in _STOCHASTIC else {}
+def step_options(
+    scheduler: SchedulerMixin, generator: torch.Generator | list[torch.Generator]
+) -> dict[str, Any]:
+    """Return a step's keyword arguments: a generator per picture for a scheduler that adds noise."""
+    if isinstance(scheduler, TCDScheduler):
+        # As a tensor, since a number takes the default dtype, in which timesteps may be rounded.
+        return {"generator": generator, "eta": torch.tensor(_TCD_ETA, dtype=torch.float32)}
+    noisy = isinstance(scheduler, _CONSISTENCY) or scheduler.config.get("algorithm_type") in _STOCHASTIC
+    return {"generator": generator} if noisy else {}
 
 
 def set_last_timesteps(
     scheduler: SchedulerMixin, num_inference_steps: int, steps: int, device: torch.device
 ) -> torch.Tensor:
     """Set the scheduler to the last `steps` of `num_inference_steps` and return them, descending."""
-    scheduler.set_timesteps(num_inference_steps, device=device)
+    _set_whole(scheduler, num_inference_steps, device)
     timesteps = scheduler.timesteps
     first = len(timesteps) - steps
     if hasattr(scheduler, "set_begin_index"):
@@ -102,7 +121,7 @@ def set_timesteps_from(
 
     num_inference_steps: of the whole schedule; Karras' spacing ends at its smallest noise level.
     """
-    scheduler.set_timesteps(num_inference_steps, device=device)
+    _set_whole(scheduler, num_inference_steps, device)
     T = scheduler.config.num_train_timesteps
     levels = training_sigmas(scheduler)
     t0 = max(1, round(T * strength)) - 1
@@ -115,11 +134,20 @@ def set_timesteps_from(
     else:
         timesteps = (t0 + 1) * (1 - np.arange(steps) / steps) - 1
         sigmas = np.exp(np.interp(timesteps, np.arange(T), np.log(levels)))
-    last = float(scheduler.sigmas[-1])
-    scheduler.sigmas = torch.tensor([*sigmas, last], dtype=torch.float32)
+    if hasattr(scheduler, "sigmas"):
+        last = float(scheduler.sigmas[-1])
+        scheduler.sigmas = torch.tensor([*sigmas, last], dtype=torch.float32)
     kept = scheduler.timesteps.dtype
     whole = timesteps if kept.is_floating_point else timesteps.round()
     scheduler.timesteps = torch.tensor(whole, dtype=kept, device=device)
     scheduler.num_inference_steps = steps
     scheduler.set_begin_index(0)
     return scheduler.timesteps
+
+
+def _set_whole(scheduler: SchedulerMixin, num_inference_steps: int, device: torch.device) -> None:
+    """Set the scheduler to its whole schedule of that many timesteps."""
+    options = {}
+    if isinstance(scheduler, _CONSISTENCY) and num_inference_steps > _DISTILLED_STEPS:
+        options["original_inference_steps"] = num_inference_steps
+    scheduler.set_timesteps(num_inference_steps, device=device, **options)

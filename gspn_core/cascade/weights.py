@@ -19,7 +19,7 @@ from gspn_core.cascade.schedule import stage_schedule
 from gspn_core.controls.dilated_branch import dilated_share
 from gspn_core.controls.registry import extra_evaluations
 from gspn_core.events import StepWeights
-from gspn_core.planning.plan import pair_calls
+from gspn_core.planning.costs import pair_calls
 from gspn_core.planning.types import StagePlan
 from gspn_core.settings import Settings
 
@@ -37,6 +37,8 @@ def step_weights(stage: StagePlan, path: NoisePath, timesteps: torch.Tensor) -> 
     T, count = path.num_train_timesteps, len(timesteps)
     sigmas = np.interp(timesteps.double().cpu().numpy(), np.arange(T), path.sigmas)
     cosine = (cosine_weights(float(t), stage.settings, T, i / count) for i, t in enumerate(timesteps))
+    if "dilation_use" not in stage.kind.reads:
+        cosine = (dataclasses.replace(weights, c2=0.0, dilated=False) for weights in cosine)
     return tuple(
         dataclasses.replace(
             weights,
@@ -83,4 +85,5 @@ def layout_px(gaussian_sigma: float, start_sigma: float, c3: float) -> float:
 
 def evaluations(stage: StagePlan, weights: Sequence[StepWeights]) -> float:
     """Return how many times a stage evaluates the UNet on the guidance pair; half of it counts half."""
-    return pair_calls(stage.steps, stage.guided_steps, extra_evaluations(stage, weights))
+    pairs = pair_calls(stage.steps, stage.guided_steps, extra_evaluations(stage, weights))
+    return pairs * stage.evaluations_per_step

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gspn_core.backbones.backbone import NO_EXTRA, Backbone, Extra
 from gspn_core.events import StepWeights
+from gspn_core.kinds.tiles import Crop
 from gspn_core.planning.types import Size, StagePlan
 
 # The guided prediction of the step at hand, (1, C, h, w), from latents in the scheduler's own scale.
@@ -27,7 +28,10 @@ class StageSetup:
         weights: one per step, none in a first stage.
         reference: the encoded picture that it starts from, (1, C, h, w); None where it starts from noise.
         image: that picture.
+        masked: what it shows outside of the part that is drawn, encoded, (1, C, h, w); None but for an
+            inpainting UNet.
         before: size of the stage before it, None for the first.
+        crops: the tiles of it that are drawn; () where all of it is.
     """
 
     stage: StagePlan
@@ -35,7 +39,9 @@ class StageSetup:
     weights: tuple[StepWeights, ...] = ()
     reference: Tensor | None = None
     image: Image | None = None
+    masked: Tensor | None = None
     before: Size | None = None
+    crops: tuple[Crop, ...] = ()
 
 
 class Control:

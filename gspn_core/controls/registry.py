@@ -7,10 +7,13 @@ from itertools import zip_longest
 
 from gspn_core.controls.control import Control, StageSetup
 from gspn_core.controls.dilated_branch import DilatedBranch
+from gspn_core.controls.inpaint_channels import InpaintChannels
 from gspn_core.controls.keep_base import KeepBase
 from gspn_core.controls.match_statistics import MatchStatistics
 from gspn_core.controls.redraw_region import RedrawRegion
+from gspn_core.controls.redraw_tiles import RedrawTiles
 from gspn_core.controls.skip_residual import SkipResidual
+from gspn_core.controls.small_picture import SmallPicture
 from gspn_core.events import StepWeights
 from gspn_core.planning.types import StagePlan
 
@@ -20,6 +23,9 @@ CONTROLS: tuple[type[Control], ...] = (
     MatchStatistics,
     KeepBase,
     RedrawRegion,
+    RedrawTiles,
+    InpaintChannels,
+    SmallPicture,
 )
 
 

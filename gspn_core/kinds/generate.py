@@ -1,6 +1,6 @@
 """Text to image: the first stage of a run, from noise."""
 
-from gspn_core.kinds.kind import DENOISING, REFINER, StageKind, refiner_steps
+from gspn_core.kinds.kind import DENOISING, REFINER, VARIATION, StageKind, refiner_steps
 from gspn_core.settings import Settings
 
 
@@ -8,7 +8,7 @@ class Generate(StageKind):
     """Draw an image of the prompt from noise, at the size that the model was trained at."""
 
     name = "generate"
-    reads = DENOISING | REFINER
+    reads = DENOISING | REFINER | VARIATION
     begins_run = True
     encodes = False
 

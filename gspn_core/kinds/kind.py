@@ -11,25 +11,34 @@ from gspn_core.settings import FIELD_NAMES, STARTING, Settings
 
 # Settings that a stage's record has as fields (its size, its steps), or that decide its place.
 PLACING = frozenset({"start_px", "target", "aspect", "ladder", "num_inference_steps", "overrides"})
-REGION = frozenset({"region", "region_feather"})
+REGION = frozenset({"region", "region_feather", "extend"})
 INIT_IMAGE = frozenset(STARTING) - PLACING - REGION
 REFINER = frozenset({"refiner", "refiner_start", "aesthetic_score", "negative_aesthetic_score"})
-UPSCALE = frozenset(
-    {
-        "upscale_strength",
-        "gaussian_sigma",
-        "cosine_scale_1",
-        "cosine_scale_2",
-        "cosine_scale_3",
-        "keep_base",
-        "dilated_min_weight",
-        "dilation_scope",
-        "dilation_use",
-        "dilation_until",
-    }
+# The starting noise of the first stage.
+VARIATION = frozenset({"variation_seed", "variation_strength"})
+# What holds a later stage to the one before, and what dilates its UNet.
+HOLDING = frozenset({"upscale_strength", "gaussian_sigma", "cosine_scale_1", "cosine_scale_3", "keep_base"})
+DILATION = frozenset(
+    {"cosine_scale_2", "dilated_min_weight", "dilation_scope", "dilation_use", "dilation_until"}
 )
+UPSCALE = HOLDING | DILATION
+TILING = frozenset({"tile_share"})
+# Settings of the stages that another model draws.
+UPSCALERS = frozenset({"upscaler"})
+X4_SETTINGS = frozenset({"noise_level"})
+OTHER_MODELS = UPSCALERS | X4_SETTINGS
+_OTHERS = INIT_IMAGE | REGION | REFINER | VARIATION | UPSCALE | TILING | OTHER_MODELS
 # Settings of every stage that denoises: prompts, guidance, sampler, seed, mixer.
-DENOISING = frozenset(FIELD_NAMES) - PLACING - INIT_IMAGE - REGION - REFINER - UPSCALE
+DENOISING = frozenset(FIELD_NAMES) - PLACING - _OTHERS
+
+# A part that a model may have: a network that enlarges its pictures in one pass.
+SUPERRES = "super-resolution network"
+# A folder of upscaler models that is given next to the model.
+UPSCALER = "upscaler model"
+# Stable Diffusion's x4 upscaler, given likewise.
+X4_PART = "x4 upscaler"
+# How each part that is not the model's own is given.
+GIVEN_BY = {UPSCALER: "--upscalers DIR", X4_PART: "--x4 x4-upscaler"}
 
 
 class StageKind:
@@ -41,8 +50,10 @@ class StageKind:
         begins_run: it is the first stage of a run; any other kind follows a stage.
         denoises: the model is evaluated; otherwise the stage is an image as it was given.
         encodes: it begins from an image rather than from noise.
+        tiled: the UNet draws tiles of it, see `gspn_core.kinds.tiles`.
         ratios: sizes it may have against the stage before; None for any.
         needs: parts that a model must have for it, such as "refiner".
+        backbone: the model family that denoises.
         maths: version, to be raised when the same settings draw another picture; None for a kind that has
             only the version of all stages (`gspn_core.planning.keys.MATHS_VERSION`).
     """
@@ -52,8 +63,10 @@ class StageKind:
     begins_run: ClassVar[bool] = False
     denoises: ClassVar[bool] = True
     encodes: ClassVar[bool] = True
+    tiled: ClassVar[bool] = False
     ratios: ClassVar[frozenset[int] | None] = None
     needs: ClassVar[frozenset[str]] = frozenset()
+    backbone: ClassVar[str] = "sdxl"
     maths: ClassVar[int | str | None] = None
 
     def begins(self, settings: Settings) -> bool:  # noqa: ARG002 - for those that begin a run

@@ -5,6 +5,7 @@ from gspn_core.kinds.kind import (
     INIT_IMAGE,
     REFINER,
     REGION,
+    VARIATION,
     StageKind,
     refiner_steps,
     steps_from_level,
@@ -16,7 +17,7 @@ class Redraw(StageKind):
     """Denoise the init image from the noise level `start_strength` on (SDEdit, Meng et al., 2022)."""
 
     name = "redraw"
-    reads = DENOISING | REFINER | INIT_IMAGE | REGION
+    reads = DENOISING | REFINER | INIT_IMAGE | REGION | VARIATION
     begins_run = True
     maths = 4
 

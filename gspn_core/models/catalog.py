@@ -12,19 +12,28 @@ from pathlib import Path
 from types import MappingProxyType
 
 from gspn_core.errors import ModelUnavailable
-from gspn_core.models.extras import with_extras
+from gspn_core.models.compatibility import reads_mask
+from gspn_core.models.extras import with_extras, with_quantized, with_x4
+from gspn_core.models.few_step import check_scheduler, few_step_values
+from gspn_core.models.files import file_stats, read_json
 from gspn_core.models.hub import EXTRAS, SDXL, Snapshot, cached_folder, find_extra, signature
-from gspn_core.models.quantize import REFINER_LINEAR, SDXL_LINEAR, Scheme, find_scheme, linear_layers
-from gspn_core.models.shapes import SDXL_SHAPES, read_shapes
-from gspn_core.models.weights import PICKLED, read_header, refuse_pickled
-from gspn_core.planning.types import ModelCard, Shapes
+from gspn_core.models.lora_files import lora_folder
+from gspn_core.models.quantize import find_scheme
+from gspn_core.models.shapes import SDXL_SHAPES, inpainting_shapes, read_shapes
+from gspn_core.models.upscalers import find_upscalers
+from gspn_core.models.weights import PICKLED, first_channels, read_header, refuse_pickled
+from gspn_core.models.x4 import check_x4
+from gspn_core.planning.types import ModelCard
 from gspn_core.settings import Mixer
 from gspn_core.world import captions
 
 EXAMPLES_FOLDER = Path(__file__).parents[2] / "assets" / "examples"
 WORLD_FOLDER = Path(__file__).parents[2] / "assets" / "world"
+FEW_STEP_FOLDER = Path(__file__).parents[2] / "assets" / "world-4-steps"
 # Where a model's folder keeps its mixers other than its own attention.
 ADAPTER_FOLDERS: Mapping[Mixer, str] = MappingProxyType({"gspn": "gspn_adapter", "linear": "linfusion"})
+# Where it keeps its super-resolution network.
+SUPERRES_FOLDER = "superres"
 SINGLE_FILE = ".safetensors"
 _MIXERS: tuple[Mixer, ...] = ("gspn", "attention", "neighborhood", "linear")
 _COMPUTING = ("torch", "diffusers", "transformers", "numba")
@@ -32,6 +41,11 @@ _COMPUTING = ("torch", "diffusers", "transformers", "numba")
 _FLOAT32_MATHS_VERSION = 1
 # A tensor that only an SDXL checkpoint in one file has: it is part of the second text encoder.
 _SDXL_KEY = "conditioner.embedders.1.model.ln_final.weight"
+
+# The pipelines whose folders are loaded; whether a UNet inpaints is seen by its input.
+_PIPELINES = ("StableDiffusionXLPipeline", "StableDiffusionXLInpaintPipeline")
+_DESCRIPTION = "an SDXL checkpoint of yours"
+_INPAINTING = "an SDXL inpainting checkpoint of yours: it reads the region that it redraws"
 
 # As published for GSPN-SDXL; the other stages take 0.32, the card's default.
 SDXL_STRENGTHS = ((1024, 0.42), (8192, 0.28))
@@ -55,6 +69,17 @@ WORLD = ModelCard(
     examples=captions.EXAMPLES,
     read_words=captions.read_words,
 )
+# Its student (`gspn_core.training.few_step`): 4 calls of the conditional row in place of 24 guidance pairs.
+FEW_STEP = dataclasses.replace(
+    WORLD,
+    name="world-4-steps",
+    title="The embedded model, 4 steps",
+    description="a student of the embedded model that draws in 4 steps without guidance",
+    num_inference_steps=4,
+    guidance_scale=1.0,
+    upscale_strength=0.5,
+    scheduler="euler",
+)
 SDXL_CARD = ModelCard(
     name="sdxl",
     title="SDXL base 1.0",
@@ -76,6 +101,9 @@ SDXL_CARD = ModelCard(
     ),
 )
 
+# Extras on which the pictures of the model's own stages do not depend, and how weights are kept.
+_NO_SOURCES = ("quantize", "upscalers", "x4")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Extras:
@@ -88,29 +116,48 @@ class Extras:
         adapter: Trained mixers.
         preview: A small decoder for the pictures while steps run.
         refiner: SDXL's second UNet.
+        upscalers: A folder of upscaler models, for any model's pictures.
+        x4: Stable Diffusion's x4 upscaler, likewise.
         quantize: Not a folder but a name in `quantize.SCHEMES`: how the UNets' linear layers are quantized.
+        loras: The folder of LoRA files, which runs load that name them; None for the project's own.
     """
 
     vae: str | None = None
     adapter: str | None = None
     preview: str | None = None
     refiner: str | None = None
+    upscalers: str | None = None
+    x4: str | None = None
     quantize: str | None = None
+    loras: str | None = None
 
     @property
     def sources(self) -> Mapping[str, str]:
         """Return the names or folders that are given, by the field they are given for."""
         fields = dataclasses.asdict(self).items()
-        return {name: value for name, value in fields if name != "quantize" and value is not None}
+        return {name: value for name, value in fields if name not in _NO_SOURCES and value is not None}
 
 
 NO_EXTRAS = Extras()
+# What counts otherwise: quantize by its scheme, the others in the keys of the stages that they draw.
+_NO_SOURCES = ("quantize", "upscalers", "x4", "loras")
+
+
+def embedded_cards() -> tuple[ModelCard, ...]:
+    """Return the cards of the embedded models that are here, the default first."""
+    return tuple(card for card in (WORLD, FEW_STEP) if embedded_folders()[card.name].is_dir())
+
+
+def embedded_folders() -> Mapping[str, Path]:
+    """Return the folders of the embedded models by name."""
+    return {WORLD.name: WORLD_FOLDER, FEW_STEP.name: FEW_STEP_FOLDER}
 
 
 def model_folder(name_or_path: str) -> Path:
-    """Return the folder or file of a model by name ("world", "sdxl" if it is cached) or by path."""
-    if name_or_path == WORLD.name:
-        return WORLD_FOLDER
+    """Return the folder or file of a model by name (an embedded one, "sdxl" if it is cached) or by path."""
+    embedded = embedded_folders().get(name_or_path)
+    if embedded is not None:
+        return embedded
     if name_or_path == SDXL.name and not Path(name_or_path).exists():
         return cached_folder(SDXL) or Path(name_or_path)
     return Path(name_or_path).expanduser()
@@ -158,7 +205,7 @@ def find_card(
     """Return the card of a model by name, of a local SDXL folder, or of an SDXL checkpoint in one file.
 
     Args:
-        name_or_path: "world", "sdxl", a folder in diffusers' layout or a .safetensors file.
+        name_or_path: "world", "world-4-steps", "sdxl", a folder in diffusers' layout or a .safetensors file.
         device: As given to `load_model`. It is part of the card's fingerprint, as dtype and extras are: a
             picture made on another device or in another dtype is not the same picture.
         dtype: As given to `load_model`.
@@ -174,20 +221,29 @@ def find_card(
         if path.suffix.lower() in PICKLED:
             refuse_pickled(path)
         card = _file_card(path) if path.is_file() else _folder_card(path, name_or_path)
-        files = _stats(path)
+        files = file_stats(path)
         folders = {mixer: name for mixer, name in ADAPTER_FOLDERS.items() if (path / name).is_dir()}
-        shapes = SDXL_SHAPES if path.is_file() else read_shapes(path, folders)
+        shapes = read_shapes(path, folders) if path.is_dir() else SDXL_SHAPES
+        if path.is_file() and card.inpaints:
+            shapes = inpainting_shapes(shapes)
+    if card.inpaints and extras.refiner is not None:
+        raise ModelUnavailable(
+            f"{card.title} is an inpainting model, which no refiner continues; leave --refiner-model out."
+        )
     mixers, extra_files = _with_adapter(card, extras), []
     for name, value in extras.sources.items():
         source = extra_source(value)
-        extra_files.append((name, _stats(source) if isinstance(source, Path) else signature(source)))
+        extra_files.append((name, file_stats(source) if isinstance(source, Path) else signature(source)))
     refiner, preview = _extra(extras.refiner), _extra(extras.preview)
     shapes = with_extras(shapes, refiner=refiner, preview=preview)
+    x4 = _extra(extras.x4)
+    if x4 is not None:
+        check_x4(x4)
     if extras.quantize is not None:
         scheme = find_scheme(extras.quantize)
         extra_files.append((scheme.name, metadata.version(scheme.package)))
         card = dataclasses.replace(card, title=f"{card.title}, {scheme.name}")
-        shapes = _quantized(shapes, scheme, model_folder(name_or_path), refiner)
+        shapes = with_quantized(shapes, scheme, model_folder(name_or_path), refiner)
     record = [
         files,
         [(package, metadata.version(package)) for package in _COMPUTING],
@@ -198,28 +254,23 @@ def find_card(
     if dtype not in ("bfloat16", "float16"):
         # "auto" may be float32, too.
         record.append({"float32": _FLOAT32_MATHS_VERSION})
-    fingerprint = hashlib.sha256(json.dumps(record).encode()).hexdigest()[:16]
+    fingerprint = _digest(record)
     has_refiner = extras.refiner is not None
     return dataclasses.replace(
-        card, mixers=mixers, has_refiner=has_refiner, fingerprint=fingerprint, shapes=shapes
+        card,
+        mixers=mixers,
+        has_refiner=has_refiner,
+        upscalers=() if extras.upscalers is None else find_upscalers(extras.upscalers)[1],
+        has_superres=(model_folder(name_or_path) / SUPERRES_FOLDER).is_dir(),
+        loras=lora_folder(extras.loras, shapes),
+        fingerprint=fingerprint,
+        x4="" if x4 is None else _digest(file_stats(x4) if isinstance(x4, Path) else signature(x4)),
+        shapes=with_x4(shapes, x4),
     )
 
 
-def _quantized(
-    shapes: Shapes | None, scheme: Scheme, path: Path, refiner: Snapshot | Path | None
-) -> Shapes | None:
-    """Return a model's shapes with the linear layers of its UNet and its refiner quantized."""
-    if shapes is None:
-        return None
-    unet = path if path.is_file() else path / "unet"
-    linear = scheme.quantized(linear_layers(unet) if path.exists() else SDXL_LINEAR)
-    shapes = dataclasses.replace(shapes, unet=dataclasses.replace(shapes.unet, quantized=linear))
-    if shapes.refiner is None:
-        return shapes
-    linear = scheme.quantized(
-        linear_layers(refiner / "unet") if isinstance(refiner, Path) else REFINER_LINEAR
-    )
-    return dataclasses.replace(shapes, refiner=dataclasses.replace(shapes.refiner, quantized=linear))
+def _digest(record: object) -> str:
+    return hashlib.sha256(json.dumps(record).encode()).hexdigest()[:16]
 
 
 def _extra(name_or_path: str | None) -> Snapshot | Path | None:
@@ -243,28 +294,34 @@ def local_models(folder: Path) -> tuple[str, ...]:
 
 def _folder_card(folder: Path, name_or_path: str) -> ModelCard:
     index = read_json(folder / "model_index.json", name_or_path)
-    if index.get("_class_name") != "StableDiffusionXLPipeline":
+    if index.get("_class_name") not in _PIPELINES:
         kind = index.get("_class_name", "no pipeline")
         raise ModelUnavailable(
             f"model {name_or_path} holds {kind}, not a StableDiffusionXLPipeline; give an SDXL folder."
         )
-    if name_or_path == WORLD.name:
-        return WORLD
+    for card in (WORLD, FEW_STEP):
+        if name_or_path == card.name:
+            return card
     unet = read_json(folder / "unet" / "config.json", name_or_path)
     vae = read_json(folder / "vae" / "config.json", name_or_path)
     try:
         factor = 2 ** (len(vae["block_out_channels"]) - 1)
         base_px = int(unet["sample_size"]) * factor
         size_multiple = factor * 2 ** (len(unet["block_out_channels"]) - 1)
+        channels = int(unet.get("in_channels", 4)), int(unet.get("out_channels", 4))
     except (KeyError, TypeError, ValueError) as error:
         raise ModelUnavailable(
             f"model {name_or_path} has a config without {error}; write the folder again with save_pretrained."
         ) from error
     trained = {mixer: (folder / name).is_dir() for mixer, name in ADAPTER_FOLDERS.items()}
-    return ModelCard(
+    scheduler = read_json(folder / "scheduler" / "scheduler_config.json", name_or_path)
+    check_scheduler(name_or_path, scheduler)
+    inpaints = reads_mask(f"the UNet of {name_or_path}", *channels)
+    card = ModelCard(
         name=folder.name,
         title=folder.name,
-        description="an SDXL checkpoint of yours",
+        description=_INPAINTING if inpaints else _DESCRIPTION,
+        inpaints=inpaints,
         base_px=base_px,
         size_multiple=size_multiple,
         max_target_px=base_px * 8,
@@ -276,6 +333,7 @@ def _folder_card(folder: Path, name_or_path: str) -> ModelCard:
         mixers=tuple(mixer for mixer in _MIXERS if trained.get(mixer, True)),
         examples=SDXL_CARD.examples,
     )
+    return dataclasses.replace(card, **few_step_values(folder.name, scheduler, unet))
 
 
 def _file_card(path: Path) -> ModelCard:
@@ -288,8 +346,15 @@ def _file_card(path: Path) -> ModelCard:
     name = path.stem
     has_configs = (configs / "model_index.json").is_file()
     card = _folder_card(configs, str(configs)) if has_configs else SDXL_CARD
-    description = "an SDXL checkpoint of yours"
-    return dataclasses.replace(card, name=name, title=name, description=description)
+    few = {} if has_configs else few_step_values(name, {}, {})
+    inpaints = reads_mask(str(path), first_channels(path), 4)
+    if has_configs and inpaints != card.inpaints:
+        raise ModelUnavailable(
+            f"{path} has {first_channels(path)} input channels and its configuration in {configs} another "
+            "count; copy its own configuration there."
+        )
+    description = _INPAINTING if inpaints else _DESCRIPTION
+    return dataclasses.replace(card, name=name, title=name, description=description, inpaints=inpaints, **few)
 
 
 def _with_adapter(card: ModelCard, extras: Extras) -> tuple[Mixer, ...]:
@@ -298,37 +363,3 @@ def _with_adapter(card: ModelCard, extras: Extras) -> tuple[Mixer, ...]:
     source = extra_source(extras.adapter)
     mixer = adapter_mixer(source) if isinstance(source, Path) else "linear"
     return tuple(name for name in _MIXERS if name == mixer or name in card.mixers)
-
-
-def _stats(path: Path) -> list[tuple[str, int, int]]:
-    """Return the names, sizes and times of a model's files, without reports and other texts."""
-    if path.is_file():
-        configs = path.with_suffix("")
-        stats = _stats(configs) if configs.is_dir() else []
-        return [(path.name, path.stat().st_size, path.stat().st_mtime_ns), *stats]
-    files = sorted(file for file in path.rglob("*") if file.is_file())
-    index = path / "model_index.json"
-    if index.is_file():
-        # Its parts are folders.
-        files = [file for file in files if file.parent != path or file == index]
-    stats = [(file.relative_to(path).as_posix(), file.stat()) for file in files]
-    return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
-
-
-def read_json(path: Path, name: str) -> dict:
-    """Return a configuration of the model `name`.
-
-    Raises:
-        ModelUnavailable: The file is missing, cannot be read or is not a JSON object.
-    """
-    if not path.is_file():
-        raise ModelUnavailable(
-            f"model {name} has no {path.name} in {path.parent}; use “world” or a folder in diffusers' layout."
-        )
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ModelUnavailable(f"model {name}: {path} cannot be read ({error}); copy it again.") from error
-    if not isinstance(content, dict):
-        raise ModelUnavailable(f"model {name}: {path} is not a valid configuration; copy it again.")
-    return content

@@ -21,6 +21,7 @@ def check_parts(folder: Path, configs: Mapping[str, Any]) -> None:
     """
     unet, first, second = (configs[name] for name in ("unet", "text_encoder", "text_encoder_2"))
     check_latents(f"the VAE of {folder}", configs["vae"], unet)
+    reads_mask(f"the UNet in {folder}", unet.in_channels, unet.out_channels)
     needed, given = unet.cross_attention_dim, first.hidden_size + second.hidden_size
     if needed != given:
         raise ModelUnavailable(
@@ -36,6 +37,26 @@ def check_parts(folder: Path, configs: Mapping[str, Any]) -> None:
         )
 
 
+def reads_mask(what: str, in_channels: int, latent_channels: int) -> bool:
+    """Return whether a UNet reads a mask and the latents of the picture around it besides its latents.
+
+    Args:
+        what: The UNet, for the message.
+        in_channels: Of its input.
+        latent_channels: Of the latents.
+
+    Raises:
+        ModelUnavailable: It reads something else.
+    """
+    plain, inpainting = latent_channels, 2 * latent_channels + 1
+    if in_channels not in (plain, inpainting):
+        raise ModelUnavailable(
+            f"{what} has {in_channels} input channels, and SDXL has {plain} or, for inpainting, "
+            f"{inpainting}; give one of these."
+        )
+    return in_channels == inpainting
+
+
 def check_latents(what: str, decoder: Any, unet: Any) -> None:
     """Check that an autoencoder's latents have the UNet's channels.
 
@@ -47,10 +68,10 @@ def check_latents(what: str, decoder: Any, unet: Any) -> None:
     Raises:
         ModelUnavailable: They have not.
     """
-    if decoder.latent_channels != unet.in_channels:
+    if decoder.latent_channels != unet.out_channels:
         raise ModelUnavailable(
             f"{what} has latents of {decoder.latent_channels} channels and the UNet needs "
-            f"{unet.in_channels}; give an autoencoder for SDXL."
+            f"{unet.out_channels}; give an autoencoder for SDXL."
         )
 
 
@@ -67,6 +88,7 @@ def check_refiner(folder: Path, refiner: Any, second: Any) -> None:
     """
     pooled = second.projection_dim + 5 * (refiner.addition_time_embed_dim or 0)
     for what, needed, given in (
+        ("input channels", refiner.in_channels, refiner.out_channels),
         ("channels of text", refiner.cross_attention_dim, second.hidden_size),
         ("channels of pooled text and sizes", refiner.projection_class_embeddings_input_dim, pooled),
     ):

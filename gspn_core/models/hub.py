@@ -100,6 +100,24 @@ EXTRAS: Mapping[str, Snapshot] = MappingProxyType(
                 files=("unet/config.json", "unet/diffusion_pytorch_model.fp16.safetensors"),
                 gigabytes=4.5,
             ),
+            Snapshot(
+                name="x4-upscaler",
+                repo="stabilityai/stable-diffusion-x4-upscaler",
+                revision="572c99286543a273bfd17fac263db5a77be12c4c",
+                files=(
+                    "model_index.json",
+                    "scheduler/scheduler_config.json",
+                    "low_res_scheduler/scheduler_config.json",
+                    *(name for name in _SDXL_TEXT if name.startswith("tokenizer/")),
+                    "text_encoder/config.json",
+                    "text_encoder/model.safetensors",
+                    "unet/config.json",
+                    "unet/diffusion_pytorch_model.safetensors",
+                    "vae/config.json",
+                    "vae/diffusion_pytorch_model.safetensors",
+                ),
+                gigabytes=3.5,
+            ),
             # No fixed revision of these two is known to this project.
             Snapshot(
                 name="taesdxl",

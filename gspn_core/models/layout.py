@@ -6,8 +6,8 @@ Imports no torch and holds no weights. The full size has the numbers of SDXL's p
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
@@ -170,6 +170,12 @@ LAYOUTS: Mapping[SizeName, Layout] = MappingProxyType(
 )
 
 
+def inpainting(layout: Layout) -> Layout:
+    """Return a layout whose UNet also reads a mask and the latents of the picture around it."""
+    channels = 2 * layout.vae["latent_channels"] + 1
+    return replace(layout, unet={**layout.unet, "in_channels": channels})
+
+
 def text_config(config: Mapping[str, Any], *, words: int) -> dict[str, Any]:
     """Return a text encoder's configuration for a tokenizer whose last two words are start and end."""
     return {
@@ -184,24 +190,28 @@ def text_config(config: Mapping[str, Any], *, words: int) -> dict[str, Any]:
 
 def write_configs(folder: Path, layout: Layout) -> None:
     """Write everything of an SDXL folder but its weights and tokenizers."""
-    _write_json(folder / "model_index.json", _index())
-    _write_json(folder / "scheduler" / "scheduler_config.json", _SCHEDULER)
-    _write_json(folder / "unet" / "config.json", layout.unet)
-    _write_json(folder / "vae" / "config.json", layout.vae)
-    words = layout.text_encoder.get("vocab_size") or len(_embedded_tokenizer()["model"]["vocab"])
+    write_json(folder / "model_index.json", _index(inpaints="in_channels" in layout.unet))
+    write_json(folder / "scheduler" / "scheduler_config.json", _SCHEDULER)
+    write_json(folder / "unet" / "config.json", layout.unet)
+    write_json(folder / "vae" / "config.json", layout.vae)
+    words = vocabulary_size(layout.text_encoder)
     for name, kind in (("text_encoder", "CLIPTextModel"), ("text_encoder_2", "CLIPTextModelWithProjection")):
         config = text_config(getattr(layout, name), words=words)
         content = {"architectures": [kind], "model_type": "clip_text_model", **config}
-        _write_json(folder / name / "config.json", content)
+        write_json(folder / name / "config.json", content)
 
 
-def write_tokenizers(folder: Path, layout: Layout) -> None:
-    """Write the embedded model's tokenizer as both, padded to the vocabulary of the layout's text encoders.
+def vocabulary_size(text_encoder: Mapping[str, Any]) -> int:
+    """Return the words of a text encoder, by default those of the embedded model's tokenizer."""
+    return text_encoder.get("vocab_size") or len(_embedded_tokenizer()["model"]["vocab"])
+
+
+def write_tokenizers(folder: Path, words: int, names: Sequence[str] = ("tokenizer", "tokenizer_2")) -> None:
+    """Write the embedded model's tokenizer under each name, padded to a vocabulary of that many words.
 
     The padding never occurs in a prompt; the start and end tokens keep the last two ids, as in CLIP's own.
     """
     tokenizer = _embedded_tokenizer()
-    words = layout.text_encoder.get("vocab_size") or len(tokenizer["model"]["vocab"])
     vocab = {word: i for word, i in tokenizer["model"]["vocab"].items() if word not in _START_AND_END}
     vocab |= {f"<|unused-{i}|>": i for i in range(len(vocab), words - len(_START_AND_END))}
     vocab |= {word: words - len(_START_AND_END) + i for i, word in enumerate(_START_AND_END)}
@@ -211,12 +221,12 @@ def write_tokenizers(folder: Path, layout: Layout) -> None:
     start, end = _START_AND_END
     tokenizer["post_processor"] |= {"cls": [start, vocab[start]], "sep": [end, vocab[end]]}
     config = json.loads((WORLD_FOLDER / "tokenizer" / "tokenizer_config.json").read_text(encoding="utf-8"))
-    for name in ("tokenizer", "tokenizer_2"):
-        _write_json(folder / name / "tokenizer.json", tokenizer)
-        _write_json(folder / name / "tokenizer_config.json", config)
+    for name in names:
+        write_json(folder / name / "tokenizer.json", tokenizer)
+        write_json(folder / name / "tokenizer_config.json", config)
 
 
-def _index() -> dict[str, Any]:
+def _index(*, inpaints: bool) -> dict[str, Any]:
     parts = {
         "scheduler": ("diffusers", "EulerDiscreteScheduler"),
         "text_encoder": ("transformers", "CLIPTextModel"),
@@ -226,13 +236,15 @@ def _index() -> dict[str, Any]:
         "unet": ("diffusers", "UNet2DConditionModel"),
         "vae": ("diffusers", "AutoencoderKL"),
     }
-    return {"_class_name": "StableDiffusionXLPipeline", "force_zeros_for_empty_prompt": True, **parts}
+    kind = "StableDiffusionXLInpaintPipeline" if inpaints else "StableDiffusionXLPipeline"
+    return {"_class_name": kind, "force_zeros_for_empty_prompt": True, **parts}
 
 
 def _embedded_tokenizer() -> dict[str, Any]:
     return json.loads((WORLD_FOLDER / "tokenizer" / "tokenizer.json").read_text(encoding="utf-8"))
 
 
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a configuration; make its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import diffusers.utils.logging as diffusers_logging
 import psutil
 import torch
-import transformers.utils.logging as transformers_logging
 from diffusers import (
     AutoencoderKL,
     AutoencoderTiny,
+    DDIMScheduler,
+    DDPMScheduler,
     EulerDiscreteScheduler,
+    StableDiffusionUpscalePipeline,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
@@ -30,25 +31,29 @@ from gspn_core.events import ModelProgress
 from gspn_core.models.catalog import (
     ADAPTER_FOLDERS,
     NO_EXTRAS,
-    WORLD,
+    SUPERRES_FOLDER,
     Extras,
     adapter_mixer,
-    extra_source,
+    embedded_folders,
     find_card,
-    model_folder,
-    read_json,
 )
 from gspn_core.models.compatibility import check_latents, check_parts, check_refiner
-from gspn_core.models.hub import SDXL, SDXL_TOKENIZERS, Snapshot, commit_of, fetch
+from gspn_core.models.files import read_json
+from gspn_core.models.hub import SDXL_TOKENIZERS
 from gspn_core.models.mapped_files import copy_mapped
 from gspn_core.models.quantize import Scheme, diffusers_config, find_scheme, linear_layers, scheme_dtype
+from gspn_core.models.quiet import quiet_libraries
 from gspn_core.models.single_file import config_folder, read_single_file
+from gspn_core.models.sources import OnProgress, extra_folder, fetched, local_source, revisions
+from gspn_core.models.upscalers import find_upscalers
 from gspn_core.models.weights import PartWeights, count_of, part_weights, read_header
+from gspn_core.planning.types import ModelCard
 from gspn_core.runtime.device import pick_device, pick_dtype
 from gspn_core.runtime.machine import keep_freed
 from gspn_core.runtime.placement import home_of
-
-OnProgress = Callable[[ModelProgress], None]
+from gspn_core.superres.esrgan import EsrganModels
+from gspn_core.superres.upscaler import Upscaler
+from gspn_core.superres.weights import load_network
 
 _PARTS: dict[str, type] = {
     "text_encoder": CLIPTextModel,
@@ -77,7 +82,7 @@ def load_model(
     the rest is bfloat16 on a CPU and the VAE's config has `force_upcast: false`.
 
     Args:
-        name_or_path: "world", "sdxl", a folder in diffusers' layout or a .safetensors file.
+        name_or_path: "world", "world-4-steps", "sdxl", a folder in diffusers' layout or a .safetensors file.
         device: "auto", "cpu" or "cuda".
         dtype: "auto", "float32", "bfloat16" or "float16".
         extras: A VAE, adapter, refiner, preview decoder or quantization to load with it.
@@ -85,7 +90,8 @@ def load_model(
         memory_bytes: The most that a stage may take on the device; None for all that is free.
 
     Returns:
-        The pipeline with its adapters, refiner and preview decoder, in eval mode and without gradients.
+        The pipeline with its adapters, refiner, preview decoder and super-resolution network, in eval mode
+        and without gradients.
 
     Raises:
         ModelUnavailable: Files are missing, incomplete or of another layout; the message is one sentence.
@@ -95,29 +101,36 @@ def load_model(
     scheme = None if extras.quantize is None else find_scheme(extras.quantize)
     weights_dtype = scheme_dtype(scheme, dtype, on_gpu=where.type == "cuda") if scheme else dtype
     kind = pick_dtype(weights_dtype, where)
-    with _quiet_libraries():
-        folder = _local_source(name_or_path, on_progress)
+    with quiet_libraries():
+        folder = local_source(name_or_path, on_progress)
         with _refused_in_one_sentence(name_or_path, folder):
             home = home_of(card, where, kind, memory_bytes=memory_bytes)
             keep_freed(where)
             loader = _Loader(folder, where, home, kind, on_progress, scheme)
-            pipeline = loader.pipeline(extras.vae)
+            pipeline = loader.pipeline(extras.vae, trailing=card.trailing)
             adapters = loader.adapters(card.mixers, extras.adapter, pipeline.unet)
             refiner = loader.refiner(extras.refiner, pipeline)
             preview = loader.preview(extras.preview, pipeline)
-            notes = _revisions(extras)
+            superres = loader.superres() if card.has_superres else None
+            upscalers, left_out = _upscalers(extras, where)
+            # Its weights are never quantized.
+            x4 = _Loader(folder, where, home, kind, on_progress).x4(extras.x4, card)
+            notes = revisions(extras)
             if notes:
                 # The commits of what was fetched are known only now.
                 card = find_card(name_or_path, device=device, dtype=dtype, extras=extras)
-            return Model(
+            model = Model(
                 card=card,
-                notes=notes,
+                notes=(*notes, *left_out),
                 pipeline=pipeline,
                 adapters=adapters,
                 refiner=refiner,
                 preview=preview,
+                superres=superres,
+                upscalers=upscalers,
                 device=pipeline.unet.device if home == where else where,
             )
+            return model if x4 is None else model.with_x4(x4)
 
 
 @contextmanager
@@ -160,10 +173,16 @@ class _Loader:
         self.on_progress, self.scheme = on_progress, scheme
         self.done_bytes = self.total_bytes = 0
 
-    def pipeline(self, vae: str | None) -> StableDiffusionXLPipeline:
-        """Return the pipeline of the folder or file, with the VAE that is named if one is."""
-        vae_folder = _extra_folder(vae, self.on_progress)
-        return self._from_file(vae_folder) if self.folder.is_file() else self._from_folder(vae_folder)
+    def pipeline(self, vae: str | None, *, trailing: bool = False) -> StableDiffusionXLPipeline:
+        """Return the pipeline of the folder or file, with the VAE that is named if one is.
+
+        trailing: its timesteps are spaced as few-step checkpoints need it.
+        """
+        vae_folder = extra_folder(vae, self.on_progress)
+        found = self._from_file(vae_folder) if self.folder.is_file() else self._from_folder(vae_folder)
+        if trailing:
+            found.scheduler.register_to_config(timestep_spacing="trailing")
+        return found
 
     def _from_folder(self, vae_folder: Path | None) -> StableDiffusionXLPipeline:
         folders = {name: self.folder / name for name in _PARTS}
@@ -193,7 +212,7 @@ class _Loader:
         self._check_memory({"checkpoint": weights})
         vae = None if vae_folder is None else self.part("vae", vae_folder, AutoencoderKL)
         self._report("checkpoint")
-        with config_folder(self.folder, lambda: _fetched(SDXL_TOKENIZERS, self.on_progress)) as configs:
+        with config_folder(self.folder, lambda: fetched(SDXL_TOKENIZERS, self.on_progress)) as configs:
             parts = read_single_file(
                 self.folder, configs, self.kind, vae, self._quantization(UNet2DConditionModel)
             )
@@ -246,7 +265,7 @@ class _Loader:
         """Return by mixer the adapters of the folder, and the one of the extra in place of its own."""
         folders = {mixer: self.folder / name for mixer, name in ADAPTER_FOLDERS.items() if mixer in mixers}
         folders = {mixer: folder for mixer, folder in folders.items() if folder.is_dir()}
-        given = _extra_folder(extra, self.on_progress)
+        given = extra_folder(extra, self.on_progress)
         if given is not None:
             folders[adapter_mixer(given)] = given
         adapters = {mixer: _ADAPTERS[mixer].load(folder, unet) for mixer, folder in folders.items()}
@@ -256,21 +275,44 @@ class _Loader:
 
     def preview(self, extra: str | None, pipeline: StableDiffusionXLPipeline) -> AutoencoderTiny | None:
         """Return the small decoder that is named, which stays on the device; None if none is."""
-        folder = _extra_folder(extra, self.on_progress)
+        folder = extra_folder(extra, self.on_progress)
         if folder is None:
             return None
         decoder = self.part("preview", folder, AutoencoderTiny)
         check_latents(f"the preview's decoder in {folder}", decoder.config, pipeline.unet.config)
         return decoder.to(self.where)
 
+    def superres(self) -> Upscaler:
+        """Return the folder's super-resolution network, in float32 and always on the device."""
+        self._report("superres")
+        return Upscaler(load_network(self.folder / SUPERRES_FOLDER).to(self.where))
+
     def refiner(self, extra: str | None, pipeline: StableDiffusionXLPipeline) -> UNet2DConditionModel | None:
         """Return the UNet of the refiner that is named, checked against the pipeline; None if none is."""
-        folder = _extra_folder(extra, self.on_progress)
+        folder = extra_folder(extra, self.on_progress)
         if folder is None:
             return None
         unet = self.part("refiner", folder / "unet", UNet2DConditionModel)
         check_refiner(folder, unet.config, pipeline.text_encoder_2.config)
         return unet
+
+    def x4(self, extra: str | None, card: ModelCard) -> Model | None:
+        """Return the x4 upscaler that is named, as a model of its own family; None if none is."""
+        folder = extra_folder(extra, self.on_progress)
+        if folder is None:
+            return None
+        text_encoder = self.part("text_encoder", folder / "text_encoder", CLIPTextModel)
+        unet = self.part("unet", folder / "unet", UNet2DConditionModel)
+        pipeline = StableDiffusionUpscalePipeline(
+            vae=self.part("vae", folder / "vae", AutoencoderKL, dtype=torch.float32),
+            text_encoder=text_encoder,
+            tokenizer=self._tokenizer(folder / "tokenizer", text_encoder),
+            unet=unet,
+            low_res_scheduler=DDPMScheduler.from_pretrained(folder / "low_res_scheduler"),
+            scheduler=DDIMScheduler.from_pretrained(folder / "scheduler"),
+        )
+        pipeline.set_progress_bar_config(disable=True)
+        return Model(card=card, pipeline=pipeline, family="x4", device=self.where)
 
     def _ready(self, module: nn.Module) -> nn.Module:
         """Return a part at home, without gradients."""
@@ -333,60 +375,17 @@ class _Loader:
             )
 
 
-def _local_source(name_or_path: str, on_progress: OnProgress) -> Path:
-    """Return the folder or file of a model, fetched if it is SDXL and not here."""
-    folder = model_folder(name_or_path)
-    return _fetched(SDXL, on_progress) if name_or_path == SDXL.name and not folder.exists() else folder
-
-
-def _fetched(snapshot: Snapshot, on_progress: OnProgress) -> Path:
-    def progress(done: int, total: int) -> None:
-        on_progress(ModelProgress(doing="fetch", part=snapshot.name, done_bytes=done, total_bytes=total))
-
-    return fetch(snapshot, progress)
-
-
-def _extra_folder(name_or_path: str | None, on_progress: OnProgress) -> Path | None:
-    if name_or_path is None:
-        return None
-    source = extra_source(name_or_path)
-    return source if isinstance(source, Path) else _fetched(source, on_progress)
-
-
-def _revisions(extras: Extras) -> tuple[str, ...]:
-    """Return a sentence for each extra whose revision is not fixed, with the commit that was loaded."""
-    snapshots = [extra_source(value) for value in extras.sources.values()]
-    return tuple(
-        f"{snapshot.name} was read at commit {commit} of {snapshot.repo}, whose revision is not fixed; keep "
-        f"it by naming {snapshot.name}@{commit}."
-        for snapshot in snapshots
-        if isinstance(snapshot, Snapshot)
-        and not snapshot.is_fixed
-        and (commit := commit_of(snapshot)) is not None
-    )
+def _upscalers(extras: Extras, where: torch.device) -> tuple[EsrganModels | None, tuple[str, ...]]:
+    """Return the upscaler models that are named, and a sentence for each file that is none."""
+    if extras.upscalers is None:
+        return None, ()
+    files, _, others = find_upscalers(extras.upscalers)
+    return EsrganModels(files, where), others
 
 
 def _why_not(name: str, folder: Path, error: Exception) -> str:
-    remedy = "copy the folder again" if name != WORLD.name else "get the repository again"
+    remedy = "get the repository again" if name in embedded_folders() else "copy the folder again"
     if not folder.exists():
         return f"model {name} is no longer at {folder}; put it back, or choose another with --model."
     reason = " ".join(str(error).split())[:200] or type(error).__name__
     return f"model {name} cannot be loaded from {folder}: {reason}; {remedy}."
-
-
-@contextmanager
-def _quiet_libraries() -> Iterator[None]:
-    """Keep both libraries' progress bars and advice out of the terminal; restore their settings."""
-    libraries: tuple[Any, ...] = (diffusers_logging, transformers_logging)
-    levels = [library.get_verbosity() for library in libraries]
-    bars = [library.is_progress_bar_enabled() for library in libraries]
-    try:
-        for library in libraries:
-            library.set_verbosity_error()
-            library.disable_progress_bar()
-        yield
-    finally:
-        for library, level, bar in zip(libraries, levels, bars, strict=True):
-            library.set_verbosity(level)
-            if bar:
-                library.enable_progress_bar()

@@ -18,7 +18,7 @@ from typing import Any
 
 from gspn_core.errors import ModelUnavailable
 from gspn_core.models.weights import part_weights, read_header
-from gspn_core.planning.types import Quantized
+from gspn_core.planning.quantized import Quantized
 
 # Linear layers outside of the transformers, as diffusers names them and as checkpoints in one file do.
 NOT_QUANTIZED = ("time_embedding", "add_embedding", "time_emb_proj")

@@ -19,7 +19,16 @@ from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from gspn_core.errors import ModelUnavailable
-from gspn_core.models.layout import LAYOUTS, SizeName, write_configs, write_tokenizers
+from gspn_core.models.layout import (
+    LAYOUTS,
+    SizeName,
+    inpainting,
+    vocabulary_size,
+    write_configs,
+    write_json,
+    write_tokenizers,
+)
+from gspn_core.models.x4_layout import PARTS, write_x4_configs
 
 OnBytes = Callable[[int, int], None]
 _WEIGHTS = {
@@ -41,7 +50,12 @@ _BRANCH_SCALE = 0.3
 
 
 def write_random_model(
-    folder: Path, size: SizeName = "full", *, seed: int = 0, on_bytes: OnBytes = lambda _done, _total: None
+    folder: Path,
+    size: SizeName = "full",
+    *,
+    seed: int = 0,
+    inpaints: bool = False,
+    on_bytes: OnBytes = lambda _done, _total: None,
 ) -> int:
     """Write an SDXL folder in float16 with weights of the seed; return its weights' bytes.
 
@@ -51,38 +65,49 @@ def write_random_model(
         folder: A new or empty folder.
         size: "full" as SDXL 1.0, or "small".
         seed: Of the weights.
+        inpaints: The UNet reads a mask and the latents of the picture around it, as published.
         on_bytes: Called with the bytes written and the total.
 
     Raises:
         ModelUnavailable: The folder is not empty, or the disk has no room.
     """
-    layout = LAYOUTS[size]
-    return _write(
-        folder, size, seed, on_bytes, ("text_encoder", "text_encoder_2", "unet", "vae"), layout.unet
-    )
+    layout = inpainting(LAYOUTS[size]) if inpaints else LAYOUTS[size]
+
+    def configs() -> None:
+        write_configs(folder, layout)
+        write_tokenizers(folder, vocabulary_size(layout.text_encoder))
+
+    return _write(folder, configs, seed, on_bytes, ("text_encoder", "text_encoder_2", "unet", "vae"))
 
 
 def write_random_refiner(
     folder: Path, size: SizeName = "full", *, seed: int = 0, on_bytes: OnBytes = lambda _done, _total: None
 ) -> int:
     """Write the folder of a refiner for such a model, its UNet alone; see `write_random_model`."""
-    return _write(folder, size, seed, on_bytes, ("unet",), LAYOUTS[size].refiner)
+    return _write(
+        folder,
+        lambda: write_json(folder / "unet" / "config.json", LAYOUTS[size].refiner),
+        seed,
+        on_bytes,
+        ("unet",),
+    )
+
+
+def write_random_x4(
+    folder: Path, size: SizeName = "full", *, seed: int = 0, on_bytes: OnBytes = lambda _done, _total: None
+) -> int:
+    """Write the folder of an x4 upscaler, as published or small; see `write_random_model`."""
+    return _write(folder, lambda: write_x4_configs(folder, size), seed, on_bytes, PARTS)
 
 
 def _write(
-    folder: Path, size: SizeName, seed: int, on_bytes: OnBytes, names: tuple[str, ...], unet: Mapping
+    folder: Path, configs: Callable[[], None], seed: int, on_bytes: OnBytes, names: tuple[str, ...]
 ) -> int:
-    layout = LAYOUTS[size]
     if folder.exists() and any(folder.iterdir()):
         raise ModelUnavailable(f"{folder} is not empty; name a new folder.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if len(names) > 1:
-            write_configs(folder, layout)
-            write_tokenizers(folder, layout)
-        else:
-            (folder / "unet").mkdir()
-            (folder / "unet" / "config.json").write_text(json.dumps(unet, indent=1) + "\n", encoding="utf-8")
+        configs()
         shapes = {name: _shapes(name, folder / name) for name in names}
         total = sum(_BYTES * math.prod(shape) for part in shapes.values() for shape, _ in part.values())
         free = shutil.disk_usage(folder).free

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -59,7 +60,7 @@ def read_shapes(folder: Path, adapters: Mapping[Mixer, str]) -> Shapes | None:
 def unet_shapes(config: Mapping[str, Any], *, parameters: int) -> UNetShapes:
     """Return the shapes of a UNet2DConditionModel's config; raise KeyError or TypeError if one is missing."""
     channels = tuple(config["block_out_channels"])
-    layers = _per_block(config["transformer_layers_per_block"], len(channels))
+    layers = _per_block(config.get("transformer_layers_per_block", 1), len(channels))
     down = tuple(
         count if kind.startswith("CrossAttn") else 0
         for count, kind in zip(layers, config["down_block_types"], strict=True)
@@ -79,7 +80,18 @@ def unet_shapes(config: Mapping[str, Any], *, parameters: int) -> UNetShapes:
         text_channels=int(config["cross_attention_dim"]),
         sample_side=int(sample if isinstance(sample, int) else max(sample)),
         parameters=parameters,
-        latent_channels=int(config.get("in_channels", 4)),
+        latent_channels=int(config.get("out_channels", 4)),
+        extra_channels=int(config.get("in_channels", 4)) - int(config.get("out_channels", 4)),
+        only_cross=_only_cross(config.get("only_cross_attention", False), len(channels)),
+    )
+
+
+def inpainting_shapes(shapes: Shapes) -> Shapes:
+    """Return a model's shapes with the input channels of an inpainting UNet."""
+    unet, extra = shapes.unet, shapes.unet.latent_channels + 1
+    parameters = unet.parameters + 9 * extra * unet.channels[0]
+    return dataclasses.replace(
+        shapes, unet=dataclasses.replace(unet, extra_channels=extra, parameters=parameters)
     )
 
 
@@ -117,6 +129,11 @@ def _count(path: Path) -> int:
 
 def _config(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "config.json").read_text(encoding="utf-8"))
+
+
+def _only_cross(value: bool | Sequence[bool], blocks: int) -> tuple[bool, ...]:
+    each = (value,) * blocks if isinstance(value, bool) else tuple(map(bool, value))
+    return each if any(each) else ()
 
 
 def _per_block(value: int | Sequence[int], blocks: int) -> tuple[int, ...]:

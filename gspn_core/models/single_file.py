@@ -20,8 +20,8 @@ from diffusers import AutoencoderKL, StableDiffusionXLPipeline, UNet2DConditionM
 from torch import nn
 
 from gspn_core.errors import ModelUnavailable
-from gspn_core.models.layout import LAYOUTS, write_configs
-from gspn_core.models.weights import read_header
+from gspn_core.models.layout import LAYOUTS, inpainting, write_configs
+from gspn_core.models.weights import first_channels, read_header
 
 _TOKENIZERS = ("tokenizer", "tokenizer_2")
 _PREFIXES = {"unet": "model.diffusion_model.", "vae": "first_stage_model."}
@@ -51,7 +51,8 @@ def config_folder(path: Path, sdxl_tokenizers: Callable[[], Path]) -> Iterator[P
         ) from error
     with tempfile.TemporaryDirectory(prefix="gspn-configs-") as name:
         folder = Path(name)
-        write_configs(folder, LAYOUTS["full"])
+        layout = LAYOUTS["full"]
+        write_configs(folder, inpainting(layout) if first_channels(path) != 4 else layout)
         for tokenizer in _TOKENIZERS:
             found = source / tokenizer if (source / tokenizer).is_dir() else source / "tokenizer"
             shutil.copytree(found, folder / tokenizer)

@@ -18,6 +18,7 @@ from gspn_core.errors import ModelUnavailable
 
 PICKLED = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
 _MAX_HEADER_BYTES = 100_000_000
+_FIRST_CONVOLUTION = "model.diffusion_model.input_blocks.0.0.weight"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,3 +114,15 @@ def refuse_pickled(path: Path) -> None:
             f"{path} is a pickled file, which can hold a program and is never loaded; "
             "give the model's .safetensors instead."
         )
+
+
+def first_channels(path: Path) -> int:
+    """Return the input channels of the UNet of a checkpoint in one file.
+
+    Raises:
+        ModelUnavailable: The file cannot be read or has no UNet.
+    """
+    shape = read_header(path).get(_FIRST_CONVOLUTION, {}).get("shape", ())
+    if len(shape) != 4:
+        raise ModelUnavailable(f"{path} has no UNet of SDXL; give a whole checkpoint.")
+    return shape[1]

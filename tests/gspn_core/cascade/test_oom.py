@@ -23,6 +23,15 @@ ERRORS = [
     torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB"),
     RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"),
     MemoryError(),
+    RuntimeError("std::bad_alloc"),
+]
+# What oneDNN and Python raise for lack of memory, and for other reasons too.
+AMBIGUOUS = [
+    RuntimeError("could not create a primitive"),
+    RuntimeError("could not create a primitive descriptor for the matmul primitive. Run workload with …"),
+    RuntimeError("could not create a memory object"),
+    RuntimeError("could not execute a primitive"),
+    RuntimeError("can't start new thread"),
 ]
 
 
@@ -73,7 +82,7 @@ def break_at(monkeypatch, phase, index, times, error):
         monkeypatch.setattr(Autoencoder, phase, failing)
 
 
-@pytest.mark.parametrize("error", ERRORS, ids=["cuda", "cpu", "python"])
+@pytest.mark.parametrize("error", ERRORS, ids=["cuda", "cpu", "python", "c++"])
 @pytest.mark.parametrize(
     ("phase", "index"), [("steps", 0), ("decode", 0), ("encode", 1), ("steps", 1), ("decode", 1)]
 )
@@ -159,3 +168,11 @@ def test_only_lack_of_memory_counts_as_such():
     assert all(map(oom.is_out_of_memory, ERRORS))
     assert not oom.is_out_of_memory(RuntimeError("expected scalar type Float"))
     assert not oom.is_out_of_memory(ValueError("out of memory"))
+
+
+@pytest.mark.parametrize(("free_mb", "is_memory"), [(50, True), (4000, False)])
+def test_what_has_other_causes_too_is_lack_of_memory_where_little_is_left(monkeypatch, free_mb, is_memory):
+    monkeypatch.setattr(oom, "free_host_bytes", lambda: free_mb * 2**20)
+    assert {oom.is_out_of_memory(error) for error in AMBIGUOUS} == {is_memory}
+    assert not oom.is_out_of_memory(RuntimeError("could not create a file"))
+    assert not oom.is_out_of_memory(ValueError("could not create a primitive"))

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from diffusers import LCMScheduler, TCDScheduler
 
 from gspn_core.backbones.noise_path import diffusion_path
 from gspn_core.cascade.schedule import (
@@ -22,7 +23,8 @@ def test_a_stage_runs_the_last_timesteps_of_the_whole_schedule(name, tiny_pipeli
     assert torch.all(last[:-1] > last[1:])
 
 
-STOCHASTIC = [name for name in SCHEDULERS if "sde" in name]
+CONSISTENCY = ["lcm", "tcd"]
+STOCHASTIC = [name for name in SCHEDULERS if "sde" in name] + CONSISTENCY
 
 
 @pytest.mark.parametrize("name", [name for name in SCHEDULERS if name not in STOCHASTIC])
@@ -41,7 +43,7 @@ def test_steps_with_the_true_noise_lead_back_to_the_latents(name, tiny_pipeline)
     torch.testing.assert_close(x, z, atol=0.05, rtol=0.02)
 
 
-@pytest.mark.parametrize("name", STOCHASTIC)
+@pytest.mark.parametrize("name", [name for name in STOCHASTIC if name not in CONSISTENCY])
 def test_steps_that_add_noise_lead_back_too_where_it_is_seen(name, tiny_pipeline):
     scheduler = make_scheduler(name, tiny_pipeline.scheduler.config)
     generator = torch.Generator().manual_seed(0)
@@ -68,8 +70,10 @@ def test_a_start_at_a_noise_level_descends_from_it(name, strength, steps, tiny_p
     timesteps = set_timesteps_from(scheduler, strength, 12, steps, torch.device("cpu"))
     assert len(timesteps) == steps
     assert float(timesteps[0]) == pytest.approx(1000 * strength - 1, abs=0.5)
-    assert torch.all(scheduler.sigmas[:-1] > scheduler.sigmas[1:])
-    assert scheduler.sigmas[-1] == 0
+    assert torch.all(timesteps[:-1] > timesteps[1:])
+    if name not in CONSISTENCY:
+        assert torch.all(scheduler.sigmas[:-1] > scheduler.sigmas[1:])
+        assert scheduler.sigmas[-1] == 0
 
 
 @pytest.mark.parametrize("name", [name for name in SCHEDULERS if name not in STOCHASTIC])
@@ -110,3 +114,32 @@ def test_a_name_says_its_spacing_whatever_the_models_own_is(name, own, tiny_pipe
     for scheduler in (plain, other):
         scheduler.set_timesteps(7)
     assert torch.equal(plain.timesteps, other.timesteps)
+
+
+@pytest.mark.parametrize("name", CONSISTENCY)
+@pytest.mark.parametrize("strength", [None, 0.4])
+def test_a_consistency_step_that_sees_the_noise_leads_back(name, strength, tiny_pipeline):
+    from_level = strength is not None
+    scheduler = make_scheduler(name, tiny_pipeline.scheduler.config, from_level=from_level)
+    generator, device = torch.Generator().manual_seed(0), torch.device("cpu")
+    z = torch.randn(1, 4, 8, 8, generator=generator)
+    if from_level:
+        timesteps = set_timesteps_from(scheduler, strength, 4, 2, device)
+    else:
+        timesteps = set_last_timesteps(scheduler, 4, 4, device)
+    x = scheduler.add_noise(z, torch.randn(z.shape, generator=generator), timesteps[:1])
+    for t in timesteps:
+        alpha = scheduler.alphas_cumprod[t]
+        seen = (x - alpha.sqrt() * z) / (1 - alpha).sqrt()
+        x = scheduler.step(seen, t, x, return_dict=False, **step_options(scheduler, generator))[0]
+    torch.testing.assert_close(x, z, atol=0.15 if name == "tcd" else 0.02, rtol=0.02)
+
+
+@pytest.mark.parametrize("name", CONSISTENCY)
+@pytest.mark.parametrize("steps", [1, 4, 8, 60])
+def test_consistency_timesteps_are_those_of_diffusers(name, steps, tiny_pipeline):
+    scheduler = make_scheduler(name, tiny_pipeline.scheduler.config)
+    timesteps = set_last_timesteps(scheduler, steps, steps, torch.device("cpu"))
+    own = {"lcm": LCMScheduler, "tcd": TCDScheduler}[name].from_config(tiny_pipeline.scheduler.config)
+    own.set_timesteps(steps, **({"original_inference_steps": steps} if steps > 50 else {}))
+    assert timesteps.tolist() == own.timesteps.tolist() and timesteps[0] >= 950

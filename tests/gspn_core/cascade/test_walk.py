@@ -13,6 +13,7 @@ from gspn_core.attention.registry import NEEDS_ADAPTER
 from gspn_core.engine import Engine
 from gspn_core.errors import BadSetting, NotFinite, OutOfMemory, Stopped
 from gspn_core.events import CascadeDone, PlanReady, StageDone, StageStarted, StepDone, TileDone
+from gspn_core.kinds.kind import OTHER_MODELS, TILING
 from gspn_core.kinds.registry import BEGINNING_ONLY
 from gspn_core.settings import FIELD_NAMES, STARTING, Settings
 
@@ -163,6 +164,7 @@ CHANGES = {
     "dilation_scope": "all",
     "dilation_use": "main",
     "dilation_until": 0.0,
+    "tile_share": 1.0,
     "ladder": "64",
     "scheduler": "unipc",
     "original_scale": 2.0,
@@ -174,12 +176,15 @@ CHANGES = {
     "aesthetic_score": 9.0,
     "negative_aesthetic_score": 9.0,
     "seed": 4,
+    "variation_seed": 9,
+    "variation_strength": 0.5,
     "overrides": "128.seed=4",
 }
 
 
 def test_every_field_of_the_settings_has_a_change_to_try():
-    assert set(CHANGES) | set(STARTING) == set(FIELD_NAMES)
+    # LoRA files are tried in tests/gspn_core/lora.
+    assert set(CHANGES) | set(STARTING) | OTHER_MODELS | {"loras"} == set(FIELD_NAMES)
 
 
 @pytest.fixture(scope="module")
@@ -194,9 +199,13 @@ def test_every_setting_reaches_the_picture(engine, drawn_before, name):
     usual = {"target": 128, "upscale_strength": 0.7, "guidance_scale": 3.0, "cosine_scale_2": 1.0}
     if name in BEGINNING_ONLY - {"refiner"}:
         usual["refiner"] = "ensemble"
+    if name == "variation_seed":
+        usual["variation_strength"] = 0.5
     if name == "ladder":
         # Of three stages a ladder can leave one out.
         usual["target"] = 256
+    if name in TILING:
+        usual["ladder"] = "64 tiles:128"
     asked = Settings(**{**SETTINGS.to_dict(), **usual})
     if asked not in drawn_before:
         drawn_before[asked] = _last(engine, **usual)

@@ -8,7 +8,7 @@ from gspn_core.cli.models import main
 from gspn_core.errors import ModelUnavailable
 from gspn_core.models import random_weights
 from gspn_core.models.catalog import find_card
-from gspn_core.models.layout import LAYOUTS, write_configs, write_tokenizers
+from gspn_core.models.layout import LAYOUTS, vocabulary_size, write_configs, write_tokenizers
 from gspn_core.models.loading import load_model
 from gspn_core.models.random_weights import write_random_model, write_random_refiner
 from gspn_core.models.weights import part_weights
@@ -65,7 +65,7 @@ def test_the_full_size_has_sdxls_parameters(tmp_path):
 def test_the_full_sizes_tokenizer_has_clips_count_and_the_embedded_ones_words(tmp_path):
     from transformers import CLIPTokenizer
 
-    write_tokenizers(tmp_path, LAYOUTS["full"])
+    write_tokenizers(tmp_path, vocabulary_size(LAYOUTS["full"].text_encoder))
     tokenizer = CLIPTokenizer.from_pretrained(tmp_path / "tokenizer", local_files_only=True)
     ids = tokenizer("a lake").input_ids
     assert len(tokenizer) == 49408

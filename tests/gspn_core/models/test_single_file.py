@@ -89,11 +89,14 @@ def test_an_incomplete_part_is_refused(saved, tmp_path, missing, message):
         load_model(str(tmp_path / "mine.safetensors"), device="cpu")
 
 
-def test_without_a_folder_next_to_it_sdxls_layout_and_tokenizers_are_used(saved, tmp_path):
+@pytest.mark.parametrize("channels", [4, 9])
+def test_without_a_folder_next_to_it_sdxls_layout_and_tokenizers_are_used(saved, tmp_path, channels):
     path = tmp_path / "alone.safetensors"
+    save_file({"model.diffusion_model.input_blocks.0.0.weight": torch.zeros(8, channels, 3, 3)}, path)
     with config_folder(path, lambda: saved[0] / "parts") as configs:
         unet = (configs / "unet" / "config.json").read_text()
         assert str(LAYOUTS["full"].unet["cross_attention_dim"]) in unet
+        assert ('"in_channels": 9' in unet) == (channels == 9)
         assert (configs / "tokenizer_2" / "tokenizer.json").is_file()
     assert not configs.exists()
 
