@@ -11,6 +11,7 @@ import torch
 
 from gspn_core.errors import ModelUnavailable
 from gspn_core.runtime.cgroup import memory_limits
+from gspn_core.runtime.resource_limits import resource_limits
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -54,7 +55,7 @@ def total_bytes(device: torch.device) -> int:
     """Return the memory in bytes of the GPU, or on a CPU what this process may use."""
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
-    limits = [limit.limit_bytes for limit in memory_limits()]
+    limits = [limit.limit_bytes for limit in (*memory_limits(), *resource_limits())]
     return min([psutil.virtual_memory().total, *limits])
 
 

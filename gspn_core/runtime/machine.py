@@ -11,6 +11,7 @@ import torch
 
 from gspn_core.planning.types import Machine, Shapes
 from gspn_core.runtime.cgroup import memory_limits
+from gspn_core.runtime.resource_limits import resource_limits
 
 # cuDNN's workspaces, and memory lost to fragmentation in the caching allocator.
 _DEVICE_RESERVE_BYTES = 512 * 2**20
@@ -20,9 +21,11 @@ _HOST_SCRATCH_BYTES = 64 * 2**20
 _HALF_ON_HOST_BYTES = 3
 # Left to other programs where the device's memory is the machine's.
 _HOST_RESERVE_BYTES = 256 * 2**20
-# Of malloc.h: the size from which a block is mapped separately, and how much free memory is kept.
-_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD = -3, -1
-_MAPPED_FROM_BYTES, _KEPT_BYTES = 32 * 2**20, 512 * 2**20
+# Of malloc.h: the size from which a block is mapped separately, how much free memory is kept, and how many
+# heaps the threads share.
+_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD, _M_ARENA_MAX = -3, -1, -8
+_KEEPING = {_M_MMAP_THRESHOLD: 32 * 2**20, _M_TRIM_THRESHOLD: 512 * 2**20}
+_RETURNING = {_M_MMAP_THRESHOLD: 2**20, _M_TRIM_THRESHOLD: 2**20, _M_ARENA_MAX: 2}
 
 
 def read_machine(
@@ -55,7 +58,7 @@ def read_machine(
     adapters = sum(count for _, count in shapes.adapter_parameters)
     weights = shapes.unet.weight_bytes(element) + element * (adapters + shapes.text_parameters)
     weights += shapes.refiner.weight_bytes(element) if shapes.refiner else 0
-    weights += element * shapes.preview_parameters
+    weights += element * (shapes.preview_parameters + shapes.other_parameters)
     weights += 4 * shapes.vae.parameters
     return Machine(
         device="cpu",
@@ -86,13 +89,18 @@ def collect(device: torch.device) -> None:
 
 
 def keep_freed(device: torch.device) -> bool:
-    """Let memory freed by a step on the CPU be reused by the next; return whether the C library can.
+    """Let memory freed by a step on the CPU be reused by the next; return whether the C library does.
 
-    By default glibc maps and unmaps each larger tensor, and the kernel zeroes its pages every time.
+    By default glibc maps and unmaps each larger tensor, and the kernel zeroes its pages every time. Under a
+    limit of the process it shall do that even for smaller ones: what it kept would count as used, and threads
+    and compiled kernels could not be mapped.
     """
     mallopt = _from_libc("mallopt") if device.type == "cpu" else None
-    options = {_M_MMAP_THRESHOLD: _MAPPED_FROM_BYTES, _M_TRIM_THRESHOLD: _KEPT_BYTES}
-    return mallopt is not None and all(mallopt(option, value) for option, value in options.items())
+    if mallopt is None:
+        return False
+    keeps = not resource_limits()
+    options = _KEEPING if keeps else _RETURNING
+    return all(mallopt(option, value) for option, value in options.items()) and keeps
 
 
 @cache
@@ -105,6 +113,6 @@ def _from_libc(name: str):
 
 
 def free_host_bytes() -> int:
-    """Return the free bytes of the host: what is available, or what a control group leaves."""
-    limits = [limit.free_bytes for limit in memory_limits()]
+    """Return the free bytes of the host: what is available, or what the limits of this process leave."""
+    limits = [limit.free_bytes for limit in (*memory_limits(), *resource_limits())]
     return min([psutil.virtual_memory().available, *limits])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 
 import psutil
 import torch
@@ -42,8 +43,11 @@ class Meter:
             return
         self._peak = self._process.memory_info().rss
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._watch, args=(self._ended,), name="meter", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._watch, args=(self._ended,), name="meter", daemon=True)
+        # Without memory for a thread, memory is read with each event alone.
+        with suppress(RuntimeError):
+            thread.start()
+            self._thread = thread
 
     def stop(self) -> None:
         """Stop sampling; the last figures stay readable."""

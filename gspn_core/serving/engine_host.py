@@ -37,6 +37,14 @@ class MeasurableEngine(Protocol):
         """Measure stages; see `gspn_core.engine.Engine.measure`."""
 
 
+@runtime_checkable
+class WatchfulEngine(Protocol):
+    """An engine that knows whether the memory that a plan was made for is still there."""
+
+    def still_fits(self, plan: CascadePlan) -> bool:
+        """Return whether a plan fits into the memory that there is now."""
+
+
 class EngineHost:
     """Loads an engine in a thread of its own and stands in for it until it is there.
 
@@ -122,15 +130,20 @@ class EngineHost:
         return self._engine.model_calls(stage) if self._engine is not None else None
 
     def final_plan(self, plan: CascadePlan, should_stop: Callable[[], bool]) -> CascadePlan:
-        """Wait for the model and return the plan to run: one that was made without it is made again.
+        """Wait for the model and return the plan to run.
+
+        One that was made without the model is made again, and so is one for which there is too little memory
+        by now.
 
         Raises:
             Stopped: should_stop returned true while the model was being loaded.
             ModelUnavailable: The model could not be loaded.
         """
         self._wait_for_model(should_stop)
-        # With a budget it was made by the engine, which knows the memory that there is.
-        return plan if plan.budget_bytes is not None else self.plan(plan.settings)
+        engine = self._engine
+        # With a budget it was made by the engine, which knows the memory that there was.
+        is_stale = isinstance(engine, WatchfulEngine) and not engine.still_fits(plan)
+        return self.plan(plan.settings) if plan.budget_bytes is None or is_stale else plan
 
     def run(self, plan: CascadePlan, should_stop: Callable[[], bool], **options: Any) -> Iterator[Event]:
         """Wait for the model, then yield a run's events.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gspn_core.errors import Busy, ModelUnavailable
-from gspn_core.models.catalog import SDXL_CARD, WORLD, find_card, local_models
+from gspn_core.models.catalog import SDXL_CARD, embedded_cards, find_card, local_models
 from gspn_core.models.hub import SDXL, cached_folder
 
 
@@ -35,7 +35,7 @@ class ModelPicker:
         requested: The model that the server was started with.
         folder: Where other models may be.
         is_busy: Returns whether runs are in progress, which must not lose their model.
-        is_fixed: No other model may be chosen.
+        is_fixed: Only the host may choose another model, by starting the server with it.
     """
 
     def __init__(
@@ -48,7 +48,9 @@ class ModelPicker:
         is_fixed: bool = False,
     ) -> None:
         self._current, self._is_busy = current, is_busy
-        self._names = (current,) if is_fixed else _names(current, requested, folder)
+        names = _names(current, requested, folder)
+        self._names = (current,) if is_fixed else names
+        self.is_withheld = is_fixed and len(names) > 1
         self._woken = threading.Event()
         self.chosen: str | None = None
 
@@ -65,6 +67,8 @@ class ModelPicker:
             ModelUnavailable: It is not offered here, or its files are no longer complete.
             Busy: Runs are in progress.
         """
+        if self.is_withheld and name != self._current:
+            raise ModelUnavailable("The model is for all visitors of this page; only its host changes it.")
         if name not in self._names:
             raise ModelUnavailable(f"{name[:80]!r} is not among the models here; reload the page.")
         if name == self._current:
@@ -82,7 +86,7 @@ class ModelPicker:
 
 
 def _names(current: str, requested: str, folder: Path) -> tuple[str, ...]:
-    found = [WORLD.name, current]
+    found = [*(card.name for card in embedded_cards()), current]
     try:
         find_card(requested)
         found.append(requested)
@@ -94,5 +98,5 @@ def _names(current: str, requested: str, folder: Path) -> tuple[str, ...]:
 
 
 def _title(name: str) -> str:
-    known = {WORLD.name: WORLD.title, SDXL.name: SDXL_CARD.title}
+    known = {card.name: card.title for card in (*embedded_cards(), SDXL_CARD)}
     return known.get(name) or Path(name).stem

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 import time
 from collections.abc import Callable
 from typing import Any
 
 from gspn_core.metrics.adherence import PromptAdherence
-from gspn_core.models.catalog import EXAMPLES_FOLDER, WORLD
+from gspn_core.models.catalog import EXAMPLES_FOLDER, embedded_folders
 from gspn_core.planning.types import CascadePlan, ModelCard
 from gspn_core.runs.examples import install_examples
 from gspn_core.runs.measuring import Measuring
@@ -17,13 +16,16 @@ from gspn_core.runs.timings import Timings
 from gspn_core.serving.engine_host import STOP_POLL_SECONDS, EngineHost
 from gspn_core.serving.engine_loader import LoadEngine
 from gspn_core.serving.exit_codes import ExitCode, refuse
+from gspn_core.serving.garbage import freeze, unfreeze
 from gspn_core.serving.model_picker import ModelPicker
 from gspn_core.serving.server_options import ServerOptions
 from gspn_core.serving.zerogpu import Decorator
 from gspn_core.settings import CHOICES
 from gspn_core.studies.runner import Studies
+from gspn_core.studies.sample import read_sample
+from gspn_core.studies.study import StudyView
 from ui.guard.connections import guard_connections
-from ui.guard.hosts import allowed_hosts
+from ui.guard.hosts import allowed_hosts, is_loopback
 from ui.page import build_page, launch_arguments
 from ui.shared.strings import page_strings
 
@@ -56,15 +58,17 @@ class ModelServer:
         self._issue, self._zerogpu = issue, zerogpu
         timings = Timings(options.runs_folder)
         self._examples: tuple[str, ...] = ()
-        if options.examples and card.name == WORLD.name:
+        self._grid: StudyView | None = None
+        if options.examples and card.name in embedded_folders():
             self._examples = install_examples(EXAMPLES_FOLDER, options.runs_folder)
+            self._grid = read_sample()
         self._engine = EngineHost(
             card,
             lambda on_progress: load(options, on_progress),
             planned_seconds=self.planned_seconds,
             zerogpu=zerogpu,
             timings=timings,
-            on_measurable=lambda: self._measuring.begin(),
+            on_measurable=lambda: self._measuring.begin() if options.measuring else None,
         )
         self._queue = RunQueue(
             self._engine.run,
@@ -99,6 +103,9 @@ class ModelServer:
 
         Returns:
             The exit code, and the model that was chosen in place of this one, None to end.
+
+        Raises:
+            KeyboardInterrupt: A signal ends the server, also where another model was chosen just before.
         """
         if self._zerogpu is not None:
             # ZeroGPU takes over what is on the GPU when the page is launched, and forks afterwards.
@@ -106,8 +113,8 @@ class ModelServer:
         studies = Studies(
             self._queue,
             calls_of=self._engine.model_calls,
-            # Only the embedded model's prompts name things that its own classifier knows.
-            adherence=PromptAdherence() if self._card.name == WORLD.name else None,
+            # Only the embedded models' prompts name things that their own classifier knows.
+            adherence=PromptAdherence() if self._card.name in embedded_folders() else None,
         )
         picker = self._picker()
         page = self._page(picker, studies)
@@ -122,7 +129,7 @@ class ModelServer:
             self._measuring.close()
             self._queue.close()
             self._engine.drop()
-            gc.collect()
+            unfreeze()
 
     def planned_seconds(self, plan: CascadePlan) -> float | None:
         """Return what a run takes as measured here before; None if one of its stages was not measured."""
@@ -137,8 +144,8 @@ class ModelServer:
             requested=self._requested,
             folder=options.models_folder,
             is_busy=lambda: self._queue.is_busy,
-            # ZeroGPU, a public address and the tools of agents belong to one launch.
-            is_fixed=self._zerogpu is not None or options.share or options.mcp,
+            # ZeroGPU belongs to one launch.
+            is_fixed=self._zerogpu is not None or has_fixed_model(options),
         )
 
     def _page(self, picker: ModelPicker, studies: Studies) -> Any:
@@ -156,10 +163,13 @@ class ModelServer:
             measuring=self._measuring,
             in_space=self._options.in_space,
             examples=self._examples,
+            grid=self._grid,
         )
 
     def _launch(self, page: Any, picker: ModelPicker, wait: Callable[[], Any]) -> ExitCode:
         options, engine = self._options, self._engine
+        # No visitor waits for it yet.
+        freeze()
         try:
             _, local, public = page.launch(
                 server_name=options.host,
@@ -182,11 +192,7 @@ class ModelServer:
         guard_connections(page.server)
         print(f"{page_strings.TITLE}: {local}" + (f" and {public}" if public else ""), flush=True)
         engine.start()
-        try:
-            return self._wait_for_end(picker, wait)
-        except KeyboardInterrupt:
-            print("Stopped.", flush=True)
-            return ExitCode.DONE
+        return self._wait_for_end(picker, wait)
 
     def _wait_for_end(self, picker: ModelPicker, wait: Callable[[], Any]) -> ExitCode:
         engine = self._engine
@@ -195,6 +201,7 @@ class ModelServer:
                 return ExitCode.DONE
         if engine.error is None:
             print(f"The model is ready on {engine.machine()}.", flush=True)
+            freeze()
         else:
             refuse(str(engine.error), ExitCode.NO_MODEL)
             if len(picker.choices()) < 2:
@@ -206,3 +213,16 @@ class ModelServer:
 def hosts_of(options: ServerOptions) -> tuple[str, ...]:
     """Return the host names that the server answers to, none for all; a Space has names of its own."""
     return allowed_hosts(options.host, options.allowed_hosts, is_public=options.share or options.in_space)
+
+
+def has_fixed_model(options: ServerOptions) -> bool:
+    """Return whether only the host may change the model: strangers reach the page, and nothing allows it.
+
+    A public address of Gradio's and the tools of agents belong to one launch, so nothing can there.
+    """
+    if options.share or options.mcp:
+        return True
+    # A proxy in front of this machine's address has a name or a path of its own.
+    is_proxied = bool(options.allowed_hosts or options.root_path)
+    is_public = options.in_space or is_proxied or not is_loopback(options.host)
+    return is_public and options.auth is None and not options.choose_model

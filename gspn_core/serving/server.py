@@ -11,6 +11,7 @@ from gspn_core.models.catalog import WORLD, find_card
 from gspn_core.serving.engine_loader import LoadEngine
 from gspn_core.serving.exit_codes import ExitCode, refuse
 from gspn_core.serving.model_server import ModelServer
+from gspn_core.serving.open_files import allow_open_files
 from gspn_core.serving.ports import why_not_listen
 from gspn_core.serving.server_options import ServerOptions
 from gspn_core.serving.signals import interrupted_by_signals
@@ -39,11 +40,11 @@ def serve(
     refusal = why_not_serve(options)
     if refusal:
         return refuse(refusal, ExitCode.USAGE)
+    allow_open_files()
     try:
         with interrupted_by_signals():
             return _serve_models(options, load=load, zerogpu=zerogpu, wait=wait)
     except KeyboardInterrupt:
-        # While the page is built, or one model is replaced by another.
         print("Stopped.", flush=True)
         return ExitCode.DONE
 

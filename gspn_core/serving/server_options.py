@@ -27,7 +27,9 @@ class ServerOptions:
         memory_bytes: The most that a stage may take; None takes what is free.
         auth: The name and password of visitors, None to ask for none.
         allowed_hosts: Host names that were allowed on the command line.
+        choose_model: Visitors of a public page may change its model for all.
         examples: The page opens with an example, and shows those that come with the model.
+        measuring: What stages take is measured between runs, for predicted times.
         in_space: The server runs on a Hugging Face Space.
         on_zerogpu: The Space has a GPU only during calls that ask for one.
     """
@@ -44,17 +46,25 @@ class ServerOptions:
     allowed_hosts: tuple[str, ...]
     root_path: str
     mcp: bool
+    choose_model: bool
     runs_folder: Path
     quota_bytes: int
     memory_bytes: int | None
     max_queued: int
     examples: bool
+    measuring: bool
     in_space: bool
     on_zerogpu: bool
 
     def with_model(self, name: str) -> ServerOptions:
-        """Return the options for another model; extras belong to the model that they were given for."""
-        return self if name == self.model else replace(self, model=name, extras=Extras())
+        """Return the options for another model.
+
+        Extras belong to the model that they were given for, but for those that read finished pictures only,
+        and the folder of LoRA files, whose files say which model they are for.
+        """
+        given = self.extras
+        kept = Extras(upscalers=given.upscalers, x4=given.x4, loras=given.loras)
+        return self if name == self.model else replace(self, model=name, extras=kept)
 
 
 def parse_options(argv: Sequence[str], environment: Mapping[str, str], folder: Path) -> ServerOptions:
@@ -83,11 +93,13 @@ def parse_options(argv: Sequence[str], environment: Mapping[str, str], folder: P
         allowed_hosts=tuple(arguments.allowed_host),
         root_path=arguments.root_path,
         mcp=arguments.mcp,
+        choose_model=arguments.choose_model,
         runs_folder=arguments.jobs,
         quota_bytes=int(arguments.quota_gb * 1e9),
         memory_bytes=None if arguments.memory is None else int(arguments.memory * 1e9),
         max_queued=arguments.max_queued,
         examples=not arguments.no_examples,
+        measuring=not arguments.no_measuring,
         in_space=bool(environment.get("SPACE_ID")),
         on_zerogpu=environment.get("SPACES_ZERO_GPU", "").lower() in _YES,
     )
@@ -144,6 +156,12 @@ def _add_network_arguments(parser: argparse.ArgumentParser, environment: Mapping
         help="the path under which a proxy serves the page (default: GRADIO_ROOT_PATH or none)",
     )
     parser.add_argument("--mcp", action="store_true", help="also serve the API as tools for agents (MCP)")
+    parser.add_argument(
+        "--choose-model",
+        action="store_true",
+        help="let visitors change the model for all where the page is public and asks for no password "
+        "(default: only on this machine's own address or with --auth)",
+    )
 
 
 def _add_run_arguments(parser: argparse.ArgumentParser, folder: Path) -> None:
@@ -172,6 +190,12 @@ def _add_run_arguments(parser: argparse.ArgumentParser, folder: Path) -> None:
     )
     parser.add_argument(
         "--no-examples", action="store_true", help="open with an empty page, without the model's examples"
+    )
+    parser.add_argument(
+        "--no-measuring",
+        action="store_true",
+        help="do not measure this machine in the background, which takes a core for minutes after the first "
+        "start; times are known once runs have shown them",
     )
 
 

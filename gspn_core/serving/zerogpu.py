@@ -57,8 +57,10 @@ def run_on_zerogpu(
         ModelUnavailable in ZeroGPU's words.
     """
 
-    def duration(plan: CascadePlan, _options: Mapping[str, Any]) -> int:
-        return seconds_to_request(planned_seconds(plan))
+    def duration(plan: CascadePlan, options: Mapping[str, Any]) -> int:
+        planned = planned_seconds(plan)
+        pictures = 1 + len(options.get("more_seeds", ()))
+        return seconds_to_request(None if planned is None else planned * pictures)
 
     @decorator(duration=duration)
     def on_gpu(plan: CascadePlan, options: Mapping[str, Any]) -> Generator[Event | Failure, None, None]:

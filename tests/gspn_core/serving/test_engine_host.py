@@ -88,6 +88,16 @@ def test_a_plan_made_before_the_model_was_there_is_made_again_with_it(toy_card, 
     assert host.final_plan(other, lambda: False) is other
 
 
+def test_a_plan_whose_memory_is_gone_is_made_again(toy_card, toy_engine) -> None:
+    planned = dataclasses.replace(toy_engine.plan(Settings(prompt="a toy", seed=1)), budget_bytes=10**9)
+    smaller = dataclasses.replace(planned, budget_bytes=10**8)
+    toy_engine.plan, toy_engine.still_fits = lambda _settings: smaller, lambda plan: plan is smaller
+    host = EngineHost(toy_card, lambda _on_progress: (toy_engine, "a machine"))
+    host.load()
+    assert host.final_plan(planned, lambda: False) is smaller
+    assert host.final_plan(smaller, lambda: False) is smaller
+
+
 def test_on_zerogpu_a_gpu_is_requested_for_the_planned_seconds(toy_card, toy_engine) -> None:
     requested = []
 

@@ -1,6 +1,7 @@
 import pytest
 
 from gspn_core.errors import Busy, ModelUnavailable
+from gspn_core.models.catalog import WORLD, embedded_cards
 from gspn_core.models.layout import LAYOUTS, write_configs
 from gspn_core.serving.model_picker import Choice, ModelPicker
 
@@ -22,15 +23,15 @@ def picker(models, **changes):
 
 
 def test_complete_models_may_be_chosen_the_embedded_one_first(models):
-    assert picker(models).choices() == (
-        Choice(name="world", title="The embedded model", current=True),
-        Choice(name=str(models / "mine"), title="mine", current=False),
-    )
+    embedded = (Choice(name=card.name, title=card.title, current=card == WORLD) for card in embedded_cards())
+    mine = Choice(name=str(models / "mine"), title="mine", current=False)
+    assert picker(models).choices() == (*embedded, mine)
+    assert embedded_cards()[0] == WORLD
 
 
 def test_a_model_that_was_requested_and_is_missing_is_not_offered(models):
     choices = picker(models, requested=str(models / "gone")).choices()
-    assert [choice.title for choice in choices] == ["The embedded model", "mine"]
+    assert [choice.title for choice in choices] == [*(card.title for card in embedded_cards()), "mine"]
 
 
 def test_sdxl_is_a_choice_where_it_is_here(models, monkeypatch):
@@ -77,5 +78,16 @@ def test_a_model_that_broke_since_is_refused(models):
     assert made.chosen is None
 
 
-def test_a_fixed_picker_has_one_model(models):
-    assert [choice.name for choice in picker(models, is_fixed=True).choices()] == ["world"]
+def test_a_fixed_picker_has_one_model_and_says_why_another_is_refused(models):
+    made = picker(models, is_fixed=True)
+    assert [choice.name for choice in made.choices()] == ["world"] and made.is_withheld
+    made.choose("world")
+    with pytest.raises(ModelUnavailable, match="only its host changes it"):
+        made.choose(str(models / "mine"))
+    assert made.chosen is None and not made.wait(0)
+
+
+def test_nothing_is_withheld_where_visitors_choose_or_there_is_one_model(models, monkeypatch):
+    assert not picker(models).is_withheld
+    monkeypatch.setattr("gspn_core.serving.model_picker.embedded_cards", lambda: (WORLD,))
+    assert not picker(models / "none", is_fixed=True).is_withheld

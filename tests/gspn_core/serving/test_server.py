@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -11,7 +12,9 @@ import pytest
 
 from gspn_core.errors import ModelUnavailable, Stopped
 from gspn_core.events import PlanReady
+from gspn_core.models.catalog import WORLD
 from gspn_core.models.layout import LAYOUTS, write_configs
+from gspn_core.runs.measuring import Measuring
 from gspn_core.runs.queue import RunQueue
 from gspn_core.serving.exit_codes import ExitCode
 from gspn_core.serving.model_picker import ModelPicker
@@ -100,8 +103,31 @@ def test_another_model_is_served_at_the_same_address_once_it_is_chosen(
     assert (served, visits) == (["world", "mine"], [200, 200])
 
 
+def test_a_signal_ends_the_server_even_as_another_model_is_chosen(
+    options_for, toy_engine, tmp_path, monkeypatch
+) -> None:
+    write_configs(tmp_path / "models" / "mine", LAYOUTS["small"])
+    served = []
+
+    def load(options, _on_progress):
+        served.append(Path(options.model).name)
+        return toy_engine, "a machine"
+
+    def choose(picker, _timeout_seconds=None) -> bool:
+        picker.choose(str(tmp_path / "models" / "mine"))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ModelPicker, "wait", choose)
+    assert serve(options_for(), load=load) == ExitCode.DONE
+    assert served == ["world"]
+
+
 @pytest.mark.usefixtures("known_model")
-def test_the_only_model_that_fails_to_load_ends_the_server_with_its_sentence(capsys, options_for) -> None:
+def test_the_only_model_that_fails_to_load_ends_the_server_with_its_sentence(
+    capsys, options_for, monkeypatch
+) -> None:
+    monkeypatch.setattr("gspn_core.serving.model_picker.embedded_cards", lambda: (WORLD,))
+
     def load(_options, _on_progress):
         raise ModelUnavailable("model toy cannot be loaded; copy the folder again.")
 
@@ -144,6 +170,36 @@ def test_what_was_asked_for_reaches_the_loader(options_for, toy_engine) -> None:
     options = options_for("--model", "mine", "--device", "cpu", "--dtype", "bfloat16")
     serve(options, load=load, wait=lambda: None)
     assert asked == [("mine", "cpu", "bfloat16")]
+
+
+@pytest.mark.usefixtures("known_model")
+@pytest.mark.parametrize("flags", [(), ("--no-measuring",)])
+def test_the_machine_is_measured_in_the_background_unless_that_is_turned_off(
+    options_for, toy_card, toy_engine, monkeypatch, flags
+) -> None:
+    begun = []
+    monkeypatch.setattr(Measuring, "begin", lambda _: begun.append(True))
+
+    class Measurable(type(toy_engine)):
+        timing_key, timings = "here", tuple
+
+        def measure(self, _should_stop, *, every_mixer):
+            yield every_mixer
+
+    engine = Measurable(toy_card)
+    serve(options_for(*flags), load=lambda *_: (engine, "a machine"), wait=lambda: None)
+    assert begun == ([] if flags else [True])
+
+
+@pytest.mark.usefixtures("known_model")
+def test_what_a_server_held_is_collected_when_it_ends(options_for, toy_engine) -> None:
+    during = []
+    serve(
+        options_for(),
+        load=lambda *_: (toy_engine, "a machine"),
+        wait=lambda: during.append(gc.get_freeze_count()),
+    )
+    assert during[0] > 10_000 and gc.get_freeze_count() == 0
 
 
 @pytest.mark.usefixtures("known_model")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gspn_core.models.catalog import Extras, find_card
-from gspn_core.serving.model_server import hosts_of
+from gspn_core.serving.model_server import has_fixed_model, hosts_of
 from gspn_core.serving.server_options import build_parser, parse_options
 
 FOLDER = Path("/srv/studio")
@@ -25,8 +25,8 @@ def test_help_names_every_option(capsys) -> None:
     expected = re.findall(
         "--[a-z-]+",
         "--model --models --vae --adapter --preview --refiner-model "
-        "--host --port --jobs --share --auth --allowed-host --root-path --mcp "
-        "--max-queued --quota-gb --memory --device --dtype",
+        "--host --port --jobs --share --auth --allowed-host --root-path --mcp --choose-model "
+        "--max-queued --quota-gb --memory --no-examples --no-measuring --device --dtype",
     )
     assert set(expected) <= options
     assert all(option in shown for option in options)
@@ -66,6 +66,7 @@ def test_by_default_only_this_machine_is_served_from_the_folders_next_to_the_app
     assert (options.runs_folder, options.models_folder) == (FOLDER / "jobs", FOLDER / "models")
     assert (options.memory_bytes, options.quota_bytes) == (None, 20_000_000_000)
     assert (options.in_space, options.on_zerogpu) == (False, False)
+    assert options.measuring and not parse("--no-measuring").measuring
 
 
 def test_a_space_and_zerogpu_are_known_by_their_variables() -> None:
@@ -97,6 +98,30 @@ def test_extras_belong_to_the_model_that_they_were_given_for() -> None:
 )
 def test_which_host_names_are_answered_follows_from_the_flags(flags, space, hosts) -> None:
     assert hosts_of(parse(*flags, SPACE_ID=space)) == hosts
+
+
+@pytest.mark.parametrize(
+    ("flags", "space", "is_fixed"),
+    [
+        ("", "", False),
+        ("--host 127.0.0.2", "", False),
+        ("--host 0.0.0.0", "", True),
+        ("--host 0.0.0.0 --auth me:secret", "", False),
+        ("--host 0.0.0.0 --choose-model", "", False),
+        ("--allowed-host a.example", "", True),
+        ("--root-path /studio", "", True),
+        ("--root-path /studio --auth me:secret", "", False),
+        ("", "user/space", True),
+        ("--choose-model", "user/space", False),
+        ("--share", "", True),
+        ("--share --choose-model --auth me:secret", "", True),
+        ("--mcp --choose-model", "", True),
+    ],
+)
+def test_only_the_host_changes_the_model_of_a_public_page_unless_it_allows_that(
+    flags, space, is_fixed
+) -> None:
+    assert has_fixed_model(parse(*flags.split(), SPACE_ID=space)) == is_fixed
 
 
 def test_the_page_and_the_engine_give_a_run_the_same_keys() -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 
 import pytest
 
@@ -27,6 +28,20 @@ def test_a_signal_interrupts_once_and_its_handler_is_restored(number) -> None:
             # What closes the server is not interrupted again.
             assert signal.getsignal(number) is signal.SIG_IGN
             os.kill(os.getpid(), number)
+    assert signal.getsignal(number) is signal.SIG_DFL
+
+
+def test_a_signal_during_a_finalizer_interrupts_afterwards(number) -> None:
+    class Finalized:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), number)
+            time.sleep(0.01)
+            pytest.fail("It was not interrupted.")
+
+    with pytest.raises(KeyboardInterrupt), interrupted_by_signals():
+        Finalized()
+        assert not threading.Event().wait(30)
+        pytest.fail("The signal was lost.")
     assert signal.getsignal(number) is signal.SIG_DFL
 
 
