@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gspn_core.planning.memory import Call, decode_cost, encode_cost, unet_cost
 from gspn_core.planning.timing import HALF_PAIR, timing_at
 from gspn_core.planning.types import Machine, MemoryOptions, Shapes
 from gspn_core.settings import Mixer
+from gspn_core.tiling import tile_count
 
 SMALLEST_TILE_PX = 256
+# Pictures of a batch.
+MOST_PICTURES = 8
 # Slowdown of a UNet evaluation by each option, without the transfers.
 SERIAL_FACTOR, CHUNKED_FACTOR, SMALL_BLOCKS_FACTOR, FLOAT8_FACTOR = 1.02, 1.03, 1.03, 1.1
 # With smaller tiles a larger share of the pixels is in overlaps.
@@ -20,12 +24,24 @@ _LATENT_MAPS = 12
 # The preview decoder's pictures and its maps of 64 channels: a block's input, two convolutions, their sum.
 PREVIEW_PX, _PREVIEW_MAPS = 512, 4 * 64
 
+# The super-resolution network: the side of the largest tile that it draws at once, the bytes of its maps per
+# pixel of that, and its seconds over those of the autoencoder's decoder in float32 and in half precision.
+# Measured at 1024 px on two CPU cores: 192 bytes a pixel; 0.44 s of 3.47 s, and 0.54 s of 1.62 s.
+SUPERRES_TILE_PX = 1280
+_SUPERRES_BYTES_PX = 200
+_SUPERRES_SHARE, _SUPERRES_SHARE_OF_HALF = 0.13, 0.34
+# Speed of convolutions in float32 over that in half precision, measured with the same network.
+_FLOAT32_SPEED = 0.4
+
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
     """One stage as work: its size in px, its mixer, the number of UNet calls and the rows of each.
 
-    refines: the refiner, which always uses its own attention, takes part.
+    has_reference: a picture is encoded; encodes_twice: and another one, what a mask leaves of it.
+    refines: the refiner, which always uses its own attention, takes part. text_chunks: see `StagePlan`.
+    lora_numbers: weights of the UNet that LoRA files change, whose originals are kept on the host.
+    drawn: height and width in px of what one UNet call draws, None for all of it.
     """
 
     height: int
@@ -34,8 +50,17 @@ class Work:
     calls: float
     rows: int = 2
     has_reference: bool = True
+    encodes_twice: bool = False
     refines: bool = False
     tile_px: int | None = None
+    text_chunks: int = 1
+    lora_numbers: int = 0
+    drawn: tuple[int, int] | None = None
+
+    @property
+    def call_px(self) -> tuple[int, int]:
+        """Return height and width in px of what one UNet call draws."""
+        return self.drawn or (self.height, self.width)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +85,7 @@ def predict(work: Work, choices: MemoryOptions, shapes: Shapes, machine: Machine
         element_bytes=machine.element_bytes,
     )
     factor = shapes.vae.factor
-    sampling = unet_cost(shapes.unet, work.height // factor, work.width // factor, call)
+    sampling = unet_cost(shapes.unet, *_at_once(shapes, *work.call_px), call)
     latents = 4 * shapes.unet.latent_channels * (work.height // factor) * (work.width // factor)
     elements = sampling.elements
     if work.refines and shapes.refiner is not None:
@@ -80,6 +105,7 @@ def predict(work: Work, choices: MemoryOptions, shapes: Shapes, machine: Machine
     around = autoencoder_peak(work, choices, shapes, machine)
     if choices.residency == "device":
         everything = unet_bytes + autoencoder_bytes + text_bytes + refiner_bytes + preview_bytes
+        everything += shapes.other_parameters * machine.element_bytes
         peak = everything + max(sampling_bytes, around)
     else:
         by_layer = choices.residency == "group"
@@ -88,10 +114,80 @@ def predict(work: Work, choices: MemoryOptions, shapes: Shapes, machine: Machine
             # Both UNets compute in one stage, and neither is offloaded in between.
             there += refiner_bytes
         peak = preview_bytes + max(there + sampling_bytes, autoencoder_bytes + around, text_bytes)
+    if machine.device == "cpu":
+        peak += min(work.lora_numbers, shapes.unet.parameters) * machine.element_bytes
     transfers = _transferred(work, choices, call, sampling.skip_elements, shapes, machine)
     seconds, slowness = _times(work, choices, shapes, machine, transfers / machine.transfer)
     return Prediction(
         choices=choices, peak_bytes=machine.base_bytes + peak, seconds=seconds, slowness=slowness
+    )
+
+
+def pair_calls(steps: int, guided_steps: int, dilated: Sequence[bool] = ()) -> float:
+    """Return how many evaluations of the UNet on the guidance pair a stage's first `steps` steps take.
+
+    dilated: whether each step also evaluates the dilated branch; missing entries are False. Steps after the
+    guided ones run half of the pair and count half.
+    """
+    branches = (1 + (i < len(dilated) and dilated[i]) for i in range(steps))
+    return sum(count * (1.0 if i < guided_steps else 0.5) for i, count in enumerate(branches))
+
+
+def batch_bytes(work: Work, shapes: Shapes, machine: Machine) -> tuple[int, ...]:
+    """Predict the peak bytes of a stage in which 2, 3, … MOST_PICTURES pictures are drawn at once."""
+    return tuple(
+        predict(
+            dataclasses.replace(work, rows=work.rows * count), MemoryOptions(), shapes, machine
+        ).peak_bytes
+        for count in range(2, MOST_PICTURES + 1)
+    )
+
+
+def superres_cost(work: Work, shapes: Shapes, machine: Machine) -> tuple[int, float | None]:
+    """Predict the bytes and seconds of a stage that is one pass of the super-resolution network.
+
+    It is convolutions over the picture like the autoencoder's decoding, and priced as a share of that.
+    """
+    pixels = work.height * work.width
+    everything = resident_bytes(work.mixer, shapes, machine)
+    peak = (
+        machine.base_bytes + everything + _SUPERRES_BYTES_PX * min(pixels, SUPERRES_TILE_PX**2) + 27 * pixels
+    )
+    seconds = _decode_seconds(work, shapes, machine)
+    if seconds is None:
+        return peak, None
+    share = _SUPERRES_SHARE if machine.vae_bytes == 4 else _SUPERRES_SHARE_OF_HALF
+    return peak, share * seconds
+
+
+def operations_per_second(work: Work, shapes: Shapes, machine: Machine) -> float | None:
+    """Return how fast convolutions over the picture run in float32: as in decoding one of this size."""
+    seconds = _decode_seconds(work, shapes, machine)
+    if not seconds:
+        return None
+    done = decode_operations(shapes, work.height, work.width)
+    return done / seconds * float32_speed(machine)
+
+
+def float32_speed(machine: Machine) -> float:
+    """Return the speed of convolutions in float32 over that of the autoencoder's."""
+    return 1.0 if machine.vae_bytes == 4 else _FLOAT32_SPEED
+
+
+def _decode_seconds(work: Work, shapes: Shapes, machine: Machine) -> float | None:
+    timing = timing_at(
+        machine.timings, work.mixer, work.height, work.width,
+        operations=lambda mixer, height, width: operations(mixer, height, width, shapes),
+    )  # fmt: skip
+    return None if timing is None else timing.decode_seconds
+
+
+def resident_bytes(mixer: Mixer, shapes: Shapes, machine: Machine) -> int:
+    """Return the bytes of all weights of the model, none of them offloaded."""
+    return (
+        sum(_weights(mixer, MemoryOptions(), shapes, machine))
+        + sum(extra_bytes(shapes, machine))
+        + shapes.other_parameters * machine.element_bytes
     )
 
 
@@ -187,18 +283,39 @@ def _times(
     def evaluation(mixer: Mixer, height: int, width: int) -> float:
         return operations(mixer, height, width, shapes)
 
+    if work.text_chunks > 1:
+        # Timings are of texts of one chunk.
+        longer = operations(work.mixer, work.height, work.width, shapes, work.text_chunks)
+        factor *= longer / evaluation(work.mixer, work.height, work.width)
     timing = timing_at(machine.timings, work.mixer, work.height, work.width, operations=evaluation)
-    if timing is None:
+    drawing = timing_at(machine.timings, work.mixer, *work.call_px, operations=evaluation)
+    if timing is None or drawing is None:
         # Assume 50·10¹² operations per second, so that options can still be compared.
-        calls = work.calls * evaluation(work.mixer, work.height, work.width) / 50e12
+        calls = work.calls * evaluation(work.mixer, *work.call_px) / 50e12
         return None, calls * factor + transfer_seconds + choices.small_tiles
-    steps = timing.step_seconds * work.calls * (1.0 if work.rows == 2 else HALF_PAIR)
+    steps = drawing.step_seconds * work.calls * (1.0 if work.rows == 2 else HALF_PAIR)
     around = timing.seconds(0, encodes=work.has_reference)
+    around += (timing.encode_seconds or 0.0) * work.encodes_twice
     seconds = steps * factor + around * around_factor + transfer_seconds
     return seconds, seconds
 
 
-def operations(mixer: Mixer, height: int, width: int, shapes: Shapes) -> float:
+def operations(mixer: Mixer, height: int, width: int, shapes: Shapes, text_chunks: int = 1) -> float:
     """Return the operations of one UNet evaluation on the guidance pair at a size in px."""
+    factor, unet = shapes.vae.factor, shapes.unet
+    if text_chunks > 1:
+        unet = dataclasses.replace(unet, text_tokens=unet.text_tokens * text_chunks)
+    tiles = tile_count(height // factor, width // factor, unet.tile_side) if unet.tile_side else 1
+    return tiles * unet_cost(unet, *_at_once(shapes, height, width), Call(mixer=mixer)).operations
+
+
+def decode_operations(shapes: Shapes, height: int, width: int) -> float:
+    """Return the operations of decoding a picture of height × width px in one piece."""
     factor = shapes.vae.factor
-    return unet_cost(shapes.unet, height // factor, width // factor, Call(mixer=mixer)).operations
+    return decode_cost(shapes.vae, height // factor, width // factor).operations
+
+
+def _at_once(shapes: Shapes, height: int, width: int) -> tuple[int, int]:
+    """Return the height and width of the latents that go through the UNet at a time."""
+    factor, most = shapes.vae.factor, shapes.unet.tile_side or max(height, width)
+    return min(most, height // factor), min(most, width // factor)

@@ -109,7 +109,7 @@ def _can_halve(work: Work, halvings: int) -> bool:
 def _may_offload(machine: Machine, shapes: Shapes) -> bool:
     element = machine.element_bytes
     weights = shapes.unet.weight_bytes(element) + element * shapes.text_parameters
-    weights += extra_bytes(shapes, machine)[0]
+    weights += extra_bytes(shapes, machine)[0] + element * shapes.other_parameters
     return machine.device == "cuda" and machine.host_bytes > 1.2 * weights
 
 

@@ -90,9 +90,10 @@ def unet_cost(shapes: UNetShapes, height: int, width: int, call: Call) -> Cost:
     tape, B = _Tape(copies=call.device == "cuda"), call.rows
     sizes = [(height, width)]
     first = shapes.channels[0]
-    tape.take(B * shapes.latent_channels * height * width)
+    inputs = shapes.latent_channels + shapes.extra_channels
+    tape.take(B * inputs * height * width)
     tape.take(B * first * height * width)
-    tape.matrix(B * height * width, 9 * shapes.latent_channels, first)
+    tape.matrix(B * height * width, 9 * inputs, first)
     tape.skips = [B * first * height * width]
     channels = first
     for i, (layers, width_out) in enumerate(zip(shapes.down, shapes.channels, strict=True)):
@@ -276,7 +277,9 @@ def _mixer(
         most = 5 * own
         tape.matrix(N, channels, 4 * channels)
         seen = tokens
-        if call.mixer == "neighborhood":
+        if level < len(shapes.only_cross) and shapes.only_cross[level]:
+            seen = shapes.text_tokens
+        elif call.mixer == "neighborhood":
             window = max(1, -(-shapes.sample_side // 2**level)) ** 2
             seen = min(tokens, window)
             limit = SMALL_MIXER_BLOCK_BYTES if call.small_blocks else WINDOW_BLOCK_BYTES[call.device]

@@ -6,29 +6,50 @@ Every `None` of the settings is resolved here from the model's card.
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
 import secrets
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from gspn_core.errors import BadSetting, OverBudget, UnsupportedSize
-from gspn_core.kinds.kind import StageKind
-from gspn_core.kinds.registry import DEFAULT, FOLLOWING_ONLY, find_kind, first_kind, following_kinds
-from gspn_core.planning.costs import Prediction, Work, predict, tile_px
+from gspn_core.extension import NO_MARGINS
+from gspn_core.kinds.kind import OTHER_MODELS, StageKind
+from gspn_core.kinds.registry import DEFAULT, FOLLOWING_ONLY
+from gspn_core.planning.costs import Prediction, Work, batch_bytes, pair_calls, predict, tile_px
 from gspn_core.planning.fitting import fit, least, merged
-from gspn_core.planning.init_image import effective_aspect, first_target
+from gspn_core.planning.init_image import (
+    effective_aspect,
+    extension_margins,
+    first_target,
+    kept_size,
+)
 from gspn_core.planning.keys import first_key, stage_key
+from gspn_core.planning.ladder import rungs, with_strengths
+from gspn_core.planning.loras import check_host_memory, stage_loras, without_tags
 from gspn_core.planning.types import CascadePlan, Machine, MemoryOptions, ModelCard, Shapes, Size, StagePlan
-from gspn_core.setting_values import aspect_ratio, ladder_rungs
+from gspn_core.planning.upscaling import (
+    drawn_with,
+    named_upscaler,
+    passed,
+    tiling_of,
+    weights_of,
+    x4_overrides,
+)
+from gspn_core.prompts import plain_text
+from gspn_core.setting_values import aspect_ratio
 from gspn_core.settings import MAX_SEED, OVERRIDABLE, STARTING, Override, Settings
 
 Value = TypeVar("Value")
 Calls = Callable[["StagePlan"], float]
+Chunks = Callable[..., int]
 
 
 def make_plan(
-    settings: Settings, card: ModelCard, machine: Machine | None = None, calls: Calls | None = None
+    settings: Settings,
+    card: ModelCard,
+    machine: Machine | None = None,
+    calls: Calls | None = None,
+    chunks: Chunks | None = None,
 ) -> CascadePlan:
     """Make the plan of a run.
 
@@ -39,6 +60,7 @@ def make_plan(
         machine: where the run will be computed. With it, memory (bytes) and time (seconds) of each stage are
             predicted, and each gets the fastest memory options that fit.
         calls: returns how often a stage evaluates the UNet; None counts one evaluation per step.
+        chunks: returns how many chunks the longest of some texts is encoded in; None counts one.
 
     Returns:
         The plan. A stage that does not fit into memory is marked: see `CascadePlan.too_large`.
@@ -46,14 +68,19 @@ def make_plan(
     Raises:
         BadSetting: the model cannot run these settings; the message has the reason.
     """
+    settings = without_tags(settings, card)
     resolved, first_px = _resolved(settings, card)
     ladder = rungs(resolved, card, first_px, resolved.target)
     _check_overrides(resolved, card, ladder)
     stages: list[StagePlan] = []
     for kind, stage_px in ladder:
         stage = _sized(resolved, card, stages, kind, stage_px, first_px)
-        if not kind.denoises:
-            stage = dataclasses.replace(stage, seconds=0.0)
+        if chunks is not None and kind.denoises and kind.backbone == "sdxl":
+            own = stage.settings
+            stage = dataclasses.replace(stage, text_chunks=chunks(own.prompt, own.negative_prompt))
+        if not stage.samples:
+            source = stages[-1].size if stages else stage.size
+            stage = passed(stage, source, work_of(stage), card, machine)
         elif machine is not None and card.shapes is not None:
             stage = _fitted(stage, card.shapes, machine, calls)
         before = stages[-1].key if stages else first_key(card)
@@ -89,21 +116,24 @@ def _resolved(settings: Settings, card: ModelCard) -> tuple[Settings, int]:
     first_px, aspect = first_target(settings, card.targets, target), effective_aspect(settings)
     steps = _or_default(settings.num_inference_steps, card.num_inference_steps)
     strength = _or_default(settings.upscale_strength, card.upscale_strength)
+    ladder = settings.ladder or card.ladder
     resolved = dataclasses.replace(
         settings,
         start_px=first_px if settings.start else 0,
         target=target,
         aspect=aspect,
-        ladder=settings.ladder or card.ladder,
+        ladder=ladder,
+        upscaler=named_upscaler(settings, ladder, card),
         mixer=mixer,
         num_inference_steps=steps,
         guidance_scale=_or_default(settings.guidance_scale, card.guidance_scale),
         scheduler=_or_default(settings.scheduler, card.scheduler),
         upscale_strength=strength,
         seed=_or_default(settings.seed, secrets.randbelow(MAX_SEED + 1)),
+        overrides=(*settings.overrides, *x4_overrides(settings, ladder)),
     )
     if settings.upscale_strength is None:
-        resolved = dataclasses.replace(resolved, overrides=_with_strengths(resolved, card, first_px))
+        resolved = dataclasses.replace(resolved, overrides=with_strengths(resolved, card, first_px))
     return resolved, first_px
 
 
@@ -116,8 +146,14 @@ def _sized(
     first_px: int,
 ) -> StagePlan:
     """Return the stage of that kind and size that follows the stages in `before`."""
-    base = nearest_size(resolved.aspect, first_px, card.size_multiple)
+    own_size = kept_size(resolved, card, first_px)
+    entry = own_size or nearest_size(resolved.aspect, first_px, card.size_multiple)
+    margins = extension_margins(resolved, card, entry, first_px, resolved.target)
+    base = entry.extended(margins)
     size, own = base.scaled(stage_px // first_px), resolved.at_stage(stage_px)
+    is_base = kind.backbone == "sdxl"
+    if not is_base:
+        own = dataclasses.replace(own, mixer="attention")
     steps, refining = kind.steps(own)
     return StagePlan(
         index=len(before),
@@ -129,62 +165,16 @@ def _sized(
         num_inference_steps=own.num_inference_steps,
         steps=steps,
         refiner_steps=refining,
-        vae_tile_px=_card_tile_px(card, size),
+        vae_tile_px=card.coding_tile_px(size, kind.backbone),
         settings=own,
+        backbone=kind.backbone,
+        embeds_guidance=is_base and card.embeds_guidance,
+        inpaints=is_base and card.inpaints,
+        margins=NO_MARGINS if before else margins,
+        weights=weights_of(kind, own, card),
+        loras=stage_loras(own, card) if kind.denoises and is_base else (),
+        tiling=tiling_of(kind, size, card, own),
     )
-
-
-def _card_tile_px(card: ModelCard, size: Size) -> int | None:
-    """Return the side in px of the autoencoder's tiles at a size, None if it needs no tiles."""
-    return card.vae_tile_px if max(size.height, size.width) > card.vae_tile_px else None
-
-
-def _with_strengths(settings: Settings, card: ModelCard, first_px: int) -> tuple[Override, ...]:
-    """Return a run's overrides plus the strengths that the model's card sets for single later stages."""
-    asked = {(override.stage_px, override.name) for override in settings.overrides}
-    kinds = {px: kind for kind, px in rungs(settings, card, first_px, settings.target)}
-    own = [
-        Override(stage_px=px, name="upscale_strength", value=strength)
-        for px, strength in card.upscale_strengths
-        if px in card.targets
-        and px > first_px
-        and (px, "upscale_strength") not in asked
-        and kinds.get(px, DEFAULT).takes("upscale_strength")
-    ]
-    return (*settings.overrides, *own)
-
-
-def rungs(
-    settings: Settings, card: ModelCard, first_px: int, target: int
-) -> tuple[tuple[StageKind, int], ...]:
-    """Return the kind and the side in px of each stage of a run, from first_px to target; raise BadSetting.
-
-    Sizes of `settings.ladder` that are not between first_px and target are left out.
-    """
-    asked = ladder_rungs(settings.ladder) if settings.ladder else tuple(("", px) for px in card.targets)
-    for name, px in asked:
-        if px not in card.targets:
-            offered = ", ".join(map(str, card.targets))
-            raise BadSetting(
-                "ladder", f"ladder: {card.title} has stages of {offered} px, got {px}; name these."
-            )
-        if name and name not in following_kinds():
-            offered = ", ".join(following_kinds())
-            raise BadSetting(
-                "ladder", f"ladder: {name} is not a valid kind of stage here; there are: {offered}."
-            )
-    kinds = {px: find_kind(name) if name else DEFAULT for name, px in asked}
-    above = {*(px for px in kinds if first_px < px < target), *({target} if target > first_px else ())}
-    stages = [(first_kind(settings), first_px), *((kinds.get(px, DEFAULT), px) for px in sorted(above))]
-    for (_, before_px), (kind, px) in itertools.pairwise(stages):
-        if kind.ratios is not None and px // before_px not in kind.ratios:
-            ratios = " or ".join(map(str, sorted(kind.ratios)))
-            raise BadSetting(
-                "ladder",
-                f"ladder: a stage of kind {kind.name} is {ratios} times as large as the one before, got "
-                f"{px} px after {before_px}; put {px // min(kind.ratios)} before it.",
-            )
-    return tuple(stages)
 
 
 def check_fits(plan: CascadePlan) -> None:
@@ -209,17 +199,22 @@ def check_fits(plan: CascadePlan) -> None:
 
 def work_of(stage: StagePlan, calls: Calls | None = None) -> Work:
     """Return a stage as work for the memory prediction, with the model's own autoencoder tiles."""
-    pairs = pair_calls(stage.steps, stage.guided_steps) if calls is None else calls(stage)
-    rows = 2 if stage.guided_steps else 1
+    own = pair_calls(stage.steps, stage.guided_steps) * stage.evaluations_per_step
+    pairs = own if calls is None else calls(stage)
+    rows, drawn = 2 if stage.guided_steps else 1, stage.drawn_at_once
     return Work(
         height=stage.size.height,
         width=stage.size.width,
         mixer=stage.settings.mixer,
         calls=pairs * 2 / rows,
         rows=rows,
-        has_reference=stage.kind.encodes,
+        has_reference=stage.kind.encodes or stage.inpaints,
+        encodes_twice=stage.kind.encodes and stage.inpaints,
         refines=stage.kind.refines(stage.settings),
         tile_px=stage.vae_tile_px,
+        text_chunks=stage.text_chunks,
+        lora_numbers=sum(lora.numbers for lora in stage.loras),
+        drawn=None if drawn == stage.size else (drawn.height, drawn.width),
     )
 
 
@@ -246,26 +241,43 @@ def replanned(
     stages = list(plan.stages)
     for at in range(index, len(stages)):
         stage = stages[at]
-        if not stage.kind.denoises:
+        if not stage.samples:
             before = stages[at - 1].key if at else first_key(card)
             stages[at] = dataclasses.replace(stage, key=stage_key(before, stage))
             continue
-        own = _card_tile_px(card, stage.size)
+        own = card.coding_tile_px(stage.size, stage.backbone)
         work = dataclasses.replace(work_of(stage), calls=stage.calls or stage.steps, tile_px=own)
         wanted = choices if at == index else merged(stage.choices, choices)
         changed = dataclasses.replace(stage, choices=wanted, vae_tile_px=tile_px(work, wanted), key="")
         if machine is not None and card.shapes is not None:
-            way = predict(work, wanted, card.shapes, machine)
+            way = predict(work, wanted, *drawn_with(card.shapes, machine, stage))
             changed = dataclasses.replace(changed, peak_bytes=way.peak_bytes, seconds=way.seconds)
         before = stages[at - 1].key if at else first_key(card)
         stages[at] = dataclasses.replace(changed, key=stage_key(before, changed))
     return dataclasses.replace(plan, stages=tuple(stages))
 
 
+def fits_into(plan: CascadePlan, card: ModelCard, machine: Machine) -> bool:
+    """Return whether a plan's stages, computed as planned, fit into the memory of a machine."""
+    if card.shapes is None:
+        return True
+    for stage in filter(lambda stage: stage.kind.denoises, plan.stages):
+        work = dataclasses.replace(work_of(stage), tile_px=card.coding_tile_px(stage.size, stage.backbone))
+        way = predict(work, stage.choices, *drawn_with(card.shapes, machine, stage))
+        if way.peak_bytes > machine.budget_bytes:
+            return False
+    return True
+
+
 def _fitted(stage: StagePlan, shapes: Shapes, machine: Machine, calls: Calls | None) -> StagePlan:
+    check_host_memory(stage, machine)
     work = work_of(stage, calls)
+    shapes, machine = drawn_with(shapes, machine, stage)
     way = fit(work, shapes, machine) or least(work, shapes, machine)
-    return with_choices(stage, work, way, machine.budget_bytes)
+    found = with_choices(stage, work, way, machine.budget_bytes)
+    if stage.kind.encodes or way.choices != MemoryOptions() or stage.kind.refines(stage.settings):
+        return found
+    return dataclasses.replace(found, batch_bytes=batch_bytes(work, shapes, machine))
 
 
 def redo(
@@ -335,7 +347,7 @@ def _check_overrides(settings: Settings, card: ModelCard, stages: Sequence[tuple
             )
         kind = kinds.get(override.stage_px, DEFAULT)
         # A kept image ignores all overrides; those of a first stage may stay for a later redraw.
-        kept = kind.begins_run and not kind.denoises and override.name not in FOLLOWING_ONLY
+        kept = kind.begins_run and not kind.denoises and override.name not in FOLLOWING_ONLY | OTHER_MODELS
         if kind.takes(override.name) or kept:
             continue
         having = [str(px) for other, px in stages if other.takes(override.name)]
@@ -348,16 +360,6 @@ def _check_overrides(settings: Settings, card: ModelCard, stages: Sequence[tuple
 
 def _or_default(value: Value | None, default: Value) -> Value:
     return default if value is None else value
-
-
-def pair_calls(steps: int, guided_steps: int, dilated: Sequence[bool] = ()) -> float:
-    """Return how many evaluations of the UNet on the guidance pair a stage's first `steps` steps take.
-
-    dilated: whether each step also evaluates the dilated branch; missing entries are False. Steps after the
-    guided ones run half of the pair and count half.
-    """
-    branches = (1 + (i < len(dilated) and dilated[i]) for i in range(steps))
-    return sum(count * (1.0 if i < guided_steps else 0.5) for i, count in enumerate(branches))
 
 
 def nearest_size(aspect: str, side_px: int, unit: int) -> Size:
@@ -376,7 +378,7 @@ def _notices(settings: Settings, card: ModelCard) -> tuple[str, ...]:
     prompts = [settings.prompt, *(o.value for o in settings.overrides if o.name == "prompt")]
     unknown: list[str] = []
     for prompt in prompts:
-        known, others = card.read_words(prompt)
+        known, others = card.read_words(plain_text(prompt))
         if not known:
             raise BadSetting("prompt", f"{card.title} knows no word of this prompt; {card.vocabulary_hint}.")
         unknown += (word for word in others if word not in unknown)

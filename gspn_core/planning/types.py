@@ -8,11 +8,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from gspn_core.kinds.kind import StageKind
+from gspn_core.extension import NO_MARGINS, Margins
+from gspn_core.kinds.kind import SUPERRES, UPSCALER, X4_PART, StageKind
+from gspn_core.kinds.tiles import Tiling
+from gspn_core.lora.files import LoraSource, StageLora
+from gspn_core.planning.quantized import Quantized
 from gspn_core.planning.timing import StageTiming
+from gspn_core.planning.upscalers import UpscalerFile
+from gspn_core.prompts import TextLength
 from gspn_core.settings import Mixer, SchedulerName, Settings
 
 Residency = Literal["device", "model", "group"]
+X4_CODING_TILE_PX = 512  # as many latents as SDXL's autoencoder has in 1024 px
 Phase = Literal["encode", "steps", "decode"]
 
 
@@ -35,26 +42,13 @@ class Size:
         """Return the size with both sides `factor` times as long."""
         return Size(self.height * factor, self.width * factor)
 
+    def extended(self, margins: Margins) -> Size:
+        """Return the size of a canvas with `margins` around this."""
+        return Size(self.height + margins.top + margins.bottom, self.width + margins.left + margins.right)
 
-@dataclass(frozen=True, kw_only=True)
-class Quantized:
-    """Weights that are stored in fewer bits than the rest of their model.
-
-    Args:
-        scheme: its name in `gspn_core.models.quantize.SCHEMES`.
-        package: the package that computes with it.
-        layers: how many linear layers are quantized.
-        numbers: how many weights they have.
-        kept_bytes: what they take, scales included.
-        by_layer: single layers can be offloaded to the host and back.
-    """
-
-    scheme: str
-    package: str
-    layers: int
-    numbers: int
-    kept_bytes: int
-    by_layer: bool = True
+    def within(self, margins: Margins) -> Size:
+        """Return the size of what is in a canvas of this size with `margins` around it."""
+        return Size(self.height - margins.top - margins.bottom, self.width - margins.left - margins.right)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +66,10 @@ class UNetShapes:
         sample_side: side of the latents that it was trained at.
         parameters: count of its weights.
         latent_channels: channels of the latents.
+        extra_channels: further channels of its input: a mask and the latents of the picture around it.
         quantized: the weights that are stored in fewer bits, if any.
+        only_cross: of each down block, whether its layers read the text in place of themselves; () for none.
+        tile_side: side of the latents above which it is evaluated in tiles, 0 for never.
     """
 
     channels: tuple[int, ...]
@@ -85,7 +82,10 @@ class UNetShapes:
     sample_side: int
     parameters: int
     latent_channels: int = 4
+    extra_channels: int = 0
     quantized: Quantized | None = None
+    only_cross: tuple[bool, ...] = ()
+    tile_side: int = 0
 
     def weight_bytes(self, element_bytes: int) -> int:
         """Return the bytes of the weights; those that are not quantized take element_bytes each."""
@@ -121,6 +121,8 @@ class Shapes:
         adapter_parameters: count of each mixer's own weights.
         refiner: of the refiner's UNet, if there is one.
         preview_parameters: count of the preview decoder's weights, 0 without one.
+        x4: of the x4 upscaler, if there is one.
+        other_parameters: count of the weights of the other model that shares the device.
     """
 
     unet: UNetShapes
@@ -129,6 +131,8 @@ class Shapes:
     adapter_parameters: tuple[tuple[Mixer, int], ...] = ()
     refiner: UNetShapes | None = None
     preview_parameters: int = 0
+    x4: Shapes | None = None
+    other_parameters: int = 0
 
     def mixer_parameters(self, mixer: Mixer) -> int:
         """Return the count of a mixer's own weights, 0 for one that runs on the UNet's."""
@@ -213,7 +217,14 @@ class ModelCard:
         examples: prompts.
         read_words: returns the words of a prompt that the model knows and those that it does not; None if
             it takes any words.
+        embeds_guidance: its UNet reads the guidance scale, so that one call is enough.
+        inpaints: its UNet reads the mask of a region and the picture around it as input channels.
+        trailing: it is sampled at the last timesteps of equal parts, as few-step checkpoints are trained.
         has_refiner: a refiner is loaded with it.
+        has_superres: it has a super-resolution network.
+        upscalers: upscaler models that are given with it, the default first.
+        x4: digest of the weights of the x4 upscaler that is given with it, "" for none.
+        loras: its LoRA files; None where there is no folder for them.
         fingerprint: changes with the model's files and with the options that it is loaded with.
         shapes: its sizes; None if unknown, and then nothing can be predicted.
     """
@@ -237,9 +248,32 @@ class ModelCard:
     vocabulary: tuple[tuple[str, tuple[str, ...]], ...] = ()
     examples: tuple[str, ...] = ()
     read_words: Callable[[str], tuple[tuple[str, ...], tuple[str, ...]]] | None = None
+    embeds_guidance: bool = False
+    inpaints: bool = False
+    trailing: bool = False
     has_refiner: bool = False
+    has_superres: bool = False
+    upscalers: tuple[UpscalerFile, ...] = ()
+    x4: str = ""
+    loras: LoraSource | None = None
     fingerprint: str = ""
     shapes: Shapes | None = None
+
+    @property
+    def parts(self) -> frozenset[str]:
+        """Return what it has of the parts that only some kinds of stages need."""
+        named = (
+            ("refiner", self.has_refiner),
+            (SUPERRES, self.has_superres),
+            (UPSCALER, bool(self.upscalers)),
+            (X4_PART, bool(self.x4)),
+        )
+        return frozenset(name for name, has in named if has)
+
+    def coding_tile_px(self, size: Size, backbone: str) -> int | None:
+        """Return the side in px of the autoencoder's tiles of a stage, None where it needs none."""
+        side = X4_CODING_TILE_PX if backbone == "x4" else self.vae_tile_px
+        return side if max(size.height, size.width) > side else None
 
     @property
     def targets(self) -> tuple[int, ...]:
@@ -271,6 +305,15 @@ class StagePlan:
         calls: how often the UNet is evaluated on the guidance pair.
         peak_bytes: predicted memory, None if unknown; likewise seconds.
         fits: whether peak_bytes is within the budget.
+        embeds_guidance: the model reads the guidance scale.
+        inpaints: the model reads a mask and the picture around it.
+        margins: px of its size that are added to the init image.
+        weights: digest of the weights of a model next to the base that draws it, "" for none.
+        together: it is drawn at once with the first stages of other seeds.
+        loras: the LoRA files that are fused in it.
+        batch_bytes: the predicted peak if 2, 3, … pictures are drawn at once; () where it is one at a time.
+        text_chunks: how many times as long as a short prompt's the text is that its UNet reads.
+        tiling: the tiles that the UNet draws; None where it draws the whole picture.
     """
 
     index: int
@@ -291,11 +334,35 @@ class StagePlan:
     peak_bytes: int | None = None
     seconds: float | None = None
     fits: bool = True
+    embeds_guidance: bool = False
+    inpaints: bool = False
+    margins: Margins = NO_MARGINS
+    weights: str = ""
+    together: bool = False
+    loras: tuple[StageLora, ...] = ()
+    batch_bytes: tuple[int, ...] = ()
+    text_chunks: int = 1
+    tiling: Tiling | None = None
+
+    @property
+    def samples(self) -> bool:
+        """Return whether the model is evaluated in it."""
+        return self.kind.denoises and self.steps > 0
+
+    @property
+    def drawn_at_once(self) -> Size:
+        """Return the size in px of what one evaluation of the UNet draws."""
+        return self.size if self.tiling is None else Size(self.tiling.height, self.tiling.width)
+
+    @property
+    def evaluations_per_step(self) -> int:
+        """Return how many evaluations of the guidance pair a step without controls takes."""
+        return 1 if self.tiling is None else self.tiling.drawn
 
     @property
     def guided_steps(self) -> int:
         """Return how many of the first steps run both halves of the guidance pair."""
-        if self.settings.guidance_scale == 1.0:
+        if self.embeds_guidance or self.settings.guidance_scale == 1.0:
             return 0
         return math.ceil(round(self.steps * self.settings.guidance_stop, 6))
 
@@ -311,6 +378,7 @@ class CascadePlan:
         stages: in the order in which they run.
         notices: sentences for the user, such as words of the prompt that the model does not know.
         budget_bytes: the memory that it was planned for; None if nothing was predicted.
+        texts: how much of each text the model reads; () where no tokenizer counted.
     """
 
     model: str
@@ -319,6 +387,7 @@ class CascadePlan:
     stages: tuple[StagePlan, ...]
     notices: tuple[str, ...] = ()
     budget_bytes: int | None = None
+    texts: tuple[TextLength, ...] = ()
 
     @property
     def size(self) -> Size:

@@ -124,6 +124,17 @@ def test_nothing_that_changes_the_picture_is_chosen_while_something_exact_fits()
         assert predict(work(4096), exact, SDXL_SHAPES, machine).peak_bytes > machine.budget_bytes
 
 
+def test_a_longer_text_takes_longer_and_leaves_keys_alone():
+    asked = Settings(prompt="a lake", seed=1, target=1024, mixer="attention")
+    short, same, long = (
+        make_plan(asked, SDXL, GPU, chunks=lambda *_, count=count: count) for count in (1, 1, 8)
+    )
+    assert short == same == make_plan(asked, SDXL, GPU)
+    assert [stage.key for stage in short.stages] == [stage.key for stage in long.stages]
+    assert long.stages[-1].text_chunks == 8
+    assert 1.01 < long.stages[-1].seconds / short.stages[-1].seconds < 1.2
+
+
 def test_without_memory_on_the_host_nothing_is_offloaded():
     way = fit(work(1024), SDXL_SHAPES, dataclasses.replace(SMALL_HOST, budget_bytes=int(8e9)))
     assert way is None or (way.choices.residency == "device" and not way.choices.skips_on_host)
@@ -162,3 +173,17 @@ def test_the_embedded_models_numbers_are_read_from_its_files():
     assert shapes.unet.parameters == pytest.approx(11e6, rel=0.1)
     assert shapes.vae.factor == 8
     assert shapes.mixer_parameters("gspn") > 0 == shapes.mixer_parameters("attention")
+
+
+def test_a_stage_in_tiles_needs_the_memory_of_a_tile_and_the_time_of_its_calls():
+    def last(**values):
+        asked = Settings(prompt="a", seed=1, target=4096, mixer="neighborhood", **values)
+        return make_plan(asked, SDXL, GPU).stages[-1]
+
+    whole = last(ladder="1024 4096")
+    half, every = (last(ladder="1024 tiles:4096", tile_share=share) for share in (0.5, 1.0))
+    assert half.calls == half.steps * 8 and every.calls == every.steps * 16
+    assert half.peak_bytes == every.peak_bytes < whole.peak_bytes
+    around = last(ladder="1024 tiles:4096", tile_share=0.0625)
+    assert every.seconds - half.seconds == pytest.approx(8 * (half.seconds - around.seconds) / 7)
+    assert last(ladder="1024 tiles:4096", tile_share=0.0).seconds == 0

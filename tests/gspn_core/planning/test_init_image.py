@@ -94,6 +94,18 @@ def test_going_on_to_a_higher_target_keeps_the_stages_and_their_keys():
     assert [a.key == b.key for a, b in zip(made.stages, further.stages, strict=False)] == [True, True]
 
 
+@pytest.mark.parametrize("side", [896, 1088, 1216])
+@pytest.mark.parametrize("values", [{"region": "box 1 1 90 90"}, {"extend": "top 3"}])
+def test_going_on_keeps_a_first_stage_of_which_a_part_is_drawn(side, values):
+    made = make_plan(started(side, side, target=1024, start_strength=0.9, **values), CARD)
+    try:
+        further = make_plan(dataclasses.replace(made.settings, target=2048), CARD)
+    except BadSetting:
+        assert values.get("extend")
+        return
+    assert made.stages[0].key == further.stages[0].key
+
+
 def test_the_kept_stages_key_changes_with_its_picture_its_stage_and_the_model_alone():
     before = make_plan(started(target=1024), CARD)
     other = make_plan(dataclasses.replace(started(target=1024), start=f"512x512-{HASH[::-1]}"), CARD)
@@ -198,3 +210,69 @@ def test_a_stage_that_does_not_fit_above_a_kept_picture_suggests_no_target_below
     refused = dataclasses.replace(plan, stages=(plan.stages[0], large), budget_bytes=10**9)
     with pytest.raises(OverBudget, match="free memory or choose a smaller model"):
         check_fits(refused)
+
+
+def extended_by(text: str, width: int = 512, height: int = 512, **values):
+    usual = {"target": 1024, "start_strength": 0.9, "extend": text}
+    return make_plan(started(width, height, **{**usual, **values}), CARD)
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "height", "first"),
+    [
+        ("left 25 right 25", 512, 512, "768×512"),
+        ("right 1", 512, 512, "544×512"),
+        ("top 100 bottom 50", 1024, 1024, "1024×2560"),
+        ("bottom 33", 1216, 832, "1216×1120"),
+        ("left 50", 288, 256, "416×256"),
+        ("left 50", 410, 256, "480×192"),
+    ],
+)
+def test_an_extended_picture_enters_at_its_own_size_with_margins_around_it(text, width, height, first):
+    target = 1024
+    plan = extended_by(text, width, height, target=target)
+    stage = plan.stages[0]
+    assert str(stage.size) == first and stage.kind.name == "redraw"
+    plain = extended_by("", width, height, region="box 1 1 90 90")
+    assert stage.size.within(stage.margins) == plain.stages[0].size
+    for stage in plan.stages:
+        assert stage.size.height % CARD.size_multiple == stage.size.width % CARD.size_multiple == 0
+        assert stage.size == plan.stages[0].size.scaled(stage.px // plan.stages[0].px)
+    assert make_plan(plan.settings, CARD) == plan
+
+
+def test_what_is_extended_makes_another_key_and_margins_belong_to_the_first_stage():
+    plans = [extended_by(text) for text in ("", "left 25", "right 25")]
+    assert len({plan.stages[0].key for plan in plans}) == 3
+    assert [any(stage.margins) for stage in plans[1].stages] == [True, False]
+
+
+def test_a_canvas_that_is_too_long_or_too_large_is_refused_with_its_size_and_a_remedy_that_works():
+    with pytest.raises(BadSetting, match=r"3648×832 px, longer than 4:1; add less at the left and right\."):
+        extended_by("left 100 right 100", 1216, 832)
+    with pytest.raises(BadSetting, match="3072×2048 px at a target of 2048, more than the 2048×2048 px"):
+        extended_by("left 25 right 25", target=2048)
+    with pytest.raises(BadSetting, match="choose a target of 1024 or add less"):
+        extended_by("left 25 right 25", target=2048)
+    assert str(extended_by("left 25 right 25", target=1024).size) == "1536×1024"
+
+
+@pytest.mark.parametrize("values", [{"start_strength": 0}, {"start_strength": 0, "start": ""}])
+def test_an_extension_of_what_is_not_redrawn_is_refused(values):
+    with pytest.raises(BadSetting, match="extend adds parts to an init image, which are drawn; give one"):
+        make_plan(started(target=1024, extend="left 25", **values), CARD)
+
+
+@pytest.mark.parametrize("values", [{"region": "box 1 1 90 90"}, {"extend": "top 10"}])
+@pytest.mark.parametrize("aspect", ["1:1", "3:2", "16:9", "21:9", "4:1"])
+def test_any_finished_stage_of_which_a_part_is_drawn_enters_at_its_own_size(aspect, values):
+    run = make_plan(Settings(prompt="a", seed=1, target=1024, aspect=aspect), CARD)
+    for stage in run.stages:
+        own = started(stage.size.width, stage.size.height, start_strength=0.9, target=1024, **values)
+        first = make_plan(own, CARD).stages[0]
+        assert first.size.within(first.margins) == stage.size
+
+
+def test_a_picture_that_is_larger_than_the_model_reaches_is_resized():
+    plan = make_plan(started(2816, 2816, start_strength=0.9, target=2048, region="box 1 1 90 90"), CARD)
+    assert answer(plan) == [("2048×2048", 9)]

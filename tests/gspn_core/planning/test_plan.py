@@ -9,9 +9,11 @@ import random
 import pytest
 
 from gspn_core.errors import BadSetting, UnsupportedSize
-from gspn_core.kinds.kind import steps_from_level
+from gspn_core.kinds.kind import OTHER_MODELS, TILING, steps_from_level
 from gspn_core.kinds.registry import BEGINNING_ONLY, FOLLOWING_ONLY
-from gspn_core.planning.plan import make_plan, nearest_size, pair_calls, redo
+from gspn_core.lora.files import LoraFile
+from gspn_core.planning.costs import pair_calls
+from gspn_core.planning.plan import make_plan, nearest_size, redo
 from gspn_core.planning.types import ModelCard, Size
 from gspn_core.settings import CHOICES, FIELD_NAMES, OVERRIDABLE, RANGES, STARTING, Settings
 
@@ -179,6 +181,7 @@ KEY_CHANGES = {
     "dilation_scope": "all",
     "dilation_use": "main",
     "dilation_until": 0.5,
+    "tile_share": 0.25,
     "ladder": "64 256",
     "scheduler": "ddim",
     "original_scale": 2.0,
@@ -190,24 +193,61 @@ KEY_CHANGES = {
     "aesthetic_score": 5.0,
     "negative_aesthetic_score": 5.0,
     "seed": 8,
+    "variation_seed": 9,
+    "variation_strength": 0.5,
+    "loras": "ink:0.8",
     "overrides": "128.seed=9",
 }
+
+
+class OneLora:
+    """A LoRA file that is not on disk."""
+
+    def all(self):
+        return (LoraFile(name="ink", path="", layers=1),)
+
+    def digest(self, name):
+        return name
+
+    def hashes(self, name):
+        return name, name
+
+
+@pytest.fixture
+def card(card):
+    return dataclasses.replace(card, loras=OneLora())
+
+
 LATER_ONLY = {"overrides", "ladder"} | FOLLOWING_ONLY
 
 
-@pytest.mark.parametrize("name", [name for name in FIELD_NAMES if name not in STARTING])
+@pytest.mark.parametrize("name", [name for name in FIELD_NAMES if name not in {*STARTING, *OTHER_MODELS}])
 def test_a_stages_key_changes_with_what_its_picture_depends_on(card, name):
     asked = {"prompt": "a lake", "seed": 7, "mixer": "attention", "target": card.targets[-1]}
+    asked |= {"variation_strength": 0.3} if name == "variation_seed" else {}
+    if name in TILING:
+        asked["ladder"] = "64 128 tiles:256"
     change = card.targets[-2] if name == "target" else KEY_CHANGES[name]
     before = [stage.key for stage in make_plan(Settings(**asked), card).stages]
     after = [stage.key for stage in make_plan(Settings(**{**asked, name: change}), card).stages]
     same = [a == b for a, b in zip(before, after, strict=False)]
     if name == "target":
         assert all(same)
+    elif name in TILING:
+        assert same == [True, True, False]
     elif name in LATER_ONLY:
         assert same == [True, *[False] * (len(same) - 1)]
     else:
         assert not any(same)
+
+
+def test_without_strength_a_variation_seed_is_in_no_key_and_later_stages_have_none(card):
+    asked = Settings(prompt="a lake", seed=7, target=card.targets[-1])
+    keys = [stage.key for stage in make_plan(asked, card).stages]
+    varied = dataclasses.replace(asked, variation_seed=9)
+    assert [stage.key for stage in make_plan(varied, card).stages] == keys
+    with pytest.raises(BadSetting, match="variation"):
+        make_plan(dataclasses.replace(asked, overrides=f"{card.targets[-1]}.variation_strength=0.3"), card)
 
 
 def test_keys_change_with_the_models_files(card):
@@ -219,7 +259,7 @@ def test_keys_change_with_the_models_files(card):
 def test_a_stages_own_value_changes_that_stage_and_those_after_it_alone(card):
     asked = Settings(prompt="a lake", seed=7, mixer="attention", target=256)
     before = make_plan(asked, card).stages
-    for name in sorted(set(OVERRIDABLE) - BEGINNING_ONLY):
+    for name in sorted(set(OVERRIDABLE) - BEGINNING_ONLY - OTHER_MODELS - TILING):
         value = {"mixer": "gspn"}.get(name, KEY_CHANGES[name])
         changed = dataclasses.replace(asked, overrides=[{"stage_px": 128, "name": name, "value": value}])
         after = make_plan(changed, card).stages
@@ -239,7 +279,7 @@ def test_an_override_for_a_stage_beyond_the_target_waits_for_that_stage(card):
     assert [s.key for s in make_plan(asked, card).stages] == [s.key for s in plain.stages]
 
 
-@pytest.mark.parametrize("name", sorted(FOLLOWING_ONLY))
+@pytest.mark.parametrize("name", sorted(FOLLOWING_ONLY - TILING))
 def test_the_first_stage_has_no_own_value_of_what_it_does_not_read(card, name):
     refusal = rf"the stage of 64 px \(generate\) has no {name}; name 128 or 256 px"
     with pytest.raises(BadSetting, match=refusal) as caught:
