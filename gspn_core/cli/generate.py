@@ -8,62 +8,50 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
-import signal
-import sys
-import threading
 import time
 import types
 import typing
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from PIL.Image import Image
 
-from gspn_core.errors import AdapterMismatch, BadSetting, GspnError, ModelUnavailable, OutOfMemory, Stopped
-from gspn_core.events import Event, ModelProgress, PlanReady, StageDone, StepDone
+from gspn_core.cli.command import (
+    DONE,
+    INTERRUPTED,
+    Load,
+    Runner,
+    add_engine_options,
+    engine_of,
+    exit_code,
+    interruptible,
+    say,
+)
+from gspn_core.errors import BadSetting, CannotWrite, GspnError, Stopped
+from gspn_core.events import Event, PictureDone, PlanReady, StageDone, StepDone
 from gspn_core.files import write_failure
 from gspn_core.images.load import read_file, reference_of
+from gspn_core.images.picture_text import read_texts
 from gspn_core.images.png import picture_info, versions, write_png, write_proxy, write_sidecar
-from gspn_core.images.png_text import read_png
-from gspn_core.models.catalog import Extras, find_card
-from gspn_core.models.options import add_model_options, extras_of
+from gspn_core.planning.costs import MOST_PICTURES
 from gspn_core.planning.types import CascadePlan
+from gspn_core.runs.batch import batch_plans, drawn_alike, of_seed
 from gspn_core.runs.reducer import apply_event
 from gspn_core.runs.run import Ended, RunView
+from gspn_core.runs.run_state import first_stage_of
 from gspn_core.runs.terminal import Progress
 from gspn_core.settings import CHOICES, FIELD_NAMES, RANGES, Settings
-
-DONE, FAILED, USAGE, NO_MODEL, NO_MEMORY, NOT_WRITTEN, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
-
-
-class Runner(Protocol):
-    """What the command needs of an engine."""
-
-    def plan(self, settings: Settings) -> CascadePlan:
-        """Return what a run of these settings does; raise BadSetting."""
-
-    def run(
-        self, plan: CascadePlan, should_stop: Callable[[], bool], *, previews: bool, start: Image = ...
-    ) -> Generator[Event, None, None]:
-        """Yield a run's events."""
-
-
-Load = Callable[..., Runner]
-
-
-class CannotWrite(GspnError):
-    """A folder or a file cannot be written."""
 
 
 def main(argv: Sequence[str] | None = None, load: Load | None = None) -> int:
     """Run the command and return its exit code; `load` replaces `load_engine`."""
     arguments = build_parser().parse_args(argv)
     try:
-        given = {name: value for name, value in vars(arguments).items() if name in FIELD_NAMES}
+        flags = {name: value for name, value in vars(arguments).items() if name in FIELD_NAMES}
+        given = flags | ({"loras": ", ".join(flags["loras"])} if "loras" in flags else {})
         start = None
         if "start" in given:
             start = read_file(given["start"])
@@ -77,26 +65,22 @@ def main(argv: Sequence[str] | None = None, load: Load | None = None) -> int:
                 "give that one with --start.",
             )
         output = Output(arguments, settings.prompt, again.get("model"))
-        engine = (load or load_engine)(
-            arguments.model,
-            device=arguments.device,
-            dtype=arguments.dtype,
-            extras=extras_of(arguments),
-            on_progress=output.progress.model,
-        )
+        engine = engine_of(arguments, output.progress.model, load)
         output.progress.end()
-        return _run(engine, settings, output, start)
+        return _run(engine, settings, output, start, arguments.pictures)
     except KeyboardInterrupt:
         return INTERRUPTED
     except GspnError as error:
-        _print(f"error: {error}")
-        return _exit_code(error)
+        say(f"error: {error}")
+        return exit_code(error)
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser; every setting is a flag, derived from `gspn_core.settings`."""
     parser = argparse.ArgumentParser(
-        prog="python -m gspn_core", description="Generate a picture from a prompt, upscaled stage by stage."
+        prog="python -m gspn_core",
+        description="Generate a picture from a prompt, upscaled stage by stage.",
+        epilog="python -m gspn_core grid FILE --out DIR runs a grid of settings (grid --help).",
     )
     hints = typing.get_type_hints(Settings)
     defaults = {name: getattr(Settings, name, None) for name in FIELD_NAMES}
@@ -105,18 +89,22 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--again",
         type=Path,
-        metavar="PNG",
+        metavar="IMAGE",
         help="take the settings that a picture of this studio was made with",
     )
     group = parser.add_argument_group("settings")
     for name in FIELD_NAMES:
         if name != "prompt":
             group.add_argument(_flag(name), **_option(name, hints[name], defaults[name]))
+    parser.add_argument(
+        "--pictures",
+        type=int,
+        metavar="N",
+        help=f"draw the first stage of N seeds (1 to {MOST_PICTURES}), the seed and those after it, in place "
+        "of a whole run; --again takes one of them to the target",
+    )
     parser.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="folder (default: this one)")
-    parser.add_argument("--model", default="world", metavar="NAME|PATH", help="model (default: world)")
-    add_model_options(parser)
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
-    parser.add_argument("--dtype", default="auto", help="torch dtype of the weights (default: auto)")
+    add_engine_options(parser)
     parser.add_argument(
         "--no-preview", dest="previews", action="store_false", help="no preview file while steps run"
     )
@@ -126,7 +114,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
+    return "--lora" if name == "loras" else "--" + name.replace("_", "-")
 
 
 def _option(name: str, hint: Any, default: Any) -> dict[str, Any]:
@@ -134,6 +122,10 @@ def _option(name: str, hint: Any, default: Any) -> dict[str, Any]:
     if name == "start":
         shown = "none, it starts from noise; the prompt describes the picture"
         return {"type": Path, "default": argparse.SUPPRESS, "metavar": "PICTURE", "help": f"default: {shown}"}
+    if name == "loras":
+        shown = "none; a file of the folder --loras with its weight, such as ink:0.8; may be repeated"
+        own = {"dest": name, "action": "append", "metavar": "NAME:WEIGHT", "help": f"default: {shown}"}
+        return {**own, "default": argparse.SUPPRESS}
     if name == "start_px":
         shown = "the nearest to the picture's size"
     if name == "seed":
@@ -160,13 +152,13 @@ def _info_of(picture: Path | None) -> dict[str, Any]:
     if picture is None:
         return {}
     try:
-        info = read_png(picture)["gspn_studio"]
+        info = read_texts(picture)["gspn_studio"]
     except OSError as error:
         raise BadSetting("picture", f"{picture} cannot be read ({error.strerror}); give another.") from None
     if info is None:
         raise BadSetting(
             "picture",
-            f"{picture.name} has no settings of this studio in its metadata; give a PNG that it wrote.",
+            f"{picture.name} has no settings of this studio in its metadata; give an image that it wrote.",
         )
     here, there = versions(), info.get("versions")
     there = there if isinstance(there, dict) else {}
@@ -176,29 +168,8 @@ def _info_of(picture: Path | None) -> dict[str, Any]:
         if there.get(name) != here[name]
     ]
     if other:
-        _print(f"note: {picture.name} was made with {', '.join(other)}; the bytes may differ.")
+        say(f"note: {picture.name} was made with {', '.join(other)}; the bytes may differ.")
     return info
-
-
-def load_engine(
-    model: str, *, device: str, dtype: str, extras: Extras, on_progress: Callable[[ModelProgress], None]
-) -> Runner:
-    """Return an engine with its model loaded.
-
-    Raises:
-        ModelUnavailable: It cannot be loaded, with the reason.
-    """
-    # A missing model is refused at once, before torch is imported.
-    find_card(model, extras=extras)
-    # Advice of transformers about packages that this project does not use would mix with the progress.
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    from gspn_core.engine import Engine
-    from gspn_core.models.loading import load_model
-
-    loaded = load_model(model, device=device, dtype=dtype, extras=extras, on_progress=on_progress)
-    for note in loaded.notes:
-        _print(f"note: {note}")
-    return Engine(loaded)
 
 
 class Output:
@@ -220,15 +191,15 @@ class Output:
         with _writing(str(self.folder)):
             self.folder.mkdir(parents=True, exist_ok=True)
 
-    def take(self, event: Event, elapsed_seconds: float) -> None:
-        """Apply an event to the view, write what it brings and show it; raise CannotWrite."""
+    def take(self, event: Event, elapsed_seconds: float, plan: CascadePlan) -> None:
+        """Apply an event of a plan to the view, write what it brings and show it; raise CannotWrite."""
         self.view = apply_event(self.view, event, elapsed_seconds=elapsed_seconds)
         if isinstance(event, PlanReady):
-            self.plan = event.plan
-            self.name = self._free_name(f"{self.slug}-{event.plan.settings.seed}")
-            for notice in event.plan.notices:
+            is_first = self.plan is None
+            self._begin(plan)
+            for notice in event.plan.notices if is_first else ():
                 self.progress.line(notice)
-            if self.made_by is not None and self.made_by != event.plan.model:
+            if is_first and self.made_by is not None and self.made_by != event.plan.model:
                 self.progress.line(
                     f"note: {str(self.made_by)[:80]} made the picture, and {event.plan.model} runs here; "
                     "the result is another one."
@@ -240,6 +211,11 @@ class Output:
         elif isinstance(event, StageDone):
             self._write(event)
         self.progress.show(self.view)
+
+    def add(self, plan: CascadePlan, done: StageDone) -> None:
+        """Write the first stage of another plan that was drawn with the one before; raise CannotWrite."""
+        self._begin(plan)
+        self._write(of_seed(done, plan.stages[0]))
 
     def end(self, ended: Ended) -> None:
         """Record that the run ended before its target."""
@@ -270,6 +246,10 @@ class Output:
             "seconds": self.view.elapsed_seconds,
         }
 
+    def _begin(self, plan: CascadePlan) -> None:
+        self.plan = plan
+        self.name = self._free_name(f"{self.slug}-{plan.settings.seed}")
+
     def _free_name(self, wanted: str) -> str:
         name, number = wanted, 1
         while any(self.folder.glob(f"{name}-stage-*")):
@@ -294,18 +274,33 @@ class Output:
         self.paths.append(path)
 
 
-def _run(engine: Runner, settings: Settings, output: Output, start: Image | None) -> int:
+def _run(
+    engine: Runner, settings: Settings, output: Output, start: Image | None, pictures: int | None
+) -> int:
+    """Run settings to their target, or only the first stages of a number of pictures."""
     began = time.monotonic()
     options: dict[str, Any] = {"previews": output.previews}
     if start is not None:
         options["start"] = start
     try:
-        with (
-            _interruptible() as stop,
-            closing(engine.run(engine.plan(settings), stop.is_set, **options)) as events,
-        ):
-            for event in events:
-                output.take(event, time.monotonic() - began)
+        with interruptible() as stop:
+            if pictures is None:
+                plans = [engine.plan(settings)]
+            else:
+                plans = list(batch_plans(engine.plan, settings, pictures))
+            while plans:
+                plan = plans.pop(0)
+                alike = [other for other in plans if drawn_alike(other.stages[0], plan.stages[0])]
+                others = {other.settings.seed: other for other in alike}
+                more_seeds = {"more_seeds": tuple(others)} if others else {}
+                to_run = plan if pictures is None else first_stage_of(plan)
+                with closing(engine.run(to_run, stop.is_set, **options, **more_seeds)) as events:
+                    for event in events:
+                        if isinstance(event, PictureDone):
+                            output.add(others[event.seed], event.done)
+                            plans.remove(others[event.seed])
+                        else:
+                            output.take(event, time.monotonic() - began, plan)
     except (Stopped, KeyboardInterrupt):
         output.end(Ended(state="stopped"))
         return INTERRUPTED
@@ -318,44 +313,8 @@ def _run(engine: Runner, settings: Settings, output: Output, start: Image | None
 
 
 @contextmanager
-def _interruptible() -> Iterator[threading.Event]:
-    """Yield an event that the first Ctrl-C sets; the second interrupts at once."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-    previous = signal.getsignal(signal.SIGINT)
-
-    def request_stop(_number: int, _frame: Any) -> None:
-        stop.set()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        _print("\nstopping after this step; Ctrl-C again stops at once")
-
-    signal.signal(signal.SIGINT, request_stop)
-    try:
-        yield stop
-    finally:
-        signal.signal(signal.SIGINT, previous)
-
-
-@contextmanager
 def _writing(name: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         raise CannotWrite(write_failure(name, error)) from error
-
-
-def _exit_code(error: GspnError) -> int:
-    codes = {
-        BadSetting: USAGE,
-        ModelUnavailable: NO_MODEL,
-        AdapterMismatch: NO_MODEL,
-        OutOfMemory: NO_MEMORY,
-        CannotWrite: NOT_WRITTEN,
-    }
-    return next((code for kind, code in codes.items() if isinstance(error, kind)), FAILED)
-
-
-def _print(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)

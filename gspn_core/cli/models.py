@@ -8,10 +8,11 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from gspn_core.errors import ModelUnavailable
-from gspn_core.models.catalog import WORLD
+from gspn_core.models.catalog import embedded_cards
 from gspn_core.models.hub import EXTRAS, SDXL, cached_folder, commit_of, fetch, find_extra
 
 DONE, UNAVAILABLE = 0, 3
@@ -40,15 +41,24 @@ def _parser() -> argparse.ArgumentParser:
     fetching = commands.add_parser("fetch", help="fetch one of them from the Hub")
     fetching.add_argument("name", help=f"{', '.join((SDXL.name, *EXTRAS))}; all but sdxl also NAME@COMMIT")
     random = commands.add_parser("random", help="write an SDXL folder of random weights (full size: 6.9 GB)")
-    random.add_argument("folder", type=Path, metavar="DIR")
+    random.add_argument("folder", type=Path, metavar="DIR", help="a new folder; with --lora a new file")
     random.add_argument("--size", choices=("full", "small"), default="full", help="default: full")
     random.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
-    random.add_argument("--refiner", action="store_true", help="the UNet of a refiner in place of a model")
+    kind = random.add_mutually_exclusive_group()
+    kind.add_argument("--refiner", action="store_true", help="the UNet of a refiner in place of a model")
+    kind.add_argument(
+        "--lora", metavar="MODEL", help="a LoRA file for world or a model's folder in place of a model"
+    )
+    kind.add_argument("--inpainting", action="store_true", help="a UNet of 9 input channels")
+    kind.add_argument(
+        "--x4", action="store_true", help="an x4 upscaler in place of a model (full size: 1.7 GB)"
+    )
     return parser
 
 
 def _list() -> None:
-    print(f"{WORLD.name:<20} here               {WORLD.description}")
+    for card in embedded_cards():
+        print(f"{card.name:<20} here               {card.description}")
     for snapshot in (SDXL, *EXTRAS.values()):
         state = "here" if cached_folder(snapshot) else f"fetch ({snapshot.gigabytes:g} GB)"
         commit = commit_of(snapshot)
@@ -64,9 +74,16 @@ def _fetch(name: str) -> None:
 
 
 def _random(arguments: argparse.Namespace) -> None:
-    from gspn_core.models.random_weights import write_random_model, write_random_refiner
+    from gspn_core.models.random_weights import write_random_model, write_random_refiner, write_random_x4
 
-    write = write_random_refiner if arguments.refiner else write_random_model
+    if arguments.lora is not None:
+        from gspn_core.models.random_lora import write_random_lora
+
+        written = write_random_lora(arguments.folder, arguments.lora, seed=arguments.seed)
+        print(f"{arguments.folder}: {written / 1e6:,.1f} MB of random weights for {arguments.lora}")
+        return
+    whole = partial(write_random_model, inpaints=arguments.inpainting)
+    write = write_random_refiner if arguments.refiner else write_random_x4 if arguments.x4 else whole
     written = write(
         arguments.folder,
         arguments.size,

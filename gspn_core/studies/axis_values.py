@@ -6,11 +6,14 @@ import re
 from collections.abc import Sequence
 
 from gspn_core.errors import BadSetting
+from gspn_core.lora.text import loras_text, parse_loras
 from gspn_core.planning.types import ModelCard
-from gspn_core.settings import CHOICES, INTEGERS, RANGES
+from gspn_core.settings import CHOICES, INTEGERS, RANGES, SEEDS
 
 MAX_VALUES = 64
-TEXTS = ("prompt", "negative_prompt", "ladder")
+TEXTS = ("prompt", "negative_prompt", "ladder", "upscaler", "loras")
+# How the empty text is written on any line.
+EMPTY = '""'
 # A text of more parts than this has too many values even if some are equal.
 _MOST_PARTS = 256
 _MOST_PART_CHARACTERS = 200
@@ -35,7 +38,7 @@ def refused(sentence: str) -> BadSetting:
 
 def forms(name: str, card: ModelCard) -> str:
     """Return how the values of a setting that is a number are written, by an example of each form."""
-    if name == "seed":
+    if name in SEEDS:
         return "7, 11 or 4 from 7"
     if name in ("target", "start_px"):
         return ", ".join(map(str, card.targets[:2]))
@@ -56,7 +59,12 @@ def texts_of(name: str, text: str) -> list[str]:
     lines = [line.strip() for line in text.rstrip().splitlines()]
     if name == "prompt":
         return [line for line in lines if line]
-    return ["" if line == '""' else line for line in lines]
+    if name == "loras":
+        try:
+            return [loras_text(parse_loras("" if line == EMPTY else line)) for line in lines]
+        except BadSetting as refusal:
+            raise refused(str(refusal)) from None
+    return ["" if line == EMPTY else line for line in lines]
 
 
 def numbers_of(name: str, text: str, card: ModelCard) -> list[int | float]:
@@ -118,7 +126,7 @@ def _numbers(name: str, part: str, card: ModelCard) -> list[int | float]:
     remedy = f"write {forms(name, card)}."
     if len(part) > _MOST_PART_CHARACTERS:
         raise refused(f"{part[:40]!r} is not a number for {name}; {remedy}")
-    seeds = _SEEDS.fullmatch(part) if name == "seed" else None
+    seeds = _SEEDS.fullmatch(part) if name in SEEDS else None
     if seeds:
         return [int(seeds[2]) + i for i in range(int(seeds[1]))]
     whole = name in INTEGERS
@@ -135,7 +143,7 @@ def _numbers(name: str, part: str, card: ModelCard) -> list[int | float]:
         found = [float(part)]
     else:
         raise refused(f"{part[:40]!r} is not a number for {name}; {remedy}")
-    if name == "seed" and min(found) < 0:
+    if name in SEEDS and min(found) < 0:
         raise refused(f"{part[:40]!r} is not a seed; {remedy}")
     # Adding zero turns -0 into 0.
     rounded = [round(value, 9) + 0.0 for value in found]

@@ -7,9 +7,13 @@ import csv
 import hashlib
 import io
 import json
+import os
 import re
+import shutil
+import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -20,6 +24,9 @@ from gspn_core.studies.study import Cell, StudyView
 
 # Characters that begin a formula, full-width ones too, at the start or after a cell separator.
 _FORMULA = re.compile(r"(^|[;\t\r\n])(?=[\s\u00a0]{0,64}[=+\-@\uff0b\uff0d\uff1d\uff20])")
+_PART_BYTES = 2**20
+# An archive's dates go from 1980 to 2107.
+_LEAST_MOMENT, _MOST_MOMENT = 315_532_800.0, 4_354_819_199.0
 FIGURES = (
     "seconds",
     "saved_seconds",
@@ -31,19 +38,72 @@ FIGURES = (
 )
 
 
-def write_export(path: Path, study: StudyView, job_of: Callable[[str], RunView | None]) -> None:
-    """Write a study's archive; raise OSError on failure. job_of: returns a run by id, None if it is gone."""
-    pictures = {number: _picture(cell, job_of) for number, cell in enumerate(study.cells)}
-    names = {
-        number: f"images/cell-{number + 1:02d}{found.suffix}" for number, found in pictures.items() if found
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """The files of a study: texts by name, and where the picture of each name is."""
+
+    texts: Mapping[str, str]
+    pictures: Mapping[str, Path]
+
+
+def export_of(study: StudyView, job_of: Callable[[str], RunView | None]) -> Export:
+    """Return what is exported of a study. job_of: returns a run by id, None if it is gone."""
+    found = {number: path for number, cell in enumerate(study.cells) if (path := _picture(cell, job_of))}
+    names = {number: f"images/cell-{number + 1:02d}{path.suffix}" for number, path in found.items()}
+    texts = {
+        "index.html": page(study, names),
+        "study.json": json.dumps(study.to_dict(), indent=1),
+        "cells.csv": table(study, names),
     }
+    return Export(texts=texts, pictures={names[number]: path for number, path in found.items()})
+
+
+def write_export(path: Path, study: StudyView, job_of: Callable[[str], RunView | None]) -> None:
+    """Write a study's archive, the same bytes for the same study; raise OSError on failure."""
+    export = export_of(study, job_of)
     with replacing(path) as stream, zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("index.html", page(study, names))
-        archive.writestr("study.json", json.dumps(study.to_dict(), indent=1))
-        archive.writestr("cells.csv", table(study, names))
-        for number, name in names.items():
-            # PNGs are compressed already.
-            archive.write(pictures[number], name, compress_type=zipfile.ZIP_STORED)
+        for name, text in export.texts.items():
+            archive.writestr(_entry(name, study.created), text)
+        for name, picture in export.pictures.items():
+            # PNGs are compressed already, and large ones are copied in parts.
+            entry = _entry(name, study.created, zipfile.ZIP_STORED)
+            entry.file_size = picture.stat().st_size
+            with picture.open("rb") as source, archive.open(entry, "w") as target:
+                shutil.copyfileobj(source, target, _PART_BYTES)
+
+
+def write_folder(folder: Path, study: StudyView, job_of: Callable[[str], RunView | None]) -> None:
+    """Write what the archive holds into a folder; raise OSError on failure.
+
+    A picture that is there with the size and time of its run's file is not written again.
+    """
+    export = export_of(study, job_of)
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    for name, picture in export.pictures.items():
+        _copy(picture, folder / name)
+    for name, text in export.texts.items():
+        with replacing(folder / name) as stream:
+            stream.write(text.encode())
+
+
+def _copy(source: Path, target: Path) -> None:
+    stat = source.stat()
+    if target.is_file():
+        there = target.stat()
+        if (there.st_size, there.st_mtime_ns) == (stat.st_size, stat.st_mtime_ns):
+            return
+    with replacing(target) as stream, source.open("rb") as content:
+        shutil.copyfileobj(content, stream, _PART_BYTES)
+    os.utime(target, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
+def _entry(name: str, created: float, method: int = zipfile.ZIP_DEFLATED) -> zipfile.ZipInfo:
+    """Return an archive's entry with the study's own time, as far as the format has it."""
+    moment = time.gmtime(min(max(created, _LEAST_MOMENT), _MOST_MOMENT))
+    entry = zipfile.ZipInfo(name, moment[:6])
+    entry.compress_type = method
+    entry.external_attr = 0o644 << 16
+    return entry
 
 
 def table(study: StudyView, names: dict[int, str]) -> str:

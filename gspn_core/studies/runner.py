@@ -27,7 +27,7 @@ from gspn_core.runs.locks import OrderedLock
 from gspn_core.runs.queue import RunQueue
 from gspn_core.runs.records import DAMAGED, why
 from gspn_core.settings import Settings
-from gspn_core.studies.axis import Axis
+from gspn_core.studies.axis import MAX_CELLS, Axis
 from gspn_core.studies.cell import Adherence, ended, going
 from gspn_core.studies.study import Cost, Draft, StudyView, cost, draft
 from gspn_core.studies.study_record import FILE, StudyRecord, read_study, waiting_again, write_study
@@ -65,6 +65,7 @@ class Studies:
         jobs: the queue that runs the cells.
         calls_of: returns a stage's evaluations of the UNet, None if unknown yet.
         adherence: returns the share of its prompt that a picture shows; None to leave that figure out.
+        most_cells: that a study may have.
     """
 
     def __init__(
@@ -73,8 +74,9 @@ class Studies:
         *,
         calls_of: Callable[[StagePlan], float | None] = lambda _stage: None,
         adherence: Adherence | None = None,
+        most_cells: int = MAX_CELLS,
     ) -> None:
-        self._jobs = jobs
+        self._jobs, self._most_cells = jobs, most_cells
         self._adherence = adherence
         self._calls_of = calls_of
         self.folder = jobs.folder / "studies"
@@ -91,7 +93,7 @@ class Studies:
 
     def draft(self, base: Settings, axes: Sequence[Axis]) -> Draft:
         """Plan a study without starting it; raise BadSetting if a cell cannot run."""
-        return draft(base, axes, self._jobs.plan)
+        return draft(base, axes, self._jobs.plan, most_cells=self._most_cells)
 
     def cost(self, planned: Draft) -> Cost:
         """Return the cost of a study: stages, UNet evaluations and seconds."""
@@ -189,8 +191,7 @@ class Studies:
         with self._changed:
             self._read_all()
             found = [live for live in self._live.values() if live.owner == owner]
-        found.sort(key=_place, reverse=True)
-        return tuple(live.view for live in found)
+        return tuple(live.view for live in sorted(found, key=_place, reverse=True))
 
     def is_own(self, study_id: str, visitor: str) -> bool:
         """Return whether a visitor may change a study; raise GspnError if there is no such study."""

@@ -12,7 +12,7 @@ from gspn_core.errors import BadSetting
 from gspn_core.planning.types import CascadePlan, StagePlan
 from gspn_core.runs.records import check_record
 from gspn_core.settings import Settings
-from gspn_core.studies.axis import Axis, cells_of
+from gspn_core.studies.axis import MAX_CELLS, Axis, cells_of
 
 CellState = Literal["waiting", "running", "done", "failed", "skipped"]
 StudyState = Literal["running", "stopped", "done"]
@@ -136,7 +136,13 @@ class Draft:
     order: tuple[int, ...] = field(default=())
 
 
-def draft(base: Settings, axes: Sequence[Axis], plan: Callable[[Settings], CascadePlan]) -> Draft:
+def draft(
+    base: Settings,
+    axes: Sequence[Axis],
+    plan: Callable[[Settings], CascadePlan],
+    *,
+    most_cells: int = MAX_CELLS,
+) -> Draft:
     """Return the cells of a study with their plans; raise BadSetting for the first that cannot run.
 
     An open seed is drawn once for all cells, unless it is an axis. Cells with the same first stages run one
@@ -144,7 +150,7 @@ def draft(base: Settings, axes: Sequence[Axis], plan: Callable[[Settings], Casca
     """
     seed = plan(base).settings.seed if base.seed is None else base.seed
     fixed = dataclasses.replace(base, seed=seed)
-    drafted = cells_of(fixed, axes)
+    drafted = cells_of(fixed, axes, most=most_cells)
     plans = tuple(_planned(plan, values, settings) for values, settings in drafted)
     cells = tuple(
         Cell(values=values, settings=made.settings.to_dict())

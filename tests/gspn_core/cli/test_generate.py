@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, PngImagePlugin
 
+import gspn_core.cli.command as codes
 import gspn_core.cli.generate as command
 from gspn_core.errors import AdapterMismatch, BadSetting, GspnError, ModelUnavailable, OutOfMemory
 from gspn_core.images.load import reference_of
@@ -34,7 +35,13 @@ def other_value(name: str) -> str:
         other = bounds.minimum if default == bounds.maximum else bounds.maximum
         return f"{other:.12g}" if name != "target" else "64"
     overrides = "128.seed=3; 256.gaussian_sigma=2"
-    return {"negative_prompt": "fog", "aspect": "3:2", "ladder": "64 256", "overrides": overrides}[name]
+    return {
+        "negative_prompt": "fog",
+        "aspect": "3:2",
+        "ladder": "64 256",
+        "upscaler": "4x",
+        "overrides": overrides,
+    }[name]
 
 
 def test_it_writes_every_stage_and_prints_where(make_engine, tmp_path, capsys):
@@ -49,7 +56,7 @@ def test_it_writes_every_stage_and_prints_where(make_engine, tmp_path, capsys):
     assert len(list(paths[0].parent.iterdir())) == 6
 
 
-@pytest.mark.parametrize("name", [name for name in FIELD_NAMES if name not in ("prompt", *STARTING)])
+@pytest.mark.parametrize("name", [name for name in FIELD_NAMES if name not in ("prompt", "loras", *STARTING)])
 def test_every_setting_is_a_flag_that_reaches_the_engine(make_engine, tmp_path, name):
     engine = make_engine()
     value = other_value(name)
@@ -57,6 +64,14 @@ def test_every_setting_is_a_flag_that_reaches_the_engine(make_engine, tmp_path, 
     expected = Settings.from_dict({"prompt": "a lake", name: type_of(name)(value)})
     assert engine.planned == [expected]
     assert expected != Settings(prompt="a lake")
+
+
+def test_lora_files_are_named_one_by_one_and_their_folder_by_another_flag(make_engine, tmp_path, capsys):
+    engine = make_engine()
+    flags = ["--lora", "ink:0.8", "--lora", "snow", "--loras", str(tmp_path)]
+    assert run(engine, *ASKED, *flags, out=tmp_path) == codes.USAGE
+    assert engine.planned == [Settings(prompt="a lake", seed=5, loras="ink:0.8, snow:1")]
+    assert "has no LoRA file ink here" in capsys.readouterr().err
 
 
 def type_of(name: str) -> type:
@@ -82,12 +97,32 @@ def test_a_picture_to_start_from_reaches_the_engine_with_its_settings(make_engin
     assert (settings.start_px, settings.start_strength) == (64, 0.5)
 
 
+def test_an_extended_picture_is_repeated_from_what_was_written(make_engine, tmp_path, photograph):
+    drawn, again = make_engine(), make_engine()
+    flags = ["--start", str(photograph), "--start-strength", "0.9", "--target", "128"]
+    flags += ["--extend", "right 50%, top 25"]
+    assert run(drawn, *ASKED, *flags, out=tmp_path / "out") == command.DONE
+    assert drawn.planned[0].extend == "right 50 top 25"
+    written = sorted((tmp_path / "out").glob("*.png"))[-1]
+    flags = ["--again", str(written), "--start", str(photograph)]
+    assert run(again, *flags, out=tmp_path / "again") == command.DONE
+    assert again.ran[0] == drawn.ran[0]
+
+
+def test_an_extension_that_cannot_be_read_is_refused_in_one_sentence(
+    make_engine, tmp_path, photograph, capsys
+):
+    flags = ["--start", str(photograph), "--start-strength", "0.9", "--extend", "left 300"]
+    assert run(make_engine(), *ASKED, *flags, out=tmp_path / "out") == codes.USAGE
+    assert "left is 300 percent, at most 100 fit at a side; try 100." in capsys.readouterr().err
+
+
 def test_an_init_image_that_cannot_be_used_is_reported_before_the_model_is_read(
     make_engine, tmp_path, capsys
 ):
     engine = make_engine()
     (tmp_path / "text.png").write_text("no picture")
-    assert run(engine, *ASKED, "--start", str(tmp_path / "text.png"), out=tmp_path / "out") == command.USAGE
+    assert run(engine, *ASKED, "--start", str(tmp_path / "text.png"), out=tmp_path / "out") == codes.USAGE
     assert "text.png is not an image that can be read" in capsys.readouterr().err
     assert engine.ran == []
 
@@ -95,7 +130,7 @@ def test_an_init_image_that_cannot_be_used_is_reported_before_the_model_is_read(
 def test_a_run_from_a_picture_is_repeated_with_that_picture_alone(make_engine, tmp_path, photograph, capsys):
     assert run(make_engine(), *ASKED, "--start", str(photograph), out=tmp_path / "out") == command.DONE
     written = sorted((tmp_path / "out").glob("*.png"))[-1]
-    assert run(make_engine(), "--again", str(written), out=tmp_path / "again") == command.USAGE
+    assert run(make_engine(), "--again", str(written), out=tmp_path / "again") == codes.USAGE
     assert "was made from a picture of 150x100 px; give that one with --start." in capsys.readouterr().err
     engine = make_engine()
     again = ["--again", str(written), "--start", str(photograph)]
@@ -165,11 +200,11 @@ def any_preview(folder: Path) -> bool:
 @pytest.mark.parametrize(
     ("error", "code"),
     [
-        (BadSetting("target", "target must be 64."), command.USAGE),
-        (ModelUnavailable("There is no model."), command.NO_MODEL),
-        (AdapterMismatch("The adapter does not fit."), command.NO_MODEL),
-        (OutOfMemory("The stage needs 9 GB."), command.NO_MEMORY),
-        (GspnError("Something else."), command.FAILED),
+        (BadSetting("target", "target must be 64."), codes.USAGE),
+        (ModelUnavailable("There is no model."), codes.NO_MODEL),
+        (AdapterMismatch("The adapter does not fit."), codes.NO_MODEL),
+        (OutOfMemory("The stage needs 9 GB."), codes.NO_MEMORY),
+        (GspnError("Something else."), codes.FAILED),
     ],
 )
 def test_an_error_is_one_sentence_and_an_exit_code_and_keeps_what_was_written(
@@ -196,14 +231,14 @@ def test_an_error_is_one_sentence_and_an_exit_code_and_keeps_what_was_written(
 def test_wrong_usage_exits_with_two(arguments):
     with pytest.raises(SystemExit) as caught:
         command.main(arguments, load=lambda *_names, **_options: pytest.fail("nothing is loaded"))
-    assert caught.value.code == command.USAGE
+    assert caught.value.code == codes.USAGE
 
 
 @pytest.mark.parametrize("arguments", [[""], ["a", "--seed", "-1"], ["a", "--aspect", "9:1"]])
 def test_a_bad_setting_is_refused_before_the_model_is_loaded(arguments, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code = command.main(arguments, load=lambda *_names, **_options: pytest.fail("nothing is loaded"))
-    assert code == command.USAGE
+    assert code == codes.USAGE
     assert capsys.readouterr().err.startswith("error: ")
 
 
@@ -212,13 +247,13 @@ def test_a_missing_model_has_its_exit_code(capsys, tmp_path):
         raise ModelUnavailable(f"There is no model {name} ({device}, {dtype}).")
 
     code = command.main(["a", "--model", "x", "--device", "cpu", "--out", str(tmp_path)], load=load)
-    assert code == command.NO_MODEL
+    assert code == codes.NO_MODEL
     assert capsys.readouterr().err == "error: There is no model x (cpu, auto).\n"
 
 
 def test_a_missing_folder_of_weights_is_reported_in_one_line(tmp_path, capsys):
     code = command.main(["a", "--model", str(tmp_path / "none"), "--out", str(tmp_path)])
-    assert code == command.NO_MODEL
+    assert code == codes.NO_MODEL
     (line,) = capsys.readouterr().err.splitlines()
     assert "model_index.json" in line
 
@@ -226,7 +261,7 @@ def test_a_missing_folder_of_weights_is_reported_in_one_line(tmp_path, capsys):
 def test_a_folder_that_cannot_be_written_has_its_code(make_engine, tmp_path, capsys):
     (tmp_path / "file").write_text("in the way")
     engine = make_engine()
-    assert run(engine, *ASKED, out=tmp_path / "file") == command.NOT_WRITTEN
+    assert run(engine, *ASKED, out=tmp_path / "file") == codes.NOT_WRITTEN
     assert "could not be written" in capsys.readouterr().err
     assert engine.ran == []
 
@@ -242,7 +277,7 @@ def test_a_disk_that_fills_up_has_its_code_and_keeps_the_earlier_stages(
         write(path, image, info)
 
     monkeypatch.setattr(command, "write_png", fills_up)
-    assert run(make_engine(), *ASKED, out=tmp_path) == command.NOT_WRITTEN
+    assert run(make_engine(), *ASKED, out=tmp_path) == codes.NOT_WRITTEN
     printed = capsys.readouterr()
     assert "No space left on device" in printed.err
     assert len(printed.out.splitlines()) == 1
@@ -362,11 +397,11 @@ def test_a_picture_without_settings_is_refused_in_a_sentence(make_engine, tmp_pa
         Image.new("RGB", (8, 8)).save(path)
     elif kind == "no picture":
         path.write_text("hello")
-    assert run(make_engine(), "--again", str(path), out=tmp_path) == command.USAGE
+    assert run(make_engine(), "--again", str(path), out=tmp_path) == codes.USAGE
     error = capsys.readouterr().err
     assert error.startswith("error: ") and error.count("\n") == 1
 
 
 def test_without_a_prompt_the_command_says_what_is_missing(make_engine, tmp_path, capsys):
-    assert run(make_engine(), out=tmp_path) == command.USAGE
+    assert run(make_engine(), out=tmp_path) == codes.USAGE
     assert "prompt is missing" in capsys.readouterr().err

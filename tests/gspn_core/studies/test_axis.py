@@ -83,6 +83,7 @@ def test_the_example_of_every_setting_makes_cells(card, name):
     [
         ("hue", "1", "'hue' is not a setting"),
         ("overrides", "1", "is not a setting"),
+        ("loras", "ink:much", "loras must name LoRA files"),
         ("seed", "", "has no values; type some, such as 4 from 7"),
         ("gaussian_sigma", "a lot", "'a lot' is not a number for gaussian_sigma"),
         ("gaussian_sigma", "1..0 by -1", "is not a range"),

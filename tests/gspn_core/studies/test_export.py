@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import base64
 import csv
+import dataclasses
 import hashlib
 import io
+import os
+import shutil
+import zipfile
 from html.parser import HTMLParser
 
 import pytest
 
+from gspn_core.runs.run import RunView, StageView
 from gspn_core.studies.axis import Axis
-from gspn_core.studies.export import page, table
+from gspn_core.studies.export import page, table, write_export, write_folder
 from gspn_core.studies.study import Cell, StudyView
 
 HOSTILE = "</script><img src=x onerror=alert(1)>'\"><svg onload=alert(1)>"
@@ -87,3 +92,46 @@ def test_a_page_runs_its_own_script_alone_whatever_a_prompt_holds():
     policy = next(names["content"] for _, names in elements.found if names.get("http-equiv"))
     digest = base64.b64encode(hashlib.sha256(elements.scripts[0].encode()).digest()).decode()
     assert f"script-src 'sha256-{digest}'" in policy and "default-src 'none'" in policy
+
+
+@pytest.fixture
+def job_of(tmp_path):
+    """Return a function that finds the run of each cell, whose picture is a file."""
+    for name in ("first", "second"):
+        (tmp_path / f"{name}.png").write_bytes(name.encode() * 1000)
+
+    def job(job_id: str) -> RunView:
+        stage = StageView(index=0, height=8, width=8, png_path=str(tmp_path / f"{job_id}.png"))
+        return RunView(id=job_id, created=1.0, stages=(stage,))
+
+    return job
+
+
+def drawn(view: StudyView) -> StudyView:
+    return view.with_cell(0, job_id="first").with_cell(1, job_id="second")
+
+
+@pytest.mark.parametrize("created", [0.0, 1.8e9, 2.5e11])
+def test_an_archive_is_the_same_bytes_each_time_whenever_the_grid_was_made(tmp_path, job_of, created):
+    view = dataclasses.replace(drawn(study("a lake")), created=created)
+    for name in ("a.zip", "b.zip"):
+        write_export(tmp_path / name, view, job_of)
+        os.utime(tmp_path / "first.png", (5e8, 5e8))
+    assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
+
+
+def test_a_folder_has_what_the_archive_has_and_copies_no_picture_twice(tmp_path, job_of, monkeypatch):
+    view, out = drawn(study("a lake")), tmp_path / "out"
+    write_export(tmp_path / "study.zip", view, job_of)
+    write_folder(out, view, job_of)
+    with zipfile.ZipFile(tmp_path / "study.zip") as archive:
+        names = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
+        assert names == set(archive.namelist())
+        assert all((out / name).read_bytes() == archive.read(name) for name in names)
+    (tmp_path / "first.png").write_bytes(b"drawn again")
+    copied = []
+    copy = shutil.copyfileobj
+    monkeypatch.setattr(shutil, "copyfileobj", lambda *given: (copied.append(given[0].name), copy(*given)))
+    write_folder(out, view, job_of)
+    assert copied == [str(tmp_path / "first.png")]
+    assert (out / "images" / "cell-01.png").read_bytes() == b"drawn again"
