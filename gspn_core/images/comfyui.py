@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import PurePosixPath
 from typing import Any
 
 _MOST_LINKS = 16
@@ -26,6 +27,7 @@ def is_graph(value: Any) -> bool:
 def read_graph(nodes: Nodes) -> dict[str, Any] | None:
     """Return prompt, negativeprompt, seed, steps, cfg, sampler, scheduler, denoise and model of a graph.
 
+    LoRA files between the checkpoint and the sampler are in the prompt as tags, as other tools write them.
     None where more than one sampler draws from noise, or where its prompt is not a text of the graph itself.
     """
     samplers = [inputs for node in nodes.values() if _samples(inputs := _inputs(node))]
@@ -45,8 +47,25 @@ def read_graph(nodes: Nodes) -> dict[str, Any] | None:
     models = [_inputs(node).get("ckpt_name") for node in nodes.values()]
     model = next((name for name in models if isinstance(name, str)), None)
     negative = _text(nodes, inputs.get("negative")) or ""
+    prompt = " ".join([prompt, *_lora_tags(nodes, inputs.get("model"))])
     found |= {"prompt": prompt, "negativeprompt": negative, "model": model}
     return {name: value for name, value in found.items() if value is not None}
+
+
+def _lora_tags(nodes: Nodes, value: Any) -> list[str]:
+    """Return the LoRA files that a model goes through before it is sampled, the last one first."""
+    tags = []
+    for _ in range(_MOST_LINKS):
+        node = _linked(nodes, value)
+        if node is None:
+            break
+        inputs = _inputs(node)
+        name, weight = inputs.get("lora_name"), inputs.get("strength_model", 1)
+        if isinstance(name, str) and isinstance(weight, (int, float)):
+            stem = PurePosixPath(name.replace("\\", "/")).stem
+            tags.append(f"<lora:{stem[:100]}:{weight:g}>")
+        value = inputs.get("model")
+    return tags
 
 
 def _inputs(node: Any) -> Mapping[str, Any]:

@@ -6,12 +6,12 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from xml.sax.saxutils import quoteattr
 
 from PIL import Image
 
 from gspn_core.files import replacing
 from gspn_core.images.png import parameters_text
+from gspn_core.images.xmp import xmp_of
 
 # Pixels that are decoded and encoded at once, and what each format can hold at a side.
 MOST_PIXELS = 8192 * 8192
@@ -19,8 +19,8 @@ MOST_SIDE_PX: Mapping[str, int] = {"webp": 16383, "jpeg": 65500}
 FILM_PX = 1024
 HOLD_MS, LAST_HOLD_MS = 1100, 2600
 _EXIF_IFD, _USER_COMMENT, _SOFTWARE = 0x8769, 0x9286, 0x0131
-# A JPEG keeps either in one segment.
-_MOST_SEGMENT_BYTES = 65_000
+# A JPEG keeps either in one segment, as a WebP need not.
+_MOST_BYTES: Mapping[str, int] = {"webp": 512 * 1024, "jpeg": 65_000}
 _OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "webp": {"quality": 92, "method": 3},
     "jpeg": {"quality": 95, "subsampling": 0},
@@ -44,28 +44,22 @@ def write_as(path: Path, png: Path) -> None:
     with Image.open(png) as image:
         texts = dict(image.text)
         with replacing(path) as stream:
-            image.convert("RGB").save(stream, ending.upper(), **_OPTIONS[ending], **metadata_of(texts))
+            options = {**_OPTIONS[ending], **metadata_of(texts, ending)}
+            image.convert("RGB").save(stream, ending.upper(), **options)
 
 
-def metadata_of(texts: Mapping[str, str]) -> dict[str, bytes]:
-    """Return the EXIF and XMP of a PNG's text, as `Image.save` takes them; what is too long is left out."""
+def metadata_of(texts: Mapping[str, str], ending: str) -> dict[str, bytes]:
+    """Return the EXIF and XMP of a PNG's text, as `Image.save` takes them.
+
+    What is longer than a format of that ending keeps is left out.
+    """
     info = json.loads(texts["gspn_studio"])
     exif = Image.Exif()
     exif[_SOFTWARE] = f"gspn-studio {info['versions'].get('gspn-studio')}"
     comment = texts.get("parameters") or parameters_text(info)
     exif.get_ifd(_EXIF_IFD)[_USER_COMMENT] = b"UNICODE\0" + comment.encode("utf-16-be")
-    found = {"exif": exif.tobytes(), "xmp": _xmp(texts["gspn_studio"])}
-    return {name: value for name, value in found.items() if len(value) <= _MOST_SEGMENT_BYTES}
-
-
-def _xmp(text: str) -> bytes:
-    return (
-        '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>'
-        '<x:xmpmeta xmlns:x="adobe:ns:meta/">'
-        '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
-        f'<rdf:Description rdf:about="" xmlns:gspn="urn:gspn-studio" gspn:settings={quoteattr(text)}/>'
-        '</rdf:RDF></x:xmpmeta><?xpacket end="r"?>'
-    ).encode()
+    found = {"exif": exif.tobytes(), "xmp": xmp_of(info)}
+    return {name: value for name, value in found.items() if len(value) <= _MOST_BYTES[ending]}
 
 
 def write_film(path: Path, pictures: Sequence[Path], png: Path) -> None:
@@ -82,7 +76,7 @@ def write_film(path: Path, pictures: Sequence[Path], png: Path) -> None:
     with Image.open(png) as last:
         factor = min(1.0, FILM_PX / max(last.size))
         size = tuple(max(1, round(side * factor)) for side in last.size)
-        metadata = metadata_of(dict(last.text))
+        metadata = metadata_of(dict(last.text), "webp")
     first, *others = [_frame(picture, size) for picture in pictures]
     holds = [HOLD_MS] * len(others) + [LAST_HOLD_MS]
     with replacing(path) as stream:

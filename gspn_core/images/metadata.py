@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gspn_core.errors import BadSetting
-from gspn_core.images.other_tools import markup_in, read_foreign
+from gspn_core.images.lora_values import differing_files, hashes_in, kept_from, taken_from
+from gspn_core.images.other_tools import read_foreign
 from gspn_core.planning.types import ModelCard
+from gspn_core.prompts import markup_in
 from gspn_core.settings import FIELD_NAMES, Settings
 
 MOST_LISTED = 40
@@ -65,6 +67,9 @@ def _ours(info: Mapping[str, Any], card: ModelCard, here: Mapping[str, str | Non
     given = info["settings"]
     known = {name: value for name, value in given.items() if name in FIELD_NAMES}
     settings, refused = _checked(known, card)
+    if settings.get("loras"):
+        settings["loras"], absent = kept_from(settings["loras"], card)
+        refused = [*absent, *refused][:MOST_LISTED]
     unknown = [f"{str(name)[:40]}: {str(value)[:40]}" for name, value in given.items() if name not in known]
     there = info.get("versions")
     there = there if isinstance(there, Mapping) else {}
@@ -77,6 +82,8 @@ def _ours(info: Mapping[str, Any], card: ModelCard, here: Mapping[str, str | Non
     model = str(info.get("model"))[:80]
     if model != card.name:
         differing["model"] = (model, card.name)
+    loras = info.get("loras")
+    differing |= differing_files(settings.get("loras", ""), loras if isinstance(loras, Mapping) else {}, card)
     stage = info.get("stage")
     stage = stage if isinstance(stage, int) and 0 <= stage < 16 else 0
     return Recipe(
@@ -89,15 +96,19 @@ def _others(texts: Mapping[str, Any], card: ModelCard) -> Recipe:
     found = dict(foreign.found)
     width, height = texts["width"], texts["height"]
     prompts = [str(found.get(name) or "") for name in ("prompt", "negative_prompt")]
+    prompts[0], loras, absent = taken_from(prompts[0], card)
     found["prompt"], found["negative_prompt"] = prompts[0].strip() or None, prompts[1].strip()
+    if loras:
+        found["loras"] = loras
     found["target"] = min(card.targets, key=lambda px: abs(px - math.sqrt(width * height)))
     divisor = math.gcd(width, height)
     found["aspect"] = f"{width // divisor}:{height // divisor}"
     settings, refused = _checked(found, card)
     return Recipe(
         settings=settings,
+        differing=differing_files(loras, hashes_in(foreign.lora_hashes), card),
         unknown=[entry[:_MOST_SHOWN] for entry in foreign.unknown[:MOST_LISTED]],
-        refused=refused,
+        refused=[*absent, *refused][:MOST_LISTED],
         tool=foreign.tool,
         markup=markup_in(*prompts),
     )

@@ -12,6 +12,7 @@ from gspn_core.errors import BadSetting
 from gspn_core.images.comfyui import is_graph, read_graph
 from gspn_core.images.infotext import Infotext, parse_infotext
 from gspn_core.images.samplers import sampler_of
+from gspn_core.lora.text import readable_tags
 
 # What names of values mean, with all but letters left out.
 _SETTINGS = {
@@ -20,28 +21,16 @@ _SETTINGS = {
     "num_inference_steps": ("steps", "numinferencesteps"),
     "guidance_scale": ("cfgscale", "cfg", "guidancescale", "scale"),
     "seed": ("seed", "noiseseed"),
+    "variation_seed": ("variationseed", "subseed"),
+    "variation_strength": ("variationseedstrength", "variationstrength", "subseedstrength"),
     "sampler": ("sampler", "samplername"),
     "schedule": ("scheduler", "scheduletype", "noiseschedule"),
 }
+_NUMBERS = ("num_inference_steps", "guidance_scale", "seed", "variation_seed", "variation_strength")
 _MEANING = {name: setting for setting, names in _SETTINGS.items() for name in names}
 # The size is that of the picture; the others repeat what is read already, or describe the file.
 _REPEATED = ("size", "width", "height", "resolution", "aspectratio", "fullprompt", "fullnegativeprompt")
 _JSON = re.compile(r"\s*(?:\{\s*[\"}]|\[\s*[\[{\"])")
-# What a prompt can hold that means something to another tool, and is words here.
-_MARKUP = {
-    "prompt weights": re.compile(
-        r"\([^()]{1,400}:\s*-?\d*\.?\d+\s*\)|\[[^\[\]]{1,400}:\s*\d*\.?\d+\s*\]"
-        r"|\d\.?\d*::[^:]{1,400}::|\({2}|\{{2}|\[{2}"
-    ),
-    "<lora:…>": re.compile(
-        r"<(?:lora|lyco|lycoris|hypernet|embed|segment|random|wildcard)\b[^<>]{0,400}>", re.IGNORECASE
-    ),
-    "BREAK": re.compile(r"(?<!\w)BREAK(?!\w)"),
-    "AND": re.compile(r"(?<!\w)AND(?!\w)"),
-    "wildcards": re.compile(r"__[\w/*-]{1,80}__|(?<!\{)\{[^{}|]{0,200}\|[^{}]{0,400}\}"),
-    "embeddings": re.compile(r"\bembedding:\w"),
-}
-_MOST_SEARCHED_CHARACTERS = 4000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,11 +41,13 @@ class Foreign:
         found: values by setting, not checked.
         unknown: the rest, as "name: value".
         tool: "" where it is not known.
+        lora_hashes: of the files that its prompt names, "" for none.
     """
 
     found: Mapping[str, Any]
     unknown: tuple[str, ...] = ()
     tool: str = ""
+    lora_hashes: str = ""
 
 
 class UnreadText(BadSetting):
@@ -105,12 +96,6 @@ def read_foreign(texts: Mapping[str, Any]) -> Foreign:
     )
 
 
-def markup_in(*texts: str) -> tuple[str, ...]:
-    """Return what of other tools' prompt syntax is in these texts."""
-    searched = [text[:_MOST_SEARCHED_CHARACTERS] for text in texts]
-    return tuple(name for name, pattern in _MARKUP.items() if any(map(pattern.search, searched)))
-
-
 def _is_novelai(others: Mapping[str, str]) -> bool:
     return "novelai" in others.get("Software", "").lower()
 
@@ -125,8 +110,10 @@ def _from_infotext(text: Infotext) -> Foreign:
         if text.pairs.get("App") == "SD.Next"
         else ""
     )
+    # Without a tag they are of nothing that is read here, and listed with the rest.
+    hashes = str(values.pop("Lora hashes", "")) if any(readable_tags(text.prompt)) else ""
     found, unknown = _sorted(values)
-    return Foreign(found=found, unknown=(*unknown, *text.more), tool=tool)
+    return Foreign(found=found, unknown=(*unknown, *text.more), tool=tool, lora_hashes=hashes)
 
 
 def _from_json_text(text: str, others: Mapping[str, str], tool: str = "") -> Foreign:
@@ -218,7 +205,7 @@ def _sorted(
             found[setting] = value
         elif plain not in _REPEATED and value not in (None, "", [], {}, False):
             unknown.append(f"{str(name)[:40]}: {_shown(value)}")
-    for setting in ("num_inference_steps", "guidance_scale", "seed"):
+    for setting in _NUMBERS:
         found[setting] = _number(found.get(setting))
     sampler, schedule = (str(found.pop(key, None) or "") for key in ("sampler", "schedule"))
     found["scheduler"], left = sampler_of(sampler, schedule)

@@ -11,8 +11,9 @@ from PIL import ExifTags, Image
 from gspn_core.errors import BadSetting
 from gspn_core.images.exif_text import comment_text, texts_of
 from gspn_core.images.load import FORMATS
-from gspn_core.images.png_text import read_png
+from gspn_core.images.png_text import info_of, read_png
 from gspn_core.images.stripping import is_png
+from gspn_core.images.xmp import text_in
 
 _SIDEWAYS = (5, 6, 7, 8)
 
@@ -35,7 +36,9 @@ def read_texts(path: Path, name: str | None = None) -> dict[str, Any]:
             warnings.simplefilter("ignore")
             Image.init()
             with Image.open(path, formats=[f for f in FORMATS if f in Image.OPEN]) as image:
-                return _texts_of(image)
+                return _texts_of(image, name)
+    except BadSetting:
+        raise
     except Exception:
         # For a damaged file, Pillow's readers raise any kind of exception.
         raise BadSetting(
@@ -43,7 +46,7 @@ def read_texts(path: Path, name: str | None = None) -> dict[str, Any]:
         ) from None
 
 
-def _texts_of(image: Image.Image) -> dict[str, Any]:
+def _texts_of(image: Image.Image, name: str) -> dict[str, Any]:
     try:
         exif = image.getexif()
         sideways = exif.get(ExifTags.Base.Orientation) in _SIDEWAYS
@@ -54,4 +57,6 @@ def _texts_of(image: Image.Image) -> dict[str, Any]:
     comment = image.info.get("comment")
     if isinstance(comment, bytes) and "UserComment" not in others:
         others["UserComment"] = comment_text(comment)
-    return {"width": width, "height": height, "parameters": None, "gspn_studio": None, "others": others}
+    own = text_in(image.info.get("xmp"))
+    info = None if own is None else info_of(own, name)
+    return {"width": width, "height": height, "parameters": None, "gspn_studio": info, "others": others}

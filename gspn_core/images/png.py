@@ -20,6 +20,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from gspn_core.files import replacing
+from gspn_core.lora.text import parse_loras, tags_text
 from gspn_core.planning.types import CascadePlan
 from gspn_core.settings import Settings
 
@@ -37,6 +38,8 @@ SAMPLERS = {
     "dpm++2m-sde-karras": "DPM++ 2M SDE Karras",
     "unipc": "UniPC",
     "ddim": "DDIM",
+    "lcm": "LCM",
+    "tcd": "TCD",
 }
 
 
@@ -74,6 +77,7 @@ def _installed(name: str) -> str | None:
 
 def picture_info(plan: CascadePlan, stage: int, made_with: Mapping[str, str | None]) -> dict[str, Any]:
     """Return the info of a PNG: everything that its pixels depend on. made_with: see `versions`."""
+    loras = {lora.name: lora.sha256 for one in plan.stages for lora in one.loras}
     return {
         "format": FORMAT,
         "prompt": plan.settings.prompt,
@@ -84,6 +88,8 @@ def picture_info(plan: CascadePlan, stage: int, made_with: Mapping[str, str | No
         "stage": stage,
         "stages": [{"height": s.size.height, "width": s.size.width, "steps": s.steps} for s in plan.stages],
         "versions": dict(made_with),
+        # Only where there are some, so that other pictures keep their bytes.
+        **({"loras": loras} if loras else {}),
     }
 
 
@@ -92,14 +98,23 @@ def parameters_text(info: Mapping[str, Any]) -> str:
     size = info["stages"][info["stage"]]
     stage_px = info["settings"]["target"] * size["width"] // info["stages"][-1]["width"]
     own = Settings.from_dict(info["settings"]).at_stage(stage_px)
-    lines = [own.prompt]
+    uses = parse_loras(own.loras)
+    lines = [" ".join(filter(None, (own.prompt, tags_text(uses))))]
     if own.negative_prompt:
         lines.append(f"Negative prompt: {own.negative_prompt}")
+    known = info.get("loras") if isinstance(info.get("loras"), dict) else {}
+    hashes = ", ".join(f"{name}: {str(known[name])[:12]}" for name, _ in uses if name in known)
+    hashes = f'Lora hashes: "{hashes}", ' if hashes else ""
     denoising = f"Denoising strength: {own.start_strength:g}, " if own.start else ""
+    variation = ""
+    if own.variation_strength:
+        variation = (
+            f"Variation seed: {own.variation_seed}, Variation seed strength: {own.variation_strength:g}, "
+        )
     lines.append(
         f"Steps: {own.num_inference_steps}, Sampler: {SAMPLERS[own.scheduler]}, "
         f"CFG scale: {own.guidance_scale:g}, Seed: {own.seed}, "
-        f"Size: {size['width']}x{size['height']}, {denoising}Model: {info['model']}, "
+        f"Size: {size['width']}x{size['height']}, {denoising}{variation}Model: {info['model']}, {hashes}"
         f"Version: gspn-studio {info['versions'].get('gspn-studio')}"
     )
     return "\n".join(lines)
@@ -135,10 +150,10 @@ def write_proxy(path: Path, image: Image.Image, max_px: int = PROXY_PX, quality:
         _shrunk(image, max_px).save(stream, "JPEG", quality=quality)
 
 
-def preview_uri(image: Image.Image) -> str:
+def preview_uri(image: Image.Image, *, quality: int = 80) -> str:
     """Return a small JPEG of the picture as a data URI."""
     buffer = io.BytesIO()
-    _shrunk(image, PREVIEW_PX).save(buffer, "JPEG", quality=80)
+    _shrunk(image, PREVIEW_PX).save(buffer, "JPEG", quality=quality)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 

@@ -101,12 +101,17 @@ def _read(stream: BinaryIO, name: str) -> dict[str, Any]:
         "width": width,
         "height": height,
         "parameters": texts.get(_PARAMETERS),
-        "gspn_studio": _info(texts[_INFO], name) if _INFO in texts else None,
+        "gspn_studio": info_of(texts[_INFO], name) if _INFO in texts else None,
         "others": others,
     }
 
 
-def _info(text: str, name: str) -> dict[str, Any]:
+def info_of(text: str, name: str) -> dict[str, Any]:
+    """Return a picture's info from its text; name is for messages.
+
+    Raises:
+        BadSetting: damaged, or of another format than this version reads.
+    """
     try:
         info = json.loads(text)
     except (ValueError, RecursionError):

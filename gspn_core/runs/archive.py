@@ -33,7 +33,8 @@ class RunSummary:
     """A run as a list shows it.
 
     height and width are those of the last finished stage in px, 0 if there is none. created: seconds since
-    1970. seconds: of work so far. bytes: of all its files, when their size was last read.
+    1970. seconds: of work so far. bytes: of all its files, when their size was last read. batch, picture: see
+    `RunView`.
     """
 
     id: str
@@ -52,6 +53,8 @@ class RunSummary:
     favourite: bool
     note: str
     bytes: int
+    batch: str = ""
+    picture: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,6 +137,15 @@ class Archive:
             mine = [entry for entry in mine if entry.view.created < before]
         mine.sort(key=lambda entry: entry.place, reverse=True)
         return tuple(map(self._summary, mine[:limit]))
+
+    def of_batch(self, batch: str, owner: str) -> tuple[str, ...]:
+        """Return the ids of an owner's runs that are pictures of a batch."""
+        with self._lock:
+            return tuple(
+                job_id
+                for job_id, entry in self._entries.items()
+                if entry.view.picture and entry.view.batch == batch and owner and entry.owner == owner
+            )
 
     def annotate(
         self, job_id: str, owner: str, *, favourite: bool | None = None, note: str | None = None
@@ -295,6 +307,8 @@ class Archive:
             favourite=entry.favourite,
             note=entry.note,
             bytes=entry.bytes,
+            batch=view.batch,
+            picture=view.picture,
         )
 
 

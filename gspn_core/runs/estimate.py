@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from gspn_core.planning.timing import HALF_PAIR, StageTiming, timing_at
 from gspn_core.planning.types import MemoryOptions, StagePlan
-from gspn_core.runs.run import StageView
+from gspn_core.runs.run import StageView, kind_of
 from gspn_core.settings import Mixer
 
 
@@ -38,16 +38,37 @@ def stage_timing(stage: StageView, mixer: Mixer, *, encodes: bool) -> StageTimin
 def finished_timing(plan: StagePlan, stage: StageView) -> StageTiming | None:
     """Return the timing of a finished stage for later runs.
 
-    None if it is not representative: it took a single step, used the refiner or memory options, or had too
-    few evaluations to separate them from its warm-up.
+    None if it is not representative: it took a single step, used the refiner or memory options, read a text
+    of several chunks, was drawn in tiles, or had too few evaluations to separate them from its warm-up.
     """
     plain = plan.choices == MemoryOptions() and not stage.retries and not plan.refiner_steps
-    timing = stage_timing(stage, plan.settings.mixer, encodes=plan.kind.encodes)
+    plain = plain and plan.text_chunks == 1 and plan.tiling is None
+    # An inpainting model encodes a second picture, and a timing has the seconds of one.
+    encodes = plan.kind.encodes + plan.inpaints
+    timing = stage_timing(stage, plan.settings.mixer, encodes=encodes > 0)
+    if plan.backbone == "x4":
+        # Timings are of the model's own UNet.
+        return None
     if timing is None or not plain or stage.calls_done <= stage.first_calls or timing.step_seconds <= 0:
         return None
     # Half of a pair counts as half an evaluation, but takes a little longer than half.
     share = 1.0 if plan.guided_steps else 0.5 / HALF_PAIR
-    return dataclasses.replace(timing, step_seconds=timing.step_seconds * share)
+    encode = timing.encode_seconds and timing.encode_seconds / encodes
+    return dataclasses.replace(timing, step_seconds=timing.step_seconds * share, encode_seconds=encode)
+
+
+def planned_seconds(stage: StagePlan, calls: float, timings: Sequence[StageTiming]) -> float | None:
+    """Return the seconds of a planned stage with that many UNet evaluations; None if unknown."""
+    if not stage.steps:
+        return 0.0
+    if stage.seconds is not None:
+        return stage.seconds
+    if stage.backbone == "x4":
+        return None
+    timing = timing_at(timings, stage.settings.mixer, stage.size.height, stage.size.width)
+    if timing is None or stage.tiling is not None:
+        return None
+    return timing.seconds(calls, encodes=stage.kind.encodes)
 
 
 def left_seconds(stages: Sequence[StageView], timings: Sequence[StageTiming], mixer: Mixer) -> float | None:
@@ -59,7 +80,8 @@ def left_seconds(stages: Sequence[StageView], timings: Sequence[StageTiming], mi
         mixer: the run's mixer.
     """
     # A timing at the stage's own size is preferred to interpolating this run's other stages.
-    own = [timing for stage in stages if (timing := _so_far(stage, mixer)) is not None]
+    drawn = (_so_far(stage, mixer) for stage in stages if stage.kind != "x4" and not kind_of(stage).tiled)
+    own = [timing for timing in drawn if timing is not None]
     total = 0.0
     for stage in stages:
         part = _stage_left(stage, (*own, *timings), mixer)
@@ -76,11 +98,11 @@ def _stage_left(stage: StageView, timings: Sequence[StageTiming], mixer: Mixer) 
     running = _so_far(stage, mixer)
     if running is not None and stage.phase == "decode" and stage.tile:
         return _tile_seconds(stage) * (stage.tiles - stage.tile)
-    known = timing_at(timings, mixer, stage.height, stage.width)
+    known = None if stage.kind == "x4" else timing_at(timings, mixer, stage.height, stage.width)
     if running is not None:
         decode = (known.decode_seconds if known is not None else None) or 0.0
         return (stage.model_calls - stage.calls_done) * running.step_seconds + decode
-    if known is None or not stage.model_calls:
+    if known is None or not stage.model_calls or kind_of(stage).tiled:
         return stage.predicted_seconds
     return known.seconds(stage.model_calls, encodes=stage.index > 0)
 

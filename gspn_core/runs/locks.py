@@ -1,12 +1,13 @@
 """The order in which the locks of jobs are taken, and locks that enforce it.
 
-    device → measuring → studies → quota → starts → run → queue → archive → cache
+    device → measuring → instant → studies → quota → starts → run → queue → archive → cache
 
 A thread takes a lock only while all locks that it holds come before it in this order; two locks of the same
 rank are never held together. So threads cannot deadlock, and a mistake raises every time instead of hanging
 rarely.
 
-- device: held for the length of a run. measuring: the state of a measurement. studies: the lab's studies.
+- device: held for the length of a run. measuring: the state of a measurement. instant: the pictures that are
+  drawn while a form changes. studies: the lab's studies.
 - quota: removing files. starts: init images and their files. run: the files of one run, one lock per run.
 - queue: the live runs and the queue. archive: the records of all runs. cache: pictures by stage key.
 
@@ -20,7 +21,9 @@ from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-ORDER = ("device", "measuring", "studies", "quota", "starts", "run", "queue", "archive", "cache")
+ORDER = (
+    *("device", "measuring", "instant", "studies", "quota", "starts", "run", "queue", "archive", "cache"),
+)
 # Locks under which no disk is accessed, since answers to the page wait for them.
 MEMORY_ONLY = ("queue", "archive", "cache")
 _thread = threading.local()

@@ -164,7 +164,8 @@ class Measuring:
         """Measure what is not known yet; return the seconds to pause before there is more to do."""
 
         def is_unwanted() -> bool:
-            return self._closed or self._progress.is_running or self._jobs.is_busy
+            wanted = self._jobs.is_busy or self._jobs.instant.is_wanted
+            return self._closed or self._progress.is_running or wanted
 
         try:
             busy_px = self._measured(is_unwanted, every_mixer=False)

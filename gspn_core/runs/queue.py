@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,15 +14,16 @@ from gspn_core.events import Event
 from gspn_core.files import FolderClaim
 from gspn_core.images.png import read_picture
 from gspn_core.planning.plan import check_fits, redo
-from gspn_core.planning.timing import timing_at
 from gspn_core.planning.types import CascadePlan, StagePlan
 from gspn_core.runs.archive import Archive, RunSummary, owner_of
 from gspn_core.runs.attempts import Attempts, FinalPlan, Run
+from gspn_core.runs.batch import Batches, going_on
 from gspn_core.runs.disk_space import DiskSpace
 from gspn_core.runs.downloads import Downloads
-from gspn_core.runs.estimate import finished_timing
+from gspn_core.runs.estimate import finished_timing, planned_seconds
 from gspn_core.runs.examples import is_example
 from gspn_core.runs.init_images import InitImages
+from gspn_core.runs.instant import InstantPictures
 from gspn_core.runs.locks import OrderedLock
 from gspn_core.runs.pairs import PairFigures, Pairs
 from gspn_core.runs.recorder import Recorder
@@ -77,12 +78,7 @@ class RunQueue:
         self._starts.sweep()
         self._recorder = Recorder(self._store, self._archive, self._finished, self._change)
         self._attempts = Attempts(
-            run,
-            self._recorder,
-            self._starts,
-            final_plan=final_plan,
-            change=self._change,
-            learn=self._learn,
+            run, self._recorder, self._starts, final_plan=final_plan, change=self._change, learn=self._learn
         )
         self._pairs = Pairs()
         self._room = DiskSpace(
@@ -96,8 +92,7 @@ class RunQueue:
             on_removed=self._drop,
         )
         self.downloads = Downloads(self.view, self._room.count)
-        self._view_seconds = view_seconds
-        self._timings = timings or Timings(self._store.folder)
+        self._view_seconds, self._timings = view_seconds, timings or Timings(self._store.folder)
         self._jobs: dict[str, LiveRun] = {}
         self._waiting = WaitingLine(max_queued, self._change)
         # One lock and a condition per run, so that a step of one run does not wake the followers of others.
@@ -107,6 +102,10 @@ class RunQueue:
         self._device = OrderedLock("device")
         self._thread: threading.Thread | None = None
         self._closed = False
+        self.batches = Batches(
+            self, self._lock, self._waiting, self._starts, self._recorder, self._archive, self._enter
+        )
+        self.instant = InstantPictures(run, self._finished, plan, self.device, lambda: self.is_busy)
 
     @property
     def folder(self) -> Path:
@@ -133,12 +132,16 @@ class RunQueue:
         """Claim the folder until `close`; raise GspnError if another server uses it."""
         self._claim.take()
 
-    def submit(self, asked: Settings | CascadePlan, *, visitor: str = "") -> str:
+    def submit(
+        self, asked: Settings | CascadePlan, *, visitor: str = "", seed_drawn: bool = False, batch: str = ""
+    ) -> str:
         """Queue a run and return its id.
 
         Args:
-            asked: the plan to run, or settings, which are planned now. A plan's seed counts as given.
+            asked: the plan to run, or settings, which are planned now.
             visitor: the visitor's token (see `gspn_core.runs.archive`), "" for none.
+            seed_drawn: a plan's seed was left open; settings say so themselves.
+            batch: the batch that the run goes on from a picture of.
 
         Raises:
             BadSetting: the settings cannot be run.
@@ -148,24 +151,22 @@ class RunQueue:
         check_fits(plan)
         if plan.settings.start:
             self._starts.check(plan.settings.start)
-        seed_drawn = isinstance(asked, Settings) and asked.seed is None
-        job = LiveRun.waiting(plan, owner=owner_of(visitor), seed_drawn=seed_drawn, lock=self._lock)
+        seed_drawn = seed_drawn or (isinstance(asked, Settings) and asked.seed is None)
+        job = LiveRun.waiting(
+            plan, owner=owner_of(visitor), seed_drawn=seed_drawn, lock=self._lock, batch=batch
+        )
         # Held until the record is written, so that nothing ends or removes this run before.
         with self._store.writing(job.id):
-            self._enqueue(job)
-            try:
-                self._recorder.open(job)
-            except GspnError as error:
-                # The run reports this error when its turn comes; here the record is only not on disk yet.
-                _log.warning("%s", error)
+            self._enter([job])
+            self._recorder.open_waiting(job)
         return job.id
 
-    def _enqueue(self, job: LiveRun) -> None:
+    def _enter(self, jobs: Sequence[LiveRun]) -> None:
         with self._lock:
             if self._closed:
                 raise Busy("The server is closing; try again when it is back.")
-            self._waiting.add(job)
-            self._jobs[job.id] = job
+            self._waiting.add(*jobs)
+            self._jobs |= {job.id: job for job in jobs}
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="gspn-worker", daemon=True)
                 self._thread.start()
@@ -173,17 +174,19 @@ class RunQueue:
 
     def resume(self, job_id: str, *, visitor: str = "") -> str:
         """Run a run's settings again from its last finished stage; return the new run's id."""
-        return self.submit(Settings.from_dict(self.view(job_id).settings), visitor=visitor)
+        return self.extend(job_id, self.view(job_id).settings.get("target"), visitor=visitor)
 
-    def extend(self, job_id: str, target: int, *, visitor: str = "") -> str:
+    def extend(self, job_id: str, target: int | None, *, visitor: str = "") -> str:
         """Continue a run to a higher target in px; return the new run's id. Raises BadSetting."""
-        values = self.view(job_id).settings
-        return self.submit(Settings.from_dict({**values, "target": target}), visitor=visitor)
+        view = self.view(job_id)
+        plan = going_on(self.plan(Settings.from_dict({**view.settings, "target": target})), view)
+        return self.submit(plan, visitor=visitor, batch=view.batch)
 
     def redo(self, job_id: str, stage: int, settings: Settings, *, visitor: str = "") -> str:
         """Run a run's stages from `stage` on again with `settings`; see `gspn_core.planning.plan.redo`."""
-        made = self.plan(Settings.from_dict(self.view(job_id).settings))
-        return self.submit(redo(made, stage, settings, self.plan), visitor=visitor)
+        view = self.view(job_id)
+        settings = redo(self.plan(Settings.from_dict(view.settings)), stage, settings, self.plan)
+        return self.submit(going_on(self.plan(settings), view), visitor=visitor)
 
     def take_start(self, path: str | Path, name: str, *, visitor: str = "") -> str:
         """Store the picture in a file as an init image; return its reference. Raises BadSetting."""
@@ -222,12 +225,7 @@ class RunQueue:
 
     def stage_seconds(self, stage: StagePlan, calls: float) -> float | None:
         """Return the seconds of a stage with that many UNet evaluations; None if unknown."""
-        if not stage.steps:
-            return 0.0
-        if stage.seconds is not None:
-            return stage.seconds
-        timing = timing_at(self._timings.all(), stage.settings.mixer, stage.size.height, stage.size.width)
-        return None if timing is None else timing.seconds(calls, encodes=stage.kind.encodes)
+        return planned_seconds(stage, calls, self._timings.all())
 
     def view(self, job_id: str) -> RunView:
         """Return the view of a run; raise GspnError if there is no such run."""
@@ -309,6 +307,7 @@ class RunQueue:
                 self._wake(job)
             thread = self._thread
             self._queued.notify()
+        self.instant.close(timeout_seconds)
         for job in left_queue:
             self._recorder.when_written(job, self._close_job)
         if thread is not None:
@@ -363,7 +362,8 @@ class RunQueue:
                     job.began = time.monotonic()
                     self._change(job, QueueMoved(position=0))
                     self._waiting.renumber()
-                end = job.context.run(self._attempts.run, job)
+                    others = self._waiting.of_batch(job)
+                end = job.context.run(self._attempts.run, job, others)
             if end is not None:
                 self._change(job, end)
             self._recorder.when_written(job, self._close_job)

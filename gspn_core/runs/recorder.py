@@ -51,6 +51,13 @@ class Recorder:
                 raise GspnError(write_failure("The record of this run", error)) from error
             self.save(job)
 
+    def open_waiting(self, job: LiveRun) -> None:
+        """Open the record of a run that is to wait; one that cannot be written fails when its turn comes."""
+        try:
+            self.open(job)
+        except GspnError as error:
+            _log.warning("%s", error)
+
     def save(self, job: LiveRun) -> None:
         """Write a run's current record; raise GspnError if that fails."""
         try:
@@ -75,16 +82,21 @@ class Recorder:
         """Return whether every picture of a plan is cached; the files are not read."""
         return len(self._finished.reusable(plan)) == len(plan.stages)
 
+    def keep(self, done: StageDone) -> None:
+        """Keep a stage that was drawn for a run that is still to come."""
+        self._finished.keep(done)
+
     def reuse(self, job: LiveRun) -> list[Image]:
         """Return the cached pictures of the run's first stages, and show those stages as done."""
         pictures: list[Image] = []
-        for reuse in self._finished.reusable(job.plan):
+        for reuse in self._finished.reusable(job.to_run):
             stage = job.plan.stages[reuse.stage]
             image = self._finished.picture(stage.key, stage.size)
             if image is None:
                 break
             pictures.append(image)
-            measured = {"reused_from": reuse.job_id, "created": time.time()}
+            source = {"reused_from": reuse.job_id} if reuse.job_id else {"seconds": reuse.saved_seconds}
+            measured = {**source, "created": time.time()}
             event = StageReused(
                 stage=stage.index,
                 saved_seconds=reuse.saved_seconds,

@@ -10,6 +10,7 @@ from gspn_core.events import (
     CascadeDone,
     Event,
     MemorySample,
+    PictureDone,
     PlanReady,
     Retried,
     StageDone,
@@ -18,7 +19,7 @@ from gspn_core.events import (
     TileDone,
 )
 from gspn_core.images.png import preview_uri
-from gspn_core.planning.plan import pair_calls
+from gspn_core.planning.costs import pair_calls
 from gspn_core.planning.timing import StageTiming
 from gspn_core.planning.types import CascadePlan
 from gspn_core.runs.curve import thinned
@@ -33,6 +34,7 @@ from gspn_core.runs.run import (
     StageReused,
     StageView,
     StopAsked,
+    kind_of,
 )
 
 
@@ -110,7 +112,7 @@ def _on_stage_started(view: RunView, event: StageStarted) -> RunView:
         retries=view.stages[plan.index].retries,
         predicted_bytes=plan.peak_bytes,
         predicted_seconds=plan.seconds,
-        phase="encode" if plan.kind.encodes and plan.kind.denoises else "steps",
+        phase="encode" if plan.kind.encodes and plan.samples else "steps",
     )
     view = dataclasses.replace(view, stage=plan.index, weights=event.weights or view.weights)
     return _with_stage(view, stage)
@@ -120,6 +122,8 @@ def _on_step(view: RunView, event: StepDone) -> RunView:
     stage = view.stages[event.stage]
     dilated = [weights.dilated for weights in view.weights] if event.stage else []
     calls = pair_calls(event.step, stage.guided_steps, dilated)
+    if kind_of(stage).tiled:
+        calls *= stage.model_calls / pair_calls(stage.steps, stage.guided_steps)
     first = stage.calls_done == 0
     stage = dataclasses.replace(
         _measured(stage, event.memory),
@@ -244,6 +248,8 @@ _HANDLERS: Mapping[type, Any] = {
     StageDone: _on_stage_done,
     Retried: _on_retried,
     CascadeDone: _on_cascade_done,
+    # Of another run.
+    PictureDone: lambda view, _event: view,
     QueueMoved: _on_queue_moved,
     Replanned: lambda view, event: planned(view, event.plan),
     StopAsked: _on_stop_asked,

@@ -107,6 +107,8 @@ class RunView:
         preview: a small picture as a data URI.
         weights: of each step of the latest stage that has any.
         error: one sentence, if it failed.
+        batch: name of the batch (see `gspn_core.runs.batch`) that it is a picture of, or goes on from.
+        picture: its number in the batch from 1, 0 for a run that is not one of its pictures.
     """
 
     id: str
@@ -127,6 +129,8 @@ class RunView:
     preview: str | None = None
     weights: tuple[StepWeights, ...] = ()
     error: str | None = None
+    batch: str = ""
+    picture: int = 0
     version: int = 0
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import dataclasses
 import secrets
 import threading
 import time
@@ -15,6 +16,11 @@ from gspn_core.runs.run import RunView
 
 # Up to this many followers of a run get views at the full rate; more share the rate of these.
 _FULL_RATE_FOLLOWERS = 5
+
+
+def first_stage_of(plan: CascadePlan) -> CascadePlan:
+    """Return a plan without the stages after the first; its settings stay."""
+    return dataclasses.replace(plan, stages=plan.stages[:1])
 
 
 @dataclass(kw_only=True, eq=False)
@@ -40,13 +46,28 @@ class LiveRun:
     followers: int = 0
 
     @classmethod
-    def waiting(cls, plan: CascadePlan, *, owner: str, seed_drawn: bool, lock: threading.Lock) -> LiveRun:
+    def waiting(
+        cls,
+        plan: CascadePlan,
+        *,
+        owner: str,
+        seed_drawn: bool,
+        lock: threading.Lock,
+        batch: str = "",
+        picture: int = 0,
+    ) -> LiveRun:
         """Return a new run with a new id, about to wait. lock: of its conditions."""
-        blank = RunView(id=secrets.token_urlsafe(16), created=time.time(), seed_drawn=seed_drawn)
+        blank = RunView(
+            id=secrets.token_urlsafe(16),
+            created=time.time(),
+            seed_drawn=seed_drawn,
+            batch=batch,
+            picture=picture,
+        )
         return cls(
             plan=plan,
             context=contextvars.copy_context(),
-            view=planned(blank, plan),
+            view=planned(blank, first_stage_of(plan) if picture else plan),
             owner=owner,
             changed=threading.Condition(lock),
             ended=threading.Condition(lock),
@@ -56,6 +77,11 @@ class LiveRun:
     def id(self) -> str:
         """Return the run's id."""
         return self.view.id
+
+    @property
+    def to_run(self) -> CascadePlan:
+        """Return what is run of the plan: of a batch's picture the first stage."""
+        return first_stage_of(self.plan) if self.view.picture else self.plan
 
     def elapsed(self) -> float | None:
         """Return the seconds since the run started; None before that and after its end."""

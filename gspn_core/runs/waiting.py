@@ -28,15 +28,33 @@ class WaitingLine:
     def __contains__(self, run: LiveRun) -> bool:
         return run in self._runs
 
-    def add(self, run: LiveRun) -> None:
-        """Append a run; raise Busy if too many wait."""
+    def of_batch(self, run: LiveRun) -> list[LiveRun]:
+        """Return the pictures of a run's batch that wait, none for a run that is not one of them."""
+        return [
+            other
+            for other in self._runs
+            if run.view.picture and other.view.picture and other.view.batch == run.view.batch
+        ]
+
+    def add(self, *runs: LiveRun) -> None:
+        """Append runs of one owner, all or none; raise Busy if too many wait."""
+        self.check(len(runs), runs[0].owner)
+        self._runs.extend(runs)
+        self.renumber()
+
+    def check(self, count: int, owner: str) -> None:
+        """Raise Busy if that many runs of an owner, "" for none, cannot wait as well."""
         if len(self._runs) >= self._most:
             raise Busy(f"The queue is full with {len(self._runs)} waiting runs; try again later.")
-        own = sum(other.owner == run.owner for other in self._runs) if run.owner else 0
+        own = sum(other.owner == owner for other in self._runs) if owner else 0
         if own >= self._most_each:
             raise Busy(f"You have {own} waiting runs, the maximum; stop one or wait.")
-        self._runs.append(run)
-        self.renumber()
+        free = min(self._most - len(self._runs), self._most_each - own if owner else self._most)
+        # The first of them need not wait where no other run does.
+        if count > free + (not self._runs):
+            raise Busy(
+                f"{count} pictures need more places than the {free} free ones; ask for fewer, or wait."
+            )
 
     def remove(self, run: LiveRun) -> None:
         """Remove a run; call `renumber` once its own view is changed."""

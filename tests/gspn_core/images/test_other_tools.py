@@ -11,9 +11,10 @@ from PIL import ExifTags
 from gspn_core.errors import BadSetting
 from gspn_core.images.infotext import parse_infotext
 from gspn_core.images.metadata import Recipe, recipe_of
-from gspn_core.images.other_tools import UnreadText, markup_in
+from gspn_core.images.other_tools import UnreadText
 from gspn_core.images.picture_text import read_texts
 from gspn_core.images.samplers import sampler_of
+from gspn_core.prompts import markup_in
 from tests.gspn_core.images.foreign_files import COMMENTS, chunk, png, text_chunk, with_exif
 
 LINE = "Steps: 31, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 6.5, Seed: 908, Size: 96x64"
@@ -367,6 +368,29 @@ def test_what_cannot_be_taken_over_is_listed(recipe, line, unknown):
     assert recipe(png(text_chunk("tEXt", "parameters", f"a\n{line}"))).unknown == unknown
 
 
+@pytest.mark.parametrize(
+    ("pairs", "unknown"),
+    [
+        ("Variation seed: 77, Variation seed strength: 0.25", []),
+        ("Variation seed: 77, Variation strength: 0.25", []),
+        (
+            "Variation seed: 77, Variation seed strength: 0.25, Seed resize from: 512x512",
+            ["Seed resize from: 512x512"],
+        ),
+    ],
+)
+def test_a_variation_seed_is_taken_over_with_its_strength(recipe, pairs, unknown):
+    found = recipe(png(text_chunk("tEXt", "parameters", f"a\n{LINE}, {pairs}")))
+    assert (found.settings["variation_seed"], found.settings["variation_strength"]) == (77, 0.25)
+    assert found.unknown == unknown
+
+
+def test_a_variation_of_swarmui_is_taken_over(recipe):
+    params = SWARM["sui_image_params"] | {"variationseed": 12, "variationseedstrength": 0.4}
+    found = recipe(png(text_chunk("tEXt", "parameters", json.dumps({"sui_image_params": params}))))
+    assert (found.settings["variation_seed"], found.settings["variation_strength"]) == (12, 0.4)
+
+
 def test_a_far_seed_is_refused_without_another_in_its_place(recipe):
     found = recipe(png(text_chunk("tEXt", "parameters", "a\nSteps: 8, Seed: 1102676403634909")))
     assert "seed" not in found.settings
@@ -379,9 +403,10 @@ def test_a_far_seed_is_refused_without_another_in_its_place(recipe):
 @pytest.mark.parametrize(
     ("prompt", "markup"),
     [
-        ("a (red:1.3) sail", ("prompt weights",)),
-        ("((sail)) and {{wind}}", ("prompt weights",)),
-        ("<lora:ink:0.8> sail BREAK sea", ("<lora:…>", "BREAK")),
+        ("a (red:1.3) sail", ()),
+        ("((sail)) and {{wind}}", ("weights in braces",)),
+        ("[sail:0.5]", ("prompt editing",)),
+        ("<hypernet:ink:0.8> sail BREAK sea", ("tags",)),
         ("__colour__ sail, {one|two} masts", ("wildcards",)),
         ("a sail AND a mast, embedding:bad", ("AND", "embeddings")),
         ("a red sail (old), at 12:30", ()),

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from gspn_core.errors import BadSetting
+from gspn_core.images.metadata import recipe_of
 from gspn_core.images.png import (
     FORMAT,
     parameters_text,
@@ -74,6 +75,15 @@ def test_the_parameters_of_a_stage_after_a_jump_hold_its_own_overrides(card):
     settings = Settings(prompt="a lake", seed=1, ladder="64", target=256, overrides="64.seed=5")
     info = picture_info(make_plan(settings, card), 0, MADE_WITH)
     assert "Seed: 5" in parameters_text(info)
+
+
+def test_a_variation_is_written_by_the_names_that_other_tools_read(card):
+    settings = Settings(prompt="a lake", seed=1, variation_seed=8, variation_strength=0.35)
+    text = parameters_text(picture_info(make_plan(settings, card), 0, MADE_WITH))
+    assert "Variation seed: 8, Variation seed strength: 0.35, Model: toy" in text
+    found = recipe_of({"gspn_studio": None, "parameters": text, "width": 64, "height": 64}, card, {})
+    assert (found.settings["variation_seed"], found.settings["variation_strength"]) == (8, 0.35)
+    assert found.unknown == ["Model: toy", "Version: gspn-studio 0.1.0"]
 
 
 def test_an_empty_negative_prompt_has_no_line(info):

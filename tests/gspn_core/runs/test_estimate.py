@@ -68,6 +68,16 @@ def test_a_running_stage_has_its_remaining_calls_left():
     assert left([running()]) == pytest.approx(6 * 2.0)
 
 
+def test_calls_of_tiles_say_nothing_of_the_calls_of_a_whole_stage():
+    tiled = running(index=1, kind="tiles", model_calls=80, calls_done=32, first_calls=8)
+    later = stage(2, model_calls=4, predicted_seconds=7.0)
+    assert left([tiled]) == pytest.approx(48 * 0.25)
+    assert left([tiled, later]) == pytest.approx(48 * 0.25 + 7.0)
+    assert left([tiled, later], timed(256, 1.0, 3.0, 2.0)) == pytest.approx(48 * 0.25 + 2.0 / 16 + 15.0)
+    waiting = stage(1, kind="tiles", model_calls=80, predicted_seconds=7.0)
+    assert left([waiting], timed(128, 1.0, 3.0, 2.0)) == 7.0
+
+
 def test_the_decoding_of_a_size_that_was_timed_before_is_added():
     assert left([running()], timed(64, 9.0, 9.0, 4.0)) == pytest.approx(6 * 2.0 + 4.0)
 
@@ -144,3 +154,8 @@ def test_a_stage_with_memory_options_the_refiner_or_one_step_leaves_no_timing(fi
     assert finished_timing(plan, dataclasses.replace(view, retries=("serial_guidance",))) is None
     assert finished_timing(dataclasses.replace(plan, refiner_steps=2), view) is None
     assert finished_timing(plan, dataclasses.replace(view, calls_done=view.first_calls)) is None
+
+
+def test_a_stage_with_a_longer_text_is_not_timed(finished):
+    plan, view = finished[1]
+    assert finished_timing(dataclasses.replace(plan, text_chunks=2), view) is None

@@ -9,6 +9,7 @@ import pytest
 from gspn_core.events import (
     CascadeDone,
     Event,
+    PictureDone,
     PlanReady,
     Retried,
     StageDone,
@@ -157,6 +158,7 @@ def test_every_kind_of_event_is_folded(plan, events):
         FileWritten(stage=0, kind="proxy", path="p"),
         Ended(state="stopped"),
         Retried(stage=1, phase="steps", choice="serial_guidance", plan=plan),
+        PictureDone(seed=8, done=next(event for event in events if isinstance(event, StageDone))),
     ]
     for event in [*events, *extra]:
         assert apply_event(view, event).version == view.version + 1
