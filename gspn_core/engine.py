@@ -10,8 +10,10 @@ from functools import cached_property
 import torch
 from PIL.Image import Image
 
-from gspn_core.backbones.conditioning import truncation_notices
+from gspn_core.backbones.lora import Loras
 from gspn_core.backbones.model import Model
+from gspn_core.backbones.prompt_reader import PromptReader
+from gspn_core.backbones.x4 import X4PromptReader
 from gspn_core.cascade.all_mixers import with_all_mixers
 from gspn_core.cascade.benchmark import measure_stages
 from gspn_core.cascade.oom import is_out_of_memory
@@ -23,8 +25,9 @@ from gspn_core.events import Event, StageNotTimed, StageTimed, StepWeights
 from gspn_core.images.load import check_start
 from gspn_core.kinds.kind import UPSCALE
 from gspn_core.planning.costs import predict
-from gspn_core.planning.plan import check_fits, make_plan, work_of
+from gspn_core.planning.plan import check_fits, fits_into, make_plan, work_of
 from gspn_core.planning.timing import StageTiming
+from gspn_core.planning.together import drawn_together
 from gspn_core.planning.types import CascadePlan, Machine, MemoryOptions, ModelCard, StagePlan
 from gspn_core.runtime.device import machine_signature
 from gspn_core.runtime.machine import give_back, read_machine
@@ -48,7 +51,10 @@ class Engine:
         # What stages took on this machine; called for every plan.
         self.timings: Callable[[], Sequence[StageTiming]] = tuple
         self._works = False
+        self._loras = Loras(model)
         self._machine = self._read_machine()
+        self._texts = PromptReader(model.pipeline)
+        self._x4_texts = None if model.x4 is None else X4PromptReader(model.x4)
 
     @property
     def machine(self) -> Machine | None:
@@ -73,9 +79,20 @@ class Engine:
         Raises:
             BadSetting: the model cannot run these settings; the message has the reason.
         """
-        plan = make_plan(settings, self.model.card, self.machine, self.model_calls)
-        notices = truncation_notices(self.model.pipeline, plan.settings)
+        plan = make_plan(settings, self.model.card, self.machine, self.model_calls, self._texts.chunks)
+        plan = self._texts.added_to(plan)
+        notices = self._loras.notices(plan)
+        if self._x4_texts is not None:
+            notices = (*self._x4_texts.notices(plan), *notices)
         return dataclasses.replace(plan, notices=(*plan.notices, *notices)) if notices else plan
+
+    def still_fits(self, plan: CascadePlan) -> bool:
+        """Return whether a plan fits into the memory that there is now; on a GPU a run finds out.
+
+        A GPU refuses memory, and the stage begins again with less; a host's kernel may end the process.
+        """
+        machine = self.machine
+        return machine is None or machine.device != "cpu" or fits_into(plan, self.model.card, machine)
 
     def weights(self, plan: CascadePlan) -> tuple[tuple[StepWeights, ...], ...]:
         """Return the weights of each step of each stage of a plan; a first stage has none."""
@@ -90,6 +107,7 @@ class Engine:
             stage.num_inference_steps,
             stage.steps,
             stage.guided_steps,
+            stage.evaluations_per_step,
             own.scheduler,
             *(getattr(own, name) for name in sorted(UPSCALE & stage.kind.reads)),
         )
@@ -107,6 +125,7 @@ class Engine:
         previews: bool = True,
         finished: Sequence[Image] = (),
         start: Image | None = None,
+        more_seeds: Sequence[int] = (),
     ) -> Iterator[Event]:
         """Run a plan and yield its events: PlanReady first, CascadeDone last.
 
@@ -121,6 +140,9 @@ class Engine:
             finished: RGB pictures of the first stages, each at its stage's size, from a run whose stages had
                 the same keys. The run continues after them, with the same result to the byte.
             start: the init image that plan.settings.start names, as `gspn_core.images.load` reads it.
+            more_seeds: further seeds. The first stages of as many as fit into memory, from the first on, are
+                drawn at once with the plan's, and each is yielded as a PictureDone after its StageDone. They
+                are what their seeds give alone but for the rounding of sums over more rows.
 
         Raises:
             BadSetting: the arguments do not fit each other; before the first event.
@@ -137,15 +159,21 @@ class Engine:
         self._works = True
         try:
             preview = self._preview if previews else None
-            yield from run_cascade(self.model, plan, should_stop, preview, finished, start, machine)
+            count = 1
+            if not finished and start is None:
+                count = drawn_together(plan, 1 + len(more_seeds))
+            seeds = tuple(more_seeds)[: count - 1]
+            yield from run_cascade(
+                self.model, plan, should_stop, preview, finished, start, machine, seeds, self._loras
+            )
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
             # The traceback holds the stage's tensors; without it they are freed before the cache is emptied.
             error.__traceback__ = None
             raise OutOfMemory(
-                f"memory ran out at a target of {plan.settings.target} px; finished stages are kept, "
-                "try the next smaller target."
+                f"memory ran out in a run to {plan.settings.target} px; finished stages are kept, free "
+                "memory and run it again."
             ) from None
         finally:
             give_back(self.model.device)

@@ -42,6 +42,10 @@ class OutOfMemory(GspnError):
     """A stage needed more memory than the device has."""
 
 
+class CannotWrite(GspnError):
+    """A folder or a file cannot be written."""
+
+
 class NotFinite(GspnError):
     """NaN or infinite latents or pixels: the weights are broken or half precision overflowed."""
 

@@ -100,6 +100,7 @@ class StageDone:
     """A stage ended: its picture, its wall time, and its memory with the peak of the stage.
 
     processor_seconds: of all cores together, None where a GPU does the work.
+    together: how many pictures were drawn at once; both seconds are this one's share.
     """
 
     stage: StagePlan
@@ -107,6 +108,15 @@ class StageDone:
     seconds: float
     memory: MemorySample
     processor_seconds: float | None = None
+    together: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureDone:
+    """The first stage of another seed, drawn together with that of the run; `done.stage` is the run's own."""
+
+    seed: int
+    done: StageDone
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,4 +167,4 @@ class ModelProgress:
     total_bytes: int
 
 
-Event = PlanReady | StageStarted | StepDone | TileDone | StageDone | Retried | CascadeDone
+Event = PlanReady | StageStarted | StepDone | TileDone | StageDone | PictureDone | Retried | CascadeDone

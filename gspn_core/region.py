@@ -65,13 +65,17 @@ class Region:
         return min(_half_width(shape, height, width) for shape in self.shapes)
 
 
-@lru_cache(maxsize=64)
 def parse_region(text: str) -> Region | None:
-    """Return the region of a text, None for an empty one; raise BadSetting for any other text."""
+    """Return the region of a text, None for an empty one; raise BadSetting for any other value."""
     if not isinstance(text, str) or len(text) > MAX_REGION_CHARACTERS:
         raise BadSetting(
             "region", f"region must be text of at most {MAX_REGION_CHARACTERS:,} characters; draw less of it."
         )
+    return _parsed(text)
+
+
+@lru_cache(maxsize=64)
+def _parsed(text: str) -> Region | None:
     words = [part.split() for part in text.split(";") if part.strip()]
     outside = words[:1] == [["outside"]]
     shapes = tuple(_shape(part) for part in words[1 if outside else 0 :])

@@ -16,6 +16,8 @@ from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 from gspn_core.errors import BadSetting
+from gspn_core.extension import parse_extension
+from gspn_core.lora.text import loras_text, parse_loras
 from gspn_core.region import parse_region
 from gspn_core.setting_values import (
     Range,
@@ -36,6 +38,8 @@ SchedulerName = Literal[
     "dpm++2m-sde-karras",
     "unipc",
     "ddim",
+    "lcm",
+    "tcd",
 ]
 DilationScope = Literal["down", "deep", "all"]
 DilationUse = Literal["branch", "main"]
@@ -91,6 +95,7 @@ class Settings:
             those of the last down block, the downsampler before it and the middle block, "all" every block's.
         dilation_use: "branch" mixes in a second, dilated prediction; "main" dilates the only one.
         dilation_until: share of the first steps in which either is used.
+        tile_share: share of its tiles that a stage of kind "tiles" redraws, those with most detail first.
         scheduler: sampler.
         original_scale: original size that the model is conditioned on, over the picture's size; target_scale:
             likewise the target size (SDXL's size conditioning).
@@ -108,6 +113,13 @@ class Settings:
         start_strength: denoising strength there; 0 keeps the image.
         region: the part of the init image that is redrawn (see `gspn_core.region`); "" redraws all of it.
         region_feather: px over which the redrawn part fades in from the region's edge.
+        extend: what is added at the sides of the init image and drawn (see `gspn_core.extension`).
+        variation_seed: another seed, towards whose noise the first stage's starting noise is moved.
+        variation_strength: by how much: 0 leaves it as it is, at 1 it is that of variation_seed.
+        upscaler: the upscaler model of stages of kind esrgan, by its file's name; "" takes the first.
+        noise_level: of the small picture that the x4 upscaler reads, in timesteps of its schedule.
+        loras: LoRA files with their weights, such as "ink:0.8, snow:0.5" (see `gspn_core.lora.text`); the
+            prompt's tags, <lora:ink:0.8>, are added to them.
 
     Raises:
         BadSetting: a value is outside its range; UnsupportedSize for aspect.
@@ -132,6 +144,7 @@ class Settings:
     dilation_scope: DilationScope = "down"
     dilation_use: DilationUse = "branch"
     dilation_until: float = _ranged(1.0, 0.0, 1.0, 0.05)
+    tile_share: float = _ranged(0.5, 0.0, 1.0, 0.05)
     scheduler: SchedulerName | None = None
     original_scale: float = _ranged(1.0, 0.1, 4.0, 0.05)
     target_scale: float = _ranged(1.0, 0.1, 4.0, 0.05)
@@ -148,10 +161,17 @@ class Settings:
     start_strength: float = _ranged(0.0, 0.0, 1.0, 0.01)
     region: str = ""
     region_feather: float = _ranged(16.0, 0.0, 256.0, 1.0)
+    extend: str = ""
+    variation_seed: int = _ranged(0, 0, MAX_SEED, 1)
+    variation_strength: float = _ranged(0.0, 0.0, 1.0, 0.01)
+    upscaler: str = ""
+    noise_level: int = _ranged(20, 0, 350, 1)
+    loras: str = ""
 
     def __post_init__(self) -> None:
         check_text("prompt", self.prompt, required=True)
         check_text("negative_prompt", self.negative_prompt, required=False)
+        check_text("upscaler", self.upscaler, required=False)
         if self.start != "":
             start_size(self.start)
         for name, choices in CHOICES.items():
@@ -167,6 +187,9 @@ class Settings:
         aspect_ratio(self.aspect)
         region = parse_region(self.region)
         object.__setattr__(self, "region", "" if region is None else str(region))
+        extension = parse_extension(self.extend)
+        object.__setattr__(self, "extend", "" if extension is None else str(extension))
+        object.__setattr__(self, "loras", loras_text(parse_loras(self.loras)))
         object.__setattr__(self, "ladder", ladder_text(self.ladder, RANGES["target"]))
         object.__setattr__(self, "overrides", self._checked_overrides())
 
@@ -227,10 +250,22 @@ CHOICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "refiner": get_args(RefinerUse),
     }
 )
-INTEGERS = frozenset({"target", "start_px", "num_inference_steps", "seed", "crop_top", "crop_left"})
+INTEGERS = frozenset(
+    {
+        "target",
+        "start_px",
+        "num_inference_steps",
+        "seed",
+        "variation_seed",
+        "crop_top",
+        "crop_left",
+        "noise_level",
+    }
+)
+SEEDS = frozenset({"seed", "variation_seed"})
 _OPTIONAL = frozenset(f.name for f in dataclasses.fields(Settings) if f.default is None)
 # The settings of the init image.
-STARTING = ("start", "start_px", "start_strength", "region", "region_feather")
+STARTING = ("start", "start_px", "start_strength", "region", "region_feather", "extend")
 _OF_THE_WHOLE = (*STARTING, "target", "aspect", "ladder", "overrides")
 OVERRIDABLE: tuple[str, ...] = tuple(name for name in FIELD_NAMES if name not in _OF_THE_WHOLE)
 

@@ -64,7 +64,7 @@ class Visitor:
 
     def follow(self, job_id: str) -> Iterator[Message]:
         """Follow a run like a page opened with its link; yield the page's messages."""
-        return self._follow("screen", "reattach", [job_id], {"job": job_id})
+        return self._follow("screen", "reattach", [job_id, self._tokens.get(job_id)], {"job": job_id})
 
     def stop(self, job_id: str) -> float:
         """Press Stop as the run's owner and return the seconds until the answer.

@@ -4,7 +4,8 @@
 pictures with the captions, with true renders and with plain enlargements; `settings` runs the cascade on the
 same captions with one setting changed at a time and measures the distance of each to true renders; `climb`
 upscales true renders of the base size by several methods and compares the results with true renders of the
-target size; `sliders` moves each slider of the later stages over its range and measures what that changes.
+target size; `sliders` moves each slider of the later stages over its range and measures what that changes;
+`regions` redraws regions of true renders and extends them, and measures what appears and what stays.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from gspn_core.evaluation.figures import DECODED, TRUTH, bars
 from gspn_core.evaluation.measure import Evaluation, MeasureConfig
 from gspn_core.evaluation.methods import read_variant
 from gspn_core.evaluation.progress import Progress
+from gspn_core.evaluation.regions import RegionConfig, Regions, regions_markdown
 from gspn_core.evaluation.report import contact_sheet, markdown, to_json, variations_markdown
 from gspn_core.evaluation.slider_report import sliders_json, sliders_markdown, sliders_notes
 from gspn_core.evaluation.sliders import SliderConfig, Sliders
@@ -170,6 +172,19 @@ def sliders_command(given: argparse.Namespace) -> None:
     print(text)
 
 
+def regions_command(given: argparse.Namespace) -> None:
+    """Redraw regions of renders and extend them; write regions.json after each scene, print a table."""
+    config = RegionConfig(
+        scenes=given.scenes, strength=given.strength, extend_strength=given.extend_strength, seed=given.seed
+    )
+    out = _folder(given)
+    regions = Regions(_model(given), _classifier(given), out / "regions.json", config, Progress())
+    for rows in regions.run():
+        text = regions_markdown(rows)
+        write_text(out / "regions.md", text)
+    print(text)
+
+
 def _config(given: argparse.Namespace, mixers: tuple[Mixer, ...]) -> MeasureConfig:
     names = {field.name for field in fields(MeasureConfig)}
     asked = {
@@ -287,19 +302,31 @@ def parser() -> argparse.ArgumentParser:
                 several = {"nargs": "+"} if isinstance(default, tuple) else {}
                 command.add_argument(f"--{name}", type=int, default=default, help=said, **several)
     comparison, sliders = _add_comparison(commands), _add_sliders(commands)
-    for command in (figures, settings, comparison, sliders):
+    regions = _add_regions(commands)
+    for command in (figures, settings, comparison, sliders, regions):
         command.add_argument("--model", default="world", help="a model's name or folder")
         command.add_argument("--dtype", default="auto")
         command.add_argument(
             "--classifier", type=Path, help="the --work in which one was trained (default: the embedded one)"
         )
         command.add_argument("--out", type=Path, help="default: the folder figures in --work")
-    for command in (classifier, figures, settings, comparison, sliders):
+    for command in (classifier, figures, settings, comparison, sliders, regions):
         command.add_argument("--work", type=Path, required=True, help="folder of checkpoints and pictures")
         command.add_argument("--device", default="auto")
         command.add_argument("--threads", type=int, default=2)
         command.add_argument("--seed", type=int, default=0)
     return root
+
+
+def _add_regions(commands: Any) -> argparse.ArgumentParser:
+    regions = commands.add_parser("regions", help="redraw regions of true renders, and extend them")
+    regions.add_argument("--scenes", type=int, default=RegionConfig.scenes, help="held-out scenes")
+    regions.add_argument("--strength", type=float, default=RegionConfig.strength, help="of a region")
+    regions.add_argument(
+        "--extend-strength", type=float, default=RegionConfig.extend_strength, help="of what is added"
+    )
+    regions.set_defaults(run=regions_command)
+    return regions
 
 
 def _add_comparison(commands: Any) -> argparse.ArgumentParser:

@@ -147,6 +147,7 @@ class Comparison:
         )
         self.methods = chosen(every, config.methods)
         self.prompts = held_out_prompts(config.scenes, seed=config.seed)
+        self._megapixels: dict[str, float] = {}
         self._check_plans()
         self.renders = Renders(
             work, crop_px=card.base_px, processes=config.processes, seed=config.seed, on_progress=on_progress
@@ -182,7 +183,10 @@ class Comparison:
     def rows(self) -> tuple[MethodRow, ...]:
         """Return a row per method over the scenes measured so far, the truth last."""
         truths = {scene.prompt.number: scene.crops for scene in self.found[TRUTH]}
-        return tuple(_row(name, self.found[name], truths, self.octaves) for name in self.names)
+        return tuple(
+            _row(name, self.found[name], truths, self.octaves, self._megapixels.get(name))
+            for name in self.names
+        )
 
     @property
     def octaves(self) -> int:
@@ -217,8 +221,10 @@ class Comparison:
         base, truth = (
             Image.new("RGB", (side, side)) for side in (self.model.card.base_px, self.config.target)
         )
+        pair = ScenePair(prompt=self.prompts[0], base=base, truth=truth)
         for method in self.methods:
-            method.depends_on(ScenePair(prompt=self.prompts[0], base=base, truth=truth))
+            method.depends_on(pair)
+            self._megapixels[method.name] = method.megapixels(pair)
 
     def _measure(self, pair: ScenePair) -> None:
         for method in self.methods:
@@ -239,7 +245,11 @@ class Comparison:
 
 
 def _row(
-    name: str, scenes: Sequence[SceneFigures], truths: Mapping[int, np.ndarray], octaves: int
+    name: str,
+    scenes: Sequence[SceneFigures],
+    truths: Mapping[int, np.ndarray],
+    octaves: int,
+    megapixels: float | None,
 ) -> MethodRow:
     statistics = {figure: mean_of(figure) for figure in MEANS} | {
         "frechet": frechet_from(truths),
@@ -252,4 +262,6 @@ def _row(
     figures = {figure: jackknife(statistic, scenes) for figure, statistic in statistics.items()}
     timed = [scene for scene in scenes if scene.seconds is not None]
     figures["seconds"] = jackknife(seconds_of, timed)
+    if megapixels is not None:
+        figures["megapixels"] = Estimate(value=megapixels, error=None)
     return MethodRow(name=name, figures=figures)

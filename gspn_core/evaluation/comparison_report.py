@@ -23,6 +23,7 @@ _NEAR = {
     "colour": ("local ΔE", 2, 1),
     "octave 1": ("finest octave", 2, 1),
     "coherence 1": ("its coherence", 3, 1),
+    "megapixels": ("UNet Mpx", 1, 1),
     "seconds": ("CPU s", 2, 1),
 }
 _KEPT = {
@@ -102,8 +103,9 @@ def comparison_notes(config: ComparisonConfig, model: Model, scenes: int) -> tup
         "truth; detail that is made up raises the energy and not the coherence. The last octave of the third "
         "table is the finest that the base itself holds.",
         "Adherence and objects: what captions name and the classifier sees in the picture shrunk to the base "
-        "size. CPU s: processor time of the method alone, all threads, without the first picture that each "
-        "method draws in a process.",
+        "size. UNet Mpx: megapixels that go through the UNet as guidance pairs, over all steps and tiles. "
+        "CPU s: processor time of the method alone, all threads, without the first picture that each method "
+        "draws in a process.",
         *(f"{each.name}: {_asked(each)}" for each in config.variants),
     )
 
@@ -124,13 +126,14 @@ def _asked(variant: Variant) -> str:
 
 def _table(rows: Sequence[MethodRow], columns: Mapping[str, tuple[str, int, float]]) -> str:
     lines = [
-        [row.name, *(_shown(row.figures.get(name), *form) for name, (_, *form) in columns.items())]
+        [row.name, *(shown(row.figures.get(name), *form) for name, (_, *form) in columns.items())]
         for row in rows
     ]
     return table(["method", *(title for title, *_ in columns.values())], lines)
 
 
-def _shown(estimate: Estimate | None, digits: int, factor: float) -> str:
+def shown(estimate: Estimate | None, digits: int, factor: float) -> str:
+    """Return an estimate times a factor with its standard error; a dash where it is not known."""
     if estimate is None or not math.isfinite(estimate.value):
         return "–"
     # Adding zero turns -0 into 0.

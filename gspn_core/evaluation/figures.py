@@ -11,7 +11,6 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from gspn_core.backbones.codec import tile_starts
 from gspn_core.evaluation.frechet import Gaussian, extrapolated_distance, frechet_distance
 from gspn_core.evaluation.prompts import Prompt, adherence
 from gspn_core.metrics.classifier import Seen
@@ -23,6 +22,7 @@ from gspn_core.metrics.structure import (
     seams,
     spectrum_slope,
 )
+from gspn_core.tiling import tile_starts
 
 TRUTH = "renders"
 # The renders, encoded and decoded by the model's autoencoder.

@@ -44,11 +44,13 @@ class Method:
     """A method that makes a picture of target size from a scene's base.
 
     depends_on: returns what the picture depends on in addition to the scene; draw: makes the picture.
+    megapixels: returns how many go through the UNet as guidance pairs, all evaluations together.
     """
 
     name: str
     depends_on: Callable[[ScenePair], Any]
     draw: Callable[[ScenePair], Image.Image]
+    megapixels: Callable[[ScenePair], float] = lambda _: 0.0
 
     def key(self, pair: ScenePair) -> str:
         """Return a digest of everything that the picture of a scene depends on."""
@@ -172,7 +174,11 @@ def _cascade(model: Model, px: int, variant: Variant) -> Method:
         ]
         return done[-1]
 
-    return Method(name=variant.name, depends_on=depends_on, draw=draw)
+    def megapixels(pair: ScenePair) -> float:
+        plan = engine.plan(cascade_settings(model, px, variant.asked, pair))
+        return sum(engine.model_calls(stage) * stage.drawn_at_once.pixels for stage in plan.stages) / 1e6
+
+    return Method(name=variant.name, depends_on=depends_on, draw=draw, megapixels=megapixels)
 
 
 def _image_to_image(model: Model, px: int, strength: float) -> Method:
@@ -182,6 +188,7 @@ def _image_to_image(model: Model, px: int, strength: float) -> Method:
         name=f"{HIRES} {strength:g}",
         depends_on=lambda _: [*recipe, _weights(model)],
         draw=lambda pair: hires_fix(model, pair, px, strength),
+        megapixels=lambda _: int(card.num_inference_steps * strength) * px * px / 1e6,
     )
 
 

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 
 from gspn_core.errors import ModelUnavailable
 from gspn_core.evaluation.crops import ENLARGED
+from gspn_core.superres.esrgan import import_spandrel
 
 
 class Upscaler:
@@ -61,8 +62,7 @@ def read_upscaler(path: Path, device: torch.device | str) -> Upscaler:
     Raises:
         ModelUnavailable: the file cannot be read, or spandrel does not know its architecture.
     """
-    import spandrel
-
+    spandrel = import_spandrel()
     try:
         weights = (
             load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)

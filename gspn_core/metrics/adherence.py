@@ -12,6 +12,7 @@ from PIL import Image
 
 from gspn_core.metrics.arrays import to_size
 from gspn_core.models.catalog import WORLD, WORLD_FOLDER
+from gspn_core.prompts import plain_text
 from gspn_core.world.captions import read_attributes
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class PromptAdherence:
         Raises:
             ModelUnavailable: the classifier's file is missing or belongs to another world.
         """
-        asked = read_attributes(prompt)
+        asked = read_attributes(plain_text(prompt))
         if not asked:
             return None
         # Imports torch, which the page does not need before its first study.
