@@ -14,28 +14,33 @@ from gspn_core.planning.types import ModelCard
 from gspn_core.runs.measuring import Measuring
 from gspn_core.runs.queue import RunQueue
 from gspn_core.studies.runner import Studies
+from gspn_core.studies.sample import cell_files
+from gspn_core.studies.study import StudyView
 from ui.api import wire_api
 from ui.compare.compare import build_compare, wire_compare
 from ui.form.crops import build_crops
 from ui.form.curves import Weights, build_curves
 from ui.form.drop import build_drop, wire_drop
 from ui.form.form import Form, build_form, build_prompt, initial_values
+from ui.form.loras import wire_loras
 from ui.form.presets import preset_props
 from ui.form.start import wire_start
 from ui.guard.blocks import GuardedBlocks
 from ui.guard.downloads import MakesFiles
+from ui.guard.reading import HANDLERS
 from ui.guard.stack import guards
 from ui.history.history import build_history, wire_history
 from ui.lab.grid import grids_of
 from ui.lab.lab import build_lab, wire_lab
-from ui.shared.gradio_private import rest_between_looks
+from ui.shared.gradio_private import keep_no_statistics, keep_sessions_light, rest_between_looks
 from ui.shared.models import ModelPicker, model_choices, wire_models
-from ui.shared.part import PAGE, html_part, served_files, style_sheets
+from ui.shared.part import PAGE, catalogues, html_part, served_files, style_sheets
 from ui.shared.strings import page_strings, studio_strings
 from ui.shared.theme import studio_theme
 from ui.shared.travel import build_travel
 from ui.studio.forecast import Forecast
 from ui.studio.handlers import Runs
+from ui.studio.instant import build_instant, wire_instant
 from ui.studio.measured import build_measured, wire_measured
 from ui.studio.props import ahead_props, notice
 from ui.wiring import FOLLOWING, forecasts, wire_actions, wire_form, wire_loading, wire_runs
@@ -56,10 +61,11 @@ _VISITOR_KEY = "gspn-studio-visitor"
 _STORAGE_SECRET = "gspn-studio"
 _POLL_SECONDS = 1.0
 
-Build = Callable[[RunQueue, ModelCard], gr.HTML]
+Build = Callable[[RunQueue, ModelCard, Sequence[str]], gr.HTML]
 Wire = Callable[[gr.Blocks, dict[str, Any], RunQueue, ModelCard], None]
 
-# Places that need nothing but runs, in any order: how their part is built and how its events are wired.
+# Places that need nothing but runs, in any order: how their part is built from the runs, the card and the ids
+# of the examples, and how its events are wired.
 PLACES: Mapping[str, tuple[Build, Wire]] = {
     "compare": (build_compare, wire_compare),
 }
@@ -79,6 +85,7 @@ def build_page(
     measuring: Measuring | None = None,
     in_space: bool = False,
     examples: Sequence[str] = (),
+    grid: StudyView | None = None,
 ) -> gr.Blocks:
     """Return the page of a model's runs.
 
@@ -95,6 +102,7 @@ def build_page(
         measuring: What stages cost here.
         in_space: On a Hugging Face Space, which visitors may duplicate on hardware of their own.
         examples: Ids of finished runs that come with the model; the page opens with the first.
+        grid: What the Lab opens with.
     """
     runs = Runs(jobs, card, machine=machine, reading=reading, issue=issue, examples=examples)
     with GuardedBlocks(
@@ -103,12 +111,13 @@ def build_page(
         parts = _stored_in_the_browser()
         with gr.Row(elem_id="studio"):
             parts["masthead"] = _masthead(runs, card, model_choices(picker))
-            form = _settings_column(parts, card, in_space=in_space)
+            form = _settings_column(parts, card, in_space=in_space, has_instant=_has_instant(measuring))
             parts["screen"] = _screen(runs, card)
-            parts["lab"] = build_lab(card)
+            parts["lab"] = build_lab(card, grid)
             parts["history"] = build_history()
-            parts |= {name: build(jobs, card) for name, (build, _) in PLACES.items()}
-        parts |= form.controls | {"starting": form.starting}
+            parts |= {name: build(jobs, card, examples) for name, (build, _) in PLACES.items()}
+        parts |= form.controls | {"starting": form.starting, "pictures": form.pictures}
+        parts["asked"] = gr.Number(visible=False)
         timer = gr.Timer(_POLL_SECONDS)
         followers = wire_runs(page, parts, form, runs)
         wire_actions(parts, form, runs, followers)
@@ -116,11 +125,13 @@ def build_page(
         wire_form(parts, form, runs, card, changed)
         wire_loading(parts, timer, runs, changed, lambda: (machine() is None, measured()))
         wire_models(parts, picker, runs.masthead)
+        wire_instant(parts, form, jobs)
         wire_drop(parts, form, jobs, card)
         wire_start(parts, jobs, card)
+        wire_loras(form.loras, parts["loras"], card)
         wire_measured(parts, measuring, card)
         wire_api(jobs, FOLLOWING)
-        wire_lab(parts, form, studies, jobs, card, FOLLOWING)
+        wire_lab(parts, form, studies, jobs, card, FOLLOWING, grid)
         wire_history(parts, jobs, lambda visitor: grids_of(studies.list(visitor)))
         for _, wire in PLACES.values():
             wire(page, parts, jobs, card)
@@ -151,9 +162,10 @@ def launch_arguments(
         "theme": studio_theme(),
         "css_paths": style_sheets(),
         "favicon_path": PAGE / "shared" / "favicon.svg",
-        "allowed_paths": [str(folder), *map(str, served_files())],
+        "allowed_paths": [str(folder), *map(str, [*served_files(), *cell_files()])],
         "app_kwargs": {
-            "middleware": guards(folder, hosts, has_login=has_login, has_mcp=has_mcp, downloads=downloads)
+            "middleware": guards(folder, hosts, has_login=has_login, has_mcp=has_mcp, downloads=downloads),
+            "exception_handlers": HANDLERS,
         },
         "footer_links": [],
         "ssr_mode": False,
@@ -168,6 +180,8 @@ def launch_arguments(
 def _queue(page: gr.Blocks) -> None:
     """Let a page's events wait for each other as MAX_WAITING_EVENTS and the pauses above say."""
     page.queue(default_concurrency_limit=None, max_size=MAX_WAITING_EVENTS)
+    keep_sessions_light(page)
+    keep_no_statistics(page)
     rest_between_looks(page, queue_seconds=QUEUE_SLEEP_SECONDS, progress_seconds=PROGRESS_SLEEP_SECONDS)
 
 
@@ -190,10 +204,17 @@ def _masthead(runs: Runs, card: ModelCard, models: list[dict[str, Any]]) -> gr.H
         places=places,
         keys=[list(row) for row in page_strings.KEYS],
         models=models,
+        languages=[[code, name] for code, name in page_strings.LANGUAGES.items()],
+        catalogues=catalogues(),
     )
 
 
-def _settings_column(parts: dict[str, Any], card: ModelCard, *, in_space: bool) -> Form:
+def _has_instant(measuring: Measuring | None) -> bool:
+    """Return whether first stages can be drawn between runs: not where nothing can be measured there."""
+    return measuring is None or measuring.is_possible
+
+
+def _settings_column(parts: dict[str, Any], card: ModelCard, *, in_space: bool, has_instant: bool) -> Form:
     """Build the form, the parts that stand in it, and Run under it; the parts are added to `parts`."""
     with gr.Column(elem_id="settings"):
         with gr.Column(elem_id="asked"):
@@ -201,6 +222,7 @@ def _settings_column(parts: dict[str, Any], card: ModelCard, *, in_space: bool) 
         with gr.Column(elem_id="actions"):
             parts["notice"] = html_part("shared", "notice", notice())
             parts["ahead"] = html_part("studio", "ahead", ahead_props(Forecast()), presets=preset_props(card))
+            parts["instant"] = build_instant(offered=has_instant)
             parts["stop_after_stage"] = gr.Button(
                 studio_strings.STOP_AFTER_STAGE, visible=False, size="sm", elem_id="stop-after-stage"
             )

@@ -24,6 +24,10 @@ MAX_FOLLOWERS = 96
 # What a run on the screen changes.
 _SHOWN = ("screen", "notice", "run", "stop", "stop_after_stage", "job", "visitor")
 
+# Numbers the questions of a page about its form, so that a late answer to an early one can be left out.
+NUMBERED = "(_, ...values) => [window.questionCount = (window.questionCount || 0) + 1, ...values]"
+_MAX_ASKED = 2**53 - 1
+
 # How an event that follows a run or a study goes on.
 FOLLOWING: Mapping[str, Any] = {
     "show_progress": "hidden",
@@ -33,7 +37,7 @@ FOLLOWING: Mapping[str, Any] = {
 }
 
 
-# Takes the run on the screen and what the form holds.
+# Takes the question's number, the run on the screen and what the form holds.
 Changed = Callable[..., Patch]
 
 
@@ -54,12 +58,13 @@ class _Example(Payload):
 def wire_runs(page: gr.Blocks, parts: dict[str, Any], form: Form, runs: Runs) -> list[Any]:
     """Wire what follows a run to its end; return those events, which end when another run is shown."""
 
-    def start(visitor: str | None, *values: Any) -> Iterator[Patch]:
-        yield from _named(parts, runs.start(values, visitor_of(visitor)))
+    def start(visitor: str | None, pictures: Any, *values: Any) -> Iterator[Patch]:
+        yield from _named(parts, runs.start(values, visitor_of(visitor), pictures))
 
-    def follow_run(job_id: str | None, event: gr.EventData) -> Iterator[Patch]:
+    def follow_run(job_id: str | None, visitor: str | None, event: gr.EventData) -> Iterator[Patch]:
         # A screen that was just given another run names it; what this browser remembers may lag behind.
-        yield from _named(parts, runs.follow(read(_OfRun, sent_with(event)).job or job_of(job_id)))
+        shown = read(_OfRun, sent_with(event)).job or job_of(job_id)
+        yield from _named(parts, runs.follow(shown, visitor_of(visitor)))
 
     def restore(job_id: str | None, visitor: str | None, request: gr.Request) -> Iterator[Patch]:
         asked = request.query_params.get("job")
@@ -67,20 +72,21 @@ def wire_runs(page: gr.Blocks, parts: dict[str, Any], form: Form, runs: Runs) ->
         yield from _named(parts, runs.restore(asked, job_of(job_id), token, query))
 
     outputs = [parts[name] for name in _SHOWN]
+    form_parts = [parts["masthead"], form.pictures, *form.inputs]
     # Raw values go straight to Settings, so that whatever is wrong with them is said in its words.
-    inputs = [parts["visitor"], *form.inputs]
+    inputs = [parts["visitor"], form.pictures, *form.inputs]
     started = parts["run"].click(start, inputs, outputs, trigger_mode="once", preprocess=False, **FOLLOWING)
     remembered = [parts["job"], parts["visitor"]]
-    restored = page.load(restore, remembered, [*outputs, parts["masthead"], *form.inputs], **FOLLOWING)
+    restored = page.load(restore, remembered, [*outputs, *form_parts], **FOLLOWING)
     # The follower before is not cancelled: one that ends just then is an error of 500 in Gradio.
-    followed = parts["screen"].reattach(follow_run, parts["job"], outputs, trigger_mode="once", **FOLLOWING)
+    followed = parts["screen"].reattach(follow_run, remembered, outputs, trigger_mode="once", **FOLLOWING)
     return [started, followed, restored]
 
 
 def wire_actions(parts: dict[str, Any], form: Form, runs: Runs, followers: list[Any]) -> None:
     """Wire Stop, and what shows another run in place of the one that is followed."""
     quiet = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-    outputs = [*(parts[name] for name in _SHOWN), *form.inputs]
+    outputs = [*(parts[name] for name in _SHOWN), form.pictures, *form.inputs]
 
     def stop(job_id: str | None, visitor: str | None) -> Patch:
         return _named_once(parts, runs.stop(job_of(job_id), visitor_of(visitor)))
@@ -88,11 +94,11 @@ def wire_actions(parts: dict[str, Any], form: Form, runs: Runs, followers: list[
     def stop_after_stage(job_id: str | None, visitor: str | None) -> Patch:
         return _named_once(parts, runs.stop(job_of(job_id), visitor_of(visitor), after_stage=True))
 
-    def show(event: gr.EventData) -> Patch:
-        return _named_once(parts, runs.open(read(_OfRun, sent_with(event)).job))
+    def show(visitor: str | None, event: gr.EventData) -> Patch:
+        return _named_once(parts, runs.open(read(_OfRun, sent_with(event)).job, visitor_of(visitor)))
 
-    def look(event: gr.EventData) -> Patch:
-        return _named_once(parts, runs.look(read(_OfRun, sent_with(event)).job))
+    def look(visitor: str | None, event: gr.EventData) -> Patch:
+        return _named_once(parts, runs.look(read(_OfRun, sent_with(event)).job, visitor_of(visitor)))
 
     def resume(visitor: str | None, event: gr.EventData) -> Patch:
         return _named_once(parts, runs.resume(read(_OfRun, sent_with(event)).job, visitor_of(visitor)))
@@ -101,6 +107,9 @@ def wire_actions(parts: dict[str, Any], form: Form, runs: Runs, followers: list[
         asked = read(_OfRun, sent_with(event))
         return _named_once(parts, runs.extend(asked.job, asked.target, visitor_of(visitor)))
 
+    def vary(visitor: str | None, event: gr.EventData) -> Patch:
+        return _named_once(parts, runs.vary(read(_OfRun, sent_with(event)).job, visitor_of(visitor)))
+
     def redo(event: gr.EventData, visitor: str | None, *values: Any) -> Patch:
         asked = read(_OfRun, sent_with(event))
         return _named_once(parts, runs.redo(asked.job, asked.stage, values, visitor_of(visitor)))
@@ -108,13 +117,15 @@ def wire_actions(parts: dict[str, Any], form: Form, runs: Runs, followers: list[
     screen, visitor = parts["screen"], parts["visitor"]
     parts["stop"].click(stop, [parts["job"], visitor], outputs, **quiet)
     parts["stop_after_stage"].click(stop_after_stage, [parts["job"], visitor], outputs, **quiet)
-    for event in (screen.open, screen.resume, screen.extend, screen.redo):
+    for event in (screen.open, screen.pick, screen.resume, screen.extend, screen.vary, screen.redo):
         # Before what shows the other run, or it would end that one's follower too.
         event(None, None, None, cancels=followers)
-    screen.open(show, None, outputs, **quiet)
-    screen.look(look, None, outputs, trigger_mode="once", **quiet)
+    screen.open(show, visitor, outputs, **quiet)
+    screen.pick(look, visitor, outputs, **quiet)
+    screen.look(look, visitor, outputs, trigger_mode="once", **quiet)
     screen.resume(resume, visitor, outputs, **quiet)
     screen.extend(extend, visitor, outputs, **quiet)
+    screen.vary(vary, visitor, outputs, **quiet)
     screen.redo(redo, [visitor, *form.inputs], outputs, preprocess=False, **quiet)
 
 
@@ -124,10 +135,12 @@ def forecasts(parts: dict[str, Any], runs: Runs, card: ModelCard, weights: Weigh
     weights: returns what each step of each stage of a plan would mix.
     """
 
-    def changed(job_id: str | None, *values: Any) -> Patch:
-        ahead = runs.forecast(values)
-        curves = curves_props(ahead.plan, card, weights)
-        return _named_once(parts, {"curves": curves, **runs.outline(job_of(job_id), ahead)})
+    def changed(asked: Any, job_id: str | None, pictures: Any, *values: Any) -> Patch:
+        ahead = runs.forecast(values, pictures)
+        answer = {"curves": curves_props(ahead.plan, card, weights), **runs.outline(job_of(job_id), ahead)}
+        number = asked if isinstance(asked, int) and 0 < asked <= _MAX_ASKED else 0
+        numbered = {name: value | {"asked": number} for name, value in answer.items() if value is not None}
+        return _named_once(parts, numbered)
 
     return changed
 
@@ -153,20 +166,21 @@ def wire_form(parts: dict[str, Any], form: Form, runs: Runs, card: ModelCard, ch
     form.seed_reuse.click(reuse, parts["job"], [parts["seed"], parts["notice"]], **quiet)
     answer = {
         "fn": changed,
-        "inputs": [parts["job"], *form.inputs],
+        "inputs": [parts["asked"], parts["job"], form.pictures, *form.inputs],
         "outputs": [parts["ahead"], parts["curves"]],
+        "js": NUMBERED,
         "preprocess": False,
         "trigger_mode": "always_last",
         **quiet,
     }
     # All fields as one event, of which only the latest matters: they change together when a run is restored.
-    gr.on([parts[name].change for name in FIELD_NAMES], **answer)
+    gr.on([*(parts[name].change for name in FIELD_NAMES), form.pictures.change], **answer)
     # A run that has ended may have left stages that can be used again.
     parts["screen"].settled(**answer)
     # Until the model is there, the curves ask.
     parts["curves"].ask(**answer)
     for filled in _wire_suggestions(parts, form, runs):
-        # Many fields change one after another, and an answer to the first may come last.
+        # Many fields change one after another, and the first question may be of some of them alone.
         filled.then(**answer)
     parts["screen"].example(example, None, parts["prompt"], **quiet)
 
@@ -221,20 +235,22 @@ def wire_loading(
     """
     seen = gr.State(None)
 
-    def tick(before: Any, job_id: str | None, *values: Any) -> Patch:
+    def tick(asked: Any, before: Any, job_id: str | None, pictures: Any, *values: Any) -> Patch:
         is_reading, count = loading()
         patch = {timer: gr.Timer(active=is_reading or count is not None), seen: [is_reading, count]}
         if before != [is_reading, count]:
-            patch |= {parts["masthead"]: runs.masthead(), **changed(job_id, *values)}
+            patch |= {parts["masthead"]: runs.masthead(), **changed(asked, job_id, pictures, *values)}
         elif is_reading:
             patch |= {parts["masthead"]: runs.masthead()}
         return patch
 
-    inputs = [seen, parts["job"], *(parts[name] for name in FIELD_NAMES)]
+    fields = [parts["pictures"], *(parts[name] for name in FIELD_NAMES)]
+    inputs = [parts["asked"], seen, parts["job"], *fields]
     timer.tick(
         tick,
         inputs,
         [parts["masthead"], parts["ahead"], parts["curves"], timer, seen],
+        js=NUMBERED,
         queue=False,
         show_progress="hidden",
         api_visibility="private",

@@ -127,7 +127,7 @@
     clear() {
       const button = this.find(".cmp-clear");
       const { words } = this.acts;
-      if (button.textContent !== words.blind_clear) {
+      if (button.textContent !== studio.language.said(words.blind_clear)) {
         studio.votes.clear();
         this.paintTally();
         this.find(".cmp-blind-toggle").focus({ preventScroll: true });

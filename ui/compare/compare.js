@@ -22,7 +22,7 @@ let retries = 0;
 
 const stage = new studio.CompareStage(element, {
   words,
-  moved: remember,
+  moved: () => remember(),
   zoomed: (text) => set(find(".cmp-percent"), text),
 });
 const side = new studio.CompareSide(element, {
@@ -33,10 +33,18 @@ const side = new studio.CompareSide(element, {
 
 const blind = new studio.CompareBlind(element, { words, order: choose, changed: paintAll, whenSeen: (then) => stage.whenSeen(then) });
 
+/* The pair that comes with the page stands here until the visitor has pictures. */
+const isSample = () => props.sample.length > 1 && refs.join() === props.sample.join();
+const hasOwn = () => studio.compareStages().some((one) => !props.examples.includes(one.ref.split(".")[0]));
+
 /* What is compared */
-function remember() {
+function remember(always = false) {
   // The address would say which is which.
   if (studio.place !== "compare" || blind.hidden) return;
+  if (isSample() && !always) {
+    studio.address({ items: null, mode: null, at: null });
+    return;
+  }
   const { place, mode } = stage;
   const at = place && `${place.x.toFixed(4)},${place.y.toFixed(4)},${place.zoom.toFixed(3)}`;
   studio.address({ items: refs.join(",") || null, mode: refs.length ? mode : null, at: refs.length ? at : null });
@@ -79,8 +87,9 @@ function take(figures) {
   }, RETRY_MS);
 }
 
-function say(text) {
+function say(text, isRemark = false) {
   const said = find(".cmp-said");
+  said.classList.toggle("remark", isRemark);
   said.hidden = !text;
   set(said, text || "");
 }
@@ -95,7 +104,7 @@ function paint() {
   awaited = refs.join(",");
   if (value.pair) take(value.pair);
   // The figures come later and do not take back what was said of a link.
-  if (value.said || !value.pair) say(value.said);
+  if (value.said || !value.pair) say(value.said || (isSample() ? words.compare_sample : ""), !value.said);
   paintAll();
   askForFigures();
 }
@@ -171,7 +180,7 @@ find(".cmp-fit").addEventListener("click", () => stage.first().deep.fit());
 find(".cmp-full").addEventListener("click", () => stage.first().deep.full());
 find(".cmp-link").addEventListener("click", async (event) => {
   const node = event.currentTarget;
-  remember();
+  remember(true);
   set(node, (await copy(window.location.href)) ? words.compare_linked : words.compare_link_failed);
   setTimeout(() => set(node, words.compare_link), 2000);
 });
@@ -229,12 +238,14 @@ studio.onPlace("compare", (detail) => {
   else if (window.matchMedia("(width <= 760px)").matches) stage.mode = "slider";
   // A pair of its own is seen whole, and in the way that shows both.
   if (detail.items && detail.items.join() !== refs.join()) stage.reset();
-  const next = detail.items || (asked.get("items") ? asked.get("items").split(",") : refs);
+  let next = detail.items || (asked.get("items") ? asked.get("items").split(",") : refs);
+  if (isSample() && next === refs && hasOwn()) next = [];
+  else if (!next.length && !hasOwn()) next = props.sample;
   const at = detail.items ? null : placeOf(asked.get("at"));
   if (at) stage.goTo(at);
   // A blind comparison goes on with the next pair.
   if (blind.active && detail.items?.length === 2) blind.start(next);
-  else if (next.length) choose(next);
+  else if (next.length || refs.length) choose(next);
   else paint();
 });
 window.addEventListener("studio:run", () => studio.place === "compare" && side.paintAdd(refs));

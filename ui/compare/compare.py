@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -45,9 +46,21 @@ class Item:
         return f"{self.job.id}.{self.stage.index}"
 
 
-def build_compare(_jobs: RunQueue, _card: ModelCard) -> gr.HTML:
+def build_compare(jobs: RunQueue, _card: ModelCard, examples: Sequence[str]) -> gr.HTML:
     """Draw the place into the open gradio block; it is filled when it is first entered."""
-    return html_part("compare", "compare", compare_props(()))
+    return html_part(
+        "compare", "compare", compare_props(()), sample=sample_pair(jobs, examples), examples=list(examples)
+    )
+
+
+def sample_pair(jobs: RunQueue, examples: Sequence[str]) -> list[str]:
+    """Return the first example's first and last stage, each as "job.stage"; none without examples."""
+    for example in examples[:1]:
+        with suppress(GspnError):
+            stages = [stage for stage in jobs.view(example).stages if stage.proxy_path]
+            if len(stages) > 1:
+                return [f"{example}.{stage.index}" for stage in (stages[0], stages[-1])]
+    return []
 
 
 def wire_compare(_page: gr.Blocks, parts: dict[str, Any], jobs: RunQueue, _card: ModelCard) -> None:

@@ -2,6 +2,7 @@
 const { svg: make } = window.dom;
 const WAIT_MS = 1500;
 let timer = 0;
+let latest = 0;
 
 function place(name) {
   const field = document.getElementById(`field-${name}`);
@@ -57,6 +58,9 @@ function mark(field, reason) {
 
 function paint() {
   const value = props.value || {};
+  // An answer to what the form held before.
+  if (value.asked && value.asked < latest) return;
+  latest = value.asked || latest;
   paintCurves(value);
   for (const field of document.querySelectorAll("#fields .field")) {
     mark(field, (value.idle || {})[field.id.replace("field-", "")]);

@@ -11,6 +11,7 @@ from typing import Any
 import gradio as gr
 
 from gspn_core.events import StepWeights
+from gspn_core.kinds.kind import DILATION, TILING
 from gspn_core.kinds.registry import FOLLOWING_ONLY
 from gspn_core.planning.types import CascadePlan, ModelCard, StagePlan
 from gspn_core.settings import Settings
@@ -29,8 +30,8 @@ def build_curves() -> gr.HTML:
     return html_part("form", "curves", {"curves": {}, "idle": {}, "wait": True})
 
 
-def curves_props(plan: CascadePlan | None, card: ModelCard, weights: Weights) -> Any:
-    """Return the curves of a run to come; skip where there is none, so that the last ones stay.
+def curves_props(plan: CascadePlan | None, card: ModelCard, weights: Weights) -> dict[str, Any] | None:
+    """Return the curves of a run to come; None where there are none, so that the last ones stay.
 
     Args:
         plan: The run's, None where the form holds what cannot be run.
@@ -38,7 +39,7 @@ def curves_props(plan: CascadePlan | None, card: ModelCard, weights: Weights) ->
         weights: Returns what each step of each stage of a plan would mix, None while the model is loaded.
     """
     if plan is None:
-        return gr.skip()
+        return None
     steps = weights(plan)
     idle = idle_settings(plan, card, steps)
     if steps is None:
@@ -62,8 +63,16 @@ def curves_of(plan: CascadePlan, steps: Sequence[StepWeights]) -> dict[str, Any]
         "cosine_scale_1": {**_curve(held, 1.0), "said": form_strings.curve_held(held[0], held[-1])},
         "cosine_scale_2": branch,
         "dilated_min_weight": branch,
+        **({} if stage.tiling is None else {"tile_share": _tiles(stage)}),
         **(_widths(steps) if _holds(steps) else _blurs(steps, stage.settings.gaussian_sigma)),
     }
+
+
+def _tiles(stage: StagePlan) -> dict[str, Any]:
+    """Return a bar of all tiles with the part that is drawn."""
+    drawn, tiles = stage.tiling.drawn, len(stage.tiling.crops)
+    said = form_strings.curve_tiles(drawn, tiles, stage.steps)
+    return {**_share(drawn / tiles), "said": said}
 
 
 def _widths(steps: Sequence[StepWeights]) -> dict[str, Any]:
@@ -113,9 +122,11 @@ def idle_settings(
         return dict.fromkeys(sorted(FOLLOWING_ONLY), reason)
     own = [_own_settings(plan, stage) for stage in later]
     idle = dict.fromkeys(sorted(frozenset.intersection(*own)), form_strings.IDLE["overridden"])
+    if not any(stage.kind.tiled for stage in later):
+        idle["tile_share"] = form_strings.IDLE["untiled"]
     if weights is None:
         return idle
-    reasons = [_idle_at(stage.settings, weights[stage.index]) for stage in later]
+    reasons = [_idle_at(stage, weights[stage.index]) for stage in later]
     for name, reason in reasons[-1].items():
         if all(name in found for found in reasons):
             idle.setdefault(name, form_strings.IDLE[reason])
@@ -129,9 +140,12 @@ def _own_settings(plan: CascadePlan, stage: StagePlan) -> frozenset[str]:
     return FOLLOWING_ONLY & {override.name for override in overrides if override.stage_px == px}
 
 
-def _idle_at(own: Settings, steps: Sequence[StepWeights]) -> dict[str, str]:
+def _idle_at(stage: StagePlan, steps: Sequence[StepWeights]) -> dict[str, str]:
     """Return the settings that do nothing in one later stage, each with its reason in form_strings.IDLE."""
-    found = _idle_of_dilation(own, steps)
+    own = stage.settings
+    if stage.kind.tiled and not stage.samples:
+        return dict.fromkeys(FOLLOWING_ONLY - TILING, "undrawn")
+    found = dict.fromkeys(DILATION, "tiled") if stage.kind.tiled else _idle_of_dilation(own, steps)
     if all(step.dilated and step.c2 >= 1 for step in steps):
         found["cosine_scale_1"] = "whole"
     if steps[0].held < LEAST_HELD:

@@ -108,7 +108,7 @@ file.addEventListener("change", () => {
 });
 find(".drop-reproduce").addEventListener("click", reproduce);
 find(".drop-start").addEventListener("click", () => studio.startFrom(latest));
-find(".drop-undo").addEventListener("click", () => trigger("undo", { before: props.value.before }));
+find(".drop-undo").addEventListener("click", () => trigger("undo", { before: props.value.before, pictures: props.value.pictures }));
 find(".drop-close").addEventListener("click", () => {
   /* Emptied rather than hidden, so that the same words are news again. */
   show({});

@@ -23,6 +23,7 @@ from gspn_core.images.other_tools import UnreadText
 from gspn_core.images.picture_text import read_texts
 from gspn_core.images.png import versions
 from gspn_core.images.png_text import KEYWORDS, read_png_head
+from gspn_core.planning.costs import MOST_PICTURES
 from gspn_core.planning.types import ModelCard
 from gspn_core.runs.queue import RunQueue
 from gspn_core.settings import FIELD_NAMES
@@ -66,6 +67,7 @@ class ShownPart(Payload):
     check: str = Field("", max_length=200)
     before: list[Value] | None = Field(None, max_length=len(FIELD_NAMES))
     name: str = Field("", max_length=200)
+    pictures: Whole = 1
 
 
 class CheckAsked(Payload):
@@ -81,6 +83,7 @@ class UndoAsked(Payload):
     """What the form held before a picture filled it."""
 
     before: Annotated[list[Value], Items] = []
+    pictures: Whole = 1
 
 
 def build_drop() -> gr.HTML:
@@ -100,17 +103,22 @@ def wire_drop(parts: dict[str, Any], form: Form, jobs: RunQueue, card: ModelCard
     quiet = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
     part = parts["drop"]
 
-    def read(event: gr.EventData, *held: Any) -> list[Any]:
-        return read_picture(sent_with(event), held, card)
+    def read(event: gr.EventData, *given: Any) -> list[Any]:
+        *held, pictures = given
+        part, *fields = read_picture(sent_with(event), held, card)
+        # Its settings are of one picture.
+        return [{**part, "pictures": pictures}, *fields, gr.skip() if part["error"] else 1]
 
     def undo(event: gr.EventData) -> list[Any]:
-        return [drop_props(said=form_strings.DROP_UNDONE), *restored(sent_with(event), card)]
+        sent = sent_with(event)
+        return [drop_props(said=form_strings.DROP_UNDONE), *restored(sent, card), pictures_before(sent)]
 
     def check(event: gr.EventData) -> dict[str, Any]:
         return checked(jobs, sent_with(event))
 
-    part.read(read, form.inputs, [part, *form.inputs], preprocess=False, **quiet)
-    part.undo(undo, None, [part, *form.inputs], **quiet)
+    held = [*form.inputs, form.pictures]
+    part.read(read, held, [part, *held], preprocess=False, **quiet)
+    part.undo(undo, None, [part, *held], **quiet)
     part.check(check, None, part, trigger_mode="multiple", **quiet)
 
 
@@ -152,6 +160,7 @@ def read_picture(sent: Any, values_held: Sequence[Any], card: ModelCard) -> list
         before=held,
         stage=recipe.stage,
         sha256=asked.sha256 if recipe.is_ours else None,
+        check=form_strings.DROP_LOSSY if recipe.is_ours and asked.path else "",
         name=name,
         turn=time.monotonic_ns(),
     )
@@ -171,6 +180,11 @@ def restored(sent: Any, card: ModelCard) -> list[Any]:
     """Return the values that the form held before; as they are at first where they are no such values."""
     before = read(UndoAsked, sent).before
     return values_of(initial_values(card), card) if len(before) != len(FIELD_NAMES) else before
+
+
+def pictures_before(sent: Any) -> int:
+    """Return how many pictures the form asked for before."""
+    return min(max(1, read(UndoAsked, sent).pictures), MOST_PICTURES)
 
 
 def checked(jobs: RunQueue, sent: Any) -> dict[str, Any]:

@@ -9,12 +9,15 @@ from typing import Any
 
 import gradio as gr
 
+from gspn_core.planning.costs import MOST_PICTURES
 from gspn_core.planning.plan import make_plan
 from gspn_core.planning.types import ModelCard
 from gspn_core.settings import CHOICES, FIELD_NAMES, RANGES, Settings, overrides_text
+from ui.form.loras import build_loras, has_loras
 from ui.form.start import SHOWN_WITH_PICTURE, build_start
+from ui.form.texts import build_texts
 from ui.form.vocabulary import build_vocabulary
-from ui.shared.strings import form_strings, labels
+from ui.shared.strings import batch_strings, form_strings, labels
 
 SHOWN = (
     "prompt",
@@ -27,15 +30,29 @@ SHOWN = (
     "cosine_scale_3",
 )
 SEED = "seed"
+LORAS = "loras"
 START = "start"
-REDRAWING = ("start_strength", "region", "region_feather")
+REDRAWING = ("start_strength", "region", "region_feather", "extend")
+UPSCALER, NOISE_LEVEL = "upscaler", "noise_level"
 REFINER = ("refiner", "refiner_start", "aesthetic_score", "negative_aesthetic_score")
-FOLDED = tuple(name for name in FIELD_NAMES if name not in (*SHOWN, START, *REDRAWING, SEED))
+VARIATION = ("variation_seed", "variation_strength")
+_ELSEWHERE = (*SHOWN, START, *REDRAWING, LORAS, SEED, *VARIATION, "overrides")
+FOLDED = (*(name for name in FIELD_NAMES if name not in _ELSEWHERE), *VARIATION, "overrides")
+# What a model fills in where Settings leave it open.
+LEFT_TO_THE_MODEL = frozenset(
+    {"ladder", UPSCALER} | {n for n in FIELD_NAMES if getattr(Settings, n, "") is None}
+)
 ASPECTS = ("1:1", "4:3", "3:2", "16:9", "21:9", "3:4", "2:3", "9:16")
 
 
 def is_offered(name: str, card: ModelCard) -> bool:
     """Tell whether a setting does anything with a model: without a refiner, a refiner's do nothing."""
+    if name == UPSCALER:
+        return bool(card.upscalers)
+    if name == NOISE_LEVEL:
+        return bool(card.x4)
+    if name == LORAS:
+        return has_loras(card)
     return card.has_refiner or name not in REFINER
 
 
@@ -48,6 +65,8 @@ class Form:
     next_example: gr.Button
     seed_random: gr.Button
     seed_reuse: gr.Button
+    pictures: gr.Slider
+    loras: gr.HTML
 
     @property
     def inputs(self) -> list[Any]:
@@ -63,6 +82,7 @@ def initial_values(card: ModelCard) -> dict[str, Any]:
     return {
         **resolved,
         "prompt": card.examples[0] if card.examples else "",
+        UPSCALER: card.upscalers[0].name if card.upscalers else "",
         SEED: "",
         "overrides": "",
     }
@@ -74,6 +94,7 @@ def build_prompt(card: ModelCard) -> tuple[Any, gr.Button]:
         form_strings.EXAMPLE, size="sm", elem_id="next-example", min_width=60, visible=bool(card.examples)
     )
     prompt = _control("prompt", initial_values(card)["prompt"], card)
+    build_texts()
     build_vocabulary(card)
     return prompt, next_example
 
@@ -95,6 +116,9 @@ def build_form(card: ModelCard, prompt: Any, next_example: gr.Button) -> Form:
         seed_random = gr.Button(form_strings.SEED_RANDOM, size="sm", elem_id="seed-random", min_width=64)
         seed_reuse = gr.Button(form_strings.SEED_REUSE, size="sm", elem_id="seed-reuse", min_width=84)
     with gr.Accordion(form_strings.MORE, open=False, elem_id="more"):
+        controls[LORAS] = _control(LORAS, values[LORAS], card)
+        loras = build_loras(card)
+        pictures = _pictures()
         controls |= {name: _control(name, values[name], card) for name in FOLDED}
     return Form(
         controls=controls,
@@ -102,6 +126,8 @@ def build_form(card: ModelCard, prompt: Any, next_example: gr.Button) -> Form:
         next_example=next_example,
         seed_random=seed_random,
         seed_reuse=seed_reuse,
+        pictures=pictures,
+        loras=loras,
     )
 
 
@@ -123,16 +149,25 @@ def _control(name: str, value: Any, card: ModelCard) -> Any:
         return gr.Radio([(str(px), px) for px in card.targets], **common)
     if name == SEED:
         return gr.Textbox(placeholder=labels.PLACEHOLDERS[name], max_lines=1, min_width=80, **common)
+    if name == "variation_seed":
+        bounds = RANGES[name]
+        return gr.Number(minimum=bounds.minimum, maximum=bounds.maximum, precision=0, buttons=[], **common)
     if name == "aspect":
         return gr.Dropdown(list(ASPECTS), allow_custom_value=True, **common)
     if name in CHOICES:
         offered = card.mixers if name == "mixer" else CHOICES[name]
         choices = [(labels.CHOICES[choice], choice) for choice in offered]
         return gr.Dropdown(choices, **common) if len(choices) > 3 else gr.Radio(choices, **common)
+    if name == UPSCALER:
+        return gr.Dropdown([upscaler.name for upscaler in card.upscalers] or [""], **common)
     if name in RANGES:
         bounds = RANGES[name]
         return gr.Slider(bounds.minimum, bounds.maximum, step=bounds.step, buttons=[], **common)
+    if name == LORAS:
+        return gr.Textbox(placeholder=labels.PLACEHOLDERS[name], max_lines=1, **common)
     if name == "ladder":
+        models = form_strings.other_models(upscalers=bool(card.upscalers), x4=bool(card.x4))
+        common["info"] += "\n" + models
         return gr.Textbox(placeholder=card.ladder or labels.PLACEHOLDERS[name], max_lines=1, **common)
     lines = 3 if name == "prompt" else 2
     return gr.Textbox(
@@ -140,6 +175,22 @@ def _control(name: str, value: Any, card: ModelCard) -> Any:
         lines=lines,
         max_lines=6,
         **common,
+    )
+
+
+def _pictures() -> gr.Slider:
+    """Draw the field that says how many pictures Run draws, which is of no picture's settings."""
+    return gr.Slider(
+        1,
+        MOST_PICTURES,
+        value=1,
+        step=1,
+        label=batch_strings.PICTURES,
+        info=batch_strings.PICTURES_HELP,
+        elem_id="field-pictures",
+        elem_classes=["field"],
+        buttons=[],
+        interactive=True,
     )
 
 
@@ -152,7 +203,8 @@ def next_example(prompt: str, card: ModelCard) -> str:
 def settings_from(values: Sequence[Any]) -> Settings:
     """Return the settings that the controls hold, in the order of `Form.inputs`; raise BadSetting."""
     given = dict(zip(FIELD_NAMES, values, strict=True))
-    for name in ("prompt", "negative_prompt", "ladder", START, "region", "overrides"):
+    texts = ("prompt", "negative_prompt", "ladder", START, "region", "extend", UPSCALER, LORAS, "overrides")
+    for name in texts:
         given[name] = given[name] or ""
     given[SEED] = _seed_from(given[SEED])
     return Settings.from_dict(given)
@@ -164,8 +216,17 @@ def _seed_from(value: Any) -> Any:
     return int(text) if re.fullmatch(r"-?[0-9]{1,20}", text) else text or None
 
 
+def is_open(name: str, value: Any) -> bool:
+    """Return whether a value leaves a setting to the model, as the form's first value does."""
+    return name in LEFT_TO_THE_MODEL and value in (None, "")
+
+
 def values_of(settings: Mapping[str, Any], card: ModelCard) -> list[Any]:
     """Return what the controls must hold to say `settings` again, in the order of `Form.inputs`."""
-    held = {**initial_values(card), **{name: value for name, value in settings.items() if value is not None}}
+    first = initial_values(card)
+    held = {
+        **first,
+        **{n: value for n, value in settings.items() if not (value is None or is_open(n, value))},
+    }
     held |= {SEED: str(held[SEED]), "overrides": overrides_text(held["overrides"])}
     return [held[name] for name in FIELD_NAMES]

@@ -16,7 +16,7 @@ function paint() {
   find(".start-card").hidden = !has;
   const thumb = find(".start-thumb");
   thumb.hidden = !value.thumb;
-  find(".start-region").hidden = !value.thumb;
+  for (const name of [".start-region", ".start-extend"]) find(name).hidden = !value.thumb;
   if (value.thumb && thumb.getAttribute("src") !== value.thumb) thumb.src = value.thumb;
   set(find(".start-size"), value.size || "");
   const error = find(".start-error");
@@ -60,6 +60,11 @@ file.addEventListener("change", () => {
 const region = new studio.Region(find(".region-dialog"), (text) => trigger("region", { text }));
 find(".start-region").addEventListener("click", () => {
   region.open(find(".start-thumb").src, document.querySelector("#field-region textarea, #field-region input")?.value || "");
+});
+const extend = new studio.Extend(find(".extend-dialog"), words, props.most_percent, (text) => trigger("extend", { text }));
+find(".start-extend").addEventListener("click", () => {
+  const held = document.querySelector("#field-extend textarea, #field-extend input")?.value || "";
+  extend.open(find(".start-thumb").src, find(".start-size").textContent, held);
 });
 find(".start-remove").addEventListener("click", () => {
   trigger("remove");

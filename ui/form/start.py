@@ -15,7 +15,9 @@ from gradio.utils import get_upload_folder, is_in_or_equal
 from pydantic import Field
 
 from gspn_core.errors import BadSetting, GspnError
+from gspn_core.extension import MAX_EXTEND_CHARACTERS, MAX_EXTEND_PERCENT, parse_extension
 from gspn_core.images.load import MAX_FILE_BYTES
+from gspn_core.planning.plan import make_plan
 from gspn_core.planning.types import ModelCard
 from gspn_core.region import MAX_REGION_CHARACTERS, parse_region
 from gspn_core.runs.queue import RunQueue
@@ -25,17 +27,20 @@ from ui.guard.files import file_url
 from ui.guard.payload import Name, Payload, Whole, read, visitor_of
 from ui.shared.gradio_private import sent_with
 from ui.shared.part import html_part
-from ui.shared.strings import form_strings, units
+from ui.shared.strings import form_strings, labels, units
 
 # Enough noise for another object, little enough for the same light.
 REGION_STRENGTH = 0.8
+# What is there before is a mirror image, which must not show through.
+EXTEND_STRENGTH = 0.95
 # What is shown of the form only where a run starts from a picture.
-SHOWN_WITH_PICTURE = ("start_px", "start_strength", "region", "region_feather")
+SHOWN_WITH_PICTURE = ("start_px", "start_strength", "region", "region_feather", "extend")
 
 
 def build_start() -> gr.HTML:
     """Draw the part into the open gradio block."""
-    return html_part("form", "start", start_props(), most_bytes=MAX_FILE_BYTES)
+    most_percent = MAX_EXTEND_PERCENT
+    return html_part("form", "start", start_props(), most_bytes=MAX_FILE_BYTES, most_percent=most_percent)
 
 
 def wire_start(parts: dict[str, Any], jobs: RunQueue, card: ModelCard) -> None:
@@ -54,6 +59,9 @@ def wire_start(parts: dict[str, Any], jobs: RunQueue, card: ModelCard) -> None:
     def with_region(event: gr.EventData, held: Any, strength: Any) -> list[Any]:
         return set_region(jobs, sent_with(event), _text(held), strength)
 
+    def with_extension(event: gr.EventData, held: Any, strength: Any, at: Any) -> list[Any]:
+        return set_extension(jobs, card, sent_with(event), _text(held), strength, at)
+
     def show_held(held: Any) -> list[Any]:
         shown = _text(held)
         return [start_props(jobs, shown), *(gr.update(visible=bool(shown)) for _ in with_picture)]
@@ -64,6 +72,12 @@ def wire_start(parts: dict[str, Any], jobs: RunQueue, card: ModelCard) -> None:
         with_region,
         [reference, parts["start_strength"]],
         [part, parts["region"], parts["start_strength"]],
+        **quiet,
+    )
+    part.extend(
+        with_extension,
+        [reference, parts["start_strength"], target],
+        [part, parts["extend"], parts["start_strength"], target],
         **quiet,
     )
     # Without a picture its other settings mean nothing, and would be refused unseen.
@@ -97,6 +111,12 @@ class _Drawn(Payload):
     """A region, as `gspn_core.region` reads it."""
 
     text: Annotated[str, Field(max_length=MAX_REGION_CHARACTERS)] = ""
+
+
+class _Extended(Payload):
+    """What is added at the sides, as `gspn_core.extension` reads it."""
+
+    text: Annotated[str, Field(max_length=MAX_EXTEND_CHARACTERS)] = ""
 
 
 class _Stage(Payload):
@@ -133,6 +153,39 @@ def set_region(jobs: RunQueue, sent: Any, held: str, strength: Any) -> list[Any]
     kept = isinstance(strength, (int, float)) and strength > 0
     drawn = "" if region is None else str(region)
     return [answered(start_props(jobs, held)), drawn, gr.skip() if kept or not drawn else REGION_STRENGTH]
+
+
+def set_extension(
+    jobs: RunQueue, card: ModelCard, sent: Any, held: str, strength: Any, target: Any
+) -> list[Any]:
+    """Return part, extension, a denoising strength that draws it and a target that has room for it.
+
+    A refusal changes nothing.
+    """
+    try:
+        extension = parse_extension(read(_Extended, sent).text)
+        drawn = "" if extension is None else str(extension)
+        target = _with_room(held, drawn, target, card) if drawn and held else gr.skip()
+    except GspnError as refusal:
+        error = labels.said(str(refusal))
+        return [answered(start_props(jobs, held, error=error)), gr.skip(), gr.skip(), gr.skip()]
+    kept = isinstance(strength, (int, float)) and strength > 0
+    strength = gr.skip() if kept or not drawn else EXTEND_STRENGTH
+    return [answered(start_props(jobs, held)), drawn, strength, target]
+
+
+def _with_room(held: str, extend: str, target: Any, card: ModelCard) -> Any:
+    """Return the largest target up to the present one that an extended picture fits; raise BadSetting."""
+    refusal, prompt = None, next(iter(card.examples), "a")
+    for px in sorted((px for px in card.targets if px <= (target or 0)), reverse=True) or card.targets[:1]:
+        asked = Settings(prompt=prompt, start=held, start_strength=EXTEND_STRENGTH, extend=extend, target=px)
+        try:
+            make_plan(asked, card)
+        except BadSetting as refused:
+            refusal = refusal or refused
+        else:
+            return gr.skip() if px == target else px
+    raise refusal
 
 
 def answered(shown: dict[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,13 +15,18 @@ from starlette.responses import StreamingResponse
 from gspn_core.errors import GspnError
 from gspn_core.runs.downloads import FILM, ZIP
 from ui.guard.asgi import Application, Message, Receive, Send, refuse, route_of
+from ui.guard.bodies import BODY_SECONDS, SLOW_BYTES_A_SECOND
+from ui.guard.connections import DROP
 from ui.guard.files import FILES
+from ui.guard.login import network_of
 from ui.shared.strings import guard_strings
 
 _MADE = re.compile(rf".*/(?P<job>[A-Za-z0-9_-]{{16,64}})/(?P<name>[^/]+\.(?:webp|jpeg)|{re.escape(ZIP)})")
 _NAME = re.compile(rf"{re.escape(FILM)}|{re.escape(ZIP)}|stage-.*")
-# One is written at a time; of those that wait and of zips that are read at once, this many.
-_MOST_WAITING, _MOST_ZIPS = 8, 4
+# One is written at a time; of those that wait, this many.
+MOST_FILES_TO_WRITE = 8
+# Zips that are read at once, by all and by one address.
+MOST_ZIPS, MOST_ZIPS_EACH = 8, 4
 
 
 class MakesFiles(Protocol):
@@ -38,7 +45,7 @@ class MadeFiles:
         self._downloads = downloads
         self._writing = asyncio.Semaphore(1)
         self._waiting = 0
-        self._zips = 0
+        self._zips: Counter[str] = Counter()
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one request: 404 where there is no such file, 503 while too many are asked for."""
@@ -47,7 +54,7 @@ class MadeFiles:
             await self._app(scope, receive, send)
         elif asked["name"] == ZIP:
             await self._send_zip(asked["job"], scope, receive, send)
-        elif self._waiting >= _MOST_WAITING:
+        elif self._waiting >= MOST_FILES_TO_WRITE:
             await refuse(send, 503, guard_strings.TOO_MANY_DOWNLOADS)
         else:
             await self._send_file(asked, scope, receive, send)
@@ -72,21 +79,30 @@ class MadeFiles:
         await self._app(scope, receive, send)
 
     async def _send_zip(self, job: str, scope: Message, receive: Receive, send: Send) -> None:
-        if self._zips >= _MOST_ZIPS:
+        address = network_of((scope.get("client") or ("", 0))[0])
+        if self._zips.total() >= MOST_ZIPS or self._zips[address] >= MOST_ZIPS_EACH:
             await refuse(send, 503, guard_strings.TOO_MANY_DOWNLOADS)
             return
-        self._zips += 1
+        self._zips[address] += 1
         try:
             chunks = await asyncio.to_thread(self._downloads.zip_of, job)
             headers = {"content-disposition": f'attachment; filename="gspn-{job[:8]}.zip"'}
-            response = StreamingResponse(_read(chunks), media_type="application/zip", headers=headers)
+            drop = scope.get("state", {}).get(DROP)
+            response = StreamingResponse(_read(chunks, drop), media_type="application/zip", headers=headers)
             await response(scope, receive, send)
         except GspnError as refusal:
             await refuse(send, 404, str(refusal))
         finally:
-            self._zips -= 1
+            self._zips[address] -= 1
+            self._zips += Counter()
 
 
-async def _read(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
+async def _read(chunks: Iterator[bytes], drop: Callable[[], None] | None) -> AsyncIterator[bytes]:
+    """Yield the chunks while they are taken as fast as a body has to come; else drop the connection."""
+    began, count = time.monotonic(), 0
     while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
         yield chunk
+        count += len(chunk)
+        if drop and time.monotonic() - began > BODY_SECONDS + count / SLOW_BYTES_A_SECOND:
+            drop()
+            return

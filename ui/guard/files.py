@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from gspn_core.studies.sample import GRID_FOLDER
+
 FILES = "/gradio_api/file="
 _ID = r"[A-Za-z0-9_-]{16,64}"
 _STAGE = r"stage-[0-9]{1,3}-[0-9]{1,5}x[0-9]{1,5}"
@@ -28,12 +30,22 @@ _OF_THE_PAGE = re.compile(
 )
 
 
+_OF_THE_GRID = re.compile(r"cell-[0-9]{1,2}\.webp")
+
+
 @dataclass(frozen=True, kw_only=True)
 class ServedFiles:
-    """Which files a server hands out. runs: the jobs' folder; page: the folder of this package."""
+    """Which files a server hands out.
+
+    Args:
+        runs: The jobs' folder.
+        page: The folder of this package.
+        grid: The folder of the grid that the Lab opens with.
+    """
 
     runs: Path
     page: Path
+    grid: Path = GRID_FOLDER
 
     def find(self, route: str) -> Path | None:
         """Return the file that a route names, None for one that is not served, however it is spelled."""
@@ -41,11 +53,15 @@ class ServedFiles:
         if asked == route or not _is_plain(asked):
             return None
         path = Path(os.path.realpath(asked))
-        for folder, names in ((self.runs, _OF_RUNS), (self.page, _OF_THE_PAGE)):
+        for folder, names in _kinds(self):
             root = os.path.realpath(folder)
             if path.is_relative_to(root) and names.fullmatch(path.relative_to(root).as_posix()):
                 return path
         return None
+
+
+def _kinds(files: ServedFiles) -> tuple[tuple[Path, re.Pattern[str]], ...]:
+    return ((files.runs, _OF_RUNS), (files.page, _OF_THE_PAGE), (files.grid, _OF_THE_GRID))
 
 
 def file_url(path: str | None) -> str | None:

@@ -15,7 +15,10 @@ from ui.guard.headers import SafeHeaders
 from ui.guard.hosts import TrustedHosts
 from ui.guard.login import SignedIn, SlowLogin
 from ui.guard.origins import OwnOrigin
+from ui.guard.packed import PackedPage
+from ui.guard.reading import Readable
 from ui.guard.routes import KnownRoutes
+from ui.guard.streams import KnownStreams
 from ui.shared.caching import KeptFiles
 
 
@@ -29,6 +32,7 @@ def guards(
 ) -> list[Middleware]:
     """Return the guards of a page whose runs are in a folder; see `ui.page.launch_arguments`."""
     return [
+        Middleware(PackedPage),
         Middleware(SafeHeaders),
         Middleware(TrustedHosts, hosts=tuple(hosts)),
         Middleware(OwnOrigin, hosts=tuple(hosts)),
@@ -36,6 +40,8 @@ def guards(
         Middleware(SignedIn, has_login=has_login, has_mcp=has_mcp),
         Middleware(SlowLogin),
         Middleware(BoundedBodies),
+        Middleware(KnownStreams),
+        Middleware(Readable),
         Middleware(Refusals),
         Middleware(KeptFiles, files=ServedFiles(runs=folder, page=PAGE)),
         Middleware(MadeFiles, runs=folder, downloads=downloads),

@@ -100,7 +100,7 @@ function paintRun(item, run) {
   const part = (selector) => item.querySelector(selector);
   item.classList.remove("going");
   item.dataset.state = run.state;
-  item.classList.toggle("of-grid", Boolean(run.grid));
+  item.classList.toggle("of-grid", Boolean(run.group));
   const image = part("img");
   image.hidden = !run.thumb;
   if (run.thumb) attribute(image, "src", run.thumb);
@@ -131,23 +131,27 @@ function paintRun(item, run) {
   part(".run-delete").hidden = run.live;
 }
 
-/* The line over the runs of a grid, which leads to it in the Lab. */
-function buildGrid(id) {
+/* The line over the runs of a grid or a batch, which leads to it. */
+function buildGroup(id, group) {
   const item = document.createElement("li");
   item.className = "run-grid";
-  item.dataset.run = `grid ${id}`;
+  item.dataset.run = `group ${id}`;
   item.innerHTML = '<span></span> <b></b> <button type="button"></button>';
-  set(item.querySelector("span"), words.history_grid);
-  set(item.querySelector("button"), words.history_grid_open);
-  item.querySelector("button").addEventListener("click", () => window.studio.go("lab", { study: id }));
+  const [kind, open] = group.study ? [words.history_grid, words.history_grid_open] : [words.history_batch, words.history_batch_open];
+  set(item.querySelector("span"), kind);
+  set(item.querySelector("button"), open);
+  item.querySelector("button").addEventListener("click", () => {
+    if (group.study) window.studio.go("lab", { study: group.study });
+    else window.studio.act("open", { job: group.job });
+  });
   return item;
 }
 
-/* The runs in their order, each grid under its line. */
+/* The runs in their order, each group under its line. */
 function listed(value) {
   const list = [];
   value.runs.forEach((run, index) => {
-    if (run.grid && run.grid !== value.runs[index - 1]?.grid) list.push({ id: `grid ${run.grid}`, title: value.grids[run.grid] });
+    if (run.group && run.group !== value.runs[index - 1]?.group) list.push({ id: `group ${run.group}`, ...value.groups[run.group] });
     list.push(run);
   });
   return list;
@@ -171,7 +175,7 @@ function paint() {
   if (!value) return;
   const old = new Map([...grid.children].map((item) => [item.dataset.run, item]));
   listed(value).forEach((run, index) => {
-    const item = old.get(run.id) || (run.title ? buildGrid(run.id.slice(5)) : build(run.id));
+    const item = old.get(run.id) || (run.title ? buildGroup(run.id.slice(6), run) : build(run.id));
     old.delete(run.id);
     if (run.title) set(item.querySelector("b"), run.title);
     else paintRun(item, run);

@@ -128,16 +128,18 @@ def history_props(
 ) -> dict[str, Any]:
     """Return the first `limit` runs, whether there are more, and the disk they take, ready for JSON.
 
-    Runs of one grid follow the newest of them. usage: the bytes of the visitor's runs, of everybody's, and
-    how many there may be.
+    Runs of one grid or batch are where the newest of them is. usage: the bytes of the visitor's runs, of
+    everybody's, and how many there may be.
     """
     more = len(runs) > limit
-    shown = grouped(runs[:limit], grids)
+    listed = runs[:limit]
+    groups, known = _groups(listed, grids)
+    shown = grouped(listed, groups)
     own, used, quota = usage
     share = min(1.0, used / quota) if quota else 0.0
     return {
-        "runs": [{**run_props(run), "grid": grids.get(run.id, ("", ""))[0]} for run in shown],
-        "grids": dict(grids[run.id] for run in shown if run.id in grids),
+        "runs": [{**run_props(run), "group": groups[run.id]} for run in shown],
+        "groups": known,
         "more": more,
         "count": history_strings.runs_counted(len(shown), more=more),
         "usage": {"text": history_strings.usage(own, used, quota) if quota else "", "share": share},
@@ -145,14 +147,47 @@ def history_props(
     }
 
 
-def grouped(runs: Sequence[RunSummary], grids: Grids) -> list[RunSummary]:
-    """Return the runs with those of one grid next to each other, where the first of them is."""
+def _groups(runs: Sequence[RunSummary], grids: Grids) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
+    """Return each run's grid or batch, "" for none, and of each of them its title and where it is shown."""
+    batches = _batches(runs)
+    of_run, known = {}, {}
+    for run in runs:
+        study, title = grids.get(run.id, ("", ""))
+        of_run[run.id] = study or (run.batch if run.batch in batches else "")
+        if study:
+            known[study] = {"title": title, "study": study}
+        elif run.batch in batches:
+            known[run.batch] = batches[run.batch]
+    return of_run, known
+
+
+def _batches(runs: Sequence[RunSummary]) -> dict[str, dict[str, str]]:
+    """Return the batches of which several runs are listed: each one's title and its first picture."""
+    members: dict[str, list[RunSummary]] = {}
+    for run in runs:
+        if run.batch:
+            members.setdefault(run.batch, []).append(run)
+    found = {}
+    for batch, own in members.items():
+        pictures = sorted((run for run in own if run.picture), key=lambda run: run.picture)
+        if len(own) > 1 and pictures:
+            seeds = [run.settings.get("seed") for run in pictures]
+            title = history_strings.batch(len(pictures), seeds[0], seeds[-1])
+            found[batch] = {"title": title, "job": pictures[0].id}
+    return found
+
+
+def grouped(runs: Sequence[RunSummary], groups: Mapping[str, str]) -> list[RunSummary]:
+    """Return the runs with those of one group next to each other, where the first of them is.
+
+    The pictures of a batch are in their own order, after what goes on from one of them.
+    """
     first: dict[str, int] = {}
     places = []
     for number, run in enumerate(runs):
-        grid = grids.get(run.id, (run.id, ""))[0]
-        places.append((first.setdefault(grid, number), number))
-    return [runs[number] for _, number in sorted(places)]
+        place = first.setdefault(groups[run.id] or run.id, number)
+        places.append((place, run.picture if groups[run.id] == run.batch else 0, number))
+    return [runs[number] for *_, number in sorted(places)]
 
 
 def run_props(run: RunSummary) -> dict[str, Any]:

@@ -2,7 +2,7 @@
  * The settings that a study varies, each with its values as they are typed.
  *   new studio.Axes(container, {words, names, stages, changed()})
  *     names: [[setting, label, sample, whether single stages may have it, how values are written]]
- *   set(list)    other axes in place of all: [[setting, text]], the one across first
+ *   set(list)    other axes in place of all: [[setting, text, stage or none]], the one across first
  *   add(name)    one more, returns its field; given() what is asked for; say(answers) what the server says of each
  * What was typed for a setting is there again when the setting is chosen again.
  */
@@ -89,12 +89,13 @@
       return axis.text;
     }
 
-    /* Other axes in place of all, the one across first: [[setting, text]]. */
+    /* Other axes in place of all, the one across first: [[setting, text, stage or none]]. */
     set(list) {
       this.axes.forEach((axis) => axis.node.remove());
       this.axes = [];
-      for (const [name, text] of list) {
+      for (const [name, text, stage = ""] of list) {
         const field = this.add(name);
+        this.axes.at(-1).stage.value = stage;
         field.value = text;
         field.dispatchEvent(new Event("input"));
       }

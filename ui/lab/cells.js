@@ -110,7 +110,6 @@
         '<button type="button" class="lab-cell-more" aria-haspopup="menu">⋯</button>';
       const [cell, more] = made.children;
       const image = made.querySelector("img");
-      cell.title = words.lab_cell_title;
       cell.addEventListener("click", () => this.study.cells[number].ref && this.acts.press(number));
       cell.addEventListener("dblclick", () => this.acts.enlarge(number));
       more.addEventListener("click", () => studio.menu(more, this.acts.choices(this.study.cells[number])));
@@ -138,6 +137,7 @@
       set(node.querySelector(".lab-word"), gone && done ? words.lab_gone : shown ? "" : cell.word);
       set(node.querySelector(".lab-figure"), done ? text : "");
       node.querySelector(".lab-meter i").style.transform = `scaleX(${cell.state === "running" ? cell.progress : 0})`;
+      press.title = cell.ref ? words.lab_cell_title : "";
       press.setAttribute("aria-disabled", String(!cell.ref));
       press.setAttribute("aria-pressed", String(picked.has(cell.number)));
       press.setAttribute("aria-label", `${cell.label}: ${cell.word}${done ? `, ${text}` : ""}`);

@@ -7,6 +7,7 @@ const MOST_AXES = 2;
 const MOST_COMPARED = 4;
 const PRICE_MS = 350;
 const SILENT_MS = 8000;
+const MOST_FILE_BYTES = 2 ** 24;
 const STUDY_KEY = "gspn-studio-study";
 // Before and after a cell, in the order in which they are read.
 const STEPS = { before: -1, after: 1 };
@@ -27,7 +28,8 @@ let chosen = false;
 let picked = new Set();
 let timer = 0;
 let turn = 0;
-let listed = [];
+// Of the visitor; null until the server has said.
+let listed = null;
 
 const said = (text) => {
   const line = find(".lab-said");
@@ -104,20 +106,31 @@ function best() {
   return values.length > 1 ? METRICS[metric].best(...values) : null;
 }
 
-const paintPlot = () => studio.labPlot(find(".lab-plot"), study, metric, METRICS[metric].word);
+// The sample is seen whole, and so without a plot below it.
+const paintPlot = () => studio.labPlot(find(".lab-plot"), study?.is_sample ? null : study, metric, METRICS[metric].word);
 
 function offerMetrics() {
   // A figure that no cell can have is not offered.
-  for (const [name, tells] of [["adherence", study.tells_adherence], ["processor", study.tells_processor]]) {
-    const option = select.querySelector(`[value="${name}"]`);
-    option.hidden = option.disabled = !tells;
-    if (option.disabled && metric === name) select.value = metric = "seconds";
+  for (const option of select.options) {
+    const has = study.cells.some((cell) => cell.figures[option.value][0] !== null);
+    const tells = { adherence: study.tells_adherence, processor: study.tells_processor }[option.value];
+    option.hidden = option.disabled = study.is_sample ? !has : tells === false;
   }
+  if (select.querySelector(`[value="${metric}"]`).disabled)
+    select.value = metric = study.is_sample ? "adherence" : "seconds";
   // Whatever else the machine does makes a run longer, and not the work of its cores.
   if (metric === "seconds" && study.tells_processor && !chosen) select.value = metric = "processor";
 }
 
+/* The grid that comes with the page stands here until the visitor has one. */
+function offerSample() {
+  const fits = Boolean(props.sample) && !watched && listed?.length === 0;
+  if (study?.is_sample && !fits) study = null;
+  else if (!study && fits) study = props.sample;
+}
+
 function paintStudy() {
+  offerSample();
   const there = Boolean(study);
   find(".lab-bar").hidden = !there;
   find(".lab-progress").hidden = !there || study.state !== "running";
@@ -133,6 +146,10 @@ function paintStudy() {
   find(".lab-progress i").style.transform = `scaleX(${study.progress})`;
   find(".lab-stop").hidden = !study.own || study.state !== "running";
   find(".lab-resume").hidden = !study.own || study.state !== "stopped";
+  const isSample = Boolean(study.is_sample);
+  find(".lab-adopt").hidden = !isSample;
+  find(".lab-grid").classList.toggle("sample", isSample);
+  find(".lab-sheet").hidden = find(".lab-export").hidden = isSample;
   const compare = find(".lab-compare");
   compare.hidden = picked.size < 2;
   offerMetrics();
@@ -198,9 +215,9 @@ const change = (what, cell = null) => trigger("change_study", { study: study.id,
 function paintList() {
   const list = find(".lab-past");
   const at = [...list.querySelectorAll("button")].indexOf(document.activeElement);
-  find(".lab-past-title").hidden = !listed.length;
+  find(".lab-past-title").hidden = !listed?.length;
   list.replaceChildren(
-    ...listed.map((one) => {
+    ...(listed || []).map((one) => {
       const item = made("li");
       const open = made("button", "lab-past-open");
       open.type = "button";
@@ -251,11 +268,15 @@ function paint() {
   else if (value.kind === "list") {
     listed = value.studies;
     paintList();
+    paintStudy();
   } else if (value.kind === "begun") {
     said("");
     find(".lab-begin").disabled = false;
     look(value.id);
     trigger("studies");
+  } else if (value.kind === "adopted") {
+    axes.set(value.axes);
+    find(".lab-axis-text").focus();
   } else if (value.kind === "archive") {
     find(".lab-export").disabled = false;
     save(value);
@@ -276,6 +297,25 @@ find(".lab-begin").addEventListener("click", (event) => {
   clearTimeout(timer);
   trigger("begin", given());
 });
+/* Of a grid's file only its settings and axes are sent. */
+async function openFile(file) {
+  let grid = null;
+  try {
+    if (file.size <= MOST_FILE_BYTES) grid = JSON.parse(await file.text());
+  } catch {
+    /* It cannot be read as JSON. */
+  }
+  if (!grid?.base || !Array.isArray(grid.axes)) said(words.lab_not_grid);
+  else trigger("open_grid", { base: grid.base, axes: grid.axes });
+}
+
+find(".lab-open-file").addEventListener("click", () => find(".lab-file").click());
+find(".lab-file").addEventListener("change", (event) => {
+  const [file] = event.currentTarget.files;
+  if (file) openFile(file);
+  event.currentTarget.value = "";
+});
+find(".lab-adopt").addEventListener("click", () => trigger("adopt"));
 find(".lab-stop").addEventListener("click", () => change("stop"));
 find(".lab-resume").addEventListener("click", () => change("resume"));
 find(".lab-export").addEventListener("click", (event) => {
@@ -309,7 +349,7 @@ document.addEventListener("visibilitychange", () => {
 window.addEventListener("online", reattach);
 
 axes.add("upscale_strength");
-find(".lab-presets").append(
+find(".lab-presets").prepend(
   ...props.presets.map(([label, list]) => {
     const button = made("button", "lab-preset", label);
     button.type = "button";

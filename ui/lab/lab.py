@@ -1,8 +1,8 @@
 """The parameter lab: one or two settings over many values, a grid of runs. What lab.js shows and asks.
 
 Each answer is known by its `kind`: "setup" (what the axes would make), "study" (one as it stands), "list"
-(the visitor's studies), "begun" (its id), "card" (a cell's picture), "archive" (its address), "said" (a
-sentence).
+(the visitor's studies), "begun" (its id), "adopted" (the form has the settings of the sample or of a file,
+and these are the axes), "card" (a cell's picture), "archive" (its address), "said" (a sentence).
 """
 
 from __future__ import annotations
@@ -20,7 +20,14 @@ from gspn_core.files import write_failure
 from gspn_core.planning.types import ModelCard
 from gspn_core.runs.queue import RunQueue
 from gspn_core.settings import FIELD_NAMES, OVERRIDABLE, Settings
-from gspn_core.studies.axis import AXIS_NAMES, Axis, example, parse_axis
+from gspn_core.studies.axis import (
+    AXIS_NAMES,
+    MOST_AXES,
+    Axis,
+    example,
+    parse_axis,
+    with_first_values,
+)
 from gspn_core.studies.export import write_export
 from gspn_core.studies.runner import Studies
 from gspn_core.studies.study import Cell, Draft, StudyView
@@ -28,13 +35,14 @@ from ui.compare.compare import find_item
 from ui.form.form import Form, is_offered, settings_from
 from ui.guard.files import file_url
 from ui.guard.payload import Items, Name, Payload, Whole, as_mapping, as_text, read, visitor_of
-from ui.lab.grid import axis_label, base_rows, curve, facts, hint, shown_value, title
+from ui.lab.grid import base_rows, cells_done, grid_props, hint, title, typed
+from ui.lab.opened import opened
+from ui.lab.sample import adopted, sample_props
 from ui.shared.gradio_private import sent_with
 from ui.shared.part import html_part
-from ui.shared.strings import lab_strings, labels, studio_strings, units
+from ui.shared.strings import lab_strings, labels, studio_strings
 from ui.studio.ladder import picture_props
 
-MOST_AXES = 2
 # The longest text of an axis that is read, in characters; the prompts of a study of 64 fit.
 _MOST_AXIS_CHARACTERS = 100_000
 
@@ -68,8 +76,13 @@ class CellAsked(Payload):
     ref: Name = ""
 
 
-def build_lab(card: ModelCard) -> gr.HTML:
-    """Draw the place into the open gradio block; it is filled when it is first entered."""
+def build_lab(card: ModelCard, grid: StudyView | None = None) -> gr.HTML:
+    """Draw the place into the open gradio block; it is filled when it is first entered.
+
+    Args:
+        card: The model's.
+        grid: A finished grid that is shown until the visitor has one.
+    """
     names = [
         [name, labels.LABELS[name], example(name, card), name in OVERRIDABLE, hint(name, card)]
         for name in AXIS_NAMES
@@ -80,7 +93,15 @@ def build_lab(card: ModelCard) -> gr.HTML:
         for label, axes in lab_strings.PRESETS
         if all(is_offered(name, card) for name, _ in axes)
     ]
-    return html_part("lab", "lab", {"kind": "none"}, names=names, presets=presets, stages=list(card.targets))
+    return html_part(
+        "lab",
+        "lab",
+        {"kind": "none"},
+        names=names,
+        presets=presets,
+        stages=list(card.targets),
+        sample=None if grid is None else sample_props(grid),
+    )
 
 
 def wire_lab(
@@ -90,8 +111,19 @@ def wire_lab(
     jobs: RunQueue,
     card: ModelCard,
     following: Mapping[str, Any],
+    grid: StudyView | None = None,
 ) -> None:
-    """Let the place price, begin, follow and change studies. following: options of an event that goes on."""
+    """Let the place price, begin, follow and change studies.
+
+    Args:
+        parts: The page's parts by name.
+        form: The Studio's, whose settings are a study's base.
+        studies: The studies.
+        jobs: The runs of their cells.
+        card: The model's.
+        following: Options of an event that goes on.
+        grid: What the place opens with.
+    """
     lab = Lab(studies, jobs, card)
     quiet = {
         "queue": False,
@@ -123,6 +155,16 @@ def wire_lab(
     def watch(token: str | None, event: gr.EventData) -> Iterator[dict[str, Any]]:
         yield from lab.watch(sent_with(event), visitor_of(token))
 
+    def adopt(*values: Any) -> list[Any]:
+        answer = {"kind": "adopted", "axes": typed(grid.axes), "turn": time.monotonic_ns()}
+        return [answer, *adopted(grid, values, card)]
+
+    def open_grid(event: gr.EventData, *values: Any) -> list[Any]:
+        return opened(sent_with(event), values, card)
+
+    part.open_grid(open_grid, form.inputs, [part, parts["drop"], *form.inputs], **quiet)
+    if grid is not None:
+        part.adopt(adopt, form.inputs, [part, parts["drop"], *form.inputs], **quiet)
     part.price(price, form.inputs, part, **quiet)
     part.begin(begin, [visitor, *form.inputs], part, **quiet)
     part.change_study(change, visitor, part, **quiet)
@@ -247,7 +289,7 @@ class Lab:
                 "title": title(view.axes),
                 "state": lab_strings.STUDY_STATES[view.state],
                 "created": view.created,
-                "count": lab_strings.cells_done(_done(view), len(view.cells)),
+                "count": cells_done(view),
             }
             for view in self._studies.list(visitor)
         ]
@@ -255,51 +297,18 @@ class Lab:
 
     def study_props(self, view: StudyView, visitor: str) -> dict[str, Any]:
         """Return a study as a grid: the last axis across, the other down."""
-        axes = view.axes
-        columns = axes[-1].values if axes else ()
-        return {
-            "id": view.id,
-            "own": self._studies.is_own(view.id, visitor),
-            "state": view.state,
-            "state_word": lab_strings.STUDY_STATES[view.state],
-            "title": title(axes),
-            "notice": view.notice,
-            "count": lab_strings.cells_done(_done(view), len(view.cells)),
-            "progress": sum(_share(cell) for cell in view.cells) / max(1, len(view.cells)),
-            "columns": list(map(shown_value, columns)),
-            "rows": list(map(shown_value, axes[0].values)) if len(axes) > 1 else [""],
-            "across": axis_label(axes[-1]) if axes else "",
-            "down": axis_label(axes[0]) if len(axes) > 1 else "",
-            "curve": curve(axes),
-            "facts": facts(view),
-            "cells": [self._cell(number, cell) for number, cell in enumerate(view.cells)],
-            "tells_processor": any(cell.processor_seconds is not None for cell in view.cells),
-            "tells_adherence": self._studies.tells_adherence
-            or any(cell.adherence is not None for cell in view.cells),
-        }
+        return grid_props(
+            view,
+            self._cell_thumb,
+            own=self._studies.is_own(view.id, visitor),
+            tells_adherence=self._studies.tells_adherence,
+        )
 
-    def _cell(self, number: int, cell: Cell) -> dict[str, Any]:
-        there = cell.job_id is not None and cell.stage is not None
+    def _cell_thumb(self, _number: int, cell: Cell) -> str | None:
         # A cell that waits has no run, and so no folder to ask for.
-        thumb = file_url(str(self._jobs.thumb_file(cell.job_id))) if there else None
-        return {
-            "number": number,
-            "state": cell.state,
-            "label": ", ".join(map(shown_value, cell.values)),
-            "thumb": f"{thumb}?v={cell.stage}" if there else None,
-            "job": cell.job_id,
-            "ref": f"{cell.job_id}.{cell.stage}" if there and cell.state == "done" else None,
-            "progress": cell.progress,
-            "word": labels.said(cell.error) if cell.error else lab_strings.CELL_STATES[cell.state],
-            "figures": {
-                "seconds": [cell.seconds, units.seconds(cell.seconds)],
-                "processor": [cell.processor_seconds, units.seconds(cell.processor_seconds)],
-                "memory": [cell.peak_bytes, units.bytes_(cell.peak_bytes)],
-                "consistency": [cell.consistency, lab_strings.decibels_of(cell.consistency)],
-                "detail": [cell.detail, lab_strings.share_of(cell.detail)],
-                "adherence": [cell.adherence, units.percent(cell.adherence)],
-            },
-        }
+        if cell.job_id is None or cell.stage is None:
+            return None
+        return f"{file_url(str(self._jobs.thumb_file(cell.job_id)))}?v={cell.stage}"
 
     def _axes(self, asked: AxesAsked) -> tuple[list[Axis], list[dict[str, Any]]]:
         """Return the axes that could be read, and of each asked for its count or what is wrong with it."""
@@ -334,16 +343,5 @@ def _stage_px(stage: str | int | None) -> int | None:
 
 def _base_of(values: Sequence[Any], axes: Sequence[Axis]) -> Settings:
     """Return the form's settings; what an axis gives instead need not be right in the form."""
-    given = list(values)
-    for axis in axes:
-        if axis.stage_px is None:
-            given[FIELD_NAMES.index(axis.name)] = axis.values[0]
-    return settings_from(given)
-
-
-def _done(view: StudyView) -> int:
-    return sum(cell.state == "done" for cell in view.cells)
-
-
-def _share(cell: Cell) -> float:
-    return {"waiting": 0.0, "running": cell.progress}.get(cell.state, 1.0)
+    given = with_first_values(dict(zip(FIELD_NAMES, values, strict=True)), axes)
+    return settings_from([given[name] for name in FIELD_NAMES])

@@ -5,13 +5,17 @@ window.dom = {
 
   /* Write a text where it is another one, so that a screen reader is not given the same news twice. */
   set(node, text) {
-    if (node.textContent !== text) node.textContent = text;
+    const said = window.studio.language.saidIn(node, text);
+    if (node.textContent !== said) node.textContent = said;
   },
 
   /* Write an attribute where it is another one; null, undefined and false remove it. */
   attribute(node, name, value) {
     if (value === null || value === undefined || value === false) node.removeAttribute(name);
-    else if (node.getAttribute(name) !== String(value)) node.setAttribute(name, value);
+    else {
+      const said = window.studio.language.ofAttribute(node, name, String(value));
+      if (node.getAttribute(name) !== said) node.setAttribute(name, said);
+    }
   },
 
   /* Return a new element with a class and a text. */

@@ -1,5 +1,7 @@
 const THEME_KEY = "gspn-studio-theme";
 const words = props.words;
+const { language } = window.studio;
+language.start(props.catalogues);
 const { clock } = window.dom;
 const find = window.dom.within(element);
 const status = find(".status");
@@ -80,6 +82,14 @@ find(".theme").addEventListener("click", () => {
   localStorage.setItem(THEME_KEY, dark ? "dark" : "light");
 });
 
+find(".language").addEventListener("click", (event) => {
+  const items = props.languages.map(([code, name]) => ({
+    label: code === language.code ? `${name} ✓` : name,
+    act: () => code !== language.code && language.choose(code),
+  }));
+  window.studio.menu(event.currentTarget, items);
+});
+
 find(".explain").addEventListener("click", (event) => {
   const on = document.getElementById("studio").classList.toggle("explain");
   event.currentTarget.setAttribute("aria-pressed", String(on));
@@ -106,7 +116,7 @@ function paintPlaces() {
 /* How far the run is, seen from another tab. */
 function paintTitle() {
   const run = window.studio.run;
-  const state = run?.state === "running" ? `${Math.floor(100 * run.progress)} %` : run?.state === "queued" && run.headline;
+  const state = run?.state === "running" ? `${Math.floor(100 * run.progress)} %` : run?.state === "queued" && language.said(run.headline);
   const title = [state, props.card.app].filter(Boolean).join(" · ");
   if (document.title !== title) document.title = title;
 }

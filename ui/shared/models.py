@@ -23,7 +23,12 @@ class Choice(Protocol):
 
 
 class ModelPicker(Protocol):
-    """What the page needs of the models that a server has."""
+    """What the page needs of the models that a server has.
+
+    is_withheld: there are others, and only the host may change the model.
+    """
+
+    is_withheld: bool
 
     def choices(self) -> Sequence[Choice]:
         """Return the models that may be served, one alone where there is no choice."""
@@ -49,14 +54,19 @@ def masthead_props(
 
 
 def model_choices(picker: ModelPicker | None) -> list[dict[str, Any]]:
-    """Return the models of the menu, none where there is nothing to choose."""
-    choices = picker.choices() if picker is not None else ()
-    if len(choices) < 2:
+    """Return the models of the menu, none where there is nothing to choose.
+
+    Where only the host chooses, the menu has the model in use and that sentence.
+    """
+    if picker is None:
         return []
-    return [
+    choices = [
         {"name": c.name, "label": page_strings.model_choice(c.title, c.current), "current": c.current}
-        for c in choices
+        for c in picker.choices()
     ]
+    if picker.is_withheld:
+        choices.append({"name": "", "label": page_strings.MODEL_OF_HOST, "current": True})
+    return choices if len(choices) > 1 else []
 
 
 def wire_models(

@@ -9,12 +9,13 @@ from typing import Any
 import gradio as gr
 
 from ui.guard.files import PAGE, PLACES, SERVED_SUFFIXES, file_url
-from ui.shared.strings import screen_strings
+from ui.shared.strings import page_strings, screen_strings
 
 # Served as files, in this order, before any part's own script runs.
 SCRIPTS = (
     "shared/dom.js",
     "shared/studio.js",
+    "shared/language.js",
     "shared/menu.js",
     "form/keyboard.js",
     "shared/vendor/openseadragon/openseadragon.min.js",
@@ -22,11 +23,13 @@ SCRIPTS = (
     "shared/viewer.js",
     "studio/picture.js",
     "studio/gallery.js",
+    "studio/batch.js",
     "studio/panel.js",
     "studio/pin.js",
     "studio/save.js",
     "studio/notify.js",
     "form/region.js",
+    "form/extend.js",
     "form/png_head.js",
     "compare/stage.js",
     "compare/side.js",
@@ -50,20 +53,25 @@ SHEETS = (
     "shared/viewer.css",
     "form/form.css",
     "form/vocabulary.css",
+    "form/texts.css",
+    "form/loras.css",
     "form/slider.css",
     "form/crops.css",
     "form/curves.css",
     "form/drop.css",
     "form/start.css",
     "form/region.css",
+    "form/extend.css",
     "shared/travel.css",
     "studio/run_bar.css",
     "studio/presets.css",
+    "studio/instant.css",
     "studio/hello.css",
     "studio/picture.css",
     "studio/pin.css",
     "studio/ladder.css",
     "studio/gallery.css",
+    "studio/batch.css",
     "studio/panel.css",
     "studio/measured.css",
     "compare/compare.css",
@@ -105,10 +113,17 @@ def shared_scripts() -> str:
 
     The address changes with the text, so that no browser keeps an old one.
     """
-    paths = [PAGE / script for script in SCRIPTS]
-    versions = [hashlib.sha256(path.read_bytes()).hexdigest()[:12] for path in paths]
-    pairs = zip(paths, versions, strict=True)
-    return "".join(f'<script src="{file_url(str(path))}?v={version}"></script>' for path, version in pairs)
+    return "".join(f'<script src="{_address(PAGE / script)}"></script>' for script in SCRIPTS)
+
+
+def catalogues() -> dict[str, list[str]]:
+    """Return the addresses of each language's catalogue, by its code; a browser asks for its own alone."""
+    folders = {code: PAGE / "shared" / "strings" / code for code in page_strings.LANGUAGES if code != "en"}
+    return {code: [_address(path) for path in sorted(f.glob("*.js"))] for code, f in folders.items()}
+
+
+def _address(script: Path) -> str:
+    return f"{file_url(str(script))}?v={hashlib.sha256(script.read_bytes()).hexdigest()[:12]}"
 
 
 def style_sheets() -> list[Path]:

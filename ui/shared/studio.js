@@ -11,6 +11,7 @@ window.studio = (() => {
   let place = FIRST;
   let detail = {};
   let run = null;
+  let texts = { counts: [], notices: [] };
 
   const tell = (name, value) => window.dispatchEvent(new CustomEvent(`studio:${name}`, { detail: value }));
 
@@ -124,6 +125,26 @@ window.studio = (() => {
     /* The stages of the run to come; the screen shows them until there is a run. */
     setOutline(next) {
       tell("outline", next);
+    },
+    /* The tiles that the run to come redraws, {width, height, boxes} of the picture before them; null for none. */
+    setTiles(next) {
+      tell("tiles", next);
+    },
+    /* What a sketch of the form changes with, "" for none, and why there is none: {key, off}. */
+    setInstant(next) {
+      tell("instant", next);
+    },
+    /* Tokens of the form's texts and hints about them: {counts, notices}. */
+    setTexts(next) {
+      texts = next;
+      tell("texts", texts);
+    },
+    get texts() {
+      return texts;
+    },
+    /* The sketch that the screen shows over the run until another one is shown; null takes it away. */
+    setSketch(next) {
+      tell("sketch", next);
     },
     setRun(next) {
       run = next;

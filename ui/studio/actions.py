@@ -6,8 +6,10 @@ from typing import Any
 
 from gspn_core.errors import GspnError
 from gspn_core.images.png import parameters_text, project_version
+from gspn_core.planning.plan import make_plan
 from gspn_core.planning.types import ModelCard
-from gspn_core.runs.run import RESUMABLE_STATES, RunView
+from gspn_core.runs.run import RESUMABLE_STATES, RunView, kind_of
+from gspn_core.settings import Settings
 from ui.shared.strings import studio_strings
 
 _MOST_TARGETS = 2
@@ -21,7 +23,13 @@ def action_props(view: RunView, card: ModelCard) -> dict[str, Any]:
     """
     pairs = [_comparison(view, index) for index in _finished(view)[1:]]
     return {
-        "run": [*_continuations(view, card), *_resumption(view), *pairs[-1:], *_copies(view)],
+        "run": [
+            *_continuations(view, card),
+            *_variations(view),
+            *_resumption(view),
+            *pairs[-1:],
+            *_copies(view, card),
+        ],
         "stages": [_stage_actions(view, card, stage.index) for stage in view.stages],
     }
 
@@ -34,11 +42,36 @@ def _continuations(view: RunView, card: ModelCard) -> list[dict[str, Any]]:
     if view.state != "done":
         return []
     reached = view.settings.get("target") or 0
-    higher = [px for px in card.targets if px > reached][:_MOST_TARGETS]
-    return [
+    higher = [px for px in card.targets if px > reached and _reaches(view, card, px)][:_MOST_TARGETS]
+    actions = [
         {"name": "extend", "label": studio_strings.continue_to(px), "detail": {"job": view.id, "target": px}}
         for px in higher
     ]
+    if view.picture and reached > _first_px(view, card):
+        # A picture of a batch has its first stage alone, and its target in its settings.
+        own = {"name": "resume", "label": studio_strings.continue_to(reached), "detail": {"job": view.id}}
+        actions = [own, *actions[: _MOST_TARGETS - 1]]
+    return actions
+
+
+def _variations(view: RunView) -> list[dict[str, Any]]:
+    first = view.stages[0] if view.stages else None
+    if not view.is_final or first is None or first.state != "done" or not kind_of(first).denoises:
+        return []
+    return [{"name": "vary", "label": studio_strings.VARIATIONS, "detail": {"job": view.id}}]
+
+
+def _reaches(view: RunView, card: ModelCard, px: int) -> bool:
+    """Return whether a run can go on to a target: a picture that was extended may be too large for it."""
+    try:
+        make_plan(Settings.from_dict({**view.settings, "target": px}), card)
+    except GspnError:
+        return False
+    return True
+
+
+def _first_px(view: RunView, card: ModelCard) -> int:
+    return view.settings.get("start_px") or card.base_px
 
 
 def _resumption(view: RunView) -> list[dict[str, Any]]:
@@ -47,22 +80,23 @@ def _resumption(view: RunView) -> list[dict[str, Any]]:
     return [{"name": "resume", "label": studio_strings.RESUME, "detail": {"job": view.id}}]
 
 
-def _copies(view: RunView) -> list[dict[str, Any]]:
+def _copies(view: RunView, card: ModelCard) -> list[dict[str, Any]]:
     """Return what can be copied of an ended run: its link, and its settings as other tools read them."""
     finished = _finished(view)
     if not view.is_final or not finished:
         return []
     link = {"name": "copy", "label": studio_strings.COPY_LINK, "detail": {"address": {"job": view.id}}}
-    text = _settings_text(view, finished[-1])
+    text = _settings_text(view, card, finished[-1])
     if text is None:
         return [link]
     return [link, {"name": "copy", "label": studio_strings.COPY_SETTINGS, "detail": {"text": text}}]
 
 
-def _settings_text(view: RunView, stage: int) -> str | None:
+def _settings_text(view: RunView, card: ModelCard, stage: int) -> str | None:
     """Return a run's settings as its PNG has them for other tools; None for a record that says too little."""
     info = {
-        "settings": view.settings,
+        # The stages below are the run's own, and of a batch's picture that is the first alone.
+        "settings": view.settings | ({"target": _first_px(view, card)} if view.picture else {}),
         "model": view.model,
         "stage": stage,
         "stages": [{"height": s.height, "width": s.width, "steps": s.steps} for s in view.stages],

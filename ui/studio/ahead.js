@@ -2,9 +2,14 @@
 const changed = element.querySelector(".changed");
 const presets = element.querySelector(".presets");
 const line = element.querySelector(".ahead");
+let latest = 0;
 
 function show() {
-  const { text, over, suggestions, outline, changed: settings, preset } = props.value || {};
+  const { asked = 0 } = props.value || {};
+  // An answer to what the form held before.
+  if (asked && asked < latest) return;
+  latest = asked || latest;
+  const { text, over, suggestions, outline, changed: settings, preset, instant, texts, tiles } = props.value || {};
   line.hidden = !text;
   line.classList.toggle("over", Boolean(over));
   line.querySelector("span").textContent = text || "";
@@ -15,6 +20,9 @@ function show() {
   changed.querySelector("span").textContent = settings || "";
   for (const button of presets.children) button.setAttribute("aria-pressed", String(button.dataset.name === preset));
   if (outline) window.studio.setOutline(outline);
+  if (instant) window.studio.setInstant(instant);
+  if (texts) window.studio.setTexts(texts);
+  window.studio.setTiles(tiles || null);
 }
 
 props.presets.forEach(({ name, label, title }) => {

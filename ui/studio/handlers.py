@@ -13,6 +13,7 @@ from typing import Any
 
 from gspn_core.errors import BadSetting, GspnError, NotOwner
 from gspn_core.events import ModelProgress
+from gspn_core.planning.costs import MOST_PICTURES
 from gspn_core.planning.types import ModelCard
 from gspn_core.runs.examples import is_example
 from gspn_core.runs.queue import RunQueue
@@ -24,6 +25,7 @@ from ui.guard.files import file_url
 from ui.guard.payload import Name, Payload, read
 from ui.shared.models import masthead_props
 from ui.shared.strings import form_strings, labels, studio_strings
+from ui.studio.batch import followed, leading, pictures_of
 from ui.studio.forecast import KEPT, Forecast, changed_settings, forecast
 from ui.studio.link import settings_in
 from ui.studio.props import (
@@ -36,6 +38,7 @@ from ui.studio.props import (
     notice_of,
     screen_props,
 )
+from ui.studio.tile_map import tile_map
 
 Value = str | int | float | None
 
@@ -94,14 +97,14 @@ class Runs:
         self._examples = tuple(examples)
         self._machine, self._reading, self._issue = machine, reading, issue
 
-    def start(self, values: Sequence[Any], visitor: str | None = None) -> Iterator[Patch]:
+    def start(self, values: Sequence[Any], visitor: str | None = None, pictures: Any = 1) -> Iterator[Patch]:
         """Submit what the form holds and follow it; a refusal changes nothing but the notice.
 
-        visitor: the token of the visitor's browser; one that has none gets one here.
+        visitor: the token of the visitor's browser; one that has none gets one here. pictures: how many.
         """
         token = visitor or new_visitor()
         try:
-            job_id = self._jobs.submit(settings_from(values), visitor=token)
+            job_id = self._submit(settings_from(values), token, pictures_of(pictures))
         except BadSetting as refusal:
             yield {"notice": notice(labels.said(str(refusal)), tone="error", field=refusal.field)} | buttons(
                 "done"
@@ -112,24 +115,45 @@ class Runs:
             return
         known = {"job": job_id} | ({} if visitor else {"visitor": token})
         yield known | {"notice": notice()}
-        for patch in self.follow(job_id):
+        for patch in self.follow(job_id, token):
             yield known | patch
 
-    def follow(self, job_id: str | None, *, restored: bool = False) -> Iterator[Patch]:
-        """Tell what changes while a run goes on, from its present state to its end."""
+    def _submit(self, settings: Settings, token: str, pictures: int) -> str:
+        """Submit settings and return the first run's id; an open seed is that of the visitor's sketch."""
+        instant = self._jobs.instant
+        plan = instant.plan_of(settings, token)
+        if pictures != 1:
+            asked = settings if plan is None else plan.settings
+            options = {"visitor": token, "seed_drawn": plan is not None}
+            job_id, *_ = self._jobs.batches.submit(asked, pictures, **options)
+        elif plan is None:
+            return self._jobs.submit(settings, visitor=token)
+        else:
+            job_id = self._jobs.submit(plan, visitor=token, seed_drawn=True)
+        if plan is not None:
+            instant.set_used(token)
+        return job_id
+
+    def follow(
+        self, job_id: str | None, visitor: str | None = None, *, restored: bool = False
+    ) -> Iterator[Patch]:
+        """Tell what changes while a run and its batch go on, from their present state to their end."""
         try:
-            with closing(self._views(job_id)) as views:
-                for view in views:
+            with closing(self._views(job_id, visitor)) as views:
+                for view, batch in views:
                     # Whole each time: of patches that come close together a browser applies the last alone,
                     # and what did not change is not sent.
-                    shown = screen_props(view, self._card, restored=restored)
-                    yield {"screen": shown, "notice": notice_of(view)} | buttons_of(view)
+                    shown = screen_props(view, self._card, restored=restored, batch=batch)
+                    patch = {"screen": shown, "notice": notice_of(view)} | buttons_of(leading(view, batch))
+                    yield patch if view.id == job_id else patch | {"job": view.id}
         except GspnError:
             yield self.lost() | {"notice": notice(studio_strings.LOST_RUN)}
 
-    def _views(self, job_id: str | None) -> Iterator[RunView]:
+    def _views(
+        self, job_id: str | None, visitor: str | None
+    ) -> Iterator[tuple[RunView, tuple[RunView, ...]]]:
         # A generator of our own, so that there is something to close however jobs hand their views out.
-        yield from self._jobs.follow(job_id or "")
+        yield from followed(self._jobs, job_id or "", visitor or "")
 
     def lost(self) -> Patch:
         """Return the page as it is before any run."""
@@ -166,8 +190,8 @@ class Runs:
             yield self.lost() | {"notice": notice(studio_strings.LOST_RUN if asked_for else "")}
             return
         # The form is filled once, and not again over what is typed while the run goes on.
-        known = {"job": job_id} | self._fields(view)
-        for patch in self.follow(job_id, restored=True):
+        known = {"job": job_id} | self._fields(view, self._jobs.batches.views(view, visitor or ""))
+        for patch in self.follow(job_id, visitor, restored=True):
             yield known | patch
             known = {"job": job_id}
 
@@ -203,31 +227,44 @@ class Runs:
                 shown.append({"job": example, "prompt": view.settings["prompt"], "thumb": thumb})
         return shown
 
-    def open(self, job_id: str, *, restored: bool = True, with_form: bool = True) -> Patch:
+    def open(
+        self,
+        job_id: str,
+        visitor: str | None = None,
+        *,
+        restored: bool = True,
+        with_form: bool = True,
+    ) -> Patch:
         """Show a run, with its settings in the form; the screen then asks to follow it."""
         try:
             view = self._jobs.view(job_id)
         except GspnError:
             return {"notice": notice(studio_strings.LOST_RUN)}
         restored = restored and not self._is_example(job_id)
+        batch = self._jobs.batches.views(view, visitor or "")
+        goes_on = not leading(view, batch).is_final
         patch = {
             "job": job_id,
-            "screen": screen_props(view, self._card, restored=restored, follow=not view.is_final),
+            "screen": screen_props(view, self._card, restored=restored, follow=goes_on, batch=batch),
             "notice": notice_of(view),
         }
-        return patch | buttons_of(view) | (self._fields(view) if with_form else {})
+        return patch | buttons_of(leading(view, batch)) | (self._fields(view, batch) if with_form else {})
 
-    def look(self, job_id: str) -> Patch:
-        """Show a run that is on the screen as it stands now; one that goes on is then followed."""
-        return self.open(job_id, restored=False, with_form=False)
+    def look(self, job_id: str, visitor: str | None = None) -> Patch:
+        """Show a run as it stands now, and leave the form; one that goes on is then followed."""
+        return self.open(job_id, visitor, restored=False, with_form=False)
 
     def resume(self, job_id: str, visitor: str | None) -> Patch:
         """Take a run up again from its last finished stage and show it."""
-        return self._again(lambda: self._jobs.resume(job_id, visitor=visitor or ""))
+        return self._again(lambda: self._jobs.resume(job_id, visitor=visitor or ""), visitor)
+
+    def vary(self, job_id: str, visitor: str | None) -> Patch:
+        """Draw variations of a run's first stage and show the first of them."""
+        return self._again(lambda: self._jobs.batches.vary(job_id, visitor=visitor or "")[0], visitor)
 
     def extend(self, job_id: str, target: int, visitor: str | None) -> Patch:
         """Go on with a run to a higher target and show it."""
-        return self._again(lambda: self._jobs.extend(job_id, target, visitor=visitor or ""))
+        return self._again(lambda: self._jobs.extend(job_id, target, visitor=visitor or ""), visitor)
 
     def redo(self, job_id: str, stage: int, values: Sequence[Any], visitor: str | None) -> Patch:
         """Run a run's stages from one on again as the form asks; the form stays as it is."""
@@ -235,29 +272,38 @@ class Runs:
         def again() -> str:
             return self._jobs.redo(job_id, stage, settings_from(values), visitor=visitor or "")
 
-        return self._again(again, with_form=False)
+        return self._again(again, visitor, with_form=False)
 
-    def _again(self, submit: Callable[[], str], *, with_form: bool = True) -> Patch:
+    def _again(self, submit: Callable[[], str], visitor: str | None, *, with_form: bool = True) -> Patch:
         try:
             job_id = submit()
         except BadSetting as refusal:
             return {"notice": notice(labels.said(str(refusal)), tone="error", field=refusal.field)}
         except GspnError as refusal:
             return {"notice": notice(labels.said(str(refusal)), tone="error")}
-        return self.open(job_id, restored=False, with_form=with_form)
+        # Of a batch the form asks for another one, whichever picture goes on.
+        with_form = with_form and not self._jobs.view(job_id).batch
+        return self.open(job_id, visitor, restored=False, with_form=with_form)
 
-    def _fields(self, view: RunView) -> Patch:
+    def _fields(self, view: RunView, batch: Sequence[RunView]) -> Patch:
+        """Return what asks for a run again, or for the batch that it is a picture of."""
         if self._is_example(view.id):
             # The form's own settings draw one in the time that the page promises.
             return {"prompt": view.settings["prompt"]}
-        fields = dict(zip(FIELD_NAMES, values_of(view.settings, self._card), strict=True))
+        asked, pictures = view.settings, 1
+        if view.picture and len(batch) > 1 and not view.settings.get("variation_strength"):
+            asked, pictures = batch[0].settings, len(batch)
+        fields = dict(zip(FIELD_NAMES, values_of(asked, self._card), strict=True)) | {"pictures": pictures}
         # A drawn seed is not what was asked for; leaving it out keeps the next run a new one.
         return fields | ({"seed": ""} if view.seed_drawn else {})
 
     def stop(self, job_id: str | None, visitor: str | None, *, after_stage: bool = False) -> Patch:
         """Ask a run to stop, at once or after its present stage; its follower shows how it ends."""
         try:
-            self._jobs.stop(job_id or "", visitor=visitor or "", after_stage=after_stage)
+            if after_stage:
+                self._jobs.stop(job_id or "", visitor=visitor or "", after_stage=True)
+            else:
+                self._jobs.batches.stop(job_id or "", visitor=visitor or "")
         except NotOwner as refusal:
             return {"notice": notice(labels.said(str(refusal)), tone="error")}
         except GspnError:
@@ -271,9 +317,13 @@ class Runs:
         except GspnError:
             return {"seed": "", "notice": notice(studio_strings.NO_SEED_YET)}
 
-    def forecast(self, values: Sequence[Any]) -> Forecast:
-        """Return what a run of form values would be."""
-        return forecast(values, self._card, self._jobs)
+    def forecast(self, values: Sequence[Any], pictures: Any = 1) -> Forecast:
+        """Return what a run of form values would be. pictures: how many; what cannot be counts as one."""
+        try:
+            count = pictures_of(pictures)
+        except BadSetting:
+            count = 1
+        return forecast(values, self._card, self._jobs, count if 1 <= count <= MOST_PICTURES else 1)
 
     def outline(self, job_id: str | None, ahead: Forecast) -> Patch:
         """Say what the next run would reuse; redraw the empty stages unless the screen shows a run.
@@ -281,10 +331,11 @@ class Runs:
         The stages go to the screen through another part. Of values of one part that come close together a
         browser applies the last alone, so that here they would swallow the last word on a run.
         """
+        tiles = {"tiles": tile_map(ahead.plan, self._jobs, job_id)}
         if job_id:
             # The cards are the run's on the screen; what is wrong with the next one is said next to Run.
-            return {"ahead": ahead_props(ahead, with_issue=True)}
-        return {"ahead": {**ahead_props(ahead), "outline": self._empty_screen(ahead)}}
+            return {"ahead": {**ahead_props(ahead, with_issue=True), **tiles}}
+        return {"ahead": {**ahead_props(ahead), **tiles, "outline": self._empty_screen(ahead)}}
 
     def outline_of(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return the empty screen for form values by name."""

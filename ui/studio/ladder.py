@@ -68,7 +68,11 @@ def planned_props(
     stages = plan.stages if plan else ()
     issue = find_fit_issue(plan) if plan else None
     known = {found.stage: studio_strings.reusable(found.saved_seconds) for found in reuse}
-    known |= {stage.index: _of_kind(stage.kind.name) for stage in stages if not stage.kind.denoises}
+    known |= {
+        stage.index: _of_kind(stage.kind.name)
+        for stage in stages
+        if not stage.kind.denoises and stage.peak_bytes is None
+    }
     # The viewer shows a picture at the size it is given, and this one has its own.
     own = start_size(plan.settings.start) if start else None
     cards = [

@@ -45,7 +45,7 @@ window.studio.notify = (button, words, title) => {
       const ended = live !== null && live === job && !LIVE.includes(state);
       live = LIVE.includes(state) ? job : null;
       if (ended && on() && document.hidden) {
-        const shown = new Notification(title, { body: said, tag: job });
+        const shown = new Notification(title, { body: window.studio.language.said(said), tag: job });
         shown.onclick = () => window.focus();
       }
       draw();

@@ -23,6 +23,7 @@ def panel_props(view: RunView) -> dict[str, Any]:
         "detail": _detail(view),
         "elapsed": view.elapsed_seconds if view.state != "queued" else None,
         "left": view.left_seconds if view.state == "running" else None,
+        "cached": _cached(view),
         "progress": running.step / running.steps if running and running.steps else None,
         "rows": _rows(view),
         "memory": _memory(view),
@@ -47,6 +48,7 @@ def idle_props(plan: CascadePlan | None) -> dict[str, Any]:
         "detail": "",
         "elapsed": None,
         "left": None,
+        "cached": None,
         "progress": None,
         "rows": rows,
         "memory": None,
@@ -63,6 +65,14 @@ def _headline(view: RunView) -> str:
     if view.stage is None and not done:
         return studio_strings.HEADLINES["running"]
     return studio_strings.stage_headline(done + 1, len(view.stages))
+
+
+def _cached(view: RunView) -> list[str] | None:
+    """Return what stands in place of the clock for a run whose stages were all in the cache, else None."""
+    if view.state != "done" or not view.stages or not all(stage.reused for stage in view.stages):
+        return None
+    seconds = [stage.saved_seconds for stage in view.stages]
+    return studio_strings.all_cached(None if None in seconds else sum(seconds))
 
 
 def _detail(view: RunView) -> str:
@@ -95,6 +105,9 @@ def _rows(view: RunView) -> list[tuple[str, str]]:
         rows.append((labels.LABELS["mixer"], labels.CHOICES.get(settings["mixer"], str(settings["mixer"]))))
     if settings.get("seed") is not None:
         rows.append((labels.LABELS["seed"], str(settings["seed"])))
+    if settings.get("variation_strength"):
+        varied = studio_strings.variation(settings.get("variation_seed"), settings["variation_strength"])
+        rows.append((studio_strings.ROWS["variation"], varied))
     return rows
 
 

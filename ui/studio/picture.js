@@ -5,7 +5,7 @@
  * A finished stage is looked at through studio.viewer; while steps run their preview is over it.
  */
 window.studio.picture = (section, words) => {
-  const { attribute } = window.dom;
+  const { attribute, made, svg } = window.dom;
   const find = window.dom.within(section);
   const narrow = window.matchMedia("(width <= 760px)");
   const preview = find(".picture");
@@ -17,6 +17,8 @@ window.studio.picture = (section, words) => {
   let now = null;
   let source = "";
   let room = null;
+  let tiles = null;
+  let marked = "";
 
   function show(next, fresh) {
     now = next;
@@ -29,7 +31,29 @@ window.studio.picture = (section, words) => {
     }
     paintTools();
     paintMap();
+    paintTiles();
   }
+
+  /* The tiles that the run to come would redraw, over the picture that it would enlarge. */
+  function paintTiles() {
+    const stage = now && !now.live ? now.stage : null;
+    const fits = stage && tiles && stage.width === tiles.width && stage.height === tiles.height;
+    const path = (fits ? tiles.boxes : []).map(([x, y, w, h]) => `M${x} ${y}h${w}v${h}h${-w}z`).join("");
+    const tall = stage ? stage.height / stage.width : 1;
+    if (marked === path + tall) return;
+    marked = path + tall;
+    viewer.clearOverlays();
+    if (!path) return;
+    const mark = made("div", "tile-map");
+    const drawing = svg("svg", { viewBox: "0 0 1 1", preserveAspectRatio: "none", "aria-hidden": "true" });
+    drawing.append(svg("path", { d: path }));
+    mark.append(drawing);
+    viewer.addOverlay({ element: mark, location: new window.OpenSeadragon.Rect(0, 0, 1, tall) });
+  }
+  window.addEventListener("studio:tiles", ({ detail }) => {
+    tiles = detail;
+    paintTiles();
+  });
 
   function clear() {
     deep.show(null);

@@ -10,10 +10,14 @@ import gradio as gr
 from gspn_core.planning.suggestions import Suggestion
 from gspn_core.planning.types import CascadePlan, ModelCard
 from gspn_core.runs.run import RunView, Stopping
+from gspn_core.runs.run_state import first_stage_of
 from gspn_core.runs.stage_cache import CacheHit
-from ui.shared.strings import studio_strings
+from ui.form.texts import texts_props
+from ui.shared.strings import batch_strings, labels, studio_strings
 from ui.studio.actions import action_props
+from ui.studio.batch import batch_props
 from ui.studio.forecast import Forecast
+from ui.studio.instant import offer_props
 from ui.studio.ladder import issue_props, ladder_props, planned_props
 from ui.studio.panel import idle_props, panel_props
 from ui.studio.saves import save_props
@@ -24,12 +28,21 @@ _LIVE = ("queued", "running")
 
 
 def screen_props(
-    view: RunView, card: ModelCard, *, restored: bool = False, follow: bool = False
+    view: RunView,
+    card: ModelCard,
+    *,
+    restored: bool = False,
+    follow: bool = False,
+    batch: Sequence[RunView] = (),
 ) -> dict[str, Any]:
     """Return everything that the screen shows of a run, ready for JSON.
 
-    follow: nothing tells the screen yet how the run goes on; it is to ask for that.
+    follow: nothing tells the screen yet how the run goes on; it is to ask for that. batch: the pictures of
+    the batch that it belongs to.
     """
+    panel = panel_props(view)
+    if view.picture and view.state == "running":
+        panel["headline"] = batch_strings.drawing(view.picture, len(batch))
     return {
         "job": view.id,
         "state": view.state,
@@ -37,7 +50,8 @@ def screen_props(
         "created": view.created,
         "restored": restored,
         "follow": follow,
-        "panel": panel_props(view),
+        "panel": panel,
+        "batch": batch_props(view, batch),
         "actions": action_props(view, card),
         "saves": save_props(view),
         **ladder_props(view),
@@ -60,6 +74,7 @@ def empty_screen(
         "restored": False,
         "follow": False,
         "panel": idle_props(plan),
+        "batch": [],
         "actions": {"run": [], "stages": []},
         "saves": {"run": [], "stages": []},
         **planned_props(plan, reuse, start, suggestions=suggestions),
@@ -121,10 +136,22 @@ def ahead_props(ahead: Forecast, *, with_issue: bool = False) -> dict[str, Any]:
     plan = ahead.plan
     silent = {"text": "", "over": False, "suggestions": [], "outline": None}
     silent |= {"changed": studio_strings.changed(ahead.changed), "preset": ahead.preset}
+    silent |= {"instant": offer_props(ahead), "texts": texts_props(ahead.texts)}
     if plan is None:
         return silent
-    if with_issue and (issue := issue_props(plan, ahead.suggestions))["text"]:
+    if ahead.refusal:
+        return {**silent, "over": True, "text": labels.said(ahead.refusal)}
+    run = plan if ahead.pictures == 1 else first_stage_of(plan)
+    if with_issue and (issue := issue_props(run, ahead.suggestions))["text"]:
         return {**silent, "over": True, **issue}
+    if ahead.pictures > 1:
+        takes = (
+            ""
+            if not plan.stages[0].fits
+            else batch_strings.takes(ahead.pictures, ahead.seconds, ahead.peak_bytes)
+        )
+        cached = batch_strings.cached(ahead.cached, ahead.pictures)
+        return {**silent, "text": " ".join(filter(None, (takes, cached)))}
     sizes = [plan.stages[hit.stage].size for hit in ahead.hits]
     known = [hit.saved_seconds for hit in ahead.hits if hit.saved_seconds is not None]
     pairs = [(size.height, size.width) for size in sizes]

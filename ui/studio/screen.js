@@ -5,8 +5,9 @@ const viewer = find(".viewer");
 const ladder = find(".ladder");
 const picture = window.studio.picture(viewer, words);
 const gallery = window.studio.gallery(find(".gallery"), props.gallery, words, (job) => trigger("open", { job }));
+const batch = window.studio.batch(find(".batch"), (name, detail) => act({ name, detail }));
 const panel = window.studio.panel(find, words);
-const pin = window.studio.pin(viewer, words, { changed: () => state && paintPins(), press: togglePin });
+const pin = window.studio.pin(viewer, words, { changed: () => state && repaint(), press: togglePin });
 const notify = window.studio.notify(find(".notify"), words, props.card.app);
 const save = window.studio.save(element, words, (text) => {
   const said = find(".saving");
@@ -27,23 +28,22 @@ let state = null;
 let received = 0;
 let job = null;
 let chosen = null;
+let sketch = null;
 let fresh = true;
 let announced = "";
-let inView = -1;
-let followed = null;
-let settled = "";
+let [inView, followed, settled] = [-1, null, ""];
 /* The run that is compared with A as soon as it is done. */
 let awaited = null;
 let isNew = true;
 /* The last stage of the finished run on the screen, and of the one before it. */
-let latest = null;
-let earlier = null;
+let [latest, earlier] = [null, null];
 
 const isLive = () => state.state === "queued" || state.state === "running";
 
 /* Which stage the big picture shows: the chosen one, else the live preview, else the last that is done. */
 function target() {
   const byIndex = (index) => (index === null || index === undefined ? null : state.stages[index]);
+  if (sketch && !isLive()) return { stage: sketch, source: sketch.source, live: true };
   const pinned = byIndex(chosen);
   if (pinned && pinned.proxy) return { stage: pinned, source: pinned.proxy, live: false };
   if (state.preview && byIndex(state.preview_stage))
@@ -134,10 +134,13 @@ function togglePin(asked) {
   if (stage) pin.toggle({ ...stage, ref: asked, job: state.job });
 }
 
-function paintPins() {
-  paintTools();
+function repaint() {
   paintLadder();
+  paintPicture();
+  paintTools();
   paintActions();
+  paintWords();
+  paintFrames();
 }
 
 function paintTools() {
@@ -170,8 +173,9 @@ async function act({ name, label, detail }, button) {
     setTimeout(() => set(button, label), 2000);
   } else if (name === "init_image") window.studio.act(name, detail);
   else {
-    // The stage of A's size is A itself in a run that goes on from it.
-    isNew = name === "redo";
+    isNew = name === "redo"; // The stage of A's size is A itself in a run that goes on from it.
+    if (name === "pick") sketch = null;
+    repaint();
     trigger(name, detail);
   }
 }
@@ -275,11 +279,11 @@ function remember() {
   }
   if (latest) earlier = latest;
   latest = finishedOwn();
-  awaited = isNew && pin.now() && !state.restored && !gallery.has(state.job) ? state.job : null;
+  awaited = isNew && pin.now() && !state.restored && !gallery.has(state.job) && !state.batch.length ? state.job : null;
   isNew = true;
-  if (job !== null && isLive() && matchMedia("(width <= 760px)").matches) viewer.scrollIntoView({ block: "end" });
+  if (job !== null && isLive() && !state.batch.some((one) => one.job === job) && matchMedia("(width <= 760px)").matches) viewer.scrollIntoView({ block: "end" });
   job = state.job;
-  chosen = null;
+  chosen = sketch = null;
   fresh = true;
   window.studio.address({ job: gallery.has(job) ? null : job });
 }
@@ -298,9 +302,7 @@ function publish() {
   });
 }
 
-function paint() {
-  if (props.value?.panel) show(props.value);
-}
+const paint = () => props.value?.panel && show(props.value);
 
 function show(value) {
   state = value;
@@ -315,6 +317,7 @@ function show(value) {
   paintActions();
   paintWords();
   gallery.paint(state.job);
+  batch.paint(state.batch, state.actions.run);
   paintFrames();
   publish();
   if (state.follow && followed !== job) trigger("reattach", { job });
@@ -329,10 +332,8 @@ function choose(index) {
   const stage = state.stages[index];
   if (!stage || (!stage.proxy && stage.state !== "running")) return;
   chosen = stage.proxy ? index : null;
-  paintLadder();
-  paintPicture();
-  paintTools();
-  paintWords();
+  sketch = null;
+  repaint();
 }
 
 /* Ask for the present state of a run that has been silent, by a plain request: the stream may have lost it. */
@@ -373,7 +374,7 @@ document.addEventListener("keydown", (event) => {
 });
 
 /* Other places ask here for a run to be shown or taken up again. */
-const EVENTS = ["open", "resume", "extend", "redo"];
+const EVENTS = ["open", "pick", "resume", "extend", "vary", "redo"];
 window.addEventListener("studio:act", ({ detail }) => {
   if (EVENTS.includes(detail.name)) trigger(detail.name, detail.what);
 });
@@ -390,5 +391,10 @@ window.addEventListener("studio:outline", ({ detail }) => {
   if (!state?.job) show(detail);
 });
 
+/* The first stage of what the form holds is shown over a run that has ended. */
+window.addEventListener("studio:sketch", ({ detail }) => {
+  sketch = detail;
+  if (state) repaint();
+});
 watch("value", paint);
 paint();

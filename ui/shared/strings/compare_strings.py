@@ -34,6 +34,7 @@ SCREEN: Mapping[str, str] = MappingProxyType(
         "compare_add_history": "Pick from History",
         "compare_paste": "Paste a share link",
         "compare_remove": "Remove",
+        "compare_sample": "A sample: one example, its first stage and its last.",
         "compare_empty_title": "Compare images",
         "compare_empty_text": "Pick 2–4 images. Zoom and pan stay in sync.",
         "compare_empty_run": "Last two stages",

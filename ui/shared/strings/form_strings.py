@@ -81,6 +81,25 @@ START: Mapping[str, str] = MappingProxyType(
         "region_clear": "Clear",
         "region_cancel": "Cancel",
         "region_done": "Use this region",
+        "extend_open": "Extend…",
+        "extend_title": "What is to be added at the sides?",
+        "extend_hint": "Percent of the image's width or height. The image itself keeps its size.",
+        "extend_left": "Left",
+        "extend_right": "Right",
+        "extend_top": "Top",
+        "extend_bottom": "Bottom",
+        "extend_grows": "{before} becomes about {after} px",
+        "extend_too_long": "Longer than 4:1; add less.",
+        "extend_done": "Extend",
+    }
+)
+
+COUNTS = "Tokens"
+LORAS: Mapping[str, str] = MappingProxyType(
+    {
+        "loras_title": "LoRA files; a press adds one or takes it out",
+        "loras_weight": "Weight of {name}",
+        "loras_refresh": "Look again",
     }
 )
 
@@ -90,7 +109,12 @@ DROP_SAME = "Reproduced: identical, byte for byte."
 
 DROP_SAME_REUSED = "Identical: taken from the cache, byte for byte."
 
-DROP_DIFFERS = "Not identical: another machine, version or model made the image, or the form was changed."
+DROP_DIFFERS = (
+    "Not identical: another machine, version or model made the image, it was drawn together with others, "
+    "or the form was changed."
+)
+
+DROP_LOSSY = "Not compared byte for byte: only a PNG holds the pixels as they were made."
 
 DROP_UNDONE = "Settings restored."
 
@@ -120,13 +144,35 @@ IDLE: Mapping[str, str] = MappingProxyType(
         "free": "No effect: nothing is held and no dilated branch runs.",
         "unblurred": "No effect at Blur σ 0.",
         "started_free": "No effect: the layout is not held at the first step.",
+        "tiled": "No effect: tiles are not dilated.",
+        "untiled": "No effect: Stage sizes names no stage tiles:….",
+        "undrawn": "No effect: no tile is redrawn.",
     }
 )
 
 
-def preset_does(steps: int, target: int, sampler: str) -> str:
-    """Return what a preset sets."""
-    return f"{steps} steps, {target} px, {sampler}"
+def tokens_counted(tokens: int, chunks: int, room: int) -> str:
+    """Return how many tokens a text has, of how many that its chunks hold."""
+    counted = f"{tokens:,} of {chunks * room:,} tokens"
+    return counted if chunks == 1 else f"{counted}, {chunks} chunks"
+
+
+def preset_does(steps: int, target: int, sampler: str, *, one_pass: bool) -> str:
+    """Return what a preset sets; one_pass: a super-resolution network reaches the target."""
+    reached = f"{target} px by super-resolution" if one_pass else f"{target} px"
+    return f"{steps} steps, {reached}, {sampler}"
+
+
+def loras_here(usable: int, unusable: int) -> str:
+    """Return how many LoRA files there are for the model, and how many that cannot be used."""
+    if usable and not unusable:
+        return ""
+    others = "1 file cannot" if unusable == 1 else f"{unusable} files cannot"
+    if usable:
+        return f"LoRA: {others} be used with this model."
+    if unusable:
+        return f"LoRA: none for this model; {others} be used with it."
+    return "LoRA: no files for this model in the folder that --loras names."
 
 
 def preset_taken(label: str, does: str) -> str:
@@ -225,6 +271,12 @@ def curve_dilated(first: float, last: float, least: float, dilated: int, steps: 
     return f"The dilated branch runs in {dilated} of {steps} steps, {calls}; its weight there is {ends}."
 
 
+def curve_tiles(drawn: int, tiles: int, steps: int) -> str:
+    """Return what the share of redrawn tiles decides."""
+    calls = f"{drawn * steps} UNet calls of at most {tiles * steps}"
+    return f"{drawn} of {tiles} tiles are redrawn, the most detailed ones: {calls}."
+
+
 def curve_widened(first: float, last: float) -> str:
     """Return what the third cosine scale decides. first, last: how many times as wide as at scale 0."""
     if units.figure(first) == units.figure(last) == "1":
@@ -239,6 +291,13 @@ def curve_fade(first: float, last: float) -> str:
         return f"The branch's blur is {units.part_of(first)} of Blur σ at every step."
     ends = f"{units.part_of(first)} of Blur σ at its first step and {units.part_of(last)} at its last"
     return f"The branch's blur is {ends}."
+
+
+def other_models(*, upscalers: bool, x4: bool) -> str:
+    """Return what the field of the stage sizes says of stages that a model next to the base draws."""
+    first = "esrgan:1024 takes an upscaler model" if upscalers else "esrgan needs --upscalers at the start"
+    second = "x4:1024 takes the x4 upscaler" if x4 else "x4 needs --x4"
+    return f"{first}, {second}."
 
 
 def crops_of(label: str) -> str:

@@ -8,6 +8,8 @@ NO_ROUTE = "There is nothing at this address; open the page itself."
 
 SIGN_IN_FIRST = "Sign in on the page first; this address needs it."
 
+NO_STREAM = "Nothing is left to wait for here: the answer was read already, or the server was started again."
+
 TOO_MANY_DOWNLOADS = "Other downloads are being written; try again in a moment."
 
 BODY_TOO_SLOW = "The request came too slowly and was given up; send it again."
@@ -23,6 +25,12 @@ def bad_payload(field: str) -> str:
     """Return the sentence for what a page sent in a form that is not known here."""
     what = f"{field} in a form" if field else "something"
     return f"The page sent {what} that this event does not take; reload the page and try again."
+
+
+def cannot_read(missing: str) -> str:
+    """Return the sentence for a request of a program that is not what its function takes."""
+    what = f"{missing} is missing" if missing else "The request is not in the form that this address takes"
+    return f"{what}; see /gradio_api/info for the functions and their parameters."
 
 
 def foreign_host(name: str) -> str:

@@ -35,6 +35,8 @@ SCREEN: Mapping[str, str] = MappingProxyType(
         "history_keep": "Keep",
         "history_grid": "Grid",
         "history_grid_open": "Show in Lab",
+        "history_batch": "Batch",
+        "history_batch_open": "Show in Studio",
     }
 )
 
@@ -48,6 +50,13 @@ def reached(height: int, width: int, planned_height: int, planned_width: int) ->
     planned = units.size(planned_height, planned_width)
     whole = (height, width) == (planned_height, planned_width)
     return planned if whole else f"{units.size(height, width)} of {planned}"
+
+
+def batch(pictures: int, first: int | None, last: int | None) -> str:
+    """Return what the pictures of a batch are called: of several seeds, or variations of one."""
+    if first == last:
+        return f"{pictures} variations of seed {first}" if pictures > 1 else f"A variation of seed {first}"
+    return f"{pictures} pictures, seeds {first} to {last}"
 
 
 def runs_counted(count: int, *, more: bool) -> str:

@@ -36,6 +36,9 @@ SCREEN: Mapping[str, str] = MappingProxyType(
         "lab_sheet": "Contact sheet",
         "lab_sheet_title": "The grid with its labels, as one PNG",
         "lab_presets": "Grids to begin with",
+        "lab_open_file": "Open grid file",
+        "lab_open_file_title": "study.json of an exported grid: its settings go into the form, its axes here",
+        "lab_not_grid": "This file is not a grid; choose study.json of an exported one.",
         "lab_open": "Show in Studio",
         "lab_skip": "Skip",
         "lab_retry": "Try again",
@@ -47,6 +50,8 @@ SCREEN: Mapping[str, str] = MappingProxyType(
         "lab_most": "Four cells are selected, the maximum. Press one again to deselect it.",
         "lab_before": "Previous cell",
         "lab_after": "Next cell",
+        "lab_adopt": "Make it yours",
+        "lab_adopt_title": "Put this grid's settings into the form, to change them and run them here",
         "lab_empty_title": "See one or two settings across their values",
         "lab_empty_text": "The other settings are those of the form in Studio. Each cell is a run; "
         "stages that cells share are made once.",
@@ -62,7 +67,12 @@ HINT_EMPTY_TEXTS = "One text per line; an empty line is the empty text."
 EMPTY_TEXT = "(empty)"
 
 HINTS: Mapping[str, str] = MappingProxyType(
-    {"seed": "7, 11 · or 4 from 7", "target": "Pixels, such as 512, 1024", "aspect": "1:1, 3:2, 16:9"}
+    {
+        "seed": "7, 11 · or 4 from 7",
+        "variation_seed": "7, 11 · or 4 from 7",
+        "target": "Pixels, such as 512, 1024",
+        "aspect": "1:1, 3:2, 16:9",
+    }
 )
 
 # Grids that are set up at a press: settings with the texts of their values, the axis across first.
@@ -72,6 +82,13 @@ PRESETS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
     ("Upscale denoise × seed", (("upscale_strength", "0.2-0.8 [3]"), ("seed", "3 from 1"))),
     ("Samplers", (("scheduler", "all"),)),
 )
+
+# A grid that comes with the page, in place of its state.
+SAMPLE = "Sample"
+
+SAMPLE_TAKEN = "Settings of the sample grid"
+
+FILE_TAKEN = "Settings of the grid file"
 
 ARCHIVE = "The archive of this grid"
 
@@ -96,6 +113,11 @@ def values_counted(count: int) -> str:
 def cells_done(done: int, count: int) -> str:
     """Return how many cells of a study are done."""
     return f"{done} of {count} cells"
+
+
+def not_offered(label: str) -> str:
+    """Return why a grid of another model's setting is refused."""
+    return f"This model has no setting {label}; choose the model that the grid was made with."
 
 
 def label_at(label: str, stage_px: int) -> str:

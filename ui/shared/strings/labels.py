@@ -16,6 +16,8 @@ LABELS: Mapping[str, str] = MappingProxyType(
         "start_strength": "Denoising strength",
         "region": "Region to redraw",
         "region_feather": "Region feather",
+        "extend": "Extension",
+        "loras": "LoRA",
         "target": "Output size",
         "aspect": "Aspect",
         "mixer": "Token mixing",
@@ -33,6 +35,7 @@ LABELS: Mapping[str, str] = MappingProxyType(
         "dilation_scope": "Dilated layers",
         "dilation_use": "Dilated prediction",
         "dilation_until": "Dilate until",
+        "tile_share": "Share redrawn",
         "scheduler": "Sampler",
         "original_scale": "Original size (conditioning)",
         "target_scale": "Target size (conditioning)",
@@ -42,20 +45,26 @@ LABELS: Mapping[str, str] = MappingProxyType(
         "refiner_start": "Refiner takes over at",
         "aesthetic_score": "Aesthetic score",
         "negative_aesthetic_score": "Negative aesthetic score",
+        "upscaler": "Upscaler model",
+        "noise_level": "x4 noise level",
         "seed": "Seed",
+        "variation_seed": "Variation seed",
+        "variation_strength": "Variation strength",
         "overrides": "Per-stage overrides",
     }
 )
 
 HELP: Mapping[str, str] = MappingProxyType(
     {
-        "prompt": "What the image should show.",
+        "prompt": "What the image should show. (word:1.3) counts more, [word] less; BREAK begins a chunk.",
         "negative_prompt": "What the image should not show.",
         "start": "An image that the cascade upscales, in place of noise.",
         "start_px": "The stage that the init image enters; later stages add detail.",
         "start_strength": "Share of the steps that redraw the init image at its entry; 0 keeps it.",
         "region": "Empty redraws all of the init image. Outside of a region its pixels stay as they are.",
         "region_feather": "Px over which the redrawn region fades in from its edge.",
+        "loras": "LoRA files with their weights, by commas; <lora:name:0.8> in the prompt adds to them.",
+        "extend": "Percent that is added to the init image at its sides, and drawn there.",
         "target": "Final resolution in px. Earlier stages lead up to it; aspect keeps the area.",
         "aspect": "Width:height, any from 1:4 to 4:1.",
         "mixer": "How tokens exchange information: line scans, full attention, or windows.",
@@ -63,7 +72,7 @@ HELP: Mapping[str, str] = MappingProxyType(
         "guidance_scale": "How strongly to follow the prompt. 1 turns guidance off.",
         "guidance_stop": "Share of a stage's steps with guidance; later steps take half the time.",
         "ladder": "Sizes in px between the first and the last stage, e.g. 256 1024; "
-        "empty takes the model's own. lanczos:1024 only enlarges.",
+        "empty takes the model's own. lanczos:1024 only enlarges, tiles:1024 redraws a share.",
         "upscale_strength": "Noise level at which a later stage starts. Higher redraws more.",
         "gaussian_sigma": "Width in px of the base above which structures are held to the stage before.",
         "cosine_scale_1": "How firmly the layout is held to the stage before: 0 holds it, larger lets go.",
@@ -74,6 +83,7 @@ HELP: Mapping[str, str] = MappingProxyType(
         "dilation_scope": "Which convolutions are dilated: the down blocks', the deepest ones, or all.",
         "dilation_use": "A second, dilated prediction is mixed in, or the only one is dilated.",
         "dilation_until": "Share of a later stage's steps, the first ones, in which the UNet is dilated.",
+        "tile_share": "Share of the image that a tiles: stage redraws, where detail is; the rest enlarged.",
         "scheduler": "Sampler and noise schedule. SDE adds noise at each step.",
         "original_scale": "Original size in SDXL's conditioning, relative to the image.",
         "target_scale": "Target size in SDXL's conditioning, relative to the image.",
@@ -83,7 +93,11 @@ HELP: Mapping[str, str] = MappingProxyType(
         "refiner_start": "Share of the schedule after which the refiner takes over.",
         "aesthetic_score": "Aesthetic score in the refiner's conditioning, 0 to 10.",
         "negative_aesthetic_score": "Aesthetic score in its negative conditioning, 0 to 10.",
+        "upscaler": "The model of stages such as esrgan:2048 in the stage sizes.",
+        "noise_level": "Noise on what the x4 upscaler reads: more lets it invent more.",
         "seed": "Empty draws a random seed for each run.",
+        "variation_seed": "Another seed, whose noise the first stage takes a share of.",
+        "variation_strength": "That share: 0 keeps the seed's image, 1 starts from the other seed's noise.",
         "overrides": "One per line, by the stage's size: any setting of a single stage.",
     }
 )
@@ -102,6 +116,8 @@ CHOICES: Mapping[str, str] = MappingProxyType(
         "dpm++2m-sde-karras": "DPM++ 2M SDE Karras",
         "unipc": "UniPC",
         "ddim": "DDIM",
+        "lcm": "LCM",
+        "tcd": "TCD",
         "none": "None",
         "ensemble": "Ends the schedule",
         "image": "Redraws the end",
@@ -121,6 +137,8 @@ PLACEHOLDERS: Mapping[str, str] = MappingProxyType(
         "start": "",
         "ladder": "every doubling",
         "region": "box 250 500 200 120; brush 30 100 100 180 140",
+        "extend": "left 25 right 25 top 10",
+        "loras": "ink:0.8, snow:0.5",
         "overrides": "1024.upscale_strength=0.3",
     }
 )

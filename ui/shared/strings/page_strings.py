@@ -11,11 +11,16 @@ from ui.shared.strings import units
 
 TITLE = "GSPN Studio"
 
+# Each in its own words, by its code; the folders next to this file have what the page says in them.
+LANGUAGES: Mapping[str, str] = MappingProxyType({"en": "English", "zh": "简体中文"})
+
 SPACE_HARDWARE = "Free CPU: built-in mini model. Duplicate this Space on a 24 GB GPU for full SDXL."
 
 DUPLICATE = "Duplicate this Space"
 
 LOADING_MODEL = "loading the model …"
+
+MODEL_OF_HOST = "The model is for all visitors of this page; only its host changes it."
 
 # In the order of the navigation.
 PLACES: Mapping[str, str] = MappingProxyType(

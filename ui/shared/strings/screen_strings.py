@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from ui.shared.strings import compare_strings, form_strings, history_strings, lab_strings, measured_strings
+from ui.shared.strings import (
+    batch_strings,
+    compare_strings,
+    form_strings,
+    history_strings,
+    instant_strings,
+    lab_strings,
+    measured_strings,
+)
 
 SCREEN: Mapping[str, str] = MappingProxyType(
     {
@@ -36,6 +44,7 @@ SCREEN: Mapping[str, str] = MappingProxyType(
         "presets": form_strings.PRESETS_OF,
         "vocabulary": form_strings.VOCABULARY,
         "vocabulary_title": form_strings.VOCABULARY_TITLE,
+        "counts": form_strings.COUNTS,
         "notify": "Notify when done",
         "notify_on": "A notification comes when it is done",
         "copied": "Copied",
@@ -52,6 +61,7 @@ SCREEN: Mapping[str, str] = MappingProxyType(
         "restored": "Started",
         "explain": "Show help",
         "theme": "Theme",
+        "language": "Language",
         "places": "Places",
         "models": "Choose the model",
         "issue_close": "Close this message",
@@ -72,6 +82,9 @@ SCREEN: Mapping[str, str] = MappingProxyType(
         **history_strings.SCREEN,
         **form_strings.DROP,
         **form_strings.START,
+        **form_strings.LORAS,
         **measured_strings.SCREEN,
+        **instant_strings.SCREEN,
+        **batch_strings.SCREEN,
     }
 )

@@ -28,6 +28,8 @@ RESUME = "Resume"
 
 LINKED = "The settings are those of the link. Run draws them."
 
+VARIATIONS = "Variations"
+
 COPY_LINK = "Copy link"
 
 COPY_SETTINGS = "Copy settings"
@@ -45,7 +47,15 @@ INIT_IMAGE = "Use as init image"
 
 # What a card says of its stage besides figures, by the stage's kind.
 KINDS: Mapping[str, str] = MappingProxyType(
-    {"keep": "init image", "redraw": "init image, redrawn", "lanczos": "enlarged, not denoised"}
+    {
+        "keep": "init image",
+        "redraw": "init image, redrawn",
+        "lanczos": "enlarged, not denoised",
+        "sr": "super-resolution",
+        "esrgan": "upscaler model",
+        "x4": "x4 upscaler",
+        "tiles": "redrawn in part",
+    }
 )
 
 STAGE_STATES: Mapping[str, str] = MappingProxyType(
@@ -76,6 +86,7 @@ HEADLINES: Mapping[str, str] = MappingProxyType(
 ROWS: Mapping[str, str] = MappingProxyType(
     {
         "step": "Step",
+        "variation": "Variation",
         "peak": "Peak (this stage)",
         "highest": "{memory} (peak)",
         "queue": "Queue",
@@ -108,6 +119,11 @@ WAS_RESET = "All settings are as at first; prompt, seed and init image stay."
 NO_SUGGESTION = "This suggestion is out of date; reload the page."
 
 NO_SEED_YET = "There was no run yet, so there is no last seed."
+
+
+def variation(seed: int | None, strength: float) -> str:
+    """Return the other seed that a picture's noise was moved towards, and by how much."""
+    return f"{seed} at {strength:g}"
 
 
 def memory_label(kind: MemoryKind | None) -> str:
@@ -242,6 +258,14 @@ def compare_with(height: int, width: int) -> str:
 def reused(saved: float | None) -> list[str]:
     """Return what the card of a reused stage says; saved: the seconds that it would have taken."""
     return [REUSED] if saved is None else [REUSED, f"saved {units.seconds(saved)}"]
+
+
+def all_cached(duration: float | None) -> list[str]:
+    """Return what stands in place of the time of a run that came from the cache: a word and a remark.
+
+    duration: the seconds that its stages took when they were drawn, None if that is not known.
+    """
+    return ["Cached", "" if duration is None else f"drawn in {units.seconds(duration)} before"]
 
 
 def reusable(saved: float | None) -> list[str]:
