@@ -23,6 +23,8 @@ SAMPLERS = (
     "dpm++2m-sde-karras",
     "unipc",
     "ddim",
+    "lcm",
+    "tcd",
 )
 
 

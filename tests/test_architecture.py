@@ -10,54 +10,72 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-DATA = {"errors", "setting_values", "region", "settings", "kinds", "planning", "events"}
+DATA = {
+    "prompts",
+    "errors",
+    "setting_values",
+    "region",
+    "tiling",
+    "extension",
+    "lora",
+    "settings",
+    "kinds",
+    "planning",
+    "events",
+}
 
 # What each part of the project may import of the others.
 MAY_IMPORT = {
     "errors": set(),
     "setting_values": {"errors"},
     "region": {"errors"},
-    "settings": {"errors", "setting_values", "region"},
+    "tiling": set(),
+    "extension": {"errors"},
+    "lora": {"errors"},
+    "prompts": set(),
+    "settings": {"errors", "setting_values", "region", "extension", "lora"},
     "kinds": {"settings"},
-    "planning": {"errors", "setting_values", "settings", "kinds"},
+    "planning": {"errors", "tiling", "prompts", "setting_values", "extension", "lora", "settings", "kinds"},
     "events": {"errors", "settings", "kinds", "planning"},
     "files": {"errors"},
-    "images": {"errors", "setting_values", "settings", "planning", "files"},
+    "images": {"errors", "prompts", "setting_values", "extension", "lora", "settings", "planning", "files"},
     "ops": {"errors"},
     "attention": {"errors", "settings", "ops"},
+    "superres": {"errors", "tiling", "attention"},
     "runtime": DATA,
-    "backbones": DATA | {"attention", "runtime"},
+    "backbones": DATA | {"attention", "superres", "runtime"},
     "controls": DATA | {"backbones", "attention", "runtime"},
     "cascade": DATA | {"images", "ops", "attention", "backbones", "controls", "runtime"},
     "world": {"errors"},
-    "models": DATA | {"attention", "backbones", "runtime", "world"},
-    "metrics": {"errors", "world", "models"},
+    "models": DATA | {"attention", "superres", "backbones", "runtime", "world"},
+    "metrics": {"errors", "prompts", "world", "models"},
     "engine": DATA | {"images", "attention", "backbones", "cascade", "runtime", "models"},
     "training": DATA
-    | {"files", "world", "metrics", "ops", "attention", "backbones", "cascade"}
+    | {"files", "world", "metrics", "ops", "attention", "superres", "backbones", "cascade"}
     | {"runtime", "models"},
     "evaluation": DATA
-    | {"files", "images", "world", "metrics", "training", "ops", "attention", "backbones", "cascade"}
-    | {"runtime", "models", "engine"},
+    | {"files", "images", "world", "metrics", "training", "ops", "attention", "superres", "backbones"}
+    | {"cascade", "runtime", "models", "engine", "controls"},
     "bench": DATA | {"ops", "attention", "backbones", "cascade", "runtime", "models", "engine", "training"},
     "runs": DATA | {"files", "images", "metrics"},
     "studies": DATA | {"files", "images", "metrics", "runs"},
     "serving": DATA | {"models", "metrics", "runs", "studies", "runtime", "engine", "ui"},
-    "cli": DATA | {"files", "images", "engine", "models", "runs"},
+    "cli": DATA | {"files", "images", "engine", "metrics", "models", "runs", "studies"},
     "__main__": {"cli"},
     "ui": DATA | {"files", "images", "runs", "studies"},
     "app": {"serving"},
 }
 
 _TORCH = {"ops", "attention", "runtime", "backbones", "controls", "cascade", "models", "engine", "metrics"}
-_TORCH |= {"training", "evaluation", "bench"}
+_TORCH |= {"superres", "training", "evaluation", "bench"}
 
 # The only places that may import what is heavy or belongs to one place.
 ONLY_IN = {
     "torch": _TORCH,
     "diffusers": {"attention", "backbones", "controls", "cascade", "models"}
     | {"training", "evaluation", "bench"},
-    "transformers": {"models", "training", "evaluation", "bench"},
+    "spandrel": {"superres"},
+    "transformers": {"backbones", "models", "training", "evaluation", "bench"},
     "gradio": {"ui", "app"},
     "spaces": {"app"},
     "triton": {"ops"},
@@ -148,7 +166,7 @@ def test_data_and_jobs_load_without_torch_diffusers_or_gradio():
 
 
 def test_the_command_line_loads_without_torch():
-    assert not {"torch", "diffusers", "gradio"} & loaded_by("gspn_core.cli.generate")
+    assert not {"torch", "diffusers", "gradio"} & loaded_by("gspn_core.cli.generate", "gspn_core.cli.grid")
 
 
 def test_a_card_is_found_without_torch():

@@ -5,6 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from gspn_core.models.catalog import WORLD
+from gspn_core.studies.axis import cells_of
+from gspn_core.studies.grid_file import read_grid
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -79,6 +83,13 @@ def test_the_python_example_runs_as_it_stands(tmp_path, monkeypatch, capsys):
     exec(compile(example, "README.md", "exec"), {})
     assert {path.name for path in tmp_path.glob("*.png")} == {"256.png", "512.png"}
     assert "step 1 of" in capsys.readouterr().out
+
+
+def test_the_grid_of_the_example_is_one(tmp_path):
+    (example,) = re.findall(r"```json\n(.*?)```", README, re.DOTALL)
+    (tmp_path / "settings.json").write_text(example)
+    grid = read_grid(tmp_path / "settings.json", WORLD)
+    assert len(cells_of(grid.base, grid.axes)) == 6
 
 
 @pytest.mark.parametrize("name", ["LICENSE", "Spaces.md", "requirements.txt", "pyproject.toml", ".ci/run"])

@@ -19,7 +19,7 @@ class Painter(Planner):
 
     def plan(self, settings):
         """Return the plan of a machine on which everything fits."""
-        return make_plan(settings, self.card, ROOMY)
+        return self.texts.added_to(make_plan(settings, self.card, ROOMY))
 
     def run(self, plan, should_stop, **options):
         """Yield the events of a run."""

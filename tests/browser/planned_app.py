@@ -3,12 +3,15 @@
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from diffusers import EulerDiscreteScheduler
+from transformers import CLIPTokenizer
 
 import app
+from gspn_core.backbones.prompt_reader import PromptReader
 from gspn_core.cascade.weights import stage_weights
 from gspn_core.models.catalog import WORLD_FOLDER, find_card
 from gspn_core.planning.plan import make_plan
@@ -29,9 +32,11 @@ class Planner:
         self.card = find_card("world")
         config = WORLD_FOLDER / "scheduler" / "scheduler_config.json"
         self.config = json.loads(config.read_text(encoding="utf-8"))
+        own = CLIPTokenizer.from_pretrained(WORLD_FOLDER / "tokenizer")
+        self.texts = PromptReader(SimpleNamespace(tokenizer=own, tokenizer_2=own))
 
     def plan(self, settings):
-        return make_plan(settings, self.card, MACHINE)
+        return self.texts.added_to(make_plan(settings, self.card, MACHINE))
 
     def weights(self, plan):
         config = EulerDiscreteScheduler.from_config(self.config).config

@@ -19,7 +19,7 @@ def offered(page) -> dict:
 
 
 @pytest.mark.parametrize(("width", "height"), [(1440, 900), (390, 844)])
-def test_a_picture_and_its_run_are_saved_in_other_formats(visit_painted, width, height) -> None:
+def test_a_picture_and_its_run_are_saved_in_other_formats(visit_painted, tmp_path, width, height) -> None:
     page = visit_painted(width, height, path=LINK)
     page.wait_for_function("document.querySelector('#field-prompt textarea').value === 'green hills by day'")
     page.click("#run")
@@ -41,6 +41,15 @@ def test_a_picture_and_its_run_are_saved_in_other_formats(visit_painted, width, 
         image = Image.open(io.BytesIO(data))
         assert (image.format, image.size) == (kind, (512, 512))
         assert b"green" in image.getexif().get_ifd(0x8769)[0x9286].replace(b"\0", b"")
+        taken = tmp_path / name
+        taken.write_bytes(data)
+        page.locator("#field-prompt textarea").fill("something else")
+        page.set_input_files(".drop-file", str(taken))
+        page.wait_for_function(
+            "document.querySelector('#field-prompt textarea').value === 'green hills by day'"
+        )
+        assert page.locator(".drop-said").inner_text() == f"From {name}, stage 2"
+        assert "only a PNG" in page.locator(".drop-check").inner_text()
     name, data = saved[labels[2]]
     assert name.endswith(".zip")
     assert "stage-1-512x512.png" in zipfile.ZipFile(io.BytesIO(data)).namelist()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -21,18 +22,24 @@ def with_examples(tmp_path_factory, serve_with) -> Iterator[str]:
 
 @pytest.mark.parametrize(("width", "height"), [(1440, 900), (834, 1112), (390, 844)])
 def test_a_picture_is_there_before_any_click_and_costs_little(with_examples, visit_at, width, height) -> None:
-    sent: list[int] = []
+    answers: list[Any] = []
     visits = visit_at(with_examples)
 
     def watch(page) -> None:
-        page.on("response", lambda answer: sent.append(int(answer.headers.get("content-length", 0))))
+        page.on("response", lambda answer: answers.append(answer))
 
     page = visits(width, height, before=watch)
     page.wait_for_selector(".deep:not(.covered)")
     assert page.evaluate(STATE) == "done"
     assert page.locator("#run").is_enabled()
     assert "Run draws your own" in page.inner_text(".gallery")
-    assert sum(sent) < MOST_BYTES
+    # What may be kept comes over the network once; shown again, it is the browser's own copy.
+    sizes: dict[str, int] = {}
+    for number, answer in enumerate(answers):
+        is_kept = "max-age" in answer.headers.get("cache-control", "")
+        address = answer.url if is_kept else f"{number}"
+        sizes[address] = int(answer.headers.get("content-length", 0))
+    assert 5e5 < sum(sizes.values()) < MOST_BYTES
     # The form has its own settings: its size is the model's default, not the example's.
     assert page.locator("#field-target input:checked").input_value() == "1024"
     gallery = page.locator(".gallery button")

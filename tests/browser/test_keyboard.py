@@ -45,7 +45,7 @@ def test_groups_of_radios_have_names_and_a_slider_is_one_stop(visit_painted) -> 
     page.click("#more button")
     page.wait_for_selector("#field-guidance_scale input[type=range]")
     page.wait_for_function(
-        """[...document.querySelectorAll('#fields .field input[type=number]')]
+        """[...document.querySelectorAll('#fields .field:has(input[type=range]) input[type=number]')]
            .every((number) => number.tabIndex === -1)"""
     )
     page.wait_for_selector("#field-guidance_scale input[type=range]")

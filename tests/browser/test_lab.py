@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import zipfile
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from PIL import Image
 
 pytestmark = pytest.mark.browser
+FILE = {"name": "study.json", "mimeType": "application/json"}
 
 
 def field(page, name: str):
@@ -165,3 +167,30 @@ def test_a_grid_to_begin_with_fills_the_axes(visit) -> None:
     page.locator(".lab-axis-text").fill("7,5")
     page.wait_for_function("document.querySelector('.lab-axis-count').textContent.includes('7, 5 or 7.5')")
     assert page.is_disabled(".lab-begin")
+
+
+def test_a_grid_file_fills_the_form_and_the_axes(visit, tmp_path) -> None:
+    grid = {
+        "base": {"prompt": "green hills by day", "target": 512, "seed": 7},
+        "axes": [
+            {"name": "gaussian_sigma", "values": [0.1, 1], "stage_px": 512},
+            {"name": "guidance_scale", "values": [2, 3.5, 5]},
+        ],
+    }
+    (tmp_path / "study.json").write_text(json.dumps(grid))
+    (tmp_path / "other.json").write_text("[1, 2")
+    page = visit()
+    page.locator(".masthead .places button", has_text="Lab").click()
+    page.set_input_files(".lab-file", tmp_path / "other.json")
+    page.wait_for_selector(".lab-said:not([hidden])")
+    assert "not a grid" in page.inner_text(".lab-said")
+    page.set_input_files(".lab-file", tmp_path / "study.json")
+    page.wait_for_function("document.querySelector('.lab-cost').textContent.startsWith('6 cells')")
+    texts = [page.locator(".lab-axis-text").nth(at).input_value() for at in range(2)]
+    assert texts == ["2, 3.5, 5", "0.1, 1"]
+    assert [page.locator(".lab-axis-stage").nth(at).input_value() for at in range(2)] == ["", "512"]
+    assert page.locator(".lab-said").is_hidden()
+    assert page.locator(".lab-base").inner_text().count("green hills by day") == 1
+    page.set_input_files(".lab-file", files=[{**FILE, "buffer": b'{"base": {}, "axes": [{"name": "x"}]}'}])
+    page.wait_for_selector(".lab-said:not([hidden])")
+    assert "an axis has a name" in page.inner_text(".lab-said")

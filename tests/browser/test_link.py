@@ -54,3 +54,34 @@ def test_what_run_takes_and_what_was_changed_is_said_and_reset(visit) -> None:
     page.locator("#ahead .changed button").click()
     page.wait_for_selector("#ahead .changed", state="hidden")
     assert page.locator("#field-target input:checked").input_value() == "1024"
+
+
+def test_a_late_answer_to_an_early_question_is_left_out(visit) -> None:
+    page = visit(path="?num_inference_steps=4")
+    page.wait_for_function("document.querySelector('.ahead span').innerText.startsWith('About ')")
+    early, later = [], []
+
+    def hold(route) -> None:
+        is_question = "7.25" in (route.request.post_data or "")
+        if is_question and not early:
+            early.append(route)
+        elif later:
+            later.append(route)
+        else:
+            route.continue_()
+
+    page.route("**/gradio_api/run/predict*", hold)
+    page.click("#more button")
+    page.locator("#field-guidance_scale input[type=number]").fill("7.25")
+    page.locator("#field-guidance_scale input[type=number]").press("Enter")
+    page.wait_for_timeout(1000)
+    page.locator("#ahead .changed button").click()
+    page.wait_for_selector("#ahead .changed", state="hidden")
+    assert early
+    later.append(None)
+    with page.expect_response(lambda answer: answer.request == early[0].request):
+        early[0].continue_()
+    page.wait_for_timeout(1000)
+    assert page.locator("#ahead .changed").is_hidden()
+    for route in later[1:]:
+        route.continue_()

@@ -7,6 +7,7 @@ from urllib.request import urlopen
 import pytest
 
 from gspn_core.models.random_weights import write_random_model
+from ui.shared.strings import page_strings
 
 pytestmark = pytest.mark.browser
 
@@ -49,7 +50,7 @@ def test_another_model_is_chosen_draws_and_gives_way_again(serve, visit_at, mode
         await_title(page, "The embedded model")
         page.locator(".masthead .choose").click()
         offered = page.get_by_role("menuitem").all_inner_texts()
-        assert offered == ["The embedded model · in use", "torn", "whole"]
+        assert offered == ["The embedded model · in use", "The embedded model, 4 steps", "torn", "whole"]
         page.keyboard.press("Escape")
 
         # One that cannot be read: its sentence stands on the page, and the menu offers a way back.
@@ -81,6 +82,20 @@ def test_another_model_is_chosen_draws_and_gives_way_again(serve, visit_at, mode
         choose(page, "The embedded model")
         await_title(page, "The embedded model")
         assert page.locator(ISSUE).count() == 0
+
+
+def test_the_menu_of_a_public_page_says_that_only_its_host_changes_the_model(
+    serve, visit_at, models, tmp_path
+) -> None:
+    public = ("--models", str(models), "--allowed-host", "studio.example")
+    with serve(tmp_path / "jobs", tmp_path / "log", arguments=public) as (address, _server):
+        page = visit_at(address)()
+        await_title(page, "The embedded model")
+        page.locator(".masthead .choose").click()
+        offered = page.get_by_role("menuitem").all_inner_texts()
+        assert offered == ["The embedded model · in use", page_strings.MODEL_OF_HOST]
+        page.get_by_role("menuitem").last.click()
+        assert page.locator(TITLE).inner_text() == "The embedded model"
 
 
 def test_why_a_model_was_refused_outlasts_what_is_said_of_the_machine(

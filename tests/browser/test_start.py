@@ -1,4 +1,4 @@
-"""A picture of the visitor's own is set_from_run from, and so is a finished stage of a run."""
+"""A picture of the visitor's own is an init image, and so is a finished stage of a run."""
 
 import base64
 
@@ -30,6 +30,19 @@ def photograph(tmp_path_factory):
     path = tmp_path_factory.mktemp("start") / "photo.png"
     Image.fromarray(pixels.astype("uint8")).save(path)
     return path
+
+
+def draw_small(page) -> None:
+    """Run what the page holds in one stage of three steps."""
+    page.locator("#field-target label", has_text="256").first.click()
+    page.click("#more button")
+    steps = page.locator("#field-num_inference_steps input[type=number]").first
+    steps.fill("3")
+    steps.press("Tab")
+    page.locator("#field-prompt textarea").fill("a lake at night")
+    page.click("#run")
+    page.wait_for_function(f"{STATE} === 'done'")
+    page.wait_for_function("document.querySelectorAll('.ladder .get[download]').length === 1")
 
 
 def test_a_dropped_photograph_is_upscaled_and_agrees_with_the_result(visit, photograph, tmp_path) -> None:
@@ -101,15 +114,7 @@ def test_a_region_is_drawn_and_nothing_else_of_the_picture_changes(visit, photog
         "document.querySelector('#field-start_strength input[type=number]').value === '0.8'"
     )
 
-    page.locator("#field-target label", has_text="256").first.click()
-    page.click("#more button")
-    steps = page.locator("#field-num_inference_steps input[type=number]").first
-    steps.fill("3")
-    steps.press("Tab")
-    page.locator("#field-prompt textarea").fill("a lake at night")
-    page.click("#run")
-    page.wait_for_function(f"{STATE} === 'done'")
-    page.wait_for_function("document.querySelectorAll('.ladder .get[download]').length === 1")
+    draw_small(page)
     href = page.locator(".ladder .get").first.get_attribute("href")
     result = tmp_path / "result.png"
     result.write_bytes(page.request.get(page.evaluate("h => new URL(h, document.baseURI).href", href)).body())
@@ -119,6 +124,48 @@ def test_a_region_is_drawn_and_nothing_else_of_the_picture_changes(visit, photog
         height, width = apart.shape
     assert apart[: height // 5].max() == 0 and apart[:, : width // 5].max() == 0
     assert apart[height // 3 : height // 2, width // 3 : width // 2].mean() > 10
+
+
+@pytest.mark.parametrize(("width", "height"), [(1440, 900), (390, 844)])
+def test_a_picture_is_extended_and_what_it_shows_stays(visit, photograph, tmp_path, width, height) -> None:
+    page = visit(width, height)
+    page.wait_for_selector(".start-open")
+    page.set_input_files(".start-file", str(photograph))
+    page.wait_for_selector(".start-extend:visible")
+    page.click(".start-extend")
+    page.wait_for_selector(".extend-dialog[open]")
+    page.wait_for_function("document.querySelector('.extend-image').naturalWidth === 320")
+    # By keys: the first field is ready, Tab goes on, Enter takes all.
+    page.keyboard.type("50")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    page.keyboard.type("20")
+    page.wait_for_function("document.querySelector('.extend-said').textContent.includes('480 × 288')")
+    shown = page.locator(".extend-canvas").bounding_box()
+    inner = page.locator(".extend-image").bounding_box()
+    assert shown["width"] / shown["height"] == pytest.approx(480 / 288, rel=0.03)
+    assert (inner["x"] - shown["x"]) / shown["width"] == pytest.approx(1 / 3, abs=0.02)
+    assert (inner["y"] - shown["y"]) / shown["height"] == pytest.approx(1 / 6, abs=0.02)
+    dialog = page.locator(".extend-dialog").bounding_box()
+    assert dialog["x"] >= 0 and dialog["x"] + dialog["width"] <= width and dialog["height"] <= height
+    page.keyboard.press("Enter")
+    page.wait_for_function("document.querySelector('#field-extend textarea').value === 'left 50 top 20'")
+    page.wait_for_function(
+        "document.querySelector('#field-start_strength input[type=number]').value === '0.95'"
+    )
+    if width < 1000:
+        return
+
+    draw_small(page)
+    href = page.locator(".ladder .get").first.get_attribute("href")
+    result = tmp_path / "result.png"
+    result.write_bytes(page.request.get(page.evaluate("h => new URL(h, document.baseURI).href", href)).body())
+    with Image.open(result) as drawn, Image.open(photograph) as start:
+        assert drawn.size == (416, 256) and drawn.info["parameters"]
+        inner = drawn.crop((128, 32, 416, 256))
+        wanted = np.asarray(as_it_enters(start.convert("RGB"), inner.size), int)
+        apart = np.abs(np.asarray(inner, int) - wanted).max(2)
+    assert apart[16:, 16:].max() == 0
 
 
 def test_a_file_that_is_no_picture_is_refused_where_it_was_asked_for(visit, tmp_path) -> None:

@@ -1,4 +1,7 @@
-"""Run drills, `python -m tests.drills [DRILL …] [--count N]`, all by default; 1 if a bound fails."""
+"""Run drills, all by default: `python -m tests.drills [DRILL …] [--count N] [--seed N]`.
+
+Ends with 1 if a bound fails.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +20,13 @@ COUNTS = {
     "disk": 200,
     "records": 500,
     "clock": 100,
+    "folders": 100,
+    "models": 40,
     "followers": 96,
     "memory": 300,
+    "limit": 40,
+    "single": 90,
+    "api": 2_000,
     "fuzz": 10_000,
 }
 
@@ -28,13 +36,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.drills", description=__doc__)
     parser.add_argument("drills", nargs="*", metavar="DRILL", help=f"of {', '.join(COUNTS)}; all by default")
     parser.add_argument("--count", type=int, help="how often, in place of each drill's own number")
+    parser.add_argument("--seed", type=int, help="what is drawn, in place of each drill's own")
     options = parser.parse_args()
     unknown = sorted(set(options.drills) - set(COUNTS))
     if unknown:
         parser.error(f"there is no drill {', '.join(unknown)}; there are {', '.join(COUNTS)}")
     failed = False
     for name in options.drills or COUNTS:
-        drill: Drill = import_module(f"tests.drills.{name}").drill
+        module = import_module(f"tests.drills.{name}")
+        if options.seed is not None and hasattr(module, "SEED"):
+            module.SEED = options.seed
+        drill: Drill = module.drill
         count, began = options.count or COUNTS[name], time.monotonic()
         with tqdm(total=count, desc=name, file=sys.__stderr__) as bar:
 

@@ -42,3 +42,8 @@ def slope(values: list[float]) -> float:
     middle, mean = (count - 1) / 2, sum(values) / count
     spread = sum((i - middle) ** 2 for i in range(count))
     return sum((i - middle) * (value - mean) for i, value in enumerate(values)) / spread
+
+
+def quantile(values: list[float], share: float) -> float:
+    """Return the value that a share of all values does not exceed."""
+    return sorted(values)[min(len(values) - 1, int(share * len(values)))]

@@ -8,16 +8,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import httpx
-from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from tests.drills.figures import Figure
-from tests.drills.server import VISITOR, Address, serving_apart
+from tests.drills.drawn import drawn
+from tests.drills.figures import Figure, quantile
+from tests.drills.server import STALLS, VISITOR, Address, serving_apart
+from tests.drills.stalls import WAIT_SECONDS, wait_figures
 from tests.drills.toy import resident_bytes
 from tests.drills.visitor import another_visitor
 
 SEED = 20261128
-WAIT_SECONDS, GROWN_MB = 0.2, 100.0
+GROWN_MB = 100.0
 
 _NAMES = (
     *("job", "stage", "target", "index", "note", "favourite", "limit", "before", "query", "study", "what"),
@@ -68,11 +69,14 @@ def drill(count: int, tell: Callable[[int], None]) -> list[Figure]:
         grown = (resident_bytes(process.pid) - before) / 2**20
         address.client.get("/config").raise_for_status()
         said = log.read_text("utf-8", "replace")
+        waited = wait_figures(waits, Path(folder) / STALLS)
     return [
         Figure(what="requests sent", value=sent, bound=count, at_least=True),
         Figure(what="requests without an answer", value=dropped, bound=max(1, count // 1000)),
         Figure(what="tracebacks in the log", value=said.count("Traceback"), bound=0, seen=_raised(said)),
-        Figure(what="longest wait of another visitor", value=max(waits), bound=WAIT_SECONDS, unit="s"),
+        *waited,
+        Figure(what="99.9 % of waits, at most", value=quantile(waits, 0.999), bound=WAIT_SECONDS, unit="s"),
+        Figure(what="half of waits, at most", value=quantile(waits, 0.5), bound=WAIT_SECONDS, unit="s"),
         Figure(what="memory more than before", value=grown, bound=GROWN_MB, unit="MB"),
     ]
 
@@ -81,15 +85,7 @@ def fuzzed(address: Address, count: int, tell: Callable[[int], None]) -> tuple[i
     """Send the requests and return how many there were, and how many got no answer."""
     events, sent, dropped = address.events, 0, 0
 
-    @seed(SEED)
-    @settings(
-        max_examples=count,
-        deadline=None,
-        database=None,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(st.data())
+    @drawn(st.data(), count=count, of_seed=SEED)
     def one(data: st.DataObject) -> None:
         nonlocal sent, dropped
         event = data.draw(st.sampled_from(events))

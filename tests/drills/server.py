@@ -1,17 +1,18 @@
 """The whole page with the toy model, served by this process or by one of its own.
 
-`python -m tests.drills.server FOLDER PORT` serves until it is ended.
+`python -m tests.drills.server FOLDER PORT STEP_SECONDS` serves until it is ended.
 """
 
 from __future__ import annotations
 
+import ctypes
 import json
 import secrets
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,9 @@ from typing import Any
 import httpx
 
 from gspn_core.runs.queue import RunQueue
+from gspn_core.serving.garbage import freeze
 from gspn_core.studies.runner import Studies
+from tests.drills.stalls import watch_server
 from tests.drills.toy import CARD, free_port, paint, plan_of
 from ui.guard.connections import guard_connections
 from ui.guard.hosts import allowed_hosts
@@ -28,6 +31,8 @@ from ui.page import build_page, launch_arguments
 
 VISITOR = "a-visitor-of-this-drill"
 START_SECONDS = 240
+STALLS = "stalls.jsonl"
+_PR_CAPBSET_DROP, _CAP_DAC_OVERRIDE, _CAP_DAC_READ_SEARCH = 24, 1, 2
 JSON = {"content-type": "application/json"}
 
 
@@ -85,14 +90,20 @@ class Address:
 
 @dataclass(frozen=True, kw_only=True)
 class Served(Address):
-    """A page that this process serves."""
+    """A page that this process serves, and what serves it."""
 
     jobs: RunQueue
+    server: Any
 
 
 @contextmanager
-def serving(folder: Path, *, step_seconds: float = 0.5, port: int | None = None) -> Iterator[Served]:
-    """Serve the page of the toy model, whose steps take so long, on a free port of this machine."""
+def serving(
+    folder: Path, *, step_seconds: float = 0.5, port: int | None = None, is_alone: bool = False
+) -> Iterator[Served]:
+    """Serve the page of the toy model, whose steps take so long, on a free port of this machine.
+
+    is_alone: this process does nothing else, so that its memory is treated as the app does its own.
+    """
 
     def run(*arguments: Any, **options: Any) -> Iterator[Any]:
         return paint(*arguments, step_seconds=step_seconds, **options)
@@ -102,6 +113,8 @@ def serving(folder: Path, *, step_seconds: float = 0.5, port: int | None = None)
     page = build_page(jobs, CARD, studies=studies, weights=lambda _: None, machine=lambda: "a machine")
     hosts = allowed_hosts("127.0.0.1", (), is_public=False)
     port = port or free_port()
+    if is_alone:
+        freeze()
     try:
         page.launch(
             server_name="127.0.0.1",
@@ -111,7 +124,8 @@ def serving(folder: Path, *, step_seconds: float = 0.5, port: int | None = None)
         )
         guard_connections(page.server)
         with client_of(port) as client:
-            yield Served(port=port, jobs=jobs, client=client, config=client.get("/config").json())
+            config = client.get("/config").json()
+            yield Served(port=port, jobs=jobs, server=page.server, client=client, config=config)
     finally:
         page.close(verbose=False)
         studies.close()
@@ -119,19 +133,46 @@ def serving(folder: Path, *, step_seconds: float = 0.5, port: int | None = None)
 
 
 @contextmanager
-def serving_apart(folder: Path) -> Iterator[tuple[Address, subprocess.Popen, Path]]:
-    """Serve the same from a process of its own; yield where, that process, and the file of its log."""
+def serving_apart(
+    folder: Path, *, step_seconds: float = 0.0, obeys_permissions: bool = False
+) -> Iterator[tuple[Address, subprocess.Popen, Path]]:
+    """Serve the same from a process of its own; yield where, that process, and the file of its log.
+
+    obeys_permissions: a server of the superuser is refused what the folders' permissions do not give, too.
+    """
     port, log = free_port(), folder / "server.log"
-    command = [sys.executable, "-m", "tests.drills.server", str(folder), str(port)]
+    command = [sys.executable, "-m", "tests.drills.server", str(folder), str(port), str(step_seconds)]
+    with served_by(command, port, log, give_up_override if obeys_permissions else None) as (address, process):
+        yield address, process, log
+
+
+@contextmanager
+def served_by(
+    command: list[str], port: int, log: Path, prepare: Callable[[], None] | None = None
+) -> Iterator[tuple[Address, subprocess.Popen]]:
+    """Yield the page that a command serves at a port, and its process, which ends with the block.
+
+    log: takes what the process writes. prepare: called in the process before its program.
+    """
     with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, preexec_fn=prepare)
     try:
         with client_of(port) as client:
             config = _answering(client, process, log)
-            yield Address(port=port, client=client, config=config), process, log
+            yield Address(port=port, client=client, config=config), process
     finally:
         process.terminate()
         process.wait(60)
+
+
+def give_up_override() -> None:
+    """Let the program that is started next obey the permissions of files, also where root runs it."""
+    # capabilities(7); elsewhere the drill is for others than the superuser.
+    if sys.platform != "linux":
+        return
+    libc = ctypes.CDLL(None)
+    for capability in (_CAP_DAC_OVERRIDE, _CAP_DAC_READ_SEARCH):
+        libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)
 
 
 def client_of(port: int) -> httpx.Client:
@@ -152,5 +193,7 @@ def _answering(client: httpx.Client, process: subprocess.Popen, log: Path) -> di
 
 
 if __name__ == "__main__":
-    with serving(Path(sys.argv[1]), step_seconds=0.0, port=int(sys.argv[2])):
+    where, at, step = sys.argv[1:]
+    with serving(Path(where), step_seconds=float(step), port=int(at), is_alone=True) as served:
+        watch_server(served.server, Path(where) / STALLS)
         threading.Event().wait()

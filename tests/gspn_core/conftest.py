@@ -16,6 +16,7 @@ from gspn_core.events import (
     CascadeDone,
     Event,
     MemorySample,
+    PictureDone,
     PlanReady,
     StageDone,
     StageStarted,
@@ -24,6 +25,7 @@ from gspn_core.events import (
     TileDone,
 )
 from gspn_core.planning.plan import make_plan
+from gspn_core.planning.together import plan_together
 from gspn_core.planning.types import CascadePlan, ModelCard, StagePlan
 from gspn_core.runtime.other_work import OtherWork
 from gspn_core.settings import Settings
@@ -95,7 +97,8 @@ def cascade_events(plan: CascadePlan, first: int = 0) -> Generator[Event, None, 
 class Engine:
     """Stands where the engine stands: it plans for real and tells a cascade of coloured squares.
 
-    before_event is called with (settings, number of the event) and may wait or raise.
+    before_event is called with (settings, number of the event) and may wait or raise. together: how many
+    seeds it draws with a run's own.
     """
 
     before_event: Callable[[Settings, int], None] = lambda _settings, _number: None
@@ -104,6 +107,8 @@ class Engine:
     finished: list[tuple[Image.Image, ...]] = field(default_factory=list)
     starts: list[Image.Image | None] = field(default_factory=list)
     stopped_after: list[int] = field(default_factory=list)
+    more_seeds: list[tuple[int, ...]] = field(default_factory=list)
+    together: int = 0
 
     def plan(self, settings: Settings) -> CascadePlan:
         self.planned.append(settings)
@@ -116,17 +121,28 @@ class Engine:
         previews: bool = True,  # noqa: ARG002 - the engine's signature
         finished: Sequence[Image.Image] = (),
         start: Image.Image | None = None,
+        more_seeds: Sequence[int] = (),
     ) -> Generator[Event, None, None]:
         self.ran.append(plan.settings)
         self.finished.append(tuple(finished))
         self.starts.append(start)
-        events = cascade_events(plan, len(finished))
+        self.more_seeds.append(tuple(more_seeds))
+        drawn = tuple(more_seeds)[: self.together]
+        events = cascade_events(plan_together(plan) if drawn else plan, len(finished))
         for number, event in zip(itertools.count(), events, strict=False):
             self.before_event(plan.settings, number)
             if should_stop():
                 self.stopped_after.append(number)
                 raise Stopped("The run was stopped.")
-            yield event
+            if not (drawn and isinstance(event, StageDone)):
+                yield event
+                continue
+            yield dataclasses.replace(event, together=1 + len(drawn))
+            for seed in drawn:
+                image = Image.new("RGB", event.image.size, (seed, 9, 9))
+                yield PictureDone(
+                    seed=seed, done=dataclasses.replace(event, image=image, together=1 + len(drawn))
+                )
 
 
 class Gate:

@@ -13,11 +13,13 @@ from gspn_core.planning.plan import make_plan
 from gspn_core.settings import CHOICES, Settings
 
 
-def test_a_plan_names_the_tokens_that_are_not_read(tiny_model):
+def test_a_plan_names_what_has_no_meaning_here(tiny_model):
     engine = Engine(tiny_model)
-    assert engine.plan(Settings(prompt="a hill")).notices == ()
-    (notice,) = engine.plan(Settings(prompt="a " * 90)).notices
-    assert "90 tokens" in notice
+    assert engine.plan(Settings(prompt="a (hill:1.2) " * 90)).notices == ()
+    (notice,) = engine.plan(Settings(prompt="a hill AND fog")).notices
+    assert notice.startswith("Prompt: AND does not combine prompts here")
+    (notice,) = engine.plan(Settings(prompt="a hill <hypernet:snow:1>")).notices
+    assert notice.startswith("Prompt: Tags such as <hypernet:name> load nothing here")
 
 
 def test_a_seed_that_is_left_open_is_drawn_and_reported(tiny_model):
@@ -129,6 +131,17 @@ def test_a_run_does_what_its_plan_says_whatever_memory_there_is_by_then(sized_mo
     assert ready.plan == plan
     drawn = [event.stage for event in events if isinstance(event, StageDone)]
     assert drawn == list(plan.stages)
+
+
+def test_a_plan_that_no_longer_fits_is_known_before_it_is_run(sized_model, monkeypatch):
+    engine = Engine(sized_model, memory_bytes=2**40)
+    plan = engine.plan(ASKED)
+    assert engine.still_fits(plan)
+    needed = max(stage.peak_bytes for stage in plan.stages)
+    # The process itself grows and shrinks a little between two readings.
+    for memory_bytes, fits in ((needed + 2**28, True), (needed - 2**28, False)):
+        monkeypatch.setattr(engine, "_memory_bytes", memory_bytes)
+        assert engine.still_fits(plan) is fits
 
 
 def test_a_stage_that_only_enlarges_is_its_predecessor_enlarged_and_is_gone_on_from(tiny_model):

@@ -97,3 +97,9 @@ def test_outside_is_all_that_the_shapes_leave_out():
 def test_a_region_without_a_pixel_is_refused():
     with pytest.raises(BadSetting, match="region holds no pixel of a picture of 64×64 px; draw it larger"):
         parse_region("outside; box 0 0 1000 1000").mask(64, 64)
+
+
+@pytest.mark.parametrize("value", [["box"], {"a": 1}, 5, None, True, "x" * (MAX_REGION_CHARACTERS + 1)])
+def test_what_is_not_a_text_of_that_length_is_refused(value):
+    with pytest.raises(BadSetting, match="^region must be text"):
+        Settings(prompt="a", region=value)

@@ -8,6 +8,7 @@ from gspn_core.planning.plan import make_plan
 from gspn_core.runs.queue import RunQueue
 from gspn_core.settings import FIELD_NAMES
 from gspn_core.studies.runner import Studies
+from gspn_core.studies.sample import cell_files
 from ui.api import NAMES
 from ui.guard.files import PAGE
 from ui.page import PLACES, QUEUE_SLEEP_SECONDS, build_page, launch_arguments
@@ -66,7 +67,8 @@ def test_run_sends_every_setting(page) -> None:
     event = next(
         d for d in page.get_config_file()["dependencies"] if (run, "click") in map(tuple, d["targets"])
     )
-    assert [ids[i] for i in event["inputs"]][1:] == [f"field-{name}" for name in FIELD_NAMES]
+    fields = [f"field-{name}" for name in ("pictures", *FIELD_NAMES)]
+    assert [ids[i] for i in event["inputs"]][1:] == fields
     assert event["trigger_mode"] == "once"
     assert event["show_progress"] == "hidden"
 
@@ -93,7 +95,8 @@ def test_a_change_of_the_form_asks_once_for_all_that_shows_it_and_never_touches_
     }
     assert len(asked) == 1
     (made,) = asked.values()
-    assert len(made["targets"]) == len(FIELD_NAMES)
+    # Those, and how many pictures there are to be.
+    assert len(made["targets"]) == len(FIELD_NAMES) + 1
     assert outputs_of(page, made) == {"ahead", "curves"}
     assert made["trigger_mode"] == "always_last"
 
@@ -107,7 +110,8 @@ def test_only_what_follows_or_shows_a_run_writes_to_the_screen(page) -> None:
         if "screen" in outputs_of(page, made)
         for _, event in made["targets"]
     }
-    assert events == {"click", "load", "open", "look", "reattach", "resume", "extend", "redo"}
+    shown = {"open", "pick", "look", "reattach", "resume", "extend", "vary", "redo"}
+    assert events == {"click", "load", *shown}
 
 
 def test_nothing_is_public_but_the_functions_for_programs(page) -> None:
@@ -125,6 +129,7 @@ def test_only_the_runs_and_single_scripts_and_pictures_of_the_page_are_allowed(t
     runs, *files = map(Path, launch_arguments(tmp_path)["allowed_paths"])
     assert runs == tmp_path
     assert {PAGE / script for script in SCRIPTS} < set(files)
+    assert set(cell_files()) < set(files)
     assert all(path.is_file() for path in files)
     assert {path.suffix for path in files} == {".js", ".css", ".svg", ".webp"}
     assert not [path for path in files if path.name.startswith(".")]

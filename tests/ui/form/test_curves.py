@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import dataclasses
 
-import gradio as gr
 import pytest
 
 from gspn_core.events import StepWeights
+from gspn_core.kinds.kind import DILATION
 from gspn_core.kinds.registry import FOLLOWING_ONLY
 from gspn_core.planning.plan import make_plan
 from gspn_core.settings import Settings
@@ -30,6 +30,10 @@ def steps(*weights: float, least: float = 0.1, **changes) -> tuple[StepWeights, 
         )
         for i, c in enumerate(weights)
     )
+
+
+UNTILED = {"tile_share": "untiled"}
+SAID = {"tile_share": form_strings.IDLE["untiled"]}
 
 
 @pytest.fixture
@@ -149,12 +153,12 @@ def test_the_plan_of_the_form_decides_the_curves(plan, card):
 
     shown = curves_props(plan, card, weights)
     assert seen == [plan] and not shown["wait"]
-    assert len(shown["curves"]) == 6 and shown["idle"] == {}
+    assert len(shown["curves"]) == 6 and shown["idle"] == SAID
 
 
 def test_curves_wait_for_the_model_and_stay_while_the_form_is_wrong(plan, card):
-    assert curves_props(plan, card, lambda _: None) == {"curves": {}, "idle": {}, "wait": True}
-    assert curves_props(None, card, lambda _: None) == gr.skip()
+    assert curves_props(plan, card, lambda _: None) == {"curves": {}, "idle": SAID, "wait": True}
+    assert curves_props(None, card, lambda _: None) is None
 
 
 def test_at_one_stage_every_setting_of_later_ones_says_so_and_what_helps(card, idle_for):
@@ -222,13 +226,21 @@ def test_no_larger_size_is_offered_where_there_is_none(card):
     ],
 )
 def test_a_setting_that_does_nothing_as_the_others_stand_says_why(idle_for, taken, changes, idle):
-    assert idle_for(taken, **changes) == idle
+    assert idle_for(taken, **changes) == {**idle, **UNTILED}
 
 
 def test_a_setting_that_every_later_stage_has_of_its_own_does_nothing(idle_for):
     own = "128.keep_base=0.5\n256.keep_base=0.4\n256.gaussian_sigma=1"
-    assert idle_for(steps(0.4), target=256, overrides=own) == {"keep_base": "overridden"}
-    assert idle_for(None, target=256, overrides=own) == {"keep_base": "overridden"}
+    assert idle_for(steps(0.4), target=256, overrides=own) == {"keep_base": "overridden", **UNTILED}
+    assert idle_for(None, target=256, overrides=own) == {"keep_base": "overridden", **UNTILED}
+
+
+def test_tiles_are_not_dilated_and_a_share_of_none_leaves_nothing_to_set(idle_for):
+    assert idle_for(steps(0.4, dilated=False), target=128, ladder="tiles:128") == dict.fromkeys(
+        DILATION, "tiled"
+    )
+    found = idle_for((), target=128, ladder="tiles:128", tile_share=0.0)
+    assert found == dict.fromkeys(FOLLOWING_ONLY - {"tile_share"}, "undrawn")
 
 
 def test_what_does_nothing_shows_its_reason_in_place_of_a_curve(card):

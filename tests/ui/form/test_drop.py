@@ -11,6 +11,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from gspn_core.errors import GspnError
+from gspn_core.images.formats import write_as
 from gspn_core.images.png import picture_info, versions, write_png
 from gspn_core.planning.plan import make_plan
 from gspn_core.runs.reducer import apply_event
@@ -207,6 +208,19 @@ def test_what_a_prompt_means_to_another_tool_alone_is_said(held, card):
     shown, *_ = read_picture({"head": base64.b64encode(data).decode(), "name": "b.png"}, held, card)
     assert shown["notes"] == [
         form_strings.imported_from(""),
-        form_strings.plain_words(["prompt weights", "<lora:…>"]),
+        "LoRA ink (1) is not here for this model; the picture was made with it.",
         form_strings.not_taken(["Schedule type: Karras"]),
     ]
+
+
+@pytest.mark.parametrize("ending", ["webp", "jpeg"])
+def test_a_download_of_this_page_fills_the_form_as_its_png_does(uploads, picture, held, card, plan, ending):
+    png = uploads.parent / "own.png"
+    png.write_bytes(picture)
+    path = uploads / f"own.{ending}"
+    write_as(path, png)
+    shown, *values = read_picture({"path": str(path), "name": path.name, "either": True}, held, card)
+    assert settings_from(values) == plan.settings
+    assert shown["said"] == f"From own.{ending}, stage 2"
+    assert (shown["stage"], shown["sha256"], shown["notes"]) == (1, None, [])
+    assert shown["check"] == form_strings.DROP_LOSSY and not path.exists()

@@ -5,9 +5,12 @@ import pytest
 
 from gspn_core.errors import BadSetting, UnsupportedSize
 from gspn_core.planning.plan import make_plan
+from gspn_core.planning.upscalers import UpscalerFile
 from gspn_core.settings import CHOICES, FIELD_NAMES, RANGES, Settings
 from ui.form.form import (
+    NOISE_LEVEL,
     REFINER,
+    UPSCALER,
     build_form,
     build_prompt,
     initial_values,
@@ -23,6 +26,8 @@ OTHER = {
     "start_strength": 0.5,
     "region": "outside; box 100 200 300 400.5",
     "region_feather": 3.0,
+    "extend": "left 25 top 10",
+    "loras": "ink:0.8, snow:0.5",
     "prompt": "a toy boat",
     "negative_prompt": "rust",
     "target": 256,
@@ -42,6 +47,7 @@ OTHER = {
     "dilation_scope": "deep",
     "dilation_use": "main",
     "dilation_until": 0.5,
+    "tile_share": 0.3,
     "scheduler": "unipc",
     "original_scale": 1.5,
     "target_scale": 0.8,
@@ -51,7 +57,11 @@ OTHER = {
     "refiner_start": 0.7,
     "aesthetic_score": 7.0,
     "negative_aesthetic_score": 2.0,
+    "upscaler": "4x-Sharp",
+    "noise_level": 45,
     "seed": 42,
+    "variation_seed": 5,
+    "variation_strength": 0.3,
     "overrides": ({"stage_px": 128, "name": "prompt", "value": 'a "toy"; boat\nat sea'},),
 }
 
@@ -72,11 +82,30 @@ def test_every_setting_has_a_control(form) -> None:
 
 
 def test_the_refiners_controls_show_only_where_there_is_a_refiner(form, card) -> None:
-    assert [form.controls[name].visible for name in REFINER] == [False] * len(REFINER)
+    hidden = (*REFINER, UPSCALER, NOISE_LEVEL)
+    assert [form.controls[name].visible for name in hidden] == [False] * len(hidden)
     with gr.Blocks():
         refined = dataclasses.replace(card, has_refiner=True)
         with_one = build_form(refined, *build_prompt(refined))
     assert all(with_one.controls[name].visible for name in REFINER)
+
+
+def test_upscalers_have_a_control_where_they_are_given(card) -> None:
+    found = tuple(
+        UpscalerFile(name=name, digest="", scale=4, parameters=1, px_elements=1, px_operations=1.0)
+        for name in ("4x-Sharp", "2x-Soft")
+    )
+    given = dataclasses.replace(card, upscalers=found, x4="a digest")
+    with gr.Blocks():
+        form = build_form(given, *build_prompt(given))
+    models, level = form.controls[UPSCALER], form.controls[NOISE_LEVEL]
+    assert models.visible and models.value == "4x-Sharp"
+    assert [value for _, value in models.choices] == ["4x-Sharp", "2x-Soft"]
+    assert level.visible and (level.value, level.maximum) == (20, 350)
+    assert "esrgan:1024 takes an upscaler model, x4:1024 takes" in form.controls["ladder"].info
+    with gr.Blocks():
+        plain = build_form(card, *build_prompt(card))
+    assert "esrgan needs --upscalers at the start, x4 needs --x4." in plain.controls["ladder"].info
 
 
 def test_every_control_is_named_after_its_setting(form) -> None:
@@ -87,7 +116,7 @@ def test_every_control_is_named_after_its_setting(form) -> None:
 
 def test_sliders_have_the_bounds_and_steps_of_settings(form) -> None:
     sliders = {name: control for name, control in form.controls.items() if isinstance(control, gr.Slider)}
-    assert set(sliders) == set(RANGES) - {"target", "seed", "start_px"}
+    assert set(sliders) == set(RANGES) - {"target", "seed", "variation_seed", "start_px"}
     for name, slider in sliders.items():
         bounds = RANGES[name]
         assert (slider.minimum, slider.maximum, slider.step) == (bounds.minimum, bounds.maximum, bounds.step)

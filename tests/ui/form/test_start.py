@@ -13,7 +13,16 @@ from gspn_core.runs.init_images import InitImages
 from gspn_core.settings import Settings
 from ui.compare.compare import _shown
 from ui.form.form import initial_values, settings_from, values_of
-from ui.form.start import REGION_STRENGTH, kept_start, set_from_run, set_region, start_props, taken
+from ui.form.start import (
+    EXTEND_STRENGTH,
+    REGION_STRENGTH,
+    kept_start,
+    set_extension,
+    set_from_run,
+    set_region,
+    start_props,
+    taken,
+)
 from ui.shared.strings import form_strings, studio_strings
 from ui.studio.actions import action_props
 from ui.studio.ladder import ladder_props, planned_props
@@ -186,6 +195,39 @@ def test_a_drawn_region_brings_a_strength_that_redraws_it(jobs, sent, card):
 def test_a_region_that_cannot_be_read_changes_nothing(jobs, drawn):
     shown, *rest = set_region(jobs, drawn, REFERENCE, 0)
     assert shown["error"].endswith(".") and all(map(is_skipped, rest))
+
+
+def test_an_extension_brings_a_strength_that_draws_it_and_a_target_that_has_room(jobs, sent, card):
+    reference = taken(jobs, card, sent((256, 256)), "", 256)[1]
+    for target, wanted in ((256, 128), (128, None), (64, None)):
+        shown, extend, strength, set_to = set_extension(
+            jobs, card, {"text": "right 50"}, reference, 0, target
+        )
+        assert (shown["error"], extend, strength) == ("", "right 50", EXTEND_STRENGTH)
+        assert is_skipped(set_to) if wanted is None else set_to == wanted
+    assert is_skipped(set_extension(jobs, card, {"text": "right 50"}, reference, 0.4, 128)[2])
+    _, extend, strength, set_to = set_extension(jobs, card, {"text": ""}, reference, 0, 256)
+    assert extend == "" and is_skipped(strength) and is_skipped(set_to)
+
+
+@pytest.mark.parametrize(
+    ("sides", "sentence"),
+    [
+        ("up 5", "Extension must name sides with the percent"),
+        ("left 200", "Extension: left is 200 percent"),
+        (7, "."),
+        ("x" * 5000, "."),
+    ],
+)
+def test_an_extension_that_cannot_be_read_changes_nothing(jobs, card, sides, sentence):
+    shown, *rest = set_extension(jobs, card, {"text": sides}, REFERENCE, 0, 256)
+    assert sentence in shown["error"] and all(map(is_skipped, rest))
+
+
+def test_an_extension_that_would_be_too_long_changes_nothing(jobs, sent, card):
+    reference = taken(jobs, card, sent((300, 100)), "", 256)[1]
+    shown, *rest = set_extension(jobs, card, {"text": "left 50 right 50"}, reference, 0, 256)
+    assert "longer than 4:1" in shown["error"] and all(map(is_skipped, rest))
 
 
 def test_a_table_names_a_starting_picture_by_its_size_and_first_digits():

@@ -34,3 +34,14 @@ def test_the_page_asks_for_scripts_of_its_own_alone(served: Served):
     for name in ("default-src", "script-src", "connect-src", "img-src", "style-src", "font-src"):
         assert "http" not in directives[name] and "*" not in directives[name]
     assert directives["object-src"] == "'none'"
+
+
+def test_the_page_alone_is_compressed_for_those_who_accept_it(served):
+    sizes = {}
+    for accepted in ("gzip", "identity"):
+        with served.client.stream("GET", "/", headers={"accept-encoding": accepted}) as answer:
+            sizes[accepted] = sum(map(len, answer.iter_raw()))
+            assert (answer.headers.get("content-encoding") == "gzip") == (accepted == "gzip")
+    assert sizes["gzip"] < 0.4 * sizes["identity"]
+    config = served.client.get("/config", headers={"accept-encoding": "gzip"})
+    assert "content-encoding" not in config.headers

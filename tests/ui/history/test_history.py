@@ -142,12 +142,46 @@ def test_the_runs_of_a_grid_are_together_where_the_newest_of_them_is() -> None:
     grids |= {runs[4].id: ("grid two", "Steps")}
     shown = history_props(runs, grids=grids)
     assert [run["id"][0] for run in shown["runs"]] == ["a", "b", "d", "c", "e"]
-    assert [run["grid"] for run in shown["runs"]] == ["", "grid one", "grid one", "", "grid two"]
-    assert shown["grids"] == {"grid one": "CFG scale × Seed", "grid two": "Steps"}
+    assert [run["group"] for run in shown["runs"]] == ["", "grid one", "grid one", "", "grid two"]
+    assert shown["groups"] == {
+        "grid one": {"title": "CFG scale × Seed", "study": "grid one"},
+        "grid two": {"title": "Steps", "study": "grid two"},
+    }
     assert [run["id"][0] for run in history_props(runs)["runs"]] == list("abcde")
+
+
+def test_the_pictures_of_a_batch_are_together_in_their_order() -> None:
+    def of(name: str, picture: int = 0, batch: str = "", **settings):
+        return replace(RUN, id=name, batch=batch, picture=picture, settings={"seed": 7, **settings})
+
+    newest_first = [
+        of("other"),
+        of("whole", 0, "b"),
+        of("third", 3, "b", seed=9),
+        of("single"),
+        of("second", 2, "b", seed=8),
+        of("first", 1, "b"),
+        of("lonely", 1, "c"),
+        of("varied 2", 2, "v", variation_seed=2),
+        of("varied 1", 1, "v", variation_seed=1),
+    ]
+    shown = history_props(newest_first)
+    listed = [(run["id"], run["group"]) for run in shown["runs"]]
+    assert listed == [
+        ("other", ""),
+        *((name, "b") for name in ("whole", "first", "second", "third")),
+        ("single", ""),
+        ("lonely", ""),
+        ("varied 1", "v"),
+        ("varied 2", "v"),
+    ]
+    assert shown["groups"] == {
+        "b": {"title": "3 pictures, seeds 7 to 9", "job": "first"},
+        "v": {"title": "2 variations of seed 7", "job": "varied 1"},
+    }
 
 
 def test_a_list_asks_for_the_grids_of_its_visitor_alone(kept) -> None:
     history = History(kept, lambda visitor: {RUN.id: ("grid", "Seed")} if visitor == "mine" else {})
-    assert history.shown("mine", {})["grids"] == {"grid": "Seed"}
-    assert history.shown("other", {})["grids"] == {}
+    assert history.shown("mine", {})["groups"] == {"grid": {"title": "Seed", "study": "grid"}}
+    assert history.shown("other", {})["groups"] == {}

@@ -11,8 +11,8 @@ SHOWN = masthead_props("CPU", None, "")
 
 
 class ModelPicker:
-    def __init__(self, *titles: str, refusal: Exception | None = None) -> None:
-        self.titles, self.refusal, self.asked = titles, refusal, []
+    def __init__(self, *titles: str, refusal: Exception | None = None, is_withheld: bool = False) -> None:
+        self.titles, self.refusal, self.asked, self.is_withheld = titles, refusal, [], is_withheld
 
     def choices(self):
         return [SimpleNamespace(name=t.lower(), title=t, current=i == 0) for i, t in enumerate(self.titles)]
@@ -28,6 +28,13 @@ def test_the_menu_marks_the_model_in_use():
         {"name": "world", "label": "World · in use", "current": True},
         {"name": "mine", "label": "Mine", "current": False},
     ]
+
+
+def test_where_only_the_host_chooses_the_menu_says_so():
+    current, sentence = model_choices(ModelPicker("World", is_withheld=True))
+    assert current == {"name": "world", "label": "World · in use", "current": True}
+    # The menu does nothing for an entry in use.
+    assert sentence == {"name": "", "label": page_strings.MODEL_OF_HOST, "current": True}
 
 
 @pytest.mark.parametrize("picker", [None, ModelPicker("World")])

@@ -40,6 +40,15 @@ def test_each_finished_stage_can_be_redone_once_the_run_has_ended(view_after, ca
     assert stages[1][0]["detail"]["stage"] == 1
 
 
+def test_variations_are_offered_of_a_first_stage_that_was_drawn_from_noise(view_after, card) -> None:
+    view = view_after()
+    (vary,) = [action for action in action_props(view, card)["run"] if action["name"] == "vary"]
+    assert (vary["label"], vary["detail"]) == ("Variations", {"job": view.id})
+    kept = dataclasses.replace(view.stages[0], kind="keep")
+    from_image = dataclasses.replace(view, stages=(kept, *view.stages[1:]))
+    assert "vary" not in names(action_props(from_image, card)["run"])
+
+
 def test_while_a_run_goes_on_nothing_of_it_is_redone_or_resumed(view_after, card) -> None:
     view = view_after(9)
     assert view.state == "running" and view.stages[0].state == "done"
@@ -51,6 +60,6 @@ def test_while_a_run_goes_on_nothing_of_it_is_redone_or_resumed(view_after, card
 def test_a_run_that_was_stopped_failed_or_cut_off_can_be_resumed(view_after, card) -> None:
     for state in ("stopped", "failed", "interrupted"):
         offered = action_props(apply_event(view_after(9), Ended(state=state, error=None)), card)
-        assert names(offered["run"]) == ["resume", "copy", "copy"]
+        assert names(offered["run"]) == ["vary", "resume", "copy", "copy"]
         assert names(offered["stages"][0]) == ["redo"]
         json.dumps(offered)

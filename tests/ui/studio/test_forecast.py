@@ -6,9 +6,11 @@ import pytest
 
 from gspn_core.errors import BadSetting
 from gspn_core.planning.plan import make_plan
-from gspn_core.settings import FIELD_NAMES
+from gspn_core.prompts import TextLength
+from gspn_core.settings import FIELD_NAMES, Settings
 from tests.ui.studio.conftest import start
-from ui.form.presets import preset_values
+from ui.form.form import initial_values
+from ui.form.presets import does, preset_of, preset_values
 from ui.studio.handlers import Runs
 from ui.studio.props import notice
 
@@ -59,6 +61,29 @@ def test_a_form_is_planned_once_for_all_that_is_shown_of_it(runs, jobs, values, 
     patch = runs.outline(None, ahead)
     assert patch["ahead"]["outline"]["stages"] and ahead.plan is not None
     assert len(made) == 1 and made[0].prompt == values["prompt"]
+
+
+def test_tokens_and_hints_of_the_texts_are_said_before_a_run(runs, jobs, values, card, monkeypatch) -> None:
+    notices = ("A ( is never closed.",)
+    read = (
+        TextLength(name="prompt", stage_px=0, tokens=83, chunks=2, room=75, notices=notices),
+        TextLength(name="negative_prompt", stage_px=0, tokens=5, chunks=1, room=75),
+        TextLength(name="prompt", stage_px=128, tokens=1200, chunks=16, room=75, notices=("Cut.",)),
+        TextLength(name="negative_prompt", stage_px=128, tokens=0, chunks=1, room=75),
+    )
+    monkeypatch.setattr(jobs, "plan", lambda settings: replace(make_plan(settings, card), texts=read))
+    form = [values[name] for name in FIELD_NAMES]
+    assert outline(runs, None, form)["texts"] == {
+        "counts": [
+            {"name": "", "text": "83 of 150 tokens, 2 chunks", "cut": False},
+            {"name": "Negative prompt", "text": "5 of 75 tokens", "cut": False},
+            {"name": "Prompt at 128 px", "text": "1,200 of 1,200 tokens, 16 chunks", "cut": True},
+        ],
+        "notices": ["Prompt: A ( is never closed.", "Prompt at 128 px: Cut."],
+    }
+    # Another prompt is planned in place of one that is empty, and nothing is said of that.
+    empty = [{**values, "prompt": ""}[name] for name in FIELD_NAMES]
+    assert outline(runs, None, empty)["texts"] == {"counts": [], "notices": []}
 
 
 def test_the_outline_of_what_cannot_be_is_empty(runs, values) -> None:
@@ -147,6 +172,8 @@ def test_changed_settings_are_named_and_reset_alone(runs, values) -> None:
     assert changed() == "" and changed(prompt="a toy boat", seed="12") == ""
     assert changed(num_inference_steps=4.0, target="128") == ""
     assert changed(guidance_scale=7) == "Changed: CFG scale"
+    assert changed(ladder="", guidance_scale=None) == ""
+    assert changed(gaussian_sigma=None) == "Changed: Blur σ"
     many = changed(guidance_scale=7, gaussian_sigma=2.0, keep_base=0.5, scheduler="ddim", target=64)
     assert many.startswith("Changed: ") and many.endswith(" and 2 more")
     reset = runs.reset([values[name] for name in FIELD_NAMES])
@@ -220,3 +247,29 @@ def test_presets_stay_within_what_a_model_reaches(card) -> None:
             assert own["target"] in model.targets and own["num_inference_steps"] >= 1
     steps = [own["num_inference_steps"] for own in preset_values(card).values()]
     assert steps == sorted(steps)
+
+
+def test_a_draft_takes_the_super_resolution_network_where_there_is_one(card) -> None:
+    reached = replace(card, has_superres=True, default_target_px=card.base_px * 4)
+    own = preset_values(reached)
+    assert own["draft"]["ladder"] == f"{card.base_px} sr:{card.base_px * 4}"
+    assert own["draft"]["target"] == card.base_px * 4 and own["balanced"]["ladder"] == reached.ladder
+    plan = make_plan(Settings(prompt="a", **own["draft"]), reached)
+    assert [stage.kind.name for stage in plan.stages] == ["generate", "sr"]
+    assert "super-resolution" in does(own["draft"]) and "super-resolution" not in does(own["fine"])
+
+
+@pytest.mark.parametrize("has_superres", [True, False])
+@pytest.mark.parametrize("ladder", ["", "64 256"])
+def test_a_form_as_at_first_and_one_left_to_the_model_are_balanced(card, has_superres, ladder) -> None:
+    model = replace(card, has_superres=has_superres, ladder=ladder)
+    first = initial_values(model)
+    for held in (first, {**first, "ladder": ""}):
+        assert preset_of([held[name] for name in FIELD_NAMES], model) == "balanced"
+    for name, own in preset_values(model).items():
+        assert preset_of([{**first, **own}[field] for field in FIELD_NAMES], model) == name
+
+
+def test_a_student_keeps_its_steps_in_every_preset(card) -> None:
+    own = preset_values(replace(card, guidance_scale=1.0))
+    assert {each["num_inference_steps"] for each in own.values()} == {card.num_inference_steps}

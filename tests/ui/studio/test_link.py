@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from gspn_core.errors import BadSetting
+from gspn_core.models.catalog import WORLD
 from gspn_core.settings import FIELD_NAMES
 from ui.form.form import initial_values, settings_from
+from ui.studio.forecast import changed_settings
 from ui.studio.link import settings_in
 
 
@@ -55,3 +59,23 @@ def test_what_cannot_be_is_refused_in_a_sentence(query, field, card):
 
 def test_no_address_brings_an_init_image(card):
     assert settings_in({"start": "100x100-" + 64 * "a", "start_strength": "0.5"}, card) is None
+
+
+@pytest.mark.parametrize("ladder", ["", "64 256"])
+@pytest.mark.parametrize("target", [64, 128, 256])
+def test_of_an_address_with_a_size_only_the_size_is_changed(card, ladder, target):
+    own = dataclasses.replace(card, ladder=ladder)
+    held = settings_in({"target": str(target)}, own)
+    assert set(changed_settings([held[name] for name in FIELD_NAMES], own)) <= {"target"}
+
+
+def test_no_size_of_the_embedded_model_changes_its_stages():
+    for target in WORLD.targets:
+        held = settings_in({"target": str(target)}, WORLD)
+        changed = changed_settings([held[name] for name in FIELD_NAMES], WORLD)
+        assert changed == (() if target == WORLD.default_target_px else ("target",))
+
+
+def test_stages_that_an_address_names_are_changed(card):
+    held = settings_in({"ladder": "64 256"}, card)
+    assert changed_settings([held[name] for name in FIELD_NAMES], card) == ("ladder",)

@@ -114,3 +114,20 @@ def test_one_weight_is_drawn_level() -> None:
     assert coordinates(curves["lines"]["c1"])[0][1] == coordinates(curves["lines"]["c1"])[1][1]
     assert 0 <= coordinates(curves["lines"]["c3"])[0][1] < coordinates(curves["lines"]["c1"])[0][1]
     assert curves["top"] == "0 – 0.5"
+
+
+def test_a_run_from_the_cache_says_so_in_place_of_its_time(view_after) -> None:
+    view = view_after()
+    assert panel_props(view)["cached"] is None
+
+    def cached(*saved: float | None, state: str = "done") -> list[str] | None:
+        pairs = zip(view.stages, saved, strict=True)
+        stages = tuple(dataclasses.replace(one, reused=True, saved_seconds=taken) for one, taken in pairs)
+        return panel_props(dataclasses.replace(view, stages=stages, state=state))["cached"]
+
+    assert cached(4.0, 8.0) == ["Cached", "drawn in 12 s before"]
+    assert cached(4.0, None) == ["Cached", ""]
+    assert cached(4.0, 8.0, state="running") is None
+    first = dataclasses.replace(view.stages[0], reused=True, saved_seconds=4.0)
+    partly = dataclasses.replace(view, stages=(first, *view.stages[1:]))
+    assert panel_props(partly)["cached"] is None
