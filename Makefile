@@ -35,6 +35,7 @@ $(VENV)/.installed: $(BIN)/python requirements.txt
 	$(PIP) -r requirements.txt
 	touch $@
 
-$(VENV)/.installed-tests: $(VENV)/.installed tests/requirements.txt
+$(VENV)/.installed-tests: $(VENV)/.installed tests/requirements.txt tests/requirements-no-deps.txt
 	$(PIP) -r tests/requirements.txt
+	$(PIP) --no-deps -r tests/requirements-no-deps.txt
 	touch $@
