@@ -155,10 +155,22 @@ class Visits:
     def reload(self, page: Any) -> None:
         """Refresh a page; that its stream is cut by this is not an error."""
         before = list(self.errors)
-        page.reload()
-        page.wait_for_function(READY)
+        self.refresh(page)
         cut = ("AbortError", "Unexpected error Connection errored out", "Failed to fetch", "network error")
         self.errors = before + [e for e in self.errors[len(before) :] if not any(word in e for word in cut)]
+
+    @staticmethod
+    def refresh(page: Any) -> None:
+        """Reload a page, also one that just then reloads by itself, as its server is another."""
+        from playwright.sync_api import Error
+
+        try:
+            page.reload()
+        except Error as error:
+            if "ERR_ABORTED" not in str(error):
+                raise
+            page.wait_for_load_state()
+        page.wait_for_function(READY)
 
     def close(self) -> None:
         """Let every visitor go."""

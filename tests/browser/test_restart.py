@@ -11,7 +11,8 @@ def test_a_run_that_was_cut_off_keeps_its_stages_and_is_resumed(serve, visit_at,
     jobs = tmp_path / "jobs"
     with serve(jobs, tmp_path / "first.log") as (address, server):
         port = int(address.rsplit(":", 1)[1].strip("/"))
-        page = visit_at(address)()
+        visits = visit_at(address)
+        page = visits()
         page.locator("#field-prompt textarea").fill("snowy mountains by day")
         page.locator("#field-seed :is(input, textarea)").first.fill("5")
         page.locator("#field-target label", has_text="512").first.click()
@@ -26,7 +27,7 @@ def test_a_run_that_was_cut_off_keeps_its_stages_and_is_resumed(serve, visit_at,
         server.wait(30)
 
     with serve(jobs, tmp_path / "second.log", port) as (_address, _server):
-        page.reload()
+        visits.refresh(page)
         page.wait_for_function(f"{STATE} === 'interrupted'")
         assert page.locator(".ladder li.done").count() >= 1
         assert page.locator(".ladder li.done img").first.evaluate("image => image.naturalWidth") > 0
