@@ -58,5 +58,9 @@ class Busy(GspnError):
     """A queue that is full or closing."""
 
 
+class WorkerLost(GspnError):
+    """A worker on another process or machine is gone in the middle of a run."""
+
+
 class Stopped(GspnError):
     """The run was asked to stop; finished stages are kept."""

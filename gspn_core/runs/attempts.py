@@ -1,60 +1,66 @@
-"""One run on the device: its record, its cached stages, the engine, and how it ended or failed."""
+"""One run on a worker: its record, its cached stages, the engine, and how it ended or failed."""
 
 from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from typing import Any
 
-from gspn_core.errors import GspnError, Stopped
+from PIL.Image import Image
+
+from gspn_core.errors import GspnError, Stopped, WorkerLost
 from gspn_core.events import CascadeDone, Event, PictureDone, PlanReady, Retried, StageDone
 from gspn_core.planning.together import plan_together
-from gspn_core.planning.types import CascadePlan, StagePlan
+from gspn_core.planning.types import StagePlan
 from gspn_core.runs.batch import drawn_alike, of_seed
 from gspn_core.runs.init_images import InitImages
 from gspn_core.runs.recorder import Recorder
 from gspn_core.runs.run import Ended, Replanned
 from gspn_core.runs.run_state import LiveRun, first_stage_of
+from gspn_core.runs.worker import Worker
 
-Run = Callable[..., Generator[Event, None, None]]
-FinalPlan = Callable[[CascadePlan, Callable[[], bool]], CascadePlan]
 _UNFINISHED = "The run ended before its last stage; the server's log has the details."
+_LOST_TWICE = "The worker of this run was lost twice; the server's log has the details. Run it again."
 _log = logging.getLogger(__name__)
 
 
 class Attempts:
-    """Runs jobs one after the other.
+    """Runs jobs, each on one worker at a time.
 
-    run, final_plan: see `RunQueue`. change: applies events to a job's view. learn: called with a job and the
+    change: applies events to a job's view. learn: called with a job and the
     index of each finished stage.
     """
 
     def __init__(
         self,
-        run: Run,
         recorder: Recorder,
         starts: InitImages,
         *,
-        final_plan: FinalPlan,
         change: Callable[..., None],
         learn: Callable[[LiveRun, int], None],
     ) -> None:
-        self._run, self._recorder, self._starts = run, recorder, starts
-        self._final_plan, self._change, self._learn = final_plan, change, learn
+        self._recorder, self._starts = recorder, starts
+        self._change, self._learn = change, learn
         # The batch whose pictures did not fit into memory at once.
         self._too_large: str | None = None
 
-    def run(self, job: LiveRun, waiting: Sequence[LiveRun] = ()) -> Ended | None:
+    def run(self, job: LiveRun, worker: Worker, waiting: Sequence[LiveRun] = ()) -> Ended | None:
         """Run a job to its end; return how it ended, None if it reached its target.
 
-        waiting: the runs of its batch that are to follow; where memory allows, they are drawn with it.
+        A job whose worker was lost before goes on from its last finished stage.
+
+        Args:
+            job: the run.
+            worker: draws it.
+            waiting: the runs of its batch that are to follow; where memory allows, they are drawn with it.
+
+        Raises:
+            WorkerLost: the worker was lost for the first time in this run, which another one can go on with.
         """
         try:
-            self._recorder.open(job)
-            self._settle_plan(job)
-            finished = self._recorder.reuse(job)
+            finished = self._recorder.made(job) if job.losses else self._begin(job, worker)
             if len(finished) == len(job.to_run.stages):
                 self._change(job, CascadeDone(seconds=0.0))
                 return None
@@ -64,9 +70,16 @@ class Attempts:
             others = {} if finished else self._drawn_with(job, waiting)
             if others:
                 options["more_seeds"] = tuple(others)
-            with closing(self._run(job.to_run, job.stop.is_set, **options)) as events:
+            with closing(worker.run(job.to_run, job.stop.is_set, **options)) as events:
                 for event in events:
                     self._take(job, event, others)
+        except WorkerLost as error:
+            _log.warning("Run %s: %s", job.id, error)
+            job.losses += 1
+            if not job.stop.is_set():
+                if job.losses == 1:
+                    raise
+                return Ended(state="failed", error=_LOST_TWICE)
         except Stopped:
             if job.write_error is None:
                 return Ended(state="stopped")
@@ -83,7 +96,13 @@ class Attempts:
             return None
         return Ended(state="stopped") if job.stop.is_set() else Ended(state="failed", error=_UNFINISHED)
 
-    def _settle_plan(self, job: LiveRun) -> None:
+    def _begin(self, job: LiveRun, worker: Worker) -> list[Image]:
+        """Open a job's record, settle its plan and return the cached pictures of its first stages."""
+        self._recorder.open(job)
+        self._settle_plan(job, worker)
+        return self._recorder.reuse(job)
+
+    def _settle_plan(self, job: LiveRun, worker: Worker) -> None:
         """Set a job's final plan before cached stages are looked up; a job that needs no run keeps its own.
 
         Raises what `final_plan` raises.
@@ -92,7 +111,7 @@ class Attempts:
             return
         plan = plan_together(job.plan)
         if not (job.view.picture and self._recorder.has_all(first_stage_of(plan))):
-            final = self._final_plan(job.plan, job.stop.is_set)
+            final = worker.final_plan(job.plan, job.stop.is_set)
             plan = plan_together(final) if job.plan.stages[0].together else final
         if plan != job.plan:
             job.plan = plan

@@ -24,10 +24,10 @@ from gspn_core.events import StageDone
 from gspn_core.planning.keys import stage_key
 from gspn_core.planning.types import CascadePlan, StagePlan
 from gspn_core.runs.archive import owner_of
-from gspn_core.runs.attempts import Run
 from gspn_core.runs.locks import OrderedLock
 from gspn_core.runs.run_state import first_stage_of
 from gspn_core.runs.stage_cache import StageCache
+from gspn_core.runs.worker import Worker
 from gspn_core.settings import MAX_SEED, Settings
 
 # What a first stage is predicted to take at most where it is drawn while the form changes.
@@ -119,22 +119,20 @@ class InstantPictures:
     """Draws the first stage of plans while no run uses or waits for the device. Thread-safe.
 
     Args:
-        run: see `RunQueue`.
         finished: where pictures are kept for runs to take.
         plan: makes the plan of settings.
-        device: reserves the device for a `with` block, or raises Busy.
-        is_busy: returns whether a run waits or is running.
+        device: reserves an idle worker for a `with` block, or raises Busy.
+        is_busy: returns whether a run waits, or every worker has one.
     """
 
     def __init__(
         self,
-        run: Run,
         finished: StageCache,
         plan: Callable[[Settings], CascadePlan],
-        device: Callable[[], AbstractContextManager[None]],
+        device: Callable[[], AbstractContextManager[Worker]],
         is_busy: Callable[[], bool],
     ) -> None:
-        self._run, self._finished, self._plan = run, finished, plan
+        self._finished, self._plan = finished, plan
         self._device, self._is_busy = device, is_busy
         self._changed = threading.Condition(OrderedLock("instant"))
         self._visitors: OrderedDict[str, _Visitor] = OrderedDict()
@@ -272,8 +270,8 @@ class InstantPictures:
         plan = first_stage_of(request.plan)
         try:
             with ExitStack() as stack:
-                self._reserve(stack, should_stop)
-                with closing(self._run(plan, should_stop, previews=False)) as events:
+                worker = self._reserve(stack, should_stop)
+                with closing(worker.run(plan, should_stop, previews=False)) as events:
                     for event in events:
                         if isinstance(event, StageDone):
                             self._finished.keep(event)
@@ -286,13 +284,12 @@ class InstantPictures:
             _log.exception("An instant picture failed")
         return "failed"
 
-    def _reserve(self, stack: ExitStack, should_stop: Callable[[], bool]) -> None:
-        """Enter the device's block; raise Busy once it is clear that something else keeps the device."""
+    def _reserve(self, stack: ExitStack, should_stop: Callable[[], bool]) -> Worker:
+        """Enter the block of an idle worker and return it; raise Busy once it is clear that there is none."""
         deadline = time.monotonic() + _DEVICE_SECONDS
         while not should_stop():
             try:
-                stack.enter_context(self._device())
-                return
+                return stack.enter_context(self._device())
             except Busy:
                 if time.monotonic() > deadline:
                     raise

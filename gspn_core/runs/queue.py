@@ -1,12 +1,11 @@
-"""The run queue: one thread uses the device, runs go on without followers, anyone can follow any run."""
+"""The run queue: workers run what waits, runs go on without followers, anyone can follow any run."""
 
 from __future__ import annotations
 
 import logging
-import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from gspn_core.errors import Busy, GspnError, NotOwner
@@ -16,7 +15,7 @@ from gspn_core.images.png import read_picture
 from gspn_core.planning.plan import check_fits, redo
 from gspn_core.planning.types import CascadePlan, StagePlan
 from gspn_core.runs.archive import Archive, RunSummary, owner_of
-from gspn_core.runs.attempts import Attempts, FinalPlan, Run
+from gspn_core.runs.attempts import Attempts
 from gspn_core.runs.batch import Batches, going_on
 from gspn_core.runs.disk_space import DiskSpace
 from gspn_core.runs.downloads import Downloads
@@ -28,12 +27,14 @@ from gspn_core.runs.locks import OrderedLock
 from gspn_core.runs.pairs import PairFigures, Pairs
 from gspn_core.runs.recorder import Recorder
 from gspn_core.runs.reducer import apply_event
-from gspn_core.runs.run import Ended, JobEvent, QueueMoved, RunView, StageView, StopAsked
+from gspn_core.runs.run import Ended, JobEvent, RunView, StageView, StopAsked
 from gspn_core.runs.run_state import LiveRun
 from gspn_core.runs.stage_cache import CacheHit, StageCache
 from gspn_core.runs.store import Store
 from gspn_core.runs.timings import Timings
 from gspn_core.runs.waiting import WaitingLine
+from gspn_core.runs.worker import FinalPlan, Run, Worker, as_planned
+from gspn_core.runs.workers import Workers
 from gspn_core.settings import Settings
 
 _KEPT_IN_MEMORY = 100
@@ -41,10 +42,11 @@ _log = logging.getLogger(__name__)
 
 
 class RunQueue:
-    """Runs plans one at a time, in the order in which they were submitted, and stores their pictures.
+    """Runs plans, one at a time on each worker, and stores their pictures.
 
     Args:
-        run: a function like `Engine.run`, called with a plan, should_stop and `finished`.
+        run: a function like `Engine.run`, called with a plan, should_stop and `finished`: the worker in this
+            process; None where there is none, and all workers join.
         folder: where runs are stored.
         plan: makes the plan of settings when a run is submitted.
         final_plan: called with it when the run's turn comes; waits for the engine and returns what to run.
@@ -56,11 +58,11 @@ class RunQueue:
 
     def __init__(
         self,
-        run: Run,
+        run: Run | None,
         folder: str | Path,
         *,
         plan: Callable[[Settings], CascadePlan],
-        final_plan: FinalPlan = lambda plan, _should_stop: plan,
+        final_plan: FinalPlan = as_planned,
         max_queued: int = 20,
         keep_bytes: int = 20 * 2**30,
         view_seconds: float = 0.25,
@@ -77,9 +79,7 @@ class RunQueue:
         self._starts = InitImages(self._store.folder / "starts", self._archive.starts)
         self._starts.sweep()
         self._recorder = Recorder(self._store, self._archive, self._finished, self._change)
-        self._attempts = Attempts(
-            run, self._recorder, self._starts, final_plan=final_plan, change=self._change, learn=self._learn
-        )
+        attempts = Attempts(self._recorder, self._starts, change=self._change, learn=self._learn)
         self._pairs = Pairs()
         self._room = DiskSpace(
             self._store,
@@ -97,15 +97,20 @@ class RunQueue:
         self._waiting = WaitingLine(max_queued, self._change)
         # One lock and a condition per run, so that a step of one run does not wake the followers of others.
         self._lock = OrderedLock("queue")
-        self._queued = threading.Condition(self._lock)
-        # Held during a run; other work on the device takes it between runs.
-        self._device = OrderedLock("device")
-        self._thread: threading.Thread | None = None
+        self.workers = Workers(
+            self._lock,
+            self._waiting,
+            attempts,
+            change=self._change,
+            on_end=lambda job: self._recorder.when_written(job, self._close_job),
+        )
+        if run is not None:
+            self.workers.join(Worker(name="this process", run=run, final_plan=final_plan))
         self._closed = False
         self.batches = Batches(
             self, self._lock, self._waiting, self._starts, self._recorder, self._archive, self._enter
         )
-        self.instant = InstantPictures(run, self._finished, plan, self.device, lambda: self.is_busy)
+        self.instant = InstantPictures(self._finished, plan, self.workers.device, lambda: self.is_taken)
 
     @property
     def folder(self) -> Path:
@@ -118,15 +123,14 @@ class RunQueue:
         with self._lock:
             return any(not job.settled for job in self._jobs.values())
 
-    @contextmanager
-    def device(self) -> Iterator[None]:
-        """Reserve the device for a `with` block, in which no run starts; raise Busy during a run."""
-        if not self._device.acquire(blocking=False):
-            raise Busy("Another run is using the device. Try again when it finishes.")
-        try:
-            yield
-        finally:
-            self._device.release()
+    @property
+    def is_taken(self) -> bool:
+        """Return whether there is no worker to spare: with one, while a run waits or is running."""
+        return self.is_busy and (self.workers.count < 2 or not self.workers.has_idle)
+
+    def device(self) -> AbstractContextManager[Worker]:
+        """Reserve an idle worker for a `with` block, in which it takes no run; raise Busy if none is idle."""
+        return self.workers.device()
 
     def claim(self) -> None:
         """Claim the folder until `close`; raise GspnError if another server uses it."""
@@ -167,10 +171,8 @@ class RunQueue:
                 raise Busy("The server is closing; try again when it is back.")
             self._waiting.add(*jobs)
             self._jobs |= {job.id: job for job in jobs}
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="gspn-worker", daemon=True)
-                self._thread.start()
-            self._queued.notify()
+            self.workers.renumber()
+            self.workers.wake()
 
     def resume(self, job_id: str, *, visitor: str = "") -> str:
         """Run a run's settings again from its last finished stage; return the new run's id."""
@@ -305,14 +307,14 @@ class RunQueue:
             left_queue = [job for job in self._jobs.values() if self._stop(job)]
             for job in self._jobs.values():
                 self._wake(job)
-            thread = self._thread
-            self._queued.notify()
+            threads = self.workers.stop_taking()
         self.instant.close(timeout_seconds)
         for job in left_queue:
             self._recorder.when_written(job, self._close_job)
-        if thread is not None:
-            thread.join(timeout_seconds)
-        self._recorder.close(wait=thread is None or not thread.is_alive())
+        deadline = time.monotonic() + timeout_seconds
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        self._recorder.close(wait=not any(thread.is_alive() for thread in threads))
         self._claim.release()
 
     def _stop(self, job: LiveRun, *, after_stage: bool = False) -> bool:
@@ -323,7 +325,7 @@ class RunQueue:
             self._waiting.remove(job)
             job.stop.set()
             self._change(job, Ended(state="stopped"))
-            self._waiting.renumber()
+            self.workers.renumber()
             return True
         if after_stage and job.view.stopping is None:
             job.stop_after_stage = True
@@ -347,27 +349,6 @@ class RunQueue:
         if job.settled or self._closed or job.view.is_final:
             job.ended.notify_all()
 
-    def _work(self) -> None:
-        while True:
-            with self._lock:
-                self._queued.wait_for(lambda: len(self._waiting) or self._closed)
-                if self._closed:
-                    return
-            with self._device:
-                with self._lock:
-                    job = self._waiting.next()
-                    if job is None:
-                        # The run was stopped in the meantime.
-                        continue
-                    job.began = time.monotonic()
-                    self._change(job, QueueMoved(position=0))
-                    self._waiting.renumber()
-                    others = self._waiting.of_batch(job)
-                end = job.context.run(self._attempts.run, job, others)
-            if end is not None:
-                self._change(job, end)
-            self._recorder.when_written(job, self._close_job)
-
     def _learn(self, job: LiveRun, index: int) -> None:
         timing = finished_timing(job.plan.stages[index], job.view.stages[index])
         if timing is not None:
@@ -382,6 +363,7 @@ class RunQueue:
             with self._lock:
                 job.settled = True
                 self._wake(job)
+                self.workers.settled(job)
         try:
             self._room.make(job.id)
         except Exception:

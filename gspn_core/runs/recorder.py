@@ -7,6 +7,7 @@ file that cannot be written ends the run.
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -103,6 +104,19 @@ class Recorder:
                 processor_seconds=reuse.processor_seconds,
             )
             self._keep(job, event, stage, image, measured)
+        return pictures
+
+    def made(self, job: LiveRun) -> list[Image]:
+        """Return the pictures of a run's finished stages once they are written, as far as they are there."""
+        written = threading.Event()
+        self.when_written(job, lambda _job: written.set())
+        written.wait()
+        pictures: list[Image] = []
+        for stage, shown in zip(job.to_run.stages, job.view.stages, strict=False):
+            image = self._finished.picture(stage.key, stage.size) if shown.state == "done" else None
+            if image is None:
+                break
+            pictures.append(image)
         return pictures
 
     def finish(self, job: LiveRun) -> None:

@@ -90,11 +90,12 @@ def planned(view: RunView, plan: CascadePlan) -> RunView:
 
 
 def _on_plan(view: RunView, event: PlanReady) -> RunView:
-    reused = [stage for stage in view.stages if stage.reused]
+    # Those that were cached, or finished before the run moved to another worker.
+    finished = [stage for stage in view.stages if stage.state == "done"]
     view = planned(dataclasses.replace(view, state="running", queue_position=0), event.plan)
     pairs = zip(view.stages, event.model_calls, strict=True)
     stages = [dataclasses.replace(stage, model_calls=calls) for stage, calls in pairs]
-    return dataclasses.replace(view, stages=(*reused, *stages[len(reused) :]))
+    return dataclasses.replace(view, stages=(*finished, *stages[len(finished) :]))
 
 
 def _on_stage_started(view: RunView, event: StageStarted) -> RunView:

@@ -30,6 +30,8 @@ class LiveRun:
     owner: see `gspn_core.runs.archive`. stop_after_stage: `stop` is to be set once the current stage is done.
     write_error: the message for a file that could not be written, which ends the run. changed, ended:
     notified when the view changes and when the run has ended. followers: how many follow the run now.
+    draws: the ids of the runs whose first stages it is to draw with its own. losses: how often its worker was
+    lost.
     """
 
     plan: CascadePlan
@@ -44,6 +46,8 @@ class LiveRun:
     write_error: str | None = None
     settled: bool = False
     followers: int = 0
+    draws: frozenset[str] = frozenset()
+    losses: int = 0
 
     @classmethod
     def waiting(

@@ -1,9 +1,9 @@
-"""The runs that wait for the device, in the order in which they were submitted."""
+"""The runs that wait for a worker, in the order in which they were submitted."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 from gspn_core.errors import Busy
 from gspn_core.runs.run import QueueMoved
@@ -25,6 +25,9 @@ class WaitingLine:
     def __len__(self) -> int:
         return len(self._runs)
 
+    def __iter__(self) -> Iterator[LiveRun]:
+        return iter(self._runs)
+
     def __contains__(self, run: LiveRun) -> bool:
         return run in self._runs
 
@@ -37,10 +40,9 @@ class WaitingLine:
         ]
 
     def add(self, *runs: LiveRun) -> None:
-        """Append runs of one owner, all or none; raise Busy if too many wait."""
+        """Append runs of one owner, all or none; raise Busy if too many wait. Call `renumber` after it."""
         self.check(len(runs), runs[0].owner)
         self._runs.extend(runs)
-        self.renumber()
 
     def check(self, count: int, owner: str) -> None:
         """Raise Busy if that many runs of an owner, "" for none, cannot wait as well."""
@@ -56,16 +58,16 @@ class WaitingLine:
                 f"{count} pictures need more places than the {free} free ones; ask for fewer, or wait."
             )
 
+    def put_back(self, run: LiveRun) -> None:
+        """Let a run that had begun wait as the first one; call `renumber` after it."""
+        self._runs.appendleft(run)
+
     def remove(self, run: LiveRun) -> None:
         """Remove a run; call `renumber` once its own view is changed."""
         self._runs.remove(run)
 
-    def next(self) -> LiveRun | None:
-        """Remove and return the next run, None if none waits; call `renumber` once it has started."""
-        return self._runs.popleft() if self._runs else None
-
-    def renumber(self) -> None:
-        """Report the new position of every run that moved."""
-        for position, run in enumerate(self._runs, start=1):
+    def renumber(self, order: Sequence[LiveRun] | None = None) -> None:
+        """Report the new position of every run that moved; order: in which they are to run, if another."""
+        for position, run in enumerate(self._runs if order is None else order, start=1):
             if run.view.queue_position != position:
                 self._change(run, QueueMoved(position=position))
