@@ -58,8 +58,9 @@ MAY_IMPORT = {
     | {"cascade", "runtime", "models", "engine", "controls"},
     "bench": DATA | {"ops", "attention", "backbones", "cascade", "runtime", "models", "engine", "training"},
     "runs": DATA | {"files", "images", "metrics"},
+    "remote": DATA | {"runtime"},
     "studies": DATA | {"files", "images", "metrics", "runs"},
-    "serving": DATA | {"models", "metrics", "runs", "studies", "runtime", "engine", "ui"},
+    "serving": DATA | {"models", "metrics", "runs", "studies", "runtime", "engine", "remote", "ui"},
     "cli": DATA | {"files", "images", "engine", "metrics", "models", "runs", "studies"},
     "__main__": {"cli"},
     "ui": DATA | {"files", "images", "runs", "studies"},
@@ -79,6 +80,7 @@ ONLY_IN = {
     "gradio": {"ui", "app"},
     "spaces": {"app"},
     "triton": {"ops"},
+    "ray": {"remote"},
     "numba": {"ops", "world"},
 }
 
