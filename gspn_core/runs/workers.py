@@ -155,7 +155,9 @@ class Workers:
         self._change(job, QueueMoved(position=0))
         others = self._waiting.of_batch(job)
         if len(self._all) > 1:
-            # Its share of them, as the idle workers take theirs.
+            # Its share of those that no other draws, as the idle workers take theirs.
+            drawn = {run_id for run in self._live for run_id in run.draws}
+            others = [other for other in others if other.id not in drawn]
             idle = 1 + sum(other.job is None for other in self._all)
             others = others[: -(-(len(others) + 1) // idle) - 1]
         job.draws = frozenset(other.id for other in others)
