@@ -8,11 +8,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
 from gspn_core.errors import GspnError, ModelUnavailable, WorkerLost
-from gspn_core.events import StageNotTimed, StageTimed, StepWeights
+from gspn_core.events import Event, StageNotTimed, StageTimed, StepWeights
 from gspn_core.planning.plan import make_plan
 from gspn_core.planning.timing import StageTiming
 from gspn_core.planning.types import CascadePlan, ModelCard, StagePlan
@@ -106,6 +106,12 @@ class WorkerPool:
             self._thread.join()
         if self._cluster is not None:
             self._cluster.close()
+
+    def run(
+        self, plan: CascadePlan, should_stop: Callable[[], bool], **options: Any
+    ) -> Generator[Event, None, None]:
+        """Run a plan on the first worker, see `Engine.run`; raise WorkerLost without one."""
+        yield from self._any().run(plan, should_stop, **options)
 
     def plan(self, settings: Settings) -> CascadePlan:
         """Plan a run on a worker; without one, the model's card has to do."""

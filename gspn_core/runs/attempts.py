@@ -75,7 +75,7 @@ class Attempts:
                     self._take(job, event, others)
         except WorkerLost as error:
             _log.warning("Run %s: %s", job.id, error)
-            job.losses += 1
+            worker.left, job.losses = True, job.losses + 1
             if not job.stop.is_set():
                 if job.losses == 1:
                     raise

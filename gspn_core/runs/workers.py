@@ -171,8 +171,7 @@ class Workers:
             end = job.context.run(self._attempts.run, job, worker, others)
         except WorkerLost:
             with self._lock:
-                self._leave(worker)
-                worker.job, job.draws = None, frozenset()
+                job.draws = frozenset()
                 if not self._closed:
                     self._again(job)
                     return
@@ -180,6 +179,8 @@ class Workers:
         finally:
             with self._lock:
                 worker.job, worker.held = None, held_after(job)
+                if worker.left:
+                    self._leave(worker)
         if end is not None:
             self._change(job, end)
         self._on_end(job)

@@ -13,11 +13,13 @@ from gspn_core.runs.examples import install_examples
 from gspn_core.runs.measuring import Measuring
 from gspn_core.runs.queue import RunQueue
 from gspn_core.runs.timings import Timings
+from gspn_core.runs.worker import Worker
 from gspn_core.serving.engine_host import STOP_POLL_SECONDS, EngineHost
 from gspn_core.serving.engine_loader import LoadEngine
 from gspn_core.serving.exit_codes import ExitCode, refuse
 from gspn_core.serving.garbage import freeze, unfreeze
 from gspn_core.serving.model_picker import ModelPicker
+from gspn_core.serving.remote_workers import pool_of, take_runs
 from gspn_core.serving.server_options import ServerOptions
 from gspn_core.serving.zerogpu import Decorator
 from gspn_core.settings import CHOICES
@@ -62,16 +64,18 @@ class ModelServer:
         if options.examples and card.name in embedded_folders():
             self._examples = install_examples(EXAMPLES_FOLDER, options.runs_folder)
             self._grid = read_sample()
+        pool = None if options.workers is None else pool_of(options, card, load)
+        self._pool = pool
         self._engine = EngineHost(
             card,
-            lambda on_progress: load(options, on_progress),
+            lambda on_progress: load(options, on_progress) if pool is None else (pool, pool.open()),
             planned_seconds=self.planned_seconds,
             zerogpu=zerogpu,
             timings=timings,
             on_measurable=lambda: self._measuring.begin() if options.measuring else None,
         )
         self._queue = RunQueue(
-            self._engine.run,
+            self._engine.run if pool is None else None,
             options.runs_folder,
             plan=self._engine.plan,
             final_plan=self._engine.final_plan,
@@ -79,6 +83,8 @@ class ModelServer:
             keep_bytes=options.quota_bytes,
             timings=timings,
         )
+        if pool is not None:
+            take_runs(pool, self._queue.workers)
         self._measuring = Measuring(
             self._queue,
             timings,
@@ -129,6 +135,8 @@ class ModelServer:
             self._measuring.close()
             self._queue.close()
             self._engine.drop()
+            if self._pool is not None:
+                self._pool.close()
             unfreeze()
 
     def planned_seconds(self, plan: CascadePlan) -> float | None:
@@ -204,6 +212,10 @@ class ModelServer:
             freeze()
         else:
             refuse(str(engine.error), ExitCode.NO_MODEL)
+            if self._pool is not None:
+                # No worker comes, and the runs that wait for one end with this sentence.
+                own = Worker(name="this process", run=engine.run, final_plan=engine.final_plan)
+                self._queue.workers.join(own)
             if len(picker.choices()) < 2:
                 return ExitCode.NO_MODEL
         wait()

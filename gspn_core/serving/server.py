@@ -8,6 +8,7 @@ from typing import Any
 
 from gspn_core.errors import GspnError, ModelUnavailable
 from gspn_core.models.catalog import WORLD, find_card
+from gspn_core.remote.cluster import NO_RAY, has_ray
 from gspn_core.serving.engine_loader import LoadEngine
 from gspn_core.serving.exit_codes import ExitCode, refuse
 from gspn_core.serving.model_server import ModelServer
@@ -20,6 +21,7 @@ from ui.shared.strings import page_strings
 
 _NO_MCP = "--mcp needs the package mcp, which is not installed; add it with: pip install 'gradio[mcp]'."
 _MCP_WITH_AUTH = "--mcp cannot be served with --auth, as agents cannot sign in; leave one of them out."
+_WORKERS_ON_ZEROGPU = "--workers cannot be had on ZeroGPU, which has a GPU for one call only; leave it out."
 
 
 def serve(
@@ -55,6 +57,10 @@ def why_not_serve(options: ServerOptions) -> str | None:
         return _MCP_WITH_AUTH
     if options.mcp and not importlib.util.find_spec("mcp"):
         return _NO_MCP
+    if options.workers is not None and not has_ray():
+        return NO_RAY
+    if options.workers is not None and options.on_zerogpu:
+        return _WORKERS_ON_ZEROGPU
     return why_not_listen(options.host, options.port)
 
 

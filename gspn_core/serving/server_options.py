@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from gspn_core.models.catalog import Extras
 from gspn_core.models.options import add_model_options, extras_of
@@ -31,6 +32,9 @@ class ServerOptions:
         examples: The page opens with an example, and shows those that come with the model.
         measuring: What stages take is measured between runs, for predicted times.
         in_space: The server runs on a Hugging Face Space.
+        workers: How many workers run plans next to one another, "auto" for one on each GPU; None to run them
+            in this process.
+        ray: The address of a running Ray cluster for them, "" for this machine.
         on_zerogpu: The Space has a GPU only during calls that ask for one.
     """
 
@@ -55,6 +59,8 @@ class ServerOptions:
     measuring: bool
     in_space: bool
     on_zerogpu: bool
+    workers: int | Literal["auto"] | None = None
+    ray: str = ""
 
     def with_model(self, name: str) -> ServerOptions:
         """Return the options for another model.
@@ -101,6 +107,8 @@ def parse_options(argv: Sequence[str], environment: Mapping[str, str], folder: P
         examples=not arguments.no_examples,
         measuring=not arguments.no_measuring,
         in_space=bool(environment.get("SPACE_ID")),
+        workers="auto" if arguments.ray and arguments.workers is None else arguments.workers,
+        ray=arguments.ray,
         on_zerogpu=environment.get("SPACES_ZERO_GPU", "").lower() in _YES,
     )
 
@@ -126,6 +134,25 @@ def _add_model_arguments(parser: argparse.ArgumentParser, folder: Path) -> None:
     )
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
     parser.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16 (default: auto)")
+    add_worker_options(parser)
+
+
+def add_worker_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of several workers."""
+    parser.add_argument(
+        "--workers",
+        type=_workers,
+        metavar="N|auto",
+        help="run N plans at a time, each in a process of its own with a GPU of its own where there are any; "
+        "auto: one on every GPU (needs ray; default: one at a time, in this process)",
+    )
+    parser.add_argument(
+        "--ray",
+        default="",
+        metavar="ADDRESS",
+        help="run them on this Ray cluster, such as 10.0.0.1:6379 or auto; with --workers that many, without "
+        "it one on every GPU there",
+    )
 
 
 def _add_network_arguments(parser: argparse.ArgumentParser, environment: Mapping[str, str]) -> None:
@@ -197,6 +224,10 @@ def _add_run_arguments(parser: argparse.ArgumentParser, folder: Path) -> None:
         help="do not measure this machine in the background, which takes a core for minutes after the first "
         "start; times are known once runs have shown them",
     )
+
+
+def _workers(text: str) -> int | Literal["auto"]:
+    return "auto" if text == "auto" else _whole(1, 1024)(text)
 
 
 def _whole(least: int, most: int) -> Callable[[str], int]:

@@ -8,6 +8,8 @@ from tests.drills.toy import CARD, paint, plan_of
 
 # A prompt with this word takes its time.
 SLOW = "slow"
+# One with this fails.
+BROKEN = "broken"
 
 
 class ToyEngine:
@@ -26,6 +28,8 @@ class ToyEngine:
         return stage.steps
 
     def run(self, plan, should_stop, **options):
+        if BROKEN in plan.settings.prompt:
+            raise RuntimeError("bad luck")
         seconds = 0.1 if SLOW in plan.settings.prompt else 0.0
         return paint(plan, should_stop, step_seconds=seconds, **options)
 
@@ -33,8 +37,3 @@ class ToyEngine:
 def load_toy() -> tuple[Any, str, str, str]:
     """Return what a worker calls to load its engine."""
     return ToyEngine(), CARD.name, CARD.fingerprint, "a toy"
-
-
-def load_other() -> tuple[Any, str, str, str]:
-    """Return an engine whose model has other files."""
-    return ToyEngine(), CARD.name, "other files", "a toy"

@@ -19,8 +19,10 @@ def a_run(card):
     """Return a function that makes a waiting run."""
     lock = threading.RLock()
 
-    def make(owner: str = "anna", *, seed: int = 1, **settings) -> LiveRun:
+    def make(owner: str = "anna", *, seed: int = 1, loras: str = "", **settings) -> LiveRun:
         plan = make_plan(Settings(prompt="a lake", seed=seed, **settings), card)
+        # The files are not here, and placement reads their names alone.
+        plan = dataclasses.replace(plan, settings=dataclasses.replace(plan.settings, loras=loras))
         return LiveRun.waiting(plan, owner=owner, seed_drawn=False, lock=lock)
 
     return make

@@ -26,7 +26,8 @@ def test_help_names_every_option(capsys) -> None:
         "--[a-z-]+",
         "--model --models --vae --adapter --preview --refiner-model "
         "--host --port --jobs --share --auth --allowed-host --root-path --mcp --choose-model "
-        "--max-queued --quota-gb --memory --no-examples --no-measuring --device --dtype",
+        "--max-queued --quota-gb --memory --no-examples --no-measuring --device --dtype "
+        "--workers --ray",
     )
     assert set(expected) <= options
     assert all(option in shown for option in options)
@@ -44,6 +45,8 @@ def test_help_names_every_option(capsys) -> None:
         ["--max-queued", "0"],
         ["--allowed-host", "a.example:80"],
         ["--root-path", "studio"],
+        ["--workers", "0"],
+        ["--workers", "many"],
         ["--no-such-option"],
     ],
 )
@@ -131,3 +134,11 @@ def test_the_page_and_the_engine_give_a_run_the_same_keys() -> None:
     card = find_card(options.model, device=options.device, dtype=options.dtype)
     assert card == load_model(options.model, device=options.device, dtype=options.dtype).card
     assert card.fingerprint != find_card(options.model, device="cpu", dtype="bfloat16").fingerprint
+
+
+def test_workers_are_asked_for_by_number_or_by_gpus_or_by_a_cluster() -> None:
+    assert (parse().workers, parse().ray) == (None, "")
+    assert parse("--workers", "2").workers == 2 and parse("--workers", "auto").workers == "auto"
+    elsewhere = parse("--ray", "10.0.0.1:6379")
+    assert (elsewhere.workers, elsewhere.ray) == ("auto", "10.0.0.1:6379")
+    assert parse("--ray", "auto", "--workers", "3").workers == 3

@@ -1,0 +1,178 @@
+"""Real Ray: two workers on this machine, with an engine that paints at once, and one with the embedded model.
+
+All tests share one cluster, which takes most of their time.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from contextlib import suppress
+from functools import partial
+
+import psutil
+import pytest
+
+from gspn_core.errors import BadSetting, GspnError, ModelUnavailable, Stopped
+from gspn_core.events import CascadeDone, StageDone, StepDone
+from gspn_core.models.catalog import find_card
+from gspn_core.remote.actor import EngineActor
+from gspn_core.remote.cluster import Cluster, WorkersAsked, has_ray
+from gspn_core.remote.messages import check_facts, opened
+from gspn_core.remote.pool import WorkerPool
+from gspn_core.remote.worker import RemoteWorker
+from gspn_core.runs.queue import RunQueue
+from gspn_core.serving.engine_loader import load_engine
+from gspn_core.serving.remote_workers import load_for_worker, take_runs
+from gspn_core.serving.server_options import parse_options
+from gspn_core.settings import Settings
+from tests.drills.toy import CARD, paint, painted, plan_of
+from tests.gspn_core.remote.toys import BROKEN, SLOW, load_toy
+
+pytestmark = pytest.mark.skipif(not has_ray(), reason="needs ray (pip install ray==2.60.0)")
+
+WAIT_SECONDS = 300
+# Ray gives its processes half a minute to start, which a busy machine may need longer for.
+TRIES = 3
+
+
+def a_cluster() -> Cluster:
+    """Return a cluster of this machine for two workers with a thread each."""
+    asked = WorkersAsked(count=2, cpu=True, threads=1)
+    for _ in range(TRIES - 1):
+        with suppress(ModelUnavailable):
+            return Cluster(asked, log_to_driver=False, store_bytes=80 * 2**20)
+    return Cluster(asked, log_to_driver=False, store_bytes=80 * 2**20)
+
+
+@pytest.fixture(scope="module")
+def pool():
+    """Return two workers that paint at once; nothing of Ray is left when they are closed."""
+    before = {child.pid for child in psutil.Process().children(recursive=True)}
+    made = WorkerPool(a_cluster, load_toy, CARD)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_worker_register_timeout_seconds", str(WAIT_SECONDS))
+        # A key of its own for each cluster.
+        patch.delenv("RAY_AUTH_TOKEN", raising=False)
+        try:
+            assert made.open() == "2 × a toy"
+        except ModelUnavailable as error:
+            if "does not start" not in str(error):
+                raise
+            pytest.skip(f"this machine is too busy: {error}")
+        assert made.wait_for(2, WAIT_SECONDS)
+        started = [child for child in psutil.Process().children(recursive=True) if child.pid not in before]
+        yield made
+        made.close()
+    assert psutil.wait_procs(started, WAIT_SECONDS)[1] == []
+
+
+@pytest.fixture
+def jobs(pool, tmp_path):
+    """Return a queue whose workers are those of the pool."""
+    assert pool.wait_for(2, WAIT_SECONDS)
+    queue = RunQueue(None, tmp_path / "jobs", plan=plan_of, view_seconds=0.0)
+    take_runs(pool, queue.workers)
+    yield queue
+    queue.close()
+
+
+def asked(words: str = "a lake", *, seed: int = 1, target: int = 128) -> Settings:
+    return Settings(prompt=words, seed=seed, target=target)
+
+
+def last(jobs: RunQueue, job_id: str):
+    *_, view = jobs.follow(job_id)
+    return view
+
+
+def until(jobs: RunQueue, job_id: str, is_so):
+    """Return the first view for which a condition holds."""
+    return next(view for view in jobs.follow(job_id) if is_so(view))
+
+
+def test_events_and_pictures_arrive_as_the_engine_made_them(pool):
+    plan = plan_of(asked())
+    here, there = list(paint(plan, lambda: False)), list(pool.run(plan, lambda: False))
+    assert [type(event) for event in there] == [type(event) for event in here]
+    assert isinstance(there[-1], CascadeDone)
+    pictures = [event for event in there if isinstance(event, StageDone)]
+    for event in pictures:
+        assert event.image.tobytes() == painted(event.stage).tobytes() and event.image.mode == "RGB"
+    assert [event.stage for event in pictures] == list(plan.stages)
+    assert next(event for event in there if isinstance(event, StepDone)).preview.size == (8, 8)
+    # A picture goes there as well.
+    rest = list(pool.run(plan, lambda: False, finished=[pictures[0].image]))
+    assert [event.stage.index for event in rest if isinstance(event, StageDone)] == [1]
+
+
+def test_a_stop_reaches_a_running_step_and_the_worker_goes_on(pool):
+    stop, seen = threading.Event(), []
+    with pytest.raises(Stopped):
+        for event in pool.run(plan_of(asked(SLOW)), stop.is_set):
+            seen.append(event)
+            stop.set()
+    assert not any(isinstance(event, CascadeDone) for event in seen)
+    # One that is closed early stops as well, or the next one would wait for its end.
+    events = pool.run(plan_of(asked(SLOW)), lambda: False)
+    next(events)
+    events.close()
+    assert isinstance(list(pool.run(plan_of(asked()), lambda: False))[-1], CascadeDone)
+
+
+def test_an_error_there_is_raised_here_and_plans_are_made_there(pool):
+    assert pool.plan(asked()) == plan_of(asked())
+    assert pool.model_calls(plan_of(asked()).stages[0]) == plan_of(asked()).stages[0].steps
+    with pytest.raises(BadSetting) as refused:
+        pool.plan(asked(target=4096))
+    assert refused.value.field == "target"
+    with pytest.raises(GspnError, match="the run failed on .* bad luck"):
+        list(pool.run(plan_of(asked(BROKEN)), lambda: False))
+
+
+def test_runs_of_two_visitors_are_drawn_side_by_side_and_files_are_written_here(jobs):
+    anna, ben = jobs.submit(asked(SLOW), visitor="anna"), jobs.submit(asked(SLOW, seed=2), visitor="ben")
+    both = [until(jobs, one, lambda view: view.stage == 0) for one in (anna, ben)]
+    assert {view.state for view in both} == {"running"}
+    drawn = {name: job.id for name, job in jobs.workers.jobs().items() if job is not None}
+    assert len(drawn) == 2 and set(drawn.values()) == {anna, ben}
+    for view in (last(jobs, anna), last(jobs, ben)):
+        assert view.state == "done" and all(os.path.exists(stage.png_path) for stage in view.stages)
+
+
+def test_a_killed_worker_is_replaced_and_its_run_goes_on_from_the_last_finished_stage(jobs, pool):
+    job_id = jobs.submit(asked(SLOW, seed=7, target=256))
+    until(jobs, job_id, lambda view: view.stage == 1 and view.stages[1].step)
+    name = next(name for name, job in jobs.workers.jobs().items() if job is not None)
+    killed = next(worker for worker in pool.workers if worker.name == name)
+    os.kill(killed.facts.process_id, signal.SIGKILL)
+    *views, view = jobs.follow(job_id)
+    assert view.state == "done" and [stage.state for stage in view.stages] == ["done"] * 3
+    # The first stage was not drawn again.
+    assert {view.stages[0].state for view in views} == {"done"}
+    assert not any(stage.reused for stage in view.stages) and all(stage.png_path for stage in view.stages)
+    # Another worker takes the place of the one that is gone, and takes runs.
+    assert pool.wait_for(2, WAIT_SECONDS) and killed not in pool.workers
+    both = [jobs.submit(asked(SLOW, seed=seed)) for seed in (8, 9)]
+    assert {until(jobs, one, lambda view: view.stage == 0).state for one in both} == {"running"}
+    assert {last(jobs, one).state for one in both} == {"done"}
+
+
+def test_the_embedded_model_draws_the_same_bytes_in_a_worker(pool, one_thread, tmp_path):  # noqa: ARG001
+    import ray
+
+    options = parse_options(["--device", "cpu", "--dtype", "float32"], {}, tmp_path)
+    # Next to the workers of the pool, which have the two places.
+    started = ray.remote(num_cpus=0, concurrency_groups={"control": 1})(EngineActor)
+    actor = started.remote(partial(load_for_worker, options, load_engine))
+    facts = opened(ray.get(actor.facts.remote()))
+    check_facts(facts, find_card("world", device="cpu", dtype="float32"))
+    worker = RemoteWorker("a worker", actor, facts, lambda _: None)
+    plan = worker.ask("plan", Settings(prompt="a house by a lake", seed=3, target=256, num_inference_steps=2))
+    assert worker.final_plan(plan, lambda: False) == plan
+    there = [event.image for event in worker.run(plan, lambda: False) if isinstance(event, StageDone)]
+    ray.kill(actor)
+    engine, _ = load_engine(options, lambda _: None)
+    here = [event.image for event in engine.run(plan) if isinstance(event, StageDone)]
+    assert [image.tobytes() for image in there] == [image.tobytes() for image in here]
