@@ -101,6 +101,7 @@ class RunQueue:
             self._lock,
             self._waiting,
             attempts,
+            are_several=run is None,
             change=self._change,
             on_end=lambda job: self._recorder.when_written(job, self._close_job),
         )

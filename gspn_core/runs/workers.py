@@ -16,6 +16,8 @@ from gspn_core.runs.run_state import LiveRun
 from gspn_core.runs.waiting import WaitingLine
 from gspn_core.runs.worker import Worker
 
+_LEAST_LANES = 4
+
 
 class Workers:
     """The workers that a queue has now. Thread-safe.
@@ -26,6 +28,7 @@ class Workers:
         lock: the queue's.
         waiting: the runs that wait.
         attempts: runs one of them.
+        are_several: there are to be several, however many there are now.
         change: applies events to a run's view.
         on_end: called with a run that has ended, outside of the lock.
     """
@@ -36,11 +39,12 @@ class Workers:
         waiting: WaitingLine,
         attempts: Attempts,
         *,
+        are_several: bool,
         change: Callable[..., None],
         on_end: Callable[[LiveRun], None],
     ) -> None:
         self._lock, self._waiting, self._attempts = lock, waiting, attempts
-        self._change, self._on_end = change, on_end
+        self._are_several, self._change, self._on_end = are_several, change, on_end
         self._changed = threading.Condition(lock)
         self._all: list[Worker] = []
         # The runs that have begun and whose last files are not written.
@@ -52,6 +56,14 @@ class Workers:
         """Return how many workers there are."""
         with self._lock:
             return len(self._all)
+
+    @property
+    def lanes(self) -> int:
+        """Return how many runs of one study are to be in the queue at a time.
+
+        With several workers some of them wait for a picture that another draws, and others can go ahead.
+        """
+        return max(_LEAST_LANES, 2 * self.count) if self._are_several else 1
 
     @property
     def has_idle(self) -> bool:

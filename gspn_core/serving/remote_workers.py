@@ -39,14 +39,17 @@ def take_runs(pool: WorkerPool, workers: Workers) -> None:
     joined: dict[RemoteWorker, Worker] = {}
 
     def join(remote: RemoteWorker) -> None:
-        joined[remote] = Worker(name=remote.name, run=remote.run, final_plan=remote.final_plan)
-        workers.join(joined[remote])
+        worker = Worker(name=remote.name, run=remote.run, final_plan=remote.final_plan)
+        if joined.setdefault(remote, worker) is worker:
+            workers.join(worker)
 
     def leave(remote: RemoteWorker) -> None:
         if remote in joined:
-            workers.leave(joined.pop(remote))
+            workers.leave(joined[remote])
 
     pool.on_join, pool.on_leave = join, leave
+    for remote in pool.workers:
+        join(remote)
 
 
 def _unseen(_progress: ModelProgress) -> None:

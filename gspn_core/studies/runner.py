@@ -14,7 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from gspn_core.runs.records import DAMAGED, why
 from gspn_core.settings import Settings
 from gspn_core.studies.axis import MAX_CELLS, Axis
 from gspn_core.studies.cell import Adherence, ended, going
+from gspn_core.studies.live import LiveStudy, in_lanes, place_of
 from gspn_core.studies.study import Cost, Draft, StudyView, cost, draft
 from gspn_core.studies.study_record import FILE, StudyRecord, read_study, waiting_again, write_study
 
@@ -39,23 +40,6 @@ _ID = re.compile(r"[A-Za-z0-9_-]{16,64}")
 _BUSY_SECONDS = 2.0
 _VIEW_SECONDS = 0.25
 _log = logging.getLogger(__name__)
-
-
-@dataclass(kw_only=True, eq=False)
-class _Live:
-    """A study of this server; `visitor` is the token of whoever runs it, known only while it runs.
-
-    order: increases with every study, independent of the clock; -1 if the record has none.
-    """
-
-    view: StudyView
-    owner: str
-    order: int = -1
-    visitor: str = ""
-    job_id: str | None = None
-    # Identifies the thread that runs it; an earlier thread, still at its last step, sees that it changed.
-    stop: threading.Event = field(default_factory=threading.Event)
-    thread: threading.Thread | None = None
 
 
 class Studies:
@@ -82,7 +66,7 @@ class Studies:
         self.folder = jobs.folder / "studies"
         remove_leftovers(self.folder)
         self._changed = threading.Condition(OrderedLock("studies"))
-        self._live: dict[str, _Live] = {}
+        self._live: dict[str, LiveStudy] = {}
         # Damaged studies that were logged already.
         self._damaged: set[str] = set()
 
@@ -93,7 +77,8 @@ class Studies:
 
     def draft(self, base: Settings, axes: Sequence[Axis]) -> Draft:
         """Plan a study without starting it; raise BadSetting if a cell cannot run."""
-        return draft(base, axes, self._jobs.plan, most_cells=self._most_cells)
+        spread = self._jobs.workers.lanes > 1
+        return draft(base, axes, self._jobs.plan, most_cells=self._most_cells, spread=spread)
 
     def cost(self, planned: Draft) -> Cost:
         """Return the cost of a study: stages, UNet evaluations and seconds."""
@@ -105,6 +90,7 @@ class Studies:
             is_there=lambda stage: stage.key in there,
             calls_of=self._calls_of,
             seconds_of=self._jobs.stage_seconds,
+            workers=self._jobs.workers.count,
         )
 
     def start(self, planned: Draft, *, visitor: str = "") -> str:
@@ -117,7 +103,7 @@ class Studies:
             cells=planned.cells,
             order=planned.order,
         )
-        live = _Live(view=view, owner=owner_of(visitor))
+        live = LiveStudy(view=view, owner=owner_of(visitor))
         with self._changed:
             self._refuse_too_many(live.owner)
             self._read_all()
@@ -148,9 +134,10 @@ class Studies:
         with self._changed:
             live = self._own(study_id, visitor, or_ownerless=True)
             live.stop.set()
-            job_id, token = live.job_id, live.visitor
+            running, token = list(live.jobs.values()), live.visitor
             self._changed.notify_all()
-        if job_id is not None:
+        # The last ones first, or those that wait would start in between.
+        for job_id in reversed(running):
             self._jobs.stop(job_id, visitor=token)
 
     def skip(self, study_id: str, number: int, *, visitor: str = "") -> None:
@@ -160,7 +147,7 @@ class Studies:
             cell = self._cell(live, number)
             if cell.state not in ("waiting", "running"):
                 return
-            running, token = live.job_id if cell.state == "running" else None, live.visitor
+            running, token = live.jobs.get(number) if cell.state == "running" else None, live.visitor
             self._change(live, live.view.with_cell(number, state="skipped"))
         if running is not None:
             self._jobs.stop(running, visitor=token)
@@ -191,7 +178,7 @@ class Studies:
         with self._changed:
             self._read_all()
             found = [live for live in self._live.values() if live.owner == owner]
-        return tuple(live.view for live in sorted(found, key=_place, reverse=True))
+        return tuple(live.view for live in sorted(found, key=place_of, reverse=True))
 
     def is_own(self, study_id: str, visitor: str) -> bool:
         """Return whether a visitor may change a study; raise GspnError if there is no such study."""
@@ -234,36 +221,48 @@ class Studies:
                 live.stop.set()
             self._changed.notify_all()
         for live in running:
-            if live.job_id is not None:
-                self._jobs.stop(live.job_id, visitor=live.visitor)
+            for job_id in reversed(list(live.jobs.values())):
+                self._jobs.stop(job_id, visitor=live.visitor)
         for thread in threads:
             thread.join(timeout_seconds)
 
-    def _run(self, live: _Live, visitor: str) -> None:
+    def _run(self, live: LiveStudy, visitor: str) -> None:
         live.visitor, live.stop = visitor, threading.Event()
         live.thread = threading.Thread(
             target=self._work, args=(live, live.stop, live.thread), name="gspn-study", daemon=True
         )
         live.thread.start()
 
-    def _work(self, live: _Live, stop: threading.Event, before: threading.Thread | None) -> None:
+    def _work(self, live: LiveStudy, stop: threading.Event, before: threading.Thread | None) -> None:
         if before is not None:
             # It was asked to stop, and a cell has only one run at a time.
             before.join()
         while True:
+            in_lanes(self._jobs.workers.lanes, partial(self._run_cells, live, stop))
             with self._changed:
                 if live.stop is not stop:
                     return
-                number = None if stop.is_set() else live.view.next_cell()
-                if number is None:
-                    # Under the lock of the search for the next cell, so that no newly waiting cell is missed.
-                    live.visitor, live.job_id = "", None
+                # Under the lock of the search for the next cell, so that no newly waiting cell is missed.
+                if stop.is_set() or live.view.next_cell() is None:
+                    live.visitor = ""
                     state = "stopped" if live.view.next_cell() is not None else "done"
                     self._change(live, live.view.changed(state=state, notice=""))
                     return
-            self._attempt_cell(live, number, stop)
 
-    def _attempt_cell(self, live: _Live, number: int, stop: threading.Event) -> None:
+    def _run_cells(self, live: LiveStudy, stop: threading.Event) -> None:
+        """Run one cell after another, as long as one waits."""
+        while True:
+            with self._changed:
+                number = None if stop.is_set() or live.stop is not stop else live.take()
+            if number is None:
+                return
+            try:
+                self._attempt_cell(live, number, stop)
+            finally:
+                with self._changed:
+                    live.give_back(number)
+
+    def _attempt_cell(self, live: LiveStudy, number: int, stop: threading.Event) -> None:
         """Run a cell; an error is stored in the cell, and the others go on."""
         try:
             self._run_cell(live, number, stop)
@@ -274,11 +273,10 @@ class Studies:
             _log.exception("Cell %d of study %s failed", number, live.view.id)
             error = f"The cell failed inside ({type(failure).__name__}); the server's log has the details."
         with self._changed:
-            live.job_id = None
             if live.view.cells[number].state in ("waiting", "running"):
                 self._change(live, live.view.with_cell(number, state="failed", error=error))
 
-    def _run_cell(self, live: _Live, number: int, stop: threading.Event) -> None:
+    def _run_cell(self, live: LiveStudy, number: int, stop: threading.Event) -> None:
         token = live.visitor
         try:
             job_id = self._jobs.submit(Settings.from_dict(live.view.cells[number].settings), visitor=token)
@@ -288,7 +286,7 @@ class Studies:
                 self._changed.wait_for(stop.is_set, _BUSY_SECONDS)
             return
         with self._changed:
-            live.job_id = job_id
+            live.jobs[number] = job_id
             view = live.view.with_cell(number, state="running", job_id=job_id, progress=0.0, stage=None)
             self._change(live, replace(view, notice=""))
         if stop.is_set():
@@ -300,7 +298,7 @@ class Studies:
                     if live.view.cells[number].state == "running":
                         self._change(live, live.view.with_cell(number, **going(last)), keep=False)
         with self._changed:
-            live.job_id = None
+            live.jobs.pop(number, None)
         if last is None:
             return
         # Measuring pictures takes time, so not while holding the lock.
@@ -310,7 +308,7 @@ class Studies:
             if live.view.cells[number].state == "running":
                 self._change(live, live.view.with_cell(number, **end))
 
-    def _change(self, live: _Live, view: StudyView, *, keep: bool = True) -> None:
+    def _change(self, live: LiveStudy, view: StudyView, *, keep: bool = True) -> None:
         live.view = view
         if keep:
             try:
@@ -320,11 +318,11 @@ class Studies:
                 live.view = view.changed(notice=str(error))
         self._changed.notify_all()
 
-    def _save(self, live: _Live) -> None:
+    def _save(self, live: LiveStudy) -> None:
         record = StudyRecord(view=live.view, owner=live.owner, order=live.order)
         write_study(self.folder_of(live.view.id), record)
 
-    def _find(self, study_id: str) -> _Live:
+    def _find(self, study_id: str) -> LiveStudy:
         live = self._live.get(study_id)
         if live is not None:
             return live
@@ -337,10 +335,10 @@ class Studies:
                 self._damaged.add(study_id)
                 _log.warning("The record of study %s is damaged (%s); it stays.", study_id, why(error))
             raise GspnError(f"The record of grid {study_id} is damaged; start it again.") from None
-        self._live[study_id] = _Live(view=record.view, owner=record.owner, order=record.order)
+        self._live[study_id] = LiveStudy(view=record.view, owner=record.owner, order=record.order)
         return self._live[study_id]
 
-    def _own(self, study_id: str, visitor: str, *, or_ownerless: bool = False) -> _Live:
+    def _own(self, study_id: str, visitor: str, *, or_ownerless: bool = False) -> LiveStudy:
         live = self._find(study_id)
         if or_ownerless and not live.owner:
             return live
@@ -349,7 +347,7 @@ class Studies:
             raise NotOwner("Only the browser that started this grid can change it.")
         return live
 
-    def _cell(self, live: _Live, number: Any) -> Any:
+    def _cell(self, live: LiveStudy, number: Any) -> Any:
         if not isinstance(number, int) or not 0 <= number < len(live.view.cells):
             raise GspnError(f"This grid has {len(live.view.cells)} cells, there is no cell {number}.")
         return live.view.cells[number]
@@ -377,7 +375,7 @@ class Studies:
 
     def _prune(self) -> None:
         """Remove the oldest studies beyond the limits per visitor and for all; their runs stay."""
-        by_age = sorted(self._live.values(), key=_place)
+        by_age = sorted(self._live.values(), key=place_of)
         own = Counter(live.owner for live in by_age if live.owner)
         excess = len(by_age) - MAX_KEPT
         for live in by_age:
@@ -387,11 +385,6 @@ class Studies:
                 remove_folder(self.folder_of(live.view.id))
                 excess -= 1
                 own[live.owner] -= 1
-
-
-def _place(live: _Live) -> tuple[int, float]:
-    """Return the sort key of studies."""
-    return live.order, live.view.created
 
 
 def _unknown(study_id: Any) -> GspnError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -73,9 +73,10 @@ class StudyView:
     notice: str = ""
     version: int = 0
 
-    def next_cell(self) -> int | None:
-        """Return the number of the cell to run next, None if none waits."""
-        return next((number for number in self.order if self.cells[number].state == "waiting"), None)
+    def next_cell(self, taken: Collection[int] = ()) -> int | None:
+        """Return the number of the cell to run next but for those in `taken`, None if none waits."""
+        waiting = (number for number in self.order if self.cells[number].state == "waiting")
+        return next((number for number in waiting if number not in taken), None)
 
     def with_cell(self, number: int, **changes: Any) -> StudyView:
         """Return the view with one cell changed."""
@@ -142,11 +143,13 @@ def draft(
     plan: Callable[[Settings], CascadePlan],
     *,
     most_cells: int = MAX_CELLS,
+    spread: bool = False,
 ) -> Draft:
     """Return the cells of a study with their plans; raise BadSetting for the first that cannot run.
 
     An open seed is drawn once for all cells, unless it is an axis. Cells with the same first stages run one
-    after another, so that shared stages are computed once and seen early.
+    after another, so that shared stages are computed once and seen early; spread: on several workers, one of
+    each that share stages first, and the most expensive of them first.
     """
     seed = plan(base).settings.seed if base.seed is None else base.seed
     fixed = dataclasses.replace(base, seed=seed)
@@ -156,7 +159,8 @@ def draft(
         Cell(values=values, settings=made.settings.to_dict())
         for (values, _), made in zip(drafted, plans, strict=True)
     )
-    return Draft(base=fixed, axes=tuple(axes), cells=cells, plans=plans, order=run_order(plans))
+    order = spread_order(plans) if spread else run_order(plans)
+    return Draft(base=fixed, axes=tuple(axes), cells=cells, plans=plans, order=order)
 
 
 def _planned(
@@ -183,24 +187,50 @@ def run_order(plans: Sequence[CascadePlan]) -> tuple[int, ...]:
     return tuple(sorted(range(len(plans)), key=place))
 
 
+def spread_order(plans: Sequence[CascadePlan]) -> tuple[int, ...]:
+    """Return the numbers of plans for several workers.
+
+    First one of each that share their first stage, so that the others find its picture, and the most
+    expensive first, so that no worker is left with it at the end.
+    """
+    rank: dict[str, int] = {}
+    places = []
+    for number in run_order(plans):
+        key = plans[number].stages[0].key
+        rank[key] = rank.get(key, -1) + 1
+        places.append((rank[key], -_expense(plans[number]), number))
+    return tuple(number for *_, number in sorted(places))
+
+
+def _expense(plan: CascadePlan) -> float:
+    """Return what a plan costs against another: its seconds, or the pixels of its steps where unknown."""
+    seconds = [stage.seconds for stage in plan.stages]
+    if None not in seconds:
+        return sum(seconds)
+    return sum(stage.size.pixels * stage.steps for stage in plan.stages)
+
+
 def cost(
     plans: Sequence[CascadePlan],
     *,
     is_there: Callable[[StagePlan], bool],
     calls_of: Callable[[StagePlan], float | None],
     seconds_of: Callable[[StagePlan, int], float | None],
+    workers: int = 1,
 ) -> Cost:
     """Return the cost of a study's cells, each stage counted once by its key.
 
     is_there: returns whether a stage's picture is cached. calls_of: its evaluations of the UNet, None if
     unknown yet. seconds_of: the time of that many evaluations with encoding and decoding, None if unknown.
+    workers: that share the cells; the longest cell is not shared.
     """
+    longest = 0.0
     seen: set[str] = set()
     shared = calls = 0
     seconds: float | None = 0.0
     known = True
     for plan in plans:
-        there = True
+        there, before = True, seconds
         for stage in plan.stages:
             there = there and is_there(stage)
             if there or stage.key in seen:
@@ -212,11 +242,12 @@ def cost(
             part = None if count is None else seconds_of(stage, count)
             seconds = None if seconds is None or part is None else seconds + part
             calls += count or 0
+        longest = max(longest, (seconds or 0.0) - (before or 0.0))
     return Cost(
         cells=len(plans),
         pictures=len({plan.stages[-1].key for plan in plans}),
         stages_to_run=len(seen),
         stages_shared=shared,
         calls=calls if known else None,
-        seconds=seconds,
+        seconds=None if seconds is None else max(longest, seconds / max(1, workers)),
     )

@@ -10,6 +10,7 @@ import signal
 import threading
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 
 import psutil
 import pytest
@@ -28,7 +29,7 @@ from gspn_core.serving.remote_workers import load_for_worker, take_runs
 from gspn_core.serving.server_options import parse_options
 from gspn_core.settings import Settings
 from tests.drills.toy import CARD, paint, painted, plan_of
-from tests.gspn_core.remote.toys import BROKEN, SLOW, load_toy
+from tests.gspn_core.remote.toys import BROKEN, HELD, load_toy
 
 pytestmark = pytest.mark.skipif(not has_ray(), reason="needs ray (pip install ray==2.60.0)")
 
@@ -87,6 +88,10 @@ def last(jobs: RunQueue, job_id: str):
     return view
 
 
+def is_held(view) -> bool:
+    return view.stage == len(view.stages) - 1 and view.stages[-1].step == 1
+
+
 def until(jobs: RunQueue, job_id: str, is_so):
     """Return the first view for which a condition holds."""
     return next(view for view in jobs.follow(job_id) if is_so(view))
@@ -107,15 +112,14 @@ def test_events_and_pictures_arrive_as_the_engine_made_them(pool):
     assert [event.stage.index for event in rest if isinstance(event, StageDone)] == [1]
 
 
-def test_a_stop_reaches_a_running_step_and_the_worker_goes_on(pool):
-    stop, seen = threading.Event(), []
+def test_a_stop_reaches_a_running_step_and_the_worker_goes_on(pool, tmp_path):
+    stop, held = threading.Event(), plan_of(asked(f"{HELD} {tmp_path / 'never'}"))
     with pytest.raises(Stopped):
-        for event in pool.run(plan_of(asked(SLOW)), stop.is_set):
-            seen.append(event)
-            stop.set()
-    assert not any(isinstance(event, CascadeDone) for event in seen)
+        for event in pool.run(held, stop.is_set):
+            if isinstance(event, StepDone) and event.stage == 1:
+                stop.set()
     # One that is closed early stops as well, or the next one would wait for its end.
-    events = pool.run(plan_of(asked(SLOW)), lambda: False)
+    events = pool.run(held, lambda: False)
     next(events)
     events.close()
     assert isinstance(list(pool.run(plan_of(asked()), lambda: False))[-1], CascadeDone)
@@ -131,31 +135,43 @@ def test_an_error_there_is_raised_here_and_plans_are_made_there(pool):
         list(pool.run(plan_of(asked(BROKEN)), lambda: False))
 
 
-def test_runs_of_two_visitors_are_drawn_side_by_side_and_files_are_written_here(jobs):
-    anna, ben = jobs.submit(asked(SLOW), visitor="anna"), jobs.submit(asked(SLOW, seed=2), visitor="ben")
-    both = [until(jobs, one, lambda view: view.stage == 0) for one in (anna, ben)]
-    assert {view.state for view in both} == {"running"}
-    drawn = {name: job.id for name, job in jobs.workers.jobs().items() if job is not None}
-    assert len(drawn) == 2 and set(drawn.values()) == {anna, ben}
-    for view in (last(jobs, anna), last(jobs, ben)):
-        assert view.state == "done" and all(os.path.exists(stage.png_path) for stage in view.stages)
+def test_runs_of_two_visitors_are_drawn_side_by_side_and_files_are_written_here(jobs, tmp_path):
+    go = tmp_path / "go"
+    ids = [
+        jobs.submit(asked(f"{HELD} {go}", seed=seed), visitor=visitor)
+        for seed, visitor in ((1, "anna"), (2, "anna"), (3, "ben"))
+    ]
+    for one in (ids[0], ids[2]):
+        until(jobs, one, is_held)
+    assert {job.id for job in jobs.workers.jobs().values()} == {ids[0], ids[2]}
+    assert jobs.view(ids[1]).queue_position == 1
+    go.touch()
+    for view in (last(jobs, one) for one in ids):
+        assert view.state == "done" and all(Path(stage.png_path).is_file() for stage in view.stages)
 
 
-def test_a_killed_worker_is_replaced_and_its_run_goes_on_from_the_last_finished_stage(jobs, pool):
-    job_id = jobs.submit(asked(SLOW, seed=7, target=256))
-    until(jobs, job_id, lambda view: view.stage == 1 and view.stages[1].step)
+def test_a_killed_worker_is_replaced_and_its_run_goes_on_from_the_last_finished_stage(jobs, pool, tmp_path):
+    go = tmp_path / "go"
+    job_id = jobs.submit(asked(f"{HELD} {go}", seed=7, target=256))
+    until(jobs, job_id, is_held)
     name = next(name for name, job in jobs.workers.jobs().items() if job is not None)
     killed = next(worker for worker in pool.workers if worker.name == name)
     os.kill(killed.facts.process_id, signal.SIGKILL)
-    *views, view = jobs.follow(job_id)
-    assert view.state == "done" and [stage.state for stage in view.stages] == ["done"] * 3
-    # The first stage was not drawn again.
-    assert {view.stages[0].state for view in views} == {"done"}
-    assert not any(stage.reused for stage in view.stages) and all(stage.png_path for stage in view.stages)
+    views = jobs.follow(job_id)
+    seen = [next(views)]
+    go.touch()
+    seen += views
+    assert seen[-1].state == "done" and [stage.state for stage in seen[-1].stages] == ["done"] * 3
+    # The first two stages were not drawn again.
+    assert {stage.state for view in seen for stage in view.stages[:2]} == {"done"}
+    assert not any(stage.reused for stage in seen[-1].stages)
     # Another worker takes the place of the one that is gone, and takes runs.
     assert pool.wait_for(2, WAIT_SECONDS) and killed not in pool.workers
-    both = [jobs.submit(asked(SLOW, seed=seed)) for seed in (8, 9)]
-    assert {until(jobs, one, lambda view: view.stage == 0).state for one in both} == {"running"}
+    go.unlink()
+    both = [jobs.submit(asked(f"{HELD} {go}", seed=seed)) for seed in (8, 9)]
+    for one in both:
+        until(jobs, one, is_held)
+    go.touch()
     assert {last(jobs, one).state for one in both} == {"done"}
 
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
 from typing import Any
 
+from gspn_core.errors import Stopped
+from gspn_core.events import StepDone
 from tests.drills.toy import CARD, paint, plan_of
 
-# A prompt with this word takes its time.
-SLOW = "slow"
+# A prompt of these words and a path is drawn to its last stage, and goes on once that file is there.
+HELD = "held until"
 # One with this fails.
 BROKEN = "broken"
 
 
 class ToyEngine:
-    """Paints at once, or a step in a tenth of a second where the prompt says so."""
+    """Paints at once, or waits for a file where the prompt says so."""
 
     def plan(self, settings):
         return plan_of(settings)
@@ -28,10 +32,22 @@ class ToyEngine:
         return stage.steps
 
     def run(self, plan, should_stop, **options):
-        if BROKEN in plan.settings.prompt:
+        prompt = plan.settings.prompt
+        if BROKEN in prompt:
             raise RuntimeError("bad luck")
-        seconds = 0.1 if SLOW in plan.settings.prompt else 0.0
-        return paint(plan, should_stop, step_seconds=seconds, **options)
+        last = len(plan.stages) - 1
+        for event in paint(plan, should_stop, step_seconds=0.0, **options):
+            yield event
+            if prompt.startswith(HELD) and isinstance(event, StepDone) and event.stage == last:
+                wait_for(Path(prompt.removeprefix(HELD).strip()), should_stop)
+
+
+def wait_for(file: Path, should_stop) -> None:
+    """Wait for a file; raise Stopped once should_stop returns True."""
+    while not file.exists():
+        if should_stop():
+            raise Stopped("stopped")
+        time.sleep(0.01)
 
 
 def load_toy() -> tuple[Any, str, str, str]:

@@ -65,7 +65,7 @@ def test_a_run_goes_to_the_idle_worker_that_has_most_of_it_at_hand(a_run):
     run = a_run(seed=5, loras="ink:0.8")
     same = held_after(a_run(seed=5, loras="ink:0.8"))
     files = held_after(a_run(seed=6, loras="ink:0.8"))
-    other = held_after(a_run(seed=5))
+    other = held_after(a_run(seed=6))
     assert fitness(same, run) > fitness(files, run) > fitness(NOTHING, run) >= fitness(other, run)
     assert place([run], [worker(), worker(held=files), worker(held=same)], []) == {2: run}
     # One that suits it less takes it at once where the other has work.
