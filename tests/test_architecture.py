@@ -56,7 +56,9 @@ MAY_IMPORT = {
     "evaluation": DATA
     | {"files", "images", "world", "metrics", "training", "ops", "attention", "superres", "backbones"}
     | {"cascade", "runtime", "models", "engine", "controls"},
-    "bench": DATA | {"ops", "attention", "backbones", "cascade", "runtime", "models", "engine", "training"},
+    "bench": DATA
+    | {"ops", "attention", "backbones", "cascade", "runtime", "models", "engine", "training"}
+    | {"runs", "studies", "remote"},
     "runs": DATA | {"files", "images", "metrics"},
     "remote": DATA | {"runtime"},
     "studies": DATA | {"files", "images", "metrics", "runs"},

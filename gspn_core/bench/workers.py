@@ -1,4 +1,4 @@
-"""Runs an hour and the seconds of a grid on several workers, and what an event and a picture cost on the way."""
+"""Runs an hour and the seconds of a grid on several workers, and what events and pictures cost on the way."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def _pool(count: int, load: Callable[[], Any], card: ModelCard, *, cpu: bool) ->
 
 
 def _overheads(repeats: int) -> tuple[list[float], list[float]]:
-    """Return the seconds of an event with a preview and of a finished stage, beyond the same in this process."""
+    """Return the seconds of an event and of a finished stage beyond what they take in this process."""
     plan = make_plan(Settings(prompt="nothing", seed=1, num_inference_steps=_EVENTS), IDLE_CARD)
     short = make_plan(Settings(prompt="nothing", seed=1, num_inference_steps=1), IDLE_CARD)
     events, pictures = [], []
@@ -236,8 +236,8 @@ def _throughput(arguments: argparse.Namespace, card: ModelCard) -> Table:
             )
         )
     table.notes.append(
-        f"Medians of {arguments.repeats}; each of {arguments.runs} runs of {arguments.steps} steps; the cores are "
-        "shared out among the workers. The first repeat, in which the model is read, is left out."
+        f"Medians of {arguments.repeats}; each of {arguments.runs} runs of {arguments.steps} steps; the cores "
+        "are shared out among the workers. The first repeat, which reads the model, is left out."
     )
     return table
 
@@ -284,7 +284,7 @@ def _simulated(
     taken = steps * median(event) + pixels * median(picture)
     kept = pixels * median(written)
     table = Table(
-        title=f"Simulation: runs of {arguments.gpu_seconds:g} s, {steps} steps and {stages} stages to {_STAGE_PX} px",
+        title=f"Simulation: runs of {arguments.gpu_seconds:g} s, {steps} steps, {stages} stages",
         columns=("GPUs", "runs an hour", "of what the GPUs could", "events", "writer"),
     )
     for count in _SIMULATED:
@@ -298,8 +298,8 @@ def _simulated(
         else "the interpreter that takes the events"
     )
     table.notes.append(
-        f"One server takes {1000 * taken:.0f} ms a run for events and {1000 * kept:.0f} ms for files. It is full "
-        f"at {most:.0f} GPUs: {what}."
+        f"One server takes {1000 * taken:.0f} ms a run for events and {1000 * kept:.0f} ms for files. It is "
+        f"full at {most:.0f} GPUs: {what}."
     )
     return table
 
@@ -307,7 +307,7 @@ def _simulated(
 def simulate(
     workers: int, run_seconds: float, taken: float, kept: float, *, hours: float = 2.0
 ) -> tuple[float, float, float]:
-    """Return runs an hour, and the share of the time in which the server's interpreter and its writer are busy.
+    """Return runs an hour, and the share of the time in which the server's interpreter and writer are busy.
 
     Each worker begins its next run once its last one's events are taken; files are written behind it, but by
     one thread, and a run ends when they are.
