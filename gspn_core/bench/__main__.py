@@ -10,7 +10,19 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from gspn_core.bench import card, cascade, mixer, page, plan, scan, startup, timing, unet, workers
+from gspn_core.bench import (
+    card,
+    cascade,
+    mixer,
+    page,
+    plan,
+    quantize,
+    scan,
+    startup,
+    timing,
+    unet,
+    workers,
+)
 from gspn_core.bench.table import Table, machine_line
 from gspn_core.errors import GspnError
 
@@ -25,6 +37,7 @@ BENCHES = {
     "timing": timing,
     "mixer": mixer,
     "workers": workers,
+    "quantize": quantize,
 }
 
 

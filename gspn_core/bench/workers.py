@@ -236,8 +236,8 @@ def _throughput(arguments: argparse.Namespace, card: ModelCard) -> Table:
             )
         )
     table.notes.append(
-        f"Medians of {arguments.repeats}; each of {arguments.runs} runs of {arguments.steps} steps; the cores "
-        "are shared out among the workers. The first repeat, which reads the model, is left out."
+        f"Medians of {arguments.repeats}; each of {arguments.runs} runs of {arguments.steps} steps; the "
+        "cores are shared out among the workers. The first repeat, which reads the model, is left out."
     )
     return table
 
