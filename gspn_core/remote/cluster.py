@@ -75,7 +75,7 @@ class Cluster:
                 "object_store_memory": store_bytes or max(_LEAST_STORE_BYTES, shared),
                 "include_dashboard": False,
             }
-            # Ray lets its workers give way to everything else by default; here they are what the machine is for.
+            # By default Ray's workers give way to all other work; here they are what the machine is for.
             os.environ.setdefault("RAY_worker_niceness", "0")
             # Ray listens on the network: it answers only to who has the key of this process.
             os.environ.setdefault("RAY_AUTH_MODE", "token")
