@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 import os
 import secrets
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,6 +85,7 @@ class Cluster:
                 os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
         import ray
 
+        before = psutil.Process().children()
         try:
             ray.init(
                 **options,
@@ -92,6 +95,7 @@ class Cluster:
                 runtime_env={"env_vars": self._variables()},
             )
         except Exception as error:
+            _end(process for process in psutil.Process().children() if process not in before)
             where = asked.address or "this machine"
             raise ModelUnavailable(
                 f"Ray does not start on {where} ({type(error).__name__}: {str(error).splitlines()[0][:200]})."
@@ -157,3 +161,11 @@ class Cluster:
                 f"--workers {count} needs a GPU for each, and this machine has {gpus}; ask for {gpus}, or "
                 "add --device cpu."
             )
+
+
+def _end(processes: Iterable[psutil.Process]) -> None:
+    """End those of Ray's among this process's children, which a start that failed has left."""
+    for process in processes:
+        with suppress(psutil.Error):
+            if "/ray/" in " ".join(process.cmdline()):
+                process.kill()
