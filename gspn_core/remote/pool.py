@@ -195,8 +195,9 @@ class WorkerPool:
                 except ray.exceptions.RayError:
                     self._miss(worker)
         missing = self._cluster.wanted - len(self.workers) - len(self._starting)
-        for actor, _ in self._starting[missing:] if missing < 0 else ():
-            ray.kill(actor)
+        # A machine has left the cluster, and those that were to start there have no place.
+        for _ in range(min(-missing, len(self._starting))):
+            ray.kill(self._starting.pop()[0])
         if missing > 0 and time.monotonic() >= self._not_before:
             for _ in range(missing):
                 actor = self._cluster.start(self._load)

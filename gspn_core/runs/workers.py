@@ -49,6 +49,7 @@ class Workers:
         self._all: list[Worker] = []
         # The runs that have begun and whose last files are not written.
         self._live: list[LiveRun] = []
+        self._threads: list[threading.Thread] = []
         self._closed = False
 
     @property
@@ -95,6 +96,7 @@ class Workers:
                     target=self._work, args=(worker,), name="gspn-worker", daemon=True
                 )
                 worker.thread.start()
+                self._threads = [*filter(threading.Thread.is_alive, self._threads), worker.thread]
         self._changed.notify_all()
 
     @contextmanager
@@ -128,7 +130,8 @@ class Workers:
         """Let no worker take a further run; return the threads that end once their runs have."""
         self._closed = True
         self._changed.notify_all()
-        return [worker.thread for worker in self._all if worker.thread is not None]
+        # Also those of workers that have left and are at their last run.
+        return list(self._threads)
 
     def _leave(self, worker: Worker) -> None:
         worker.left = True
