@@ -6,6 +6,7 @@ All tests share one cluster, which takes most of their time.
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import threading
 import time
@@ -71,8 +72,10 @@ def pool():
     made = WorkerPool(a_cluster, load_toy, CARD)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_worker_register_timeout_seconds", str(WAIT_SECONDS))
-        # A key of its own for each cluster.
-        patch.delenv("RAY_AUTH_TOKEN", raising=False)
+        # Read when ray is imported, which is below.
+        patch.setenv("RAY_AUTH_MODE", "token")
+        patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        patch.setenv("RAY_NUM_REDIS_GET_RETRIES", str(WAIT_SECONDS))
         assert made.open() == "2 × a toy"
         assert made.wait_for(2, WAIT_SECONDS)
         started = [child for child in psutil.Process().children(recursive=True) if child.pid not in before]
