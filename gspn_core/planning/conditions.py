@@ -5,12 +5,15 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from gspn_core.errors import BadSetting
 from gspn_core.kinds.kind import CONTROL, StageKind
 from gspn_core.planning.shapes import UNetShapes
 from gspn_core.settings import ControlType, Settings
+
+if TYPE_CHECKING:
+    from gspn_core.planning.types import CascadePlan
 
 ConditionKind = Literal["ControlNet", "ControlNet-Union", "T2I-Adapter"]
 
@@ -141,6 +144,13 @@ def check_control(settings: Settings, files: Sequence[ConditionFile]) -> None:
             "control",
             f"control is empty and control_image is given; {_offered(files)}, or leave the image out.",
         )
+
+
+def condition_notices(plan: CascadePlan) -> tuple[str, ...]:
+    """Return a sentence where a plan's refiner runs without its ControlNet or T2I-Adapter."""
+    if any(stage.condition is not None and stage.kind.refines(stage.settings) for stage in plan.stages):
+        return ("The control steers the base model; the refiner runs without it.",)
+    return ()
 
 
 def _found(name: str, files: Sequence[ConditionFile]) -> ConditionFile:
