@@ -1,9 +1,9 @@
 """A ControlNet (2302.05543) or a T2I-Adapter (2302.08453): what steers the UNet by a picture.
 
 Both are diffusers' own networks, with their own attention whatever mixer the UNet has. A ControlNet reads
-the latents, the text and the picture and is evaluated with each row of the guidance pair; its maps are added to
-the UNet's skip tensors and to its middle block's output. A T2I-Adapter reads the picture alone, and its maps
-are added within the down blocks.
+the latents, the text and the picture and is evaluated with each row of the guidance pair; its maps are added
+to the UNet's skip tensors and to its middle block's output. A T2I-Adapter reads the picture alone, and its
+maps are added within the down blocks.
 """
 
 from __future__ import annotations

@@ -6,13 +6,12 @@ Each is a folder in diffusers' layout: config.json and .safetensors. Loads no we
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from gspn_core.errors import ModelUnavailable
-from gspn_core.models.files import file_stats, read_json
+from gspn_core.models.files import read_json
 from gspn_core.models.shapes import count_parameters, unet_shapes
 from gspn_core.models.weights import part_weights
 from gspn_core.planning.conditions import ConditionFile, ConditionKind
@@ -30,6 +29,8 @@ _XL_ADAPTER = "full_adapter_xl"
 # A ControlNet's configuration has no size of its own.
 _TRAINED = {"sample_size": 128, "out_channels": 4}
 _FAMILIES = {768: "Stable Diffusion 1.5", 1024: "Stable Diffusion 2"}
+# How many parts of a file are read for its digest, evenly spaced, and their size.
+_PARTS, _PART_BYTES = 32, 1 << 16
 _DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
 
@@ -134,4 +135,16 @@ def _listed(numbers: Sequence[int]) -> str:
 
 
 def _digest(folder: Path) -> str:
-    return hashlib.sha256(json.dumps(file_stats(folder)).encode()).hexdigest()[:16]
+    """Return a digest of the configuration and of parts of the weights, the same wherever the folder is.
+
+    Whole files of gigabytes would take longer to read than the page to start.
+    """
+    found = hashlib.sha256((folder / "config.json").read_bytes())
+    for path in sorted(folder.glob("*.safetensors")):
+        size = path.stat().st_size
+        found.update(f"{path.name} {size}".encode())
+        with path.open("rb") as stream:
+            for part in range(_PARTS):
+                stream.seek(max(0, size - _PART_BYTES) * part // (_PARTS - 1))
+                found.update(stream.read(_PART_BYTES))
+    return found.hexdigest()[:32]

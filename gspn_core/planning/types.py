@@ -317,6 +317,12 @@ class CascadePlan:
         return next((stage.condition.image for stage in self.stages if stage.condition is not None), "")
 
     @property
+    def pictures(self) -> dict[str, str]:
+        """Return the references of the pictures that it needs, by the settings that name them."""
+        named = {"start": self.settings.start, "control_image": self.control_image}
+        return {name: reference for name, reference in named.items() if reference}
+
+    @property
     def too_large(self) -> StagePlan | None:
         """Return the first stage that does not fit into the budget, None where all do."""
         return next((stage for stage in self.stages if not stage.fits), None)
