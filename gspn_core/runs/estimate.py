@@ -38,8 +38,9 @@ def stage_timing(stage: StageView, mixer: Mixer, *, encodes: bool) -> StageTimin
 def finished_timing(plan: StagePlan, stage: StageView) -> StageTiming | None:
     """Return the timing of a finished stage for later runs.
 
-    None if it is not representative: it took a single step, used the refiner or memory options, read a text
-    of several chunks, was drawn in tiles or with a control, or had too few evaluations to separate them from its warm-up.
+    None if it is not representative: it took a single step, used the refiner, a control or memory options,
+    read a text of several chunks, was drawn in tiles, or had too few evaluations to separate them from its
+    warm-up.
     """
     plain = plan.choices == MemoryOptions() and not stage.retries and not plan.refiner_steps
     plain = plain and plan.text_chunks == 1 and plan.tiling is None and plan.condition is None

@@ -1,4 +1,4 @@
-"""Init images, and those that controls read: each stored once, under its reference, for as long as a run needs it.
+"""Init images, and those that controls read: each stored once, for as long as a run needs it.
 
 A picture that no run uses yet is kept for a day, by a monotonic clock. Only the pixels of the file are kept:
 no name, no location, no camera.

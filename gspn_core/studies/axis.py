@@ -30,7 +30,7 @@ from gspn_core.studies.axis_values import (
 
 MAX_CELLS = 64
 MOST_AXES = 2
-# Settings that can be an axis. Overrides are axes by stage and name; a study has one init image and one for its control.
+# Settings that can be an axis. Overrides are axes by stage and name; a study has one image of each use.
 AXIS_NAMES: tuple[str, ...] = tuple(
     name for name in FIELD_NAMES if name not in (*PICTURES, "region", "extend", "overrides")
 )

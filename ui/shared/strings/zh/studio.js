@@ -126,6 +126,7 @@ window.studio.language.add("zh", {
   "New seed": "新种子",
   "Draw the sketch from another random seed": "用另一个随机种子绘制草图",
   "Run continues from it": "“生成”从它继续",
+  "Off with a control; set it to none to see sketches.": "使用控制时关闭；设为无即可看到草图。",
   "Off with an init image; remove it to see sketches.": "使用初始图像时关闭；移除它即可看到草图。",
   "Off until the first stage fits into memory.": "第一阶段放得进内存之前关闭。",
   "Starts once a run or a measurement has timed this machine.": "任务或测量得出本机耗时后开始。",
