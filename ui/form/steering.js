@@ -1,5 +1,5 @@
 /* The picture that a control reads: its file goes to the server, which answers with its reference. */
-const { words, said } = props;
+const words = props.words;
 const { set } = window.dom;
 const find = window.dom.within(element);
 const file = find(".steering-file");
@@ -13,7 +13,7 @@ function paint() {
   find(".steering-asked").hidden = !value.asks && !has;
   open.hidden = has;
   open.disabled = busy;
-  set(open, busy ? words.start_busy : said.control_open);
+  set(open, busy ? words.start_busy : words.control_open);
   find(".steering-card").hidden = !has;
   const thumb = find(".steering-thumb");
   thumb.hidden = !value.thumb;

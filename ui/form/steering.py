@@ -29,8 +29,7 @@ FIELDS = (CONTROL, IMAGE, *SHOWN_WITH_CONTROL)
 
 def build_steering(card: ModelCard) -> gr.HTML:
     """Draw the part into the open gradio block."""
-    most_bytes, said = MAX_FILE_BYTES, dict(control_strings.CONTROL)
-    return html_part("form", "steering", steering_props(card), most_bytes=most_bytes, said=said)
+    return html_part("form", "steering", steering_props(card), most_bytes=MAX_FILE_BYTES)
 
 
 def wire_steering(parts: dict[str, Any], part: gr.HTML, jobs: RunQueue, card: ModelCard) -> None:
@@ -116,16 +115,17 @@ def steering_props(
 
 
 class _Sent(Payload):
-    """What a file that was sent here before is called."""
+    """A file that was sent here before, and what it is called."""
 
+    path: Name = ""
     name: Name = ""
 
 
 def taken(jobs: RunQueue, card: ModelCard, sent: Any, chosen: str, held: str, visitor: str = "") -> list[Any]:
     """Return part and reference once a file that was sent here is read; a refusal changes nothing."""
+    asked = read(_Sent, sent)
     try:
-        name = read(_Sent, {"name": sent.get("name", "")}).name if isinstance(sent, dict) else ""
-        reference = kept_start(jobs, sent, name or form_strings.DROP_NAMELESS, visitor)
+        reference = kept_start(jobs, sent, asked.name or form_strings.DROP_NAMELESS, visitor)
     except GspnError as refusal:
         return [answered(steering_props(card, chosen, jobs, held, error=str(refusal))), gr.skip()]
     return [answered(steering_props(card, chosen, jobs, reference)), reference]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import get_args
 
 import numpy as np
 import pytest
 import torch
 from diffusers import (
     StableDiffusionXLAdapterPipeline,
-    StableDiffusionXLControlNetImg2ImgPipeline,
     StableDiffusionXLControlNetPipeline,
     StableDiffusionXLControlNetUnionPipeline,
 )
@@ -56,7 +56,7 @@ def theirs(cls, model, settings: Settings, **options) -> np.ndarray:
     names = ("vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "unet", "scheduler")
     parts = {name: getattr(own, name) for name in names}
     network = {name: options.pop(name) for name in ("controlnet", "adapter") if name in options}
-    pipeline = cls(**parts, **network, add_watermarker=False, force_zeros_for_empty_prompt=True)
+    pipeline = cls(**parts, **network)
     pipeline.set_progress_bar_config(disable=True)
     with torch.inference_mode():
         return pipeline(
@@ -85,11 +85,7 @@ def check(one: np.ndarray, other: np.ndarray, without: np.ndarray) -> None:
 
 @pytest.fixture
 def without(model, monkeypatch):
-    return ours(model, ASKED.__class__(**{**plain(ASKED)}), monkeypatch)
-
-
-def plain(settings: Settings) -> dict:
-    return {**settings.to_dict(), "control": "", "control_image": "", "overrides": ()}
+    return ours(model, dataclasses.replace(ASKED, control_image=""), monkeypatch)
 
 
 @pytest.mark.parametrize("name", ["controlnet", "controlnet-mid", "controlnet-small"])
@@ -114,7 +110,7 @@ def test_a_controlnet(name, start, end, model, without, monkeypatch):
 def test_a_controlnet_of_several_kinds_of_pictures(name, kind, model, without, monkeypatch):
     asked = dataclasses.replace(ASKED, control=name, control_type=kind)
     network, _ = network_of(model, name)
-    kinds = list(ControlType.__args__)
+    kinds = get_args(ControlType)
     expected = theirs(
         StableDiffusionXLControlNetUnionPipeline,
         model,

@@ -10,7 +10,7 @@ NO_CONTROL = "No control"
 CONTROL: Mapping[str, str] = MappingProxyType(
     {
         "control_open": "Control image…",
-        "control_hint": "Edges, depth, a pose: what the chosen network was trained to read. It is not made here.",
+        "control_hint": "Edges, depth, a pose: what the network was trained to read. It is not made here.",
         "control_alt": "The control image",
     }
 )

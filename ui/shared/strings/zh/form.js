@@ -260,7 +260,7 @@ window.studio.language.add("zh", {
   "Repaint": "重绘",
   "No control": "无控制",
   "Control image…": "控制图像…",
-  "Edges, depth, a pose: what the chosen network was trained to read. It is not made here.": "边缘、深度、姿态等：所选网络训练时所读的图像。此处不会生成它。",
+  "Edges, depth, a pose: what the network was trained to read. It is not made here.": "边缘、深度、姿态等：所选网络训练时所读的图像。此处不会生成它。",
   "The control image": "控制图像",
   "Control: needs a folder of ControlNets or T2I-Adapters, --controls at the start.": "控制：需要 ControlNet 或 T2I-Adapter 的文件夹，启动时加 --controls。",
   "Control: 1 folder cannot be used with this model.": "控制：1 个文件夹不能用于此模型。",
