@@ -22,6 +22,7 @@ from gspn_core.models.conditions import load_condition
 from gspn_core.models.layout import LAYOUTS
 from gspn_core.models.shapes import SDXL_SHAPES, read_shapes
 from gspn_core.planning.condition_cost import condition_elements, condition_operations
+from gspn_core.planning.conditions import condition_notices
 from gspn_core.planning.memory import Call
 from gspn_core.planning.plan import make_plan
 from gspn_core.planning.timing import StageTiming
@@ -82,7 +83,7 @@ def test_the_full_size_is_what_was_published(layout, tmp_path):
     assert file.types == {"controlnet-union": 6, "controlnet-promax": 8}.get(layout, 0)
 
 
-def test_what_the_command_writes_is_found_and_loads(folder, card, capsys, tmp_path):
+def test_what_the_command_writes_is_found_and_loads(card, capsys, tmp_path):
     assert [file.name for file in card.conditions] == sorted(CONTROL_LAYOUTS)
     assert not any(file.issue for file in card.conditions)
     for file in card.conditions:
@@ -233,8 +234,6 @@ def test_a_stage_that_another_model_draws_has_none(card):
 def test_the_refiner_is_said_to_run_without_it(card):
     with_refiner = dataclasses.replace(card, has_refiner=True)
     plan = make_plan(dataclasses.replace(ASKED, refiner="ensemble"), with_refiner)
-    from gspn_core.planning.conditions import condition_notices
-
     assert condition_notices(plan) == ("The control steers the base model; the refiner runs without it.",)
     assert condition_notices(make_plan(ASKED, with_refiner)) == ()
 
