@@ -12,7 +12,7 @@ from typing import Any
 
 from gspn_core.errors import ModelUnavailable
 from gspn_core.models.files import read_json
-from gspn_core.models.shapes import count_parameters, unet_shapes
+from gspn_core.models.shapes import unet_shapes
 from gspn_core.models.weights import part_weights
 from gspn_core.planning.conditions import ConditionFile, ConditionKind
 from gspn_core.planning.shapes import Shapes
@@ -63,8 +63,7 @@ def read_condition(folder: Path, shapes: Shapes | None) -> ConditionFile:
         reason = (_adapter_issue if kind == "T2I-Adapter" else _control_issue)(config, shapes)
         if reason:
             return _unusable(bare, reason, kind)
-        part_weights(folder)
-        count = count_parameters(folder)
+        count = part_weights(folder).count
     except ModelUnavailable as error:
         return _unusable(bare, f"cannot be read ({str(error).rstrip('.')})")
     except _DAMAGED:
