@@ -24,7 +24,7 @@ def condition_elements(file: ConditionFile, height: int, width: int, call: Call)
         )
     # The picture, its pixels as channels, and a block's maps next to those of the blocks before.
     widest = max(_map_elements(file, height, width))
-    return 2 * 3 * height * width + residual_elements(file, height, width, call) + 3 * widest
+    return 2 * 3 * height * width + sum(_map_elements(file, height, width)) + 3 * widest
 
 
 def residual_elements(file: ConditionFile, height: int, width: int, call: Call) -> int:
