@@ -25,6 +25,7 @@ from gspn_core.planning.condition_cost import condition_elements, condition_oper
 from gspn_core.planning.conditions import condition_notices
 from gspn_core.planning.memory import Call
 from gspn_core.planning.plan import make_plan
+from gspn_core.planning.suggestions import find_suggestions
 from gspn_core.planning.timing import StageTiming
 from gspn_core.planning.types import Machine
 from gspn_core.settings import Settings, parse_overrides
@@ -323,6 +324,19 @@ def test_a_plan_counts_its_memory_and_its_time(card):
     assert adapter.seconds == plain.seconds and adapter.peak_bytes > plain.peak_bytes
     large = condition_elements(file, 128, 128, Call(rows=2))
     assert large > 3 * condition_elements(file, 64, 64, Call(rows=2))
+
+
+def test_a_run_that_does_not_fit_for_its_control_is_offered_without_it(card):
+    without = dataclasses.replace(ASKED, control="", control_image="")
+    # What each needs at least, with every memory option.
+    least = [
+        make_plan(asked, card, machine(budget_bytes=1)).stages[0].peak_bytes for asked in (without, ASKED)
+    ]
+    tight = machine(budget_bytes=sum(least) // 2)
+    plan = make_plan(ASKED, card, tight)
+    assert plan.too_large is not None
+    offered = find_suggestions(ASKED, plan, card, lambda settings: make_plan(settings, card, tight))
+    assert [(one.name, one.value) for one in offered] == [("control_scale", 0.0)]
 
 
 def test_a_gpus_plan_keeps_its_skip_tensors_and_needs_the_hosts_memory(card):

@@ -79,6 +79,7 @@ window.studio.language.add("zh", {
   "Output size {#} instead": "改为输出尺寸 {1}",
   "Use {w}": "使用{1}",
   "Without the dilated branch": "不用膨胀分支",
+  "Without the control": "不使用控制",
   "CFG for the first half only": "仅前半段使用 CFG",
   "very long": "很久",
   "{w}: {w} (was {w}).": "{1}：{2}（原为 {3}）。",
