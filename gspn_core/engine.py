@@ -22,8 +22,9 @@ from gspn_core.cascade.walk import run_cascade
 from gspn_core.cascade.weights import evaluations, stage_weights
 from gspn_core.errors import BadSetting, OutOfMemory
 from gspn_core.events import Event, StageNotTimed, StageTimed, StepWeights
-from gspn_core.images.load import check_start
+from gspn_core.images.load import check_control_image, check_start
 from gspn_core.kinds.kind import UPSCALE
+from gspn_core.planning.conditions import condition_notices
 from gspn_core.planning.costs import predict
 from gspn_core.planning.plan import check_fits, fits_into, make_plan, work_of
 from gspn_core.planning.timing import StageTiming
@@ -81,7 +82,7 @@ class Engine:
         """
         plan = make_plan(settings, self.model.card, self.machine, self.model_calls, self._texts.chunks)
         plan = self._texts.added_to(plan)
-        notices = self._loras.notices(plan)
+        notices = (*self._loras.notices(plan), *condition_notices(plan))
         if self._x4_texts is not None:
             notices = (*self._x4_texts.notices(plan), *notices)
         return dataclasses.replace(plan, notices=(*plan.notices, *notices)) if notices else plan
@@ -126,6 +127,7 @@ class Engine:
         finished: Sequence[Image] = (),
         start: Image | None = None,
         more_seeds: Sequence[int] = (),
+        control_image: Image | None = None,
     ) -> Iterator[Event]:
         """Run a plan and yield its events: PlanReady first, CascadeDone last.
 
@@ -143,6 +145,8 @@ class Engine:
             more_seeds: further seeds. The first stages of as many as fit into memory, from the first on, are
                 drawn at once with the plan's, and each is yielded as a PictureDone after its StageDone. They
                 are what their seeds give alone but for the rounding of sums over more rows.
+            control_image: likewise the picture that plan.settings.control_image names, where the plan has a
+                ControlNet or T2I-Adapter.
 
         Raises:
             BadSetting: the arguments do not fit each other; before the first event.
@@ -154,6 +158,7 @@ class Engine:
         check_fits(plan)
         _check_images(plan, finished, start)
         check_start(plan.settings, start)
+        check_control_image(plan.control_image, control_image)
         # Read now: during the run, the stage's memory would be counted as the process's.
         machine = self.machine
         self._works = True
@@ -164,7 +169,16 @@ class Engine:
                 count = drawn_together(plan, 1 + len(more_seeds))
             seeds = tuple(more_seeds)[: count - 1]
             yield from run_cascade(
-                self.model, plan, should_stop, preview, finished, start, machine, seeds, self._loras
+                self.model,
+                plan,
+                should_stop,
+                preview,
+                finished,
+                start,
+                machine,
+                seeds,
+                self._loras,
+                control_image if plan.control_image else None,
             )
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
@@ -246,6 +260,10 @@ class Engine:
         except (RuntimeError, AssertionError):
             # On ZeroGPU the device cannot be queried outside of GPU calls.
             return None
+        if machine.device == "cpu" and self.model.conditions is not None:
+            # A stage counts the network that it has, and a run without one lets go of it.
+            base_bytes = max(0, machine.base_bytes - self.model.conditions.held_bytes)
+            machine = dataclasses.replace(machine, base_bytes=base_bytes)
         # Memory of parts that are on the host is available to offloading.
         held = bytes_on_host(self.model.parts) if machine.device == "cuda" else 0
         return dataclasses.replace(machine, host_bytes=machine.host_bytes + held)

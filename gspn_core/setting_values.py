@@ -14,6 +14,7 @@ MAX_ASPECT = 4.0
 MIN_START_PX, MAX_START_PX = 64, 4096
 _ASPECT = re.compile(r"([1-9][0-9]{0,4}):([1-9][0-9]{0,4})")
 _START = re.compile(r"([1-9][0-9]{1,3})x([1-9][0-9]{1,3})-[0-9a-f]{64}")
+_IN_QUOTES = re.compile(r'["\\\n]')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,16 +58,19 @@ def aspect_ratio(aspect: str) -> float:
     return ratio
 
 
-def start_size(reference: Any) -> tuple[int, int]:
-    """Return the (height, width) in px of the init image that a reference names; raise BadSetting."""
+def start_size(reference: Any, field: str = "start") -> tuple[int, int]:
+    """Return the (height, width) in px of the picture that a reference names; raise BadSetting.
+
+    field: the setting that holds it.
+    """
     match = _START.fullmatch(reference) if isinstance(reference, str) else None
     width, height = (int(match[1]), int(match[2])) if match else (0, 0)
     if not match or not MIN_START_PX <= min(height, width) <= max(height, width) <= MAX_START_PX:
         raise BadSetting(
-            "start", f"start must name a picture that was handed in here, got {str(reference)[:40]!r}."
+            field, f"{field} must name a picture that was handed in here, got {str(reference)[:40]!r}."
         )
     if max(height, width) > MAX_ASPECT * min(height, width):
-        raise BadSetting("start", f"start is {width}×{height} px, longer than 4:1; crop it.")
+        raise BadSetting(field, f"{field} is {width}×{height} px, longer than 4:1; crop it.")
     return height, width
 
 
@@ -138,3 +142,32 @@ def _shown(value: int | float) -> str:
     return (
         str(value) if isinstance(value, float) or abs(value) < 10**40 else "a number of more than 40 digits"
     )
+
+
+def override_lines(text: str) -> list[str]:
+    """Return the parts between line breaks and semicolons that stand outside quotes, in one pass."""
+    parts, start, closed_at, is_open = [], 0, -1, False
+    for mark in re.finditer(r'[\n;"]', text):
+        at = mark.start()
+        if at <= closed_at:
+            continue
+        if mark[0] != '"':
+            parts.append(text[start:at])
+            start, is_open = at + 1, is_open and mark[0] == ";"
+        elif not is_open:
+            closed_at = _closing_quote(text, at)
+            # Where one quote of a line is not closed, no later one is: all that follow it are escaped.
+            is_open = closed_at < 0
+    return [part for part in (*parts, text[start:]) if part]
+
+
+def _closing_quote(text: str, opening: int) -> int:
+    """Return the index of the end of a quoted text, -1 if its line ends first."""
+    at = opening + 1
+    while (mark := _IN_QUOTES.search(text, at)) is not None:
+        if mark[0] == '"':
+            return mark.start()
+        at = mark.end() + 1
+        if mark[0] == "\n" or text[mark.end() : at] in ("", "\n"):
+            return -1
+    return -1

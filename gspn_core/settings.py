@@ -25,6 +25,7 @@ from gspn_core.setting_values import (
     check_text,
     checked_number,
     ladder_text,
+    override_lines,
     start_size,
 )
 
@@ -44,13 +45,14 @@ SchedulerName = Literal[
 DilationScope = Literal["down", "deep", "all"]
 DilationUse = Literal["branch", "main"]
 RefinerUse = Literal["none", "ensemble", "image"]
+# What a picture that a network of several conditions reads may show, in the order of its own numbers.
+ControlType = Literal["openpose", "depth", "scribble", "canny", "normal", "segment", "tile", "repaint"]
 
 # Enough for every setting of every stage, including prompts.
 MAX_OVERRIDES_CHARACTERS = 100_000
 MAX_OVERRIDES = 300
 _MOST_DIGITS = 64
 MAX_SEED = 2**32 - 1
-_IN_QUOTES = re.compile(r'["\\\n]')
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
@@ -120,6 +122,11 @@ class Settings:
         noise_level: of the small picture that the x4 upscaler reads, in timesteps of its schedule.
         loras: LoRA files with their weights, such as "ink:0.8, snow:0.5" (see `gspn_core.lora.text`); the
             prompt's tags, <lora:ink:0.8>, are added to them.
+        control: the ControlNet or T2I-Adapter that steers the UNet, by its folder's name; "" for none.
+        control_type: what its picture shows, for a ControlNet that was trained on several kinds.
+        control_image: reference of the picture that it reads, as `start`.
+        control_scale: what its residuals are multiplied by; 0 is none.
+        control_start: share of a stage's steps after which it takes part, control_end: up to which.
 
     Raises:
         BadSetting: a value is outside its range; UnsupportedSize for aspect.
@@ -167,13 +174,21 @@ class Settings:
     upscaler: str = ""
     noise_level: int = _ranged(20, 0, 350, 1)
     loras: str = ""
+    control: str = ""
+    control_type: ControlType = "canny"
+    control_image: str = ""
+    control_scale: float = _ranged(1.0, 0.0, 2.0, 0.05)
+    control_start: float = _ranged(0.0, 0.0, 1.0, 0.01)
+    control_end: float = _ranged(1.0, 0.0, 1.0, 0.01)
 
     def __post_init__(self) -> None:
         check_text("prompt", self.prompt, required=True)
         check_text("negative_prompt", self.negative_prompt, required=False)
         check_text("upscaler", self.upscaler, required=False)
-        if self.start != "":
-            start_size(self.start)
+        check_text("control", self.control, required=False)
+        for name in ("start", "control_image"):
+            if getattr(self, name) != "":
+                start_size(getattr(self, name), name)
         for name, choices in CHOICES.items():
             value = getattr(self, name)
             if value not in choices and not (value is None and name in _OPTIONAL):
@@ -248,6 +263,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "dilation_scope": get_args(DilationScope),
         "dilation_use": get_args(DilationUse),
         "refiner": get_args(RefinerUse),
+        "control_type": get_args(ControlType),
     }
 )
 INTEGERS = frozenset(
@@ -266,7 +282,9 @@ SEEDS = frozenset({"seed", "variation_seed"})
 _OPTIONAL = frozenset(f.name for f in dataclasses.fields(Settings) if f.default is None)
 # The settings of the init image.
 STARTING = ("start", "start_px", "start_strength", "region", "region_feather", "extend")
-_OF_THE_WHOLE = (*STARTING, "target", "aspect", "ladder", "overrides")
+# Those that name a picture which was handed in.
+PICTURES = ("start", "control_image")
+_OF_THE_WHOLE = (*STARTING, "control_image", "target", "aspect", "ladder", "overrides")
 OVERRIDABLE: tuple[str, ...] = tuple(name for name in FIELD_NAMES if name not in _OF_THE_WHOLE)
 
 
@@ -282,7 +300,7 @@ def parse_overrides(text: str) -> tuple[Override, ...]:
             f"overrides has {len(text):,} characters, at most {MAX_OVERRIDES_CHARACTERS:,} fit; "
             "leave some out.",
         )
-    lines = [line for line in map(str.strip, _lines(text)) if line]
+    lines = [line for line in map(str.strip, override_lines(text)) if line]
     _check_count(len(lines))
     found = []
     for line in lines:
@@ -303,35 +321,6 @@ def overrides_text(overrides: Sequence[Override | Mapping[str, Any]]) -> str:
     for override in _read_overrides(overrides):
         lines.append(f"{override.stage_px}.{override.name}={_shown_value(override.value)}")
     return "\n".join(lines)
-
-
-def _lines(text: str) -> list[str]:
-    """Return the parts between line breaks and semicolons that stand outside quotes, in one pass."""
-    parts, start, closed_at, is_open = [], 0, -1, False
-    for mark in re.finditer(r'[\n;"]', text):
-        at = mark.start()
-        if at <= closed_at:
-            continue
-        if mark[0] != '"':
-            parts.append(text[start:at])
-            start, is_open = at + 1, is_open and mark[0] == ";"
-        elif not is_open:
-            closed_at = _closing_quote(text, at)
-            # Where one quote of a line is not closed, no later one is: all that follow it are escaped.
-            is_open = closed_at < 0
-    return [part for part in (*parts, text[start:]) if part]
-
-
-def _closing_quote(text: str, opening: int) -> int:
-    """Return the index of the end of a quoted text, -1 if its line ends first."""
-    at = opening + 1
-    while (mark := _IN_QUOTES.search(text, at)) is not None:
-        if mark[0] == '"':
-            return mark.start()
-        at = mark.end() + 1
-        if mark[0] == "\n" or text[mark.end() : at] in ("", "\n"):
-            return -1
-    return -1
 
 
 def _shown_value(value: Any) -> str:

@@ -25,6 +25,7 @@ from ui.form.form import Form, build_form, build_prompt, initial_values
 from ui.form.loras import wire_loras
 from ui.form.presets import preset_props
 from ui.form.start import wire_start
+from ui.form.steering import wire_steering
 from ui.guard.blocks import GuardedBlocks
 from ui.guard.downloads import MakesFiles
 from ui.guard.reading import HANDLERS
@@ -129,6 +130,7 @@ def build_page(
         wire_drop(parts, form, jobs, card)
         wire_start(parts, jobs, card)
         wire_loras(form.loras, parts["loras"], card)
+        wire_steering(parts, form.steering, jobs, card)
         wire_measured(parts, measuring, card)
         wire_api(jobs, FOLLOWING)
         wire_lab(parts, form, studies, jobs, card, FOLLOWING, grid)

@@ -11,6 +11,7 @@ import torch
 from diffusers import SchedulerMixin
 from torch import Tensor, nn
 
+from gspn_core.backbones.conditions import Condition
 from gspn_core.planning.types import Size, StagePlan
 from gspn_core.settings import Settings
 
@@ -105,11 +106,13 @@ class Extra:
         class_labels: (1,).
         residuals: added to the UNet's skip tensors in their order, and the last one to its middle block's
             output (ControlNet, 2302.05543).
+        conditions: ControlNets and T2I-Adapters, which are evaluated with each call of the network.
     """
 
     channels: Tensor | None = None
     class_labels: Tensor | None = None
     residuals: tuple[Tensor, ...] = ()
+    conditions: tuple[Condition, ...] = ()
 
 
 NO_EXTRA = Extra()
@@ -127,6 +130,7 @@ def joined(extras: Iterable[Extra]) -> Extra:
         channels=torch.cat(channels, dim=1) if channels else None,
         class_labels=labels[-1] if labels else None,
         residuals=tuple(sum(maps) for maps in zip(*residuals, strict=True)),
+        conditions=tuple(condition for extra in given for condition in extra.conditions),
     )
 
 

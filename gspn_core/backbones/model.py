@@ -10,6 +10,7 @@ from diffusers import AutoencoderTiny, StableDiffusionXLPipeline, UNet2DConditio
 from torch import nn
 
 from gspn_core.attention.adapter import MixerAdapter
+from gspn_core.backbones.conditions import ConditionNetworks
 from gspn_core.planning.types import ModelCard
 from gspn_core.settings import Mixer
 from gspn_core.superres.esrgan import EsrganModels
@@ -30,6 +31,7 @@ class Model:
         superres: a super-resolution network for its pictures.
         upscalers: upscaler models that were given with it.
         x4: Stable Diffusion's x4 upscaler, a model of its own family.
+        conditions: the ControlNets and T2I-Adapters that are given with it.
         others: parts of the other model that share the device.
         device: where it computes, None for where the UNet is; parts may wait on the host.
         notes: sentences for whoever loads it.
@@ -44,6 +46,7 @@ class Model:
     superres: Upscaler | None = None
     upscalers: EsrganModels | None = None
     x4: Model | None = None
+    conditions: ConditionNetworks | None = None
     others: tuple[nn.Module, ...] = ()
     device: torch.device | None = None
     notes: tuple[str, ...] = ()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from diffusers import UNet2DConditionModel
+from dataclasses import replace
 
-from gspn_core.backbones.backbone import NoisePath
+from diffusers import UNet2DConditionModel
+from torch import Tensor
+
+from gspn_core.backbones.backbone import NO_EXTRA, Extra, NoisePath
 from gspn_core.backbones.conditioning import Conditioning, encode_text
 from gspn_core.backbones.sdxl import SDXL
 from gspn_core.planning.types import StagePlan
@@ -28,6 +31,10 @@ class Refiner(SDXL):
     def rows(self, text: Conditioning, stage: StagePlan) -> Conditioning:
         """Return an encoded text as the refiner reads it, with the aesthetic scores of a stage's settings."""
         return text.for_refiner(stage.size, stage.settings, self.net.config.cross_attention_dim)
+
+    def predict(self, model_input: Tensor, t: Tensor, rows: Conditioning, extra: Extra = NO_EXTRA) -> Tensor:
+        """Return the UNet's prediction; ControlNets and T2I-Adapters are of the base model's shapes."""
+        return super().predict(model_input, t, rows, replace(extra, conditions=()))
 
 
 def handover_level(settings: Settings, path: NoisePath) -> float:

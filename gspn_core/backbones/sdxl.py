@@ -12,6 +12,7 @@ from torch import Tensor
 from gspn_core.backbones.backbone import NO_EXTRA, Extra, NoisePath
 from gspn_core.backbones.codec import Autoencoder
 from gspn_core.backbones.conditioning import Conditioning, encode_text
+from gspn_core.backbones.conditions import joined_residuals
 from gspn_core.backbones.guidance import guided
 from gspn_core.backbones.model import Model
 from gspn_core.backbones.noise_path import diffusion_path
@@ -67,14 +68,21 @@ def noise_pred(
     B, controlled = len(rows.prompt_embeds), {}
     x = model_input.to(unet.dtype)
     x = x.expand(B, -1, -1, -1) if len(x) == 1 else x.repeat(B // len(x), 1, 1, 1)
+    added = joined_residuals(extra.conditions, x, t, rows)
     if extra.channels is not None:
         x = torch.cat([x, _for_rows(extra.channels, x)], dim=1)
     if extra.class_labels is not None:
         controlled["class_labels"] = extra.class_labels.expand(B)
-    if extra.residuals:
-        *down, mid = (_for_rows(residual, x) for residual in extra.residuals)
+    residuals = tuple(_for_rows(residual, x) for residual in extra.residuals)
+    if residuals and added.skips:
+        residuals = tuple(map(torch.add, residuals, added.skips))
+    if residuals or added.skips:
+        *down, mid = residuals or added.skips
         controlled["down_block_additional_residuals"] = tuple(down)
         controlled["mid_block_additional_residual"] = mid
+    if added.inside:
+        # The UNet takes them off this list.
+        controlled["down_intrablock_additional_residuals"] = list(added.inside)
     return unet(
         x,
         t,

@@ -28,10 +28,13 @@ _FLOAT8 = torch.float8_e4m3fn
 
 
 @contextmanager
-def sampling_as(model: Model, choices: MemoryOptions, *, refines: bool = False) -> Iterator[None]:
+def sampling_as(
+    model: Model, choices: MemoryOptions, *, refines: bool = False, steering: nn.Module | None = None
+) -> Iterator[None]:
     """Sample with the choices: the mixers in place already, the UNet's weights where the choices want them.
 
-    refines: the refiner takes part. Serial guidance is the sampler's own matter.
+    refines: the refiner takes part. steering: a ControlNet or T2I-Adapter, which is on the device meanwhile.
+    Serial guidance is the sampler's own matter.
     """
     unet = model.pipeline.unet
     working = (unet, model.refiner) if refines else (unet,)
@@ -42,6 +45,8 @@ def sampling_as(model: Model, choices: MemoryOptions, *, refines: bool = False) 
                 stack.enter_context(group_offloaded(part, model.device))
         else:
             stack.enter_context(_there(model, working, choices))
+        if steering is not None:
+            stack.enter_context(at_hand((steering,), (), model.device))
         if choices.chunked_feed_forward:
             stack.enter_context(chunked_feed_forward(unet))
         if choices.small_blocks:

@@ -95,7 +95,12 @@ def _extra(extra: Extra, cut: partial[Tensor]) -> Extra:
     if extra is NO_EXTRA:
         return extra
     channels = None if extra.channels is None else cut(extra.channels)
-    return dataclasses.replace(extra, channels=channels, residuals=tuple(map(cut, extra.residuals)))
+    return dataclasses.replace(
+        extra,
+        channels=channels,
+        residuals=tuple(map(cut, extra.residuals)),
+        conditions=tuple(condition.cut(cut) for condition in extra.conditions),
+    )
 
 
 def _weight(height: int, width: int, shared: int, like: Tensor) -> Tensor:

@@ -58,6 +58,7 @@ def run_cascade(
     machine: Machine | None = None,
     more_seeds: Sequence[int] = (),
     loras: Loras | None = None,
+    control_image: Image.Image | None = None,
 ) -> Iterator[Event]:
     """Yield PlanReady and the events of every stage.
 
@@ -72,13 +73,19 @@ def run_cascade(
             memory options that need less, and a Retried is yielded.
         more_seeds: seeds whose first stages are drawn at once with the plan's, and yielded as PictureDone.
         loras: the model's, None to look for them here.
+        control_image: what the plan's ControlNet or T2I-Adapter reads, None where it has none.
 
     Raises:
         Stopped: should_stop said so.
         OutOfMemory: memory ran out with the options that need least.
     """
     with (loras or Loras(model)).fusing() as fusing:
-        yield from _stages(model, plan, should_stop, preview, finished, start, machine, more_seeds, fusing)
+        if model.conditions is not None:
+            model.conditions.keep_only(s.condition.file for s in plan.stages if s.condition is not None)
+        if control_image is not None:
+            control_image = cropped(control_image, plan.stages[0].size.height, plan.stages[0].size.width)
+        pictures = start, control_image
+        yield from _stages(model, plan, should_stop, preview, finished, pictures, machine, more_seeds, fusing)
 
 
 def _stages(
@@ -87,12 +94,13 @@ def _stages(
     should_stop: Callable[[], bool],
     preview: Preview | DecodedPreview | None,
     finished: Sequence[Image.Image],
-    start: Image.Image | None,
+    pictures: tuple[Image.Image | None, Image.Image | None],
     machine: Machine | None,
     more_seeds: Sequence[int],
     fusing: Fusing,
 ) -> Iterator[Event]:
     began, alone = time.perf_counter(), plan
+    start, control_image = pictures
     if more_seeds:
         plan = plan_together(plan)
     samplers = _samplers(model, plan, fusing)
@@ -122,7 +130,8 @@ def _stages(
                 before = plan.stages[index - 1].size if index else None
                 seeds = () if index else more_seeds
                 shown = preview if preview is None or own is model else Preview(own.pipeline.vae)
-                image = yield from _run_stage(own, sampler, image, before, should_stop, shown, seeds)
+                given = image, control_image
+                image = yield from _run_stage(own, sampler, given, before, should_stop, shown, seeds)
             index += 1
             continue
         except MemoryRanOut as ran_out:
@@ -205,7 +214,7 @@ def _enlarged(
 def _run_stage(
     model: Model,
     sampler: StageSampler,
-    image: Image.Image | None,
+    given: tuple[Image.Image | None, Image.Image | None],
     before: Size | None,
     should_stop: Callable[[], bool],
     preview: Preview | DecodedPreview | None,
@@ -216,13 +225,13 @@ def _run_stage(
     Args:
         model: a loaded model.
         sampler: the stage's.
-        image: what the stage starts from, None for noise.
+        given: what the stage starts from, None for noise; and what its ControlNet or T2I-Adapter reads.
         before: size of the stage before it, None for the first.
         should_stop: asked at every step and every tile.
         preview: draws the small picture of a step, None for none.
         more_seeds: see `run_cascade`.
     """
-    stage, backbone = sampler.stage, sampler.backbone
+    stage, backbone, (image, control_image) = sampler.stage, sampler.backbone, given
     progress = _Progress(stage, model.device, should_stop, preview)
     backbone.between = lambda: _leave_if(should_stop())
     codec = backbone.codec(stage.vae_tile_px)
@@ -241,6 +250,7 @@ def _run_stage(
                 masked = yield from progress.each(work, progress.tile)
             give_back(model.device)
         crops = _crops(stage, image, before)
+        network = None if stage.condition is None else model.conditions.network(stage.condition.file)
         setup = StageSetup(
             stage=stage,
             backbone=backbone,
@@ -250,10 +260,13 @@ def _run_stage(
             masked=masked,
             before=before,
             crops=crops,
+            network=network,
+            control_image=control_image,
         )
         controls = stage_controls(setup)
         progress.phase = "steps"
-        with sampling_as(model, stage.choices, refines=sampler.refiner is not None):
+        refines = sampler.refiner is not None
+        with sampling_as(model, stage.choices, refines=refines, steering=network):
             steps = sampler.sample(z_ref, controls, more_seeds, crops)
             latents = yield from progress.each(steps, progress.step)
         _check_finite(latents, f"{stage.size}: the model's latents", "another model")

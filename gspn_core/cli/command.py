@@ -37,7 +37,13 @@ class Runner(Protocol):
         """Return what a run of these settings does; raise BadSetting."""
 
     def run(
-        self, plan: CascadePlan, should_stop: Callable[[], bool], *, previews: bool, start: Image = ...
+        self,
+        plan: CascadePlan,
+        should_stop: Callable[[], bool],
+        *,
+        previews: bool,
+        start: Image = ...,
+        control_image: Image = ...,
     ) -> Generator[Event, None, None]:
         """Yield a run's events."""
 

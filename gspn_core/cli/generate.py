@@ -12,7 +12,7 @@ import re
 import time
 import types
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ from gspn_core.runs.reducer import apply_event
 from gspn_core.runs.run import Ended, RunView
 from gspn_core.runs.run_state import first_stage_of
 from gspn_core.runs.terminal import Progress
-from gspn_core.settings import CHOICES, FIELD_NAMES, RANGES, Settings
+from gspn_core.settings import CHOICES, FIELD_NAMES, PICTURES, RANGES, Settings
 
 
 def main(argv: Sequence[str] | None = None, load: Load | None = None) -> int:
@@ -52,27 +52,32 @@ def main(argv: Sequence[str] | None = None, load: Load | None = None) -> int:
     try:
         flags = {name: value for name, value in vars(arguments).items() if name in FIELD_NAMES}
         given = flags | ({"loras": ", ".join(flags["loras"])} if "loras" in flags else {})
-        start = None
-        if "start" in given:
-            start = read_file(given["start"])
-            given["start"] = reference_of(start)
+        pictures = {name: read_file(given[name]) for name in PICTURES if name in given}
+        given |= {name: reference_of(picture) for name, picture in pictures.items()}
         again = _info_of(arguments.again)
         settings = Settings.from_dict({**again.get("settings", {}), **given})
-        if settings.start and start is None:
-            raise BadSetting(
-                "start",
-                f"{arguments.again.name} was made from a picture of {settings.start.partition('-')[0]} px; "
-                "give that one with --start.",
-            )
+        _check_given(settings, pictures, arguments.again)
         output = Output(arguments, settings.prompt, again.get("model"))
         engine = engine_of(arguments, output.progress.model, load)
         output.progress.end()
-        return _run(engine, settings, output, start, arguments.pictures)
+        return _run(engine, settings, output, pictures, arguments.pictures)
     except KeyboardInterrupt:
         return INTERRUPTED
     except GspnError as error:
         say(f"error: {error}")
         return exit_code(error)
+
+
+def _check_given(settings: Settings, pictures: Mapping[str, Image], again: Path) -> None:
+    """Raise BadSetting for a picture that a repeated run was made with and that is not given."""
+    for name in PICTURES:
+        reference = getattr(settings, name)
+        needed = name == "start" or settings.control
+        if reference and needed and name not in pictures:
+            size = reference.partition("-")[0]
+            raise BadSetting(
+                name, f"{again.name} was made from a picture of {size} px; give that one with {_flag(name)}."
+            )
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -121,6 +126,9 @@ def _option(name: str, hint: Any, default: Any) -> dict[str, Any]:
     shown = "the model's" if default is None else repr(default) if isinstance(default, str) else default
     if name == "start":
         shown = "none, it starts from noise; the prompt describes the picture"
+        return {"type": Path, "default": argparse.SUPPRESS, "metavar": "PICTURE", "help": f"default: {shown}"}
+    if name == "control_image":
+        shown = "none; the picture that --control reads"
         return {"type": Path, "default": argparse.SUPPRESS, "metavar": "PICTURE", "help": f"default: {shown}"}
     if name == "loras":
         shown = "none; a file of the folder --loras with its weight, such as ink:0.8; may be repeated"
@@ -275,13 +283,18 @@ class Output:
 
 
 def _run(
-    engine: Runner, settings: Settings, output: Output, start: Image | None, pictures: int | None
+    engine: Runner,
+    settings: Settings,
+    output: Output,
+    given: Mapping[str, Image],
+    pictures: int | None,
 ) -> int:
-    """Run settings to their target, or only the first stages of a number of pictures."""
+    """Run settings to their target, or only the first stages of a number of pictures.
+
+    given: the init image and what a control reads, by the settings that name them.
+    """
     began = time.monotonic()
-    options: dict[str, Any] = {"previews": output.previews}
-    if start is not None:
-        options["start"] = start
+    options: dict[str, Any] = {"previews": output.previews, **given}
     try:
         with interruptible() as stop:
             if pictures is None:

@@ -60,7 +60,7 @@ def main(
         card = find(
             arguments.model, device=arguments.device, dtype=arguments.dtype, extras=extras_of(arguments)
         )
-        asked = _with_start(read_grid(arguments.file, card), arguments.start)
+        asked = _with_pictures(read_grid(arguments.file, card), arguments)
         home = SweepFolder(arguments.out, card)
         # What is wrong with the grid or the folder is said before the model is loaded.
         cells_of(asked.base, asked.axes, most=MOST_CELLS)
@@ -92,19 +92,25 @@ def build_parser() -> argparse.ArgumentParser:
         help="gets index.html, cells.csv, study.json, images/, study.zip and runs/",
     )
     parser.add_argument("--start", type=Path, metavar="IMAGE", help="the init image of all cells")
+    parser.add_argument(
+        "--control-image", type=Path, metavar="IMAGE", help="the picture that the control of all cells reads"
+    )
     parser.add_argument("--no-zip", dest="zip", action="store_false", help="do not write study.zip")
     add_engine_options(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
     return parser
 
 
-def _with_start(asked: GridAsked, start: Path | None) -> GridAsked:
-    """Return the grid with the init image that is given; raise BadSetting where it needs another."""
-    reference = asked.base.start if start is None else reference_of(read_file(start))
-    if asked.base.start and (start is None or reference != asked.base.start):
-        size = asked.base.start.partition("-")[0]
-        raise BadSetting("start", f"The grid starts from an image of {size} px; give that one with --start.")
-    return replace(asked, base=replace(asked.base, start=reference))
+def _with_pictures(asked: GridAsked, arguments: argparse.Namespace) -> GridAsked:
+    """Return the grid with the pictures that are given; raise BadSetting where it needs others."""
+    found = {}
+    for name, use in (("start", "starts from"), ("control_image", "has a control that reads")):
+        needed, path = getattr(asked.base, name), getattr(arguments, name)
+        found[name] = needed if path is None else reference_of(read_file(path))
+        if needed and (path is None or found[name] != needed):
+            size, flag = needed.partition("-")[0], "--" + name.replace("_", "-")
+            raise BadSetting(name, f"The grid {use} an image of {size} px; give that one with {flag}.")
+    return replace(asked, base=replace(asked.base, **found))
 
 
 def _run(
@@ -115,8 +121,9 @@ def _run(
     jobs.claim()
     studies = Studies(jobs, adherence=_adherence(card), most_cells=MOST_CELLS)
     try:
-        if arguments.start is not None:
-            jobs.take_start(arguments.start, arguments.start.name)
+        for path in (arguments.start, arguments.control_image):
+            if path is not None:
+                jobs.take_start(path, path.name)
         sweep = Sweep(home, jobs, studies)
         planned = sweep.plan(asked)
         progress = GridProgress(len(planned.cells), quiet=arguments.quiet)

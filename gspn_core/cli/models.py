@@ -13,6 +13,7 @@ from pathlib import Path
 
 from gspn_core.errors import ModelUnavailable
 from gspn_core.models.catalog import embedded_cards
+from gspn_core.models.condition_layout import CONTROL_LAYOUTS
 from gspn_core.models.hub import EXTRAS, SDXL, cached_folder, commit_of, fetch, find_extra
 
 DONE, UNAVAILABLE = 0, 3
@@ -53,6 +54,14 @@ def _parser() -> argparse.ArgumentParser:
     kind.add_argument(
         "--x4", action="store_true", help="an x4 upscaler in place of a model (full size: 1.7 GB)"
     )
+    kind.add_argument(
+        "--control",
+        choices=CONTROL_LAYOUTS,
+        help="a ControlNet or T2I-Adapter in place of a model (full size: 0.2 to 2.5 GB)",
+    )
+    random.add_argument(
+        "--model", metavar="MODEL", help="with --control: world or a model's folder that it is to fit"
+    )
     return parser
 
 
@@ -81,6 +90,14 @@ def _random(arguments: argparse.Namespace) -> None:
 
         written = write_random_lora(arguments.folder, arguments.lora, seed=arguments.seed)
         print(f"{arguments.folder}: {written / 1e6:,.1f} MB of random weights for {arguments.lora}")
+        return
+    if arguments.control is not None:
+        from gspn_core.models.random_weights import write_random_control
+
+        layout, on_bytes = arguments.control, _progress(f"writing {arguments.folder}")
+        options = {"model": arguments.model, "seed": arguments.seed, "on_bytes": on_bytes}
+        written = write_random_control(arguments.folder, layout, arguments.size, **options)
+        print(f"{arguments.folder}: {written / 1e6:,.1f} MB of random weights")
         return
     whole = partial(write_random_model, inpaints=arguments.inpainting)
     write = write_random_refiner if arguments.refiner else write_random_x4 if arguments.x4 else whole

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from dataclasses import dataclass
 
 from PIL.Image import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from gspn_core.backbones.backbone import NO_EXTRA, Backbone, Extra
 from gspn_core.events import StepWeights
@@ -32,6 +32,8 @@ class StageSetup:
             inpainting UNet.
         before: size of the stage before it, None for the first.
         crops: the tiles of it that are drawn; () where all of it is.
+        network: the ControlNet or T2I-Adapter that steers it; None without one.
+        control_image: the picture that it reads, of the stage's aspect.
     """
 
     stage: StagePlan
@@ -42,6 +44,8 @@ class StageSetup:
     masked: Tensor | None = None
     before: Size | None = None
     crops: tuple[Crop, ...] = ()
+    network: nn.Module | None = None
+    control_image: Image | None = None
 
 
 class Control:

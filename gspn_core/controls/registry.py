@@ -14,6 +14,7 @@ from gspn_core.controls.redraw_region import RedrawRegion
 from gspn_core.controls.redraw_tiles import RedrawTiles
 from gspn_core.controls.skip_residual import SkipResidual
 from gspn_core.controls.small_picture import SmallPicture
+from gspn_core.controls.steered import Steered
 from gspn_core.events import StepWeights
 from gspn_core.planning.types import StagePlan
 
@@ -26,6 +27,7 @@ CONTROLS: tuple[type[Control], ...] = (
     RedrawTiles,
     InpaintChannels,
     SmallPicture,
+    Steered,
 )
 
 

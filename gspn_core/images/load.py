@@ -151,6 +151,16 @@ def check_start(settings: Settings, image: Image.Image | None) -> None:
         )
 
 
+def check_control_image(reference: str, image: Image.Image | None) -> None:
+    """Raise BadSetting unless the picture is the one of that reference; "" needs none."""
+    if reference and (image is None or reference_of(image) != reference):
+        given = "none" if image is None else reference_of(image)[:24]
+        raise BadSetting(
+            "control_image",
+            f"control_image names {reference[:24]}… and {given} was given; give that picture.",
+        )
+
+
 def cropped(image: Image.Image, height: int, width: int) -> Image.Image:
     """Return the largest centre crop of a picture with the aspect of height × width."""
     ratio = width / height

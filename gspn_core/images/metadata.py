@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gspn_core.errors import BadSetting
+from gspn_core.images.control_values import differing_controls, kept_control
 from gspn_core.images.lora_values import differing_files, hashes_in, kept_from, taken_from
 from gspn_core.images.other_tools import read_foreign
 from gspn_core.planning.types import ModelCard
@@ -70,6 +71,8 @@ def _ours(info: Mapping[str, Any], card: ModelCard, here: Mapping[str, str | Non
     if settings.get("loras"):
         settings["loras"], absent = kept_from(settings["loras"], card)
         refused = [*absent, *refused][:MOST_LISTED]
+    settings, absent = kept_control(settings, card)
+    refused = [*absent, *refused][:MOST_LISTED]
     unknown = [f"{str(name)[:40]}: {str(value)[:40]}" for name, value in given.items() if name not in known]
     there = info.get("versions")
     there = there if isinstance(there, Mapping) else {}
@@ -84,6 +87,7 @@ def _ours(info: Mapping[str, Any], card: ModelCard, here: Mapping[str, str | Non
         differing["model"] = (model, card.name)
     loras = info.get("loras")
     differing |= differing_files(settings.get("loras", ""), loras if isinstance(loras, Mapping) else {}, card)
+    differing |= differing_controls(settings, info.get("controls"), card)
     stage = info.get("stage")
     stage = stage if isinstance(stage, int) and 0 <= stage < 16 else 0
     return Recipe(

@@ -78,6 +78,8 @@ def _installed(name: str) -> str | None:
 def picture_info(plan: CascadePlan, stage: int, made_with: Mapping[str, str | None]) -> dict[str, Any]:
     """Return the info of a PNG: everything that its pixels depend on. made_with: see `versions`."""
     loras = {lora.name: lora.sha256 for one in plan.stages for lora in one.loras}
+    steered = [one.condition.file for one in plan.stages if one.condition is not None]
+    controls = {file.name: file.digest for file in steered}
     return {
         "format": FORMAT,
         "prompt": plan.settings.prompt,
@@ -90,6 +92,7 @@ def picture_info(plan: CascadePlan, stage: int, made_with: Mapping[str, str | No
         "versions": dict(made_with),
         # Only where there are some, so that other pictures keep their bytes.
         **({"loras": loras} if loras else {}),
+        **({"controls": controls} if controls else {}),
     }
 
 

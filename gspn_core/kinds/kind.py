@@ -23,12 +23,16 @@ DILATION = frozenset(
 )
 UPSCALE = HOLDING | DILATION
 TILING = frozenset({"tile_share"})
+# The ControlNet or T2I-Adapter, which every stage reads that the base model draws.
+CONTROL = frozenset(
+    {"control", "control_type", "control_image", "control_scale", "control_start", "control_end"}
+)
 # Settings of the stages that another model draws.
 UPSCALERS = frozenset({"upscaler"})
 X4_SETTINGS = frozenset({"noise_level"})
 OTHER_MODELS = UPSCALERS | X4_SETTINGS
 _OTHERS = INIT_IMAGE | REGION | REFINER | VARIATION | UPSCALE | TILING | OTHER_MODELS
-# Settings of every stage that denoises: prompts, guidance, sampler, seed, mixer.
+# Settings of every stage that denoises: prompts, guidance, sampler, seed, mixer, control.
 DENOISING = frozenset(FIELD_NAMES) - PLACING - _OTHERS
 
 # A part that a model may have: a network that enlarges its pictures in one pass.

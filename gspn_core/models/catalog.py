@@ -13,6 +13,7 @@ from types import MappingProxyType
 
 from gspn_core.errors import ModelUnavailable
 from gspn_core.models.compatibility import reads_mask
+from gspn_core.models.condition_files import find_conditions
 from gspn_core.models.extras import with_extras, with_quantized, with_x4
 from gspn_core.models.few_step import check_scheduler, few_step_values
 from gspn_core.models.files import file_stats, read_json
@@ -101,9 +102,6 @@ SDXL_CARD = ModelCard(
     ),
 )
 
-# Extras on which the pictures of the model's own stages do not depend, and how weights are kept.
-_NO_SOURCES = ("quantize", "upscalers", "x4")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Extras:
@@ -120,6 +118,7 @@ class Extras:
         x4: Stable Diffusion's x4 upscaler, likewise.
         quantize: Not a folder but a name in `quantize.SCHEMES`: how the UNets' linear layers are quantized.
         loras: The folder of LoRA files, which runs load that name them; None for the project's own.
+        controls: A folder of ControlNets and T2I-Adapters, which runs load that name one.
     """
 
     vae: str | None = None
@@ -130,6 +129,7 @@ class Extras:
     x4: str | None = None
     quantize: str | None = None
     loras: str | None = None
+    controls: str | None = None
 
     @property
     def sources(self) -> Mapping[str, str]:
@@ -140,7 +140,7 @@ class Extras:
 
 NO_EXTRAS = Extras()
 # What counts otherwise: quantize by its scheme, the others in the keys of the stages that they draw.
-_NO_SOURCES = ("quantize", "upscalers", "x4", "loras")
+_NO_SOURCES = ("quantize", "upscalers", "x4", "loras", "controls")
 
 
 def embedded_cards() -> tuple[ModelCard, ...]:
@@ -263,6 +263,7 @@ def find_card(
         upscalers=() if extras.upscalers is None else find_upscalers(extras.upscalers)[1],
         has_superres=(model_folder(name_or_path) / SUPERRES_FOLDER).is_dir(),
         loras=lora_folder(extras.loras, shapes),
+        conditions=None if extras.controls is None else find_conditions(extras.controls, shapes),
         fingerprint=fingerprint,
         x4="" if x4 is None else _digest(file_stats(x4) if isinstance(x4, Path) else signature(x4)),
         shapes=with_x4(shapes, x4),

@@ -10,7 +10,7 @@ from gspn_core.models.hub import Snapshot
 from gspn_core.models.quantize import REFINER_LINEAR, SDXL_LINEAR, Scheme, linear_layers
 from gspn_core.models.shapes import count_parameters, unet_shapes
 from gspn_core.models.x4 import X4_SHAPES, read_x4_shapes
-from gspn_core.planning.types import Shapes, UNetShapes
+from gspn_core.planning.shapes import Shapes, UNetShapes
 
 # SDXL's refiner as Stability AI published it.
 REFINER_SHAPES = UNetShapes(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokeniz
 
 from gspn_core.attention.gspn_adapter import GSPNAdapter
 from gspn_core.attention.linear_adapter import LinearAdapter
+from gspn_core.backbones.conditions import ConditionNetworks
 from gspn_core.backbones.model import Model
 from gspn_core.errors import GspnError, ModelUnavailable
 from gspn_core.events import ModelProgress
@@ -38,6 +40,7 @@ from gspn_core.models.catalog import (
     find_card,
 )
 from gspn_core.models.compatibility import check_latents, check_parts, check_refiner
+from gspn_core.models.conditions import load_condition
 from gspn_core.models.files import read_json
 from gspn_core.models.hub import SDXL_TOKENIZERS
 from gspn_core.models.mapped_files import copy_mapped
@@ -113,6 +116,7 @@ def load_model(
             preview = loader.preview(extras.preview, pipeline)
             superres = loader.superres() if card.has_superres else None
             upscalers, left_out = _upscalers(extras, where)
+            conditions = ConditionNetworks(partial(load_condition, dtype=kind)) if card.conditions else None
             # Its weights are never quantized.
             x4 = _Loader(folder, where, home, kind, on_progress).x4(extras.x4, card)
             notes = revisions(extras)
@@ -128,6 +132,7 @@ def load_model(
                 preview=preview,
                 superres=superres,
                 upscalers=upscalers,
+                conditions=conditions,
                 device=pipeline.unet.device if home == where else where,
             )
             return model if x4 is None else model.with_x4(x4)

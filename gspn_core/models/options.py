@@ -19,8 +19,9 @@ _HELP = {
     "quantize": "quantize the UNet's linear layers: "
     + ", ".join(f"{name} (with {scheme.package})" for name, scheme in SCHEMES.items()),
     "loras": "folder of LoRA files for this model (default: loras in the project's folder)",
+    "controls": "folder with a folder for each ControlNet or T2I-Adapter of SDXL, for the setting control",
 }
-_TAKES = {"quantize": "NAME", "upscalers": "DIR"}
+_TAKES = {"quantize": "NAME", "upscalers": "DIR", "controls": "DIR"}
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:

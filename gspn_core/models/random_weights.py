@@ -14,11 +14,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL, ControlNetModel, ControlNetUnionModel, T2IAdapter, UNet2DConditionModel
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from gspn_core.errors import ModelUnavailable
+from gspn_core.models.catalog import model_folder
+from gspn_core.models.condition_layout import ControlLayout, control_config
+from gspn_core.models.files import read_json
 from gspn_core.models.layout import (
     LAYOUTS,
     SizeName,
@@ -37,6 +40,9 @@ _WEIGHTS = {
     "unet": "diffusion_pytorch_model.fp16.safetensors",
     "vae": "diffusion_pytorch_model.fp16.safetensors",
 }
+_CLASSES = (AutoencoderKL, ControlNetModel, ControlNetUnionModel, T2IAdapter, UNet2DConditionModel)
+# A folder that is one part itself.
+_ALONE = ""
 _BYTES = 2
 # Ends of residual branches start small, or thirty of them in a row would drown what they are added to.
 _BRANCH_ENDS = (
@@ -100,6 +106,26 @@ def write_random_x4(
     return _write(folder, lambda: write_x4_configs(folder, size), seed, on_bytes, PARTS)
 
 
+def write_random_control(
+    folder: Path,
+    layout: ControlLayout,
+    size: SizeName = "full",
+    *,
+    model: str | None = None,
+    seed: int = 0,
+    on_bytes: OnBytes = lambda _done, _total: None,
+) -> int:
+    """Write the folder of a ControlNet or T2I-Adapter, as published or small; see `write_random_model`.
+
+    model: name or folder of the model that it is to fit, in place of a size.
+    """
+    unet = LAYOUTS[size].unet
+    if model is not None:
+        unet = read_json(model_folder(model) / "unet" / "config.json", model)
+    config = control_config(layout, unet)
+    return _write(folder, lambda: write_json(folder / "config.json", config), seed, on_bytes, (_ALONE,))
+
+
 def _write(
     folder: Path, configs: Callable[[], None], seed: int, on_bytes: OnBytes, names: tuple[str, ...]
 ) -> int:
@@ -117,7 +143,8 @@ def _write(
             )
         done = 0
         for name, part in shapes.items():
-            done = _stream(folder / name / _WEIGHTS[name], part, seed, lambda d: on_bytes(d, total), done)
+            path = folder / name / _WEIGHTS.get(name, _WEIGHTS["unet"])
+            done = _stream(path, part, seed, lambda d: on_bytes(d, total), done)
         return total
     except OSError as error:
         raise ModelUnavailable(
@@ -129,8 +156,8 @@ def _shapes(name: str, folder: Path) -> dict[str, tuple[tuple[int, ...], bool]]:
     """Return the shape of every tensor of a part, and whether it is the weight of a norm."""
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     with torch.device("meta"):
-        if name in ("unet", "vae"):
-            cls = UNet2DConditionModel if name == "unet" else AutoencoderKL
+        if name in ("unet", "vae", _ALONE):
+            (cls,) = (cls for cls in _CLASSES if cls.__name__ == config["_class_name"])
             module = cls.from_config(config)
         else:
             cls = CLIPTextModel if name == "text_encoder" else CLIPTextModelWithProjection

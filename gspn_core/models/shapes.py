@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gspn_core.planning.types import Shapes, UNetShapes, VAEShapes
+from gspn_core.planning.shapes import Shapes, UNetShapes, VAEShapes
 from gspn_core.settings import Mixer
 
 # SDXL 1.0 (arXiv 2307.01952) as Stability AI published it, with its two text encoders.

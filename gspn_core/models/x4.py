@@ -10,7 +10,7 @@ from gspn_core.errors import ModelUnavailable
 from gspn_core.models.files import read_json
 from gspn_core.models.hub import Snapshot
 from gspn_core.models.shapes import count_parameters, unet_shapes, vae_shapes
-from gspn_core.planning.types import Shapes, UNetShapes, VAEShapes
+from gspn_core.planning.shapes import Shapes, UNetShapes, VAEShapes
 from gspn_core.tiling import x4_tile_side
 
 PIPELINE = "StableDiffusionUpscalePipeline"

@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from gspn_core.planning.condition_cost import condition_elements, condition_operations, residual_elements
+from gspn_core.planning.conditions import ConditionFile
 from gspn_core.planning.memory import Call, decode_cost, encode_cost, unet_cost
 from gspn_core.planning.timing import HALF_PAIR, timing_at
 from gspn_core.planning.types import Machine, MemoryOptions, Shapes
@@ -42,6 +44,7 @@ class Work:
     refines: the refiner, which always uses its own attention, takes part. text_chunks: see `StagePlan`.
     lora_numbers: weights of the UNet that LoRA files change, whose originals are kept on the host.
     drawn: height and width in px of what one UNet call draws, None for all of it.
+    condition: the ControlNet or T2I-Adapter that takes part in condition_share of the calls, None for none.
     """
 
     height: int
@@ -56,6 +59,8 @@ class Work:
     text_chunks: int = 1
     lora_numbers: int = 0
     drawn: tuple[int, int] | None = None
+    condition: ConditionFile | None = None
+    condition_share: float = 0.0
 
     @property
     def call_px(self) -> tuple[int, int]:
@@ -94,15 +99,23 @@ def predict(work: Work, choices: MemoryOptions, shapes: Shapes, machine: Machine
             elements,
             unet_cost(shapes.refiner, work.height // factor, work.width // factor, refining).elements,
         )
+    if work.condition is not None:
+        # It has computed before the UNet begins, and the UNet adds its residuals while it computes.
+        own = work.condition, *work.call_px, call
+        elements = max(elements + residual_elements(*own), condition_elements(*own))
     if shapes.preview_parameters:
         elements = max(elements, _preview_elements(work))
     sampling_bytes = elements * machine.element_bytes + _LATENT_MAPS * latents
     if shapes.unet.quantized is not None:
         # The widest layer's weights in full precision, while it computes.
         sampling_bytes += _largest_layers(shapes, machine) // 2
+    # It is on the device for the steps alone; on a CPU it stays in memory.
+    condition_bytes = 0 if work.condition is None else work.condition.parameters * machine.element_bytes
+    sampling_bytes += condition_bytes
     unet_bytes, autoencoder_bytes, text_bytes = _weights(work.mixer, choices, shapes, machine)
     refiner_bytes, preview_bytes = extra_bytes(shapes, machine)
     around = autoencoder_peak(work, choices, shapes, machine)
+    around += condition_bytes if machine.device == "cpu" else 0
     if choices.residency == "device":
         everything = unet_bytes + autoencoder_bytes + text_bytes + refiner_bytes + preview_bytes
         everything += shapes.other_parameters * machine.element_bytes
@@ -292,12 +305,22 @@ def _times(
     if timing is None or drawing is None:
         # Assume 50·10¹² operations per second, so that options can still be compared.
         calls = work.calls * evaluation(work.mixer, *work.call_px) / 50e12
+        calls *= 1 + _condition_share(work, shapes)
         return None, calls * factor + transfer_seconds + choices.small_tiles
     steps = drawing.step_seconds * work.calls * (1.0 if work.rows == 2 else HALF_PAIR)
+    steps *= 1 + _condition_share(work, shapes)
     around = timing.seconds(0, encodes=work.has_reference)
     around += (timing.encode_seconds or 0.0) * work.encodes_twice
     seconds = steps * factor + around * around_factor + transfer_seconds
     return seconds, seconds
+
+
+def _condition_share(work: Work, shapes: Shapes) -> float:
+    """Return the operations of what steers the UNet over those of the UNet, 0 for nothing."""
+    if work.condition is None:
+        return 0.0
+    own = condition_operations(work.condition, *work.call_px, rows=2)
+    return work.condition_share * own / operations(work.mixer, *work.call_px, shapes)
 
 
 def operations(mixer: Mixer, height: int, width: int, shapes: Shapes, text_chunks: int = 1) -> float:

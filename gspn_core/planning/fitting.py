@@ -46,7 +46,7 @@ def cheaper(
         steps = [
             ("serial_guidance", True, work.rows == 2),
             ("small_blocks", True, blocks),
-            ("skips_on_host", True, offload),
+            ("skips_on_host", True, offload and work.condition is None),
             ("chunked_feed_forward", True, True),
         ]
     elif not offload or choices.residency != "device":
@@ -144,6 +144,9 @@ def _exact(machine: Machine, shapes: Shapes) -> Iterator[MemoryOptions]:
 
 def _is_useful(choices: MemoryOptions, work: Work, machine: Machine) -> bool:
     if choices.serial_guidance and work.rows == 1:
+        return False
+    if choices.skips_on_host and work.condition is not None:
+        # Its residuals are added to the skip tensors on the device.
         return False
     blocks = work.mixer in ("gspn", "neighborhood")
     smaller = MIXER_BLOCK_BYTES[machine.device] > SMALL_MIXER_BLOCK_BYTES

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 
-from gspn_core.kinds.kind import VARIATION
+from gspn_core.kinds.kind import CONTROL, VARIATION
 from gspn_core.planning.types import ModelCard, StagePlan
 from gspn_core.prompts import is_weighted
 
@@ -35,6 +35,7 @@ _NOT_IN_THE_IMAGE = frozenset(
         "text_chunks",
         "loras",
         "tiling",
+        "condition",
     }
 )
 _IN_THE_LAST_BITS = ("serial_guidance", "small_blocks", "chunked_feed_forward", "float8_storage")
@@ -42,8 +43,8 @@ _IN_THE_LAST_BITS = ("serial_guidance", "small_blocks", "chunked_feed_forward", 
 
 # Of what weights and prompts of several chunks draw; others are encoded as ever.
 _CHUNKED_TEXT_VERSION = 2
-# Of how LoRA files are fused.
-_LORA_VERSION = 1
+# Of how LoRA files are fused, and of how a control's picture is read.
+_LORA_VERSION, _CONTROL_VERSION = 1, 1
 # A text encoder reads at least so many tokens at once, and each has a byte or more besides spaces.
 _SHORT_BYTES = 75
 
@@ -81,6 +82,10 @@ def stage_key(before: str, stage: StagePlan) -> str:
     settings.pop("loras", None)
     if stage.loras:
         record["loras"] = [_LORA_VERSION, sorted([lora.sha256, lora.weight] for lora in stage.loras)]
+    # Without a part in the picture they are none of its settings.
+    settings = {name: value for name, value in settings.items() if name not in CONTROL}
+    if stage.condition is not None:
+        record["control"] = [_CONTROL_VERSION, *stage.condition.record]
     if stage.kind.maths is not None:
         record["maths"] = stage.kind.maths
     if any(_may_be_chunked(str(settings.get(name, ""))) for name in ("prompt", "negative_prompt")):

@@ -81,11 +81,20 @@ def stage_loras(own: Settings, card: ModelCard) -> tuple[StageLora, ...]:
 
 
 def check_host_memory(stage: StagePlan, machine: Machine) -> None:
-    """Check that a GPU's host has room for the weights that are kept while files are fused.
+    """Check that a GPU's host has room for what is kept there: a control, and weights while files are fused.
 
     Raises:
         OverBudget: it has not. On a CPU they are in the stage's own predicted bytes.
     """
+    control = stage.condition
+    if control is not None and machine.device == "cuda":
+        kept = control.file.parameters * machine.element_bytes
+        if kept > machine.host_bytes:
+            raise OverBudget(
+                "control",
+                f"control: {control.file.name} takes {kept / 1e9:.1f} GB of the host's memory between "
+                f"stages, and {machine.host_bytes / 1e9:.1f} GB are free; choose a smaller one.",
+            )
     needed = sum(lora.numbers for lora in stage.loras) * machine.element_bytes
     if machine.device == "cuda" and needed > machine.host_bytes:
         raise OverBudget(

@@ -6,10 +6,11 @@ that the peak is found at the moment where it occurs. Nothing here depends on a 
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from dataclasses import dataclass, field
 
-from gspn_core.planning.types import UNetShapes, VAEShapes
+from gspn_core.planning.shapes import UNetShapes, VAEShapes
 from gspn_core.settings import Mixer
 
 # Bytes of one tensor of a block, as the mixers and the feed-forward split their work.
@@ -87,8 +88,35 @@ class _Tape:
 @functools.lru_cache(maxsize=4096)
 def unet_cost(shapes: UNetShapes, height: int, width: int, call: Call) -> Cost:
     """Return what one call of the UNet on latents (rows, 4, height, width) costs."""
+    tape = _Tape(copies=call.device == "cuda")
+    channels, sizes = _down_blocks(tape, shapes, height, width, call)
+    skips = sum(tape.skips)
+    channels = _middle(tape, shapes, call, channels, sizes[-1])
+    _up_blocks(tape, shapes, call, channels, sizes)
+    return Cost(elements=tape.peak, skip_elements=skips, operations=tape.operations)
+
+
+@functools.lru_cache(maxsize=1024)
+def control_cost(shapes: UNetShapes, height: int, width: int, call: Call) -> Cost:
+    """Return what one call of a ControlNet costs: a UNet's down blocks and middle block, with its residuals.
+
+    skip_elements are the residuals, which stay until the UNet has added them; its picture is not counted.
+    """
     tape, B = _Tape(copies=call.device == "cuda"), call.rows
-    sizes = [(height, width)]
+    call = dataclasses.replace(call, mixer="attention", chunked=False, small_blocks=False)
+    channels, sizes = _down_blocks(tape, shapes, height, width, call)
+    residuals = sum(tape.skips) + B * channels * _area(sizes[-1])
+    _middle(tape, shapes, call, channels, sizes[-1])
+    # A convolution of 1×1 px makes a residual of each map, and the scale another of it.
+    tape.take(2 * residuals)
+    return Cost(elements=tape.peak, skip_elements=residuals, operations=tape.operations)
+
+
+def _down_blocks(
+    tape: _Tape, shapes: UNetShapes, height: int, width: int, call: Call
+) -> tuple[int, list[tuple[int, int]]]:
+    """Go through the first convolution and the down blocks; return the channels and each block's size."""
+    B, sizes = call.rows, [(height, width)]
     first = shapes.channels[0]
     inputs = shapes.latent_channels + shapes.extra_channels
     tape.take(B * inputs * height * width)
@@ -110,10 +138,7 @@ def unet_cost(shapes: UNetShapes, height: int, width: int, call: Call) -> Cost:
             tape.take(B * channels * _area(sizes[-1]))
             tape.matrix(B * _area(sizes[-1]), 9 * channels, channels)
             _skip(tape, B * channels * _area(sizes[-1]), call)
-    skips = sum(tape.skips)
-    channels = _middle(tape, shapes, call, channels, sizes[-1])
-    _up_blocks(tape, shapes, call, channels, sizes)
-    return Cost(elements=tape.peak, skip_elements=skips, operations=tape.operations)
+    return channels, sizes
 
 
 def _area(size: tuple[int, int]) -> int:

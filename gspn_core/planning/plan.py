@@ -15,6 +15,7 @@ from gspn_core.errors import BadSetting, OverBudget, UnsupportedSize
 from gspn_core.extension import NO_MARGINS
 from gspn_core.kinds.kind import OTHER_MODELS, StageKind
 from gspn_core.kinds.registry import DEFAULT, FOLLOWING_ONLY
+from gspn_core.planning.conditions import check_control, stage_condition
 from gspn_core.planning.costs import Prediction, Work, batch_bytes, pair_calls, predict, tile_px
 from gspn_core.planning.fitting import fit, least, merged
 from gspn_core.planning.init_image import (
@@ -69,6 +70,7 @@ def make_plan(
         BadSetting: the model cannot run these settings; the message has the reason.
     """
     settings = without_tags(settings, card)
+    check_control(settings, card.conditions or ())
     resolved, first_px = _resolved(settings, card)
     ladder = rungs(resolved, card, first_px, resolved.target)
     _check_overrides(resolved, card, ladder)
@@ -174,6 +176,7 @@ def _sized(
         weights=weights_of(kind, own, card),
         loras=stage_loras(own, card) if kind.denoises and is_base else (),
         tiling=tiling_of(kind, size, card, own),
+        condition=stage_condition(kind, own, card.conditions or (), steps - refining),
     )
 
 
@@ -215,6 +218,8 @@ def work_of(stage: StagePlan, calls: Calls | None = None) -> Work:
         text_chunks=stage.text_chunks,
         lora_numbers=sum(lora.numbers for lora in stage.loras),
         drawn=None if drawn == stage.size else (drawn.height, drawn.width),
+        condition=None if stage.condition is None else stage.condition.file,
+        condition_share=0.0 if stage.condition is None else stage.condition.share(stage.steps),
     )
 
 

@@ -96,6 +96,8 @@ def _candidates(plan: CascadePlan, card: ModelCard, reason: Reason) -> Iterator[
             yield "dilated_min_weight", 1.0
         if settings.guidance_stop > 0.5 and settings.guidance_scale > 1:
             yield "guidance_stop", 0.5
+    if any(stage.condition is not None for stage in plan.stages):
+        yield "control_scale", 0.0
     yield from (("target", px) for px in reversed(card.targets) if px < settings.target)
 
 

@@ -12,7 +12,8 @@ from gspn_core.extension import NO_MARGINS, Margins
 from gspn_core.kinds.kind import SUPERRES, UPSCALER, X4_PART, StageKind
 from gspn_core.kinds.tiles import Tiling
 from gspn_core.lora.files import LoraSource, StageLora
-from gspn_core.planning.quantized import Quantized
+from gspn_core.planning.conditions import ConditionFile, StageCondition
+from gspn_core.planning.shapes import Shapes
 from gspn_core.planning.timing import StageTiming
 from gspn_core.planning.upscalers import UpscalerFile
 from gspn_core.prompts import TextLength
@@ -49,94 +50,6 @@ class Size:
     def within(self, margins: Margins) -> Size:
         """Return the size of what is in a canvas of this size with `margins` around it."""
         return Size(self.height - margins.top - margins.bottom, self.width - margins.left - margins.right)
-
-
-@dataclass(frozen=True, kw_only=True)
-class UNetShapes:
-    """The sizes of a UNet2DConditionModel that memory and time follow from.
-
-    Args:
-        channels: of each down block.
-        resnets: residual blocks of each down block.
-        down: transformer layers of each down block in forward order, 0 where it has none.
-        middle: transformer layers of the middle block.
-        up: transformer layers of each up block in forward order.
-        text_tokens: rows of the prompt's embeddings.
-        text_channels: their width.
-        sample_side: side of the latents that it was trained at.
-        parameters: count of its weights.
-        latent_channels: channels of the latents.
-        extra_channels: further channels of its input: a mask and the latents of the picture around it.
-        quantized: the weights that are stored in fewer bits, if any.
-        only_cross: of each down block, whether its layers read the text in place of themselves; () for none.
-        tile_side: side of the latents above which it is evaluated in tiles, 0 for never.
-    """
-
-    channels: tuple[int, ...]
-    resnets: tuple[int, ...]
-    down: tuple[int, ...]
-    middle: int
-    up: tuple[int, ...]
-    text_tokens: int
-    text_channels: int
-    sample_side: int
-    parameters: int
-    latent_channels: int = 4
-    extra_channels: int = 0
-    quantized: Quantized | None = None
-    only_cross: tuple[bool, ...] = ()
-    tile_side: int = 0
-
-    def weight_bytes(self, element_bytes: int) -> int:
-        """Return the bytes of the weights; those that are not quantized take element_bytes each."""
-        if self.quantized is None:
-            return self.parameters * element_bytes
-        return (self.parameters - self.quantized.numbers) * element_bytes + self.quantized.kept_bytes
-
-
-@dataclass(frozen=True, kw_only=True)
-class VAEShapes:
-    """The sizes of an AutoencoderKL; middle_attention: its middle block attends over all latent pixels."""
-
-    channels: tuple[int, ...]
-    resnets: int
-    middle_attention: bool
-    parameters: int
-    latent_channels: int = 4
-
-    @property
-    def factor(self) -> int:
-        """Return the side in px of the square of the picture that one latent pixel covers."""
-        return 2 ** (len(self.channels) - 1)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shapes:
-    """The sizes of a whole model.
-
-    Args:
-        unet: of the UNet.
-        vae: of the autoencoder.
-        text_parameters: count of both text encoders' weights.
-        adapter_parameters: count of each mixer's own weights.
-        refiner: of the refiner's UNet, if there is one.
-        preview_parameters: count of the preview decoder's weights, 0 without one.
-        x4: of the x4 upscaler, if there is one.
-        other_parameters: count of the weights of the other model that shares the device.
-    """
-
-    unet: UNetShapes
-    vae: VAEShapes
-    text_parameters: int
-    adapter_parameters: tuple[tuple[Mixer, int], ...] = ()
-    refiner: UNetShapes | None = None
-    preview_parameters: int = 0
-    x4: Shapes | None = None
-    other_parameters: int = 0
-
-    def mixer_parameters(self, mixer: Mixer) -> int:
-        """Return the count of a mixer's own weights, 0 for one that runs on the UNet's."""
-        return dict(self.adapter_parameters).get(mixer, 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,6 +138,7 @@ class ModelCard:
         upscalers: upscaler models that are given with it, the default first.
         x4: digest of the weights of the x4 upscaler that is given with it, "" for none.
         loras: its LoRA files; None where there is no folder for them.
+        conditions: the ControlNets and T2I-Adapters that are given with it; None where no folder is given.
         fingerprint: changes with the model's files and with the options that it is loaded with.
         shapes: its sizes; None if unknown, and then nothing can be predicted.
     """
@@ -256,6 +170,7 @@ class ModelCard:
     upscalers: tuple[UpscalerFile, ...] = ()
     x4: str = ""
     loras: LoraSource | None = None
+    conditions: tuple[ConditionFile, ...] | None = None
     fingerprint: str = ""
     shapes: Shapes | None = None
 
@@ -314,6 +229,7 @@ class StagePlan:
         batch_bytes: the predicted peak if 2, 3, … pictures are drawn at once; () where it is one at a time.
         text_chunks: how many times as long as a short prompt's the text is that its UNet reads.
         tiling: the tiles that the UNet draws; None where it draws the whole picture.
+        condition: the ControlNet or T2I-Adapter that steers the UNet, None for none.
     """
 
     index: int
@@ -343,6 +259,7 @@ class StagePlan:
     batch_bytes: tuple[int, ...] = ()
     text_chunks: int = 1
     tiling: Tiling | None = None
+    condition: StageCondition | None = None
 
     @property
     def samples(self) -> bool:
@@ -393,6 +310,17 @@ class CascadePlan:
     def size(self) -> Size:
         """Return the last stage's size."""
         return self.stages[-1].size
+
+    @property
+    def control_image(self) -> str:
+        """Return the reference of the picture that a ControlNet or T2I-Adapter reads, "" for none."""
+        return next((stage.condition.image for stage in self.stages if stage.condition is not None), "")
+
+    @property
+    def pictures(self) -> dict[str, str]:
+        """Return the references of the pictures that it needs, by the settings that name them."""
+        named = {"start": self.settings.start, "control_image": self.control_image}
+        return {name: reference for name, reference in named.items() if reference}
 
     @property
     def too_large(self) -> StagePlan | None:

@@ -21,6 +21,7 @@ from gspn_core.runs.locks import OrderedLock
 from gspn_core.runs.records import MAX_INTEGER, valid_text, why
 from gspn_core.runs.run import RunView
 from gspn_core.runs.store import Store, unknown_job
+from gspn_core.settings import PICTURES
 
 MAX_NOTE_CHARACTERS = 2000
 # Shares of the quota for one visitor's favourites, and for all favourites, so that other runs have room.
@@ -171,9 +172,10 @@ class Archive:
                 raise GspnError(write_failure("The note of this run", error)) from error
 
     def starts(self) -> frozenset[str]:
-        """Return the references of all init images that runs use."""
+        """Return the references of all pictures that runs were given."""
         with self._lock:
-            named = [entry.view.settings.get("start") for entry in self._entries.values()]
+            settings = [entry.view.settings for entry in self._entries.values()]
+        named = [own.get(name) for own in settings for name in PICTURES]
         return frozenset(name for name in named if isinstance(name, str) and name)
 
     def delete(self, job_id: str, owner: str) -> RunView:

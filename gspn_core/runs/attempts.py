@@ -65,8 +65,8 @@ class Attempts:
                 self._change(job, CascadeDone(seconds=0.0))
                 return None
             options: dict[str, Any] = {"finished": finished} if finished else {}
-            if job.plan.settings.start:
-                options["start"] = self._starts.picture(job.plan.settings.start)
+            for name, reference in job.plan.pictures.items():
+                options[name] = self._starts.picture(reference, name)
             others = {} if finished else self._drawn_with(job, waiting)
             if others:
                 options["more_seeds"] = tuple(others)

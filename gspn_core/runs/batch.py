@@ -189,11 +189,10 @@ class Batches:
 
     def _submit(self, plans: Sequence[CascadePlan], *, visitor: str, seed_drawn: bool) -> tuple[str, ...]:
         """Queue the first stages of plans as one batch and return their ids."""
-        start = plans[0].settings.start
         for plan in plans:
             check_fits(first_stage_of(plan))
-        if start:
-            self._starts.check(start)
+        for name, reference in plans[0].pictures.items():
+            self._starts.check(reference, name)
         owner, batch = owner_of(visitor), secrets.token_urlsafe(12)
         with self._lock:
             self._waiting.check(len(plans), owner)

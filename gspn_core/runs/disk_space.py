@@ -11,6 +11,7 @@ from gspn_core.runs.pairs import Pairs
 from gspn_core.runs.run import RunView
 from gspn_core.runs.stage_cache import StageCache
 from gspn_core.runs.store import Store
+from gspn_core.settings import PICTURES
 
 
 class DiskSpace:
@@ -78,7 +79,9 @@ class DiskSpace:
         self._pairs.forget(
             self._store.folder, {stage.digest for view in removed for stage in view.stages if stage.digest}
         )
-        self._starts.drop({start for view in removed if (start := view.settings.get("start"))})
+        self._starts.drop(
+            {given for view in removed for name in PICTURES if (given := view.settings.get(name))}
+        )
         self._starts.sweep()
 
     def _other_bytes(self) -> int:

@@ -38,11 +38,12 @@ def stage_timing(stage: StageView, mixer: Mixer, *, encodes: bool) -> StageTimin
 def finished_timing(plan: StagePlan, stage: StageView) -> StageTiming | None:
     """Return the timing of a finished stage for later runs.
 
-    None if it is not representative: it took a single step, used the refiner or memory options, read a text
-    of several chunks, was drawn in tiles, or had too few evaluations to separate them from its warm-up.
+    None if it is not representative: it took a single step, used the refiner, a control or memory options,
+    read a text of several chunks, was drawn in tiles, or had too few evaluations to separate them from its
+    warm-up.
     """
     plain = plan.choices == MemoryOptions() and not stage.retries and not plan.refiner_steps
-    plain = plain and plan.text_chunks == 1 and plan.tiling is None
+    plain = plain and plan.text_chunks == 1 and plan.tiling is None and plan.condition is None
     # An inpainting model encodes a second picture, and a timing has the seconds of one.
     encodes = plan.kind.encodes + plan.inpaints
     timing = stage_timing(stage, plan.settings.mixer, encodes=encodes > 0)
@@ -67,6 +68,8 @@ def planned_seconds(stage: StagePlan, calls: float, timings: Sequence[StageTimin
         return None
     timing = timing_at(timings, stage.settings.mixer, stage.size.height, stage.size.width)
     if timing is None or stage.tiling is not None:
+        return None
+    if stage.condition is not None:
         return None
     return timing.seconds(calls, encodes=stage.kind.encodes)
 

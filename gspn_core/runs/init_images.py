@@ -1,4 +1,4 @@
-"""Init images: each stored once, under its reference, for as long as a run needs it.
+"""Init images, and those that controls read: each stored once, for as long as a run needs it.
 
 A picture that no run uses yet is kept for a day, by a monotonic clock. Only the pixels of the file are kept:
 no name, no location, no camera.
@@ -69,20 +69,23 @@ class InitImages:
         with self._lock:
             return self._put(shrunk(image.convert("RGB")), owner)
 
-    def check(self, reference: str) -> None:
-        """Raise BadSetting if there is no picture of that reference; else mark it as requested now."""
+    def check(self, reference: str, field: str = "start") -> None:
+        """Raise BadSetting if there is no picture of that reference; else mark it as requested now.
+
+        field: the setting that names it.
+        """
         with self._lock:
             try:
                 os.utime(self._file(reference, "png"))
             except OSError:
-                raise _gone() from None
+                raise _gone(field) from None
             self._want(reference)
 
-    def picture(self, reference: str) -> Image.Image:
+    def picture(self, reference: str, field: str = "start") -> Image.Image:
         """Return a picture; raise BadSetting if it is missing or does not match its reference."""
         image = read_picture(self._file(reference, "png"))
         if image is None or reference_of(image) != reference:
-            raise _gone()
+            raise _gone(field)
         return image
 
     def proxy(self, reference: str) -> Path | None:
@@ -172,5 +175,6 @@ def _beyond_shares(waiting: Mapping[str, _Wanted]) -> list[str]:
     return gone
 
 
-def _gone() -> BadSetting:
-    return BadSetting("start", "The picture that it starts from is not kept here; hand it in again.")
+def _gone(field: str) -> BadSetting:
+    use = "it starts from" if field == "start" else "its control reads"
+    return BadSetting(field, f"The picture that {use} is not kept here; hand it in again.")

@@ -41,7 +41,7 @@ _WAIT_SECONDS = 20.0
 _MOST_VISITORS = 256
 _log = logging.getLogger(__name__)
 
-Obstacle = Literal["start", "memory", "unknown", "slow"]
+Obstacle = Literal["start", "control", "memory", "unknown", "slow"]
 # busy: a run, a measurement or another visitor has the device. superseded: by a newer request.
 Refusal = Literal["off", "often", "busy", "superseded", "failed"]
 
@@ -82,6 +82,8 @@ def obstacle(plan: CascadePlan) -> Obstacle | None:
     first = plan.stages[0]
     if plan.settings.start:
         return "start"
+    if first.condition is not None:
+        return "control"
     if not first.fits:
         return "memory"
     if first.seconds is None:

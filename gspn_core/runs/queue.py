@@ -154,8 +154,8 @@ class RunQueue:
         """
         plan = asked if isinstance(asked, CascadePlan) else self.plan(asked)
         check_fits(plan)
-        if plan.settings.start:
-            self._starts.check(plan.settings.start)
+        for name, reference in plan.pictures.items():
+            self._starts.check(reference, name)
         seed_drawn = seed_drawn or (isinstance(asked, Settings) and asked.seed is None)
         job = LiveRun.waiting(
             plan, owner=owner_of(visitor), seed_drawn=seed_drawn, lock=self._lock, batch=batch

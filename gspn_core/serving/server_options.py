@@ -66,10 +66,10 @@ class ServerOptions:
         """Return the options for another model.
 
         Extras belong to the model that they were given for, but for those that read finished pictures only,
-        and the folder of LoRA files, whose files say which model they are for.
+        and the folders of LoRA files and of controls, which say which model they are for.
         """
         given = self.extras
-        kept = Extras(upscalers=given.upscalers, x4=given.x4, loras=given.loras)
+        kept = Extras(upscalers=given.upscalers, x4=given.x4, loras=given.loras, controls=given.controls)
         return self if name == self.model else replace(self, model=name, extras=kept)
 
 

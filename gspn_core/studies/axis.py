@@ -7,7 +7,17 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gspn_core.planning.types import ModelCard
-from gspn_core.settings import CHOICES, FIELD_NAMES, INTEGERS, OVERRIDABLE, RANGES, SEEDS, Override, Settings
+from gspn_core.settings import (
+    CHOICES,
+    FIELD_NAMES,
+    INTEGERS,
+    OVERRIDABLE,
+    PICTURES,
+    RANGES,
+    SEEDS,
+    Override,
+    Settings,
+)
 from gspn_core.studies.axis_values import (
     MAX_VALUES,
     TEXTS,
@@ -20,9 +30,9 @@ from gspn_core.studies.axis_values import (
 
 MAX_CELLS = 64
 MOST_AXES = 2
-# Settings that can be an axis. Overrides are axes by stage and name; a study has one init image.
+# Settings that can be an axis. Overrides are axes by stage and name; a study has one image of each use.
 AXIS_NAMES: tuple[str, ...] = tuple(
-    name for name in FIELD_NAMES if name not in ("start", "region", "extend", "overrides")
+    name for name in FIELD_NAMES if name not in (*PICTURES, "region", "extend", "overrides")
 )
 _LARGEST = 1e15
 
@@ -74,6 +84,8 @@ def example(name: str, card: ModelCard) -> str:
         files = () if card.loras is None else card.loras.all()
         lora = next((file.name for file in files if not file.issue), "ink")
         return f"{lora}:0.5\n{lora}:1"
+    if name == "control":
+        return "\n".join(file.name for file in card.conditions or () if not file.issue) or "canny"
     if name in TEXTS:
         return "one text a line"
     if name in SEEDS:

@@ -11,7 +11,7 @@ from gspn_core.planning.types import ModelCard
 from gspn_core.settings import CHOICES, INTEGERS, RANGES, SEEDS
 
 MAX_VALUES = 64
-TEXTS = ("prompt", "negative_prompt", "ladder", "upscaler", "loras")
+TEXTS = ("prompt", "negative_prompt", "ladder", "upscaler", "loras", "control")
 # How the empty text is written on any line.
 EMPTY = '""'
 # A text of more parts than this has too many values even if some are equal.

@@ -15,6 +15,15 @@ from gspn_core.planning.types import ModelCard
 from gspn_core.settings import CHOICES, FIELD_NAMES, RANGES, Settings, overrides_text
 from ui.form.loras import build_loras, has_loras
 from ui.form.start import SHOWN_WITH_PICTURE, build_start
+from ui.form.steering import (
+    CONTROL,
+    FIELDS,
+    IMAGE,
+    SHOWN_WITH_CONTROL,
+    build_steering,
+    choices_of,
+    has_controls,
+)
 from ui.form.texts import build_texts
 from ui.form.vocabulary import build_vocabulary
 from ui.shared.strings import batch_strings, form_strings, labels
@@ -36,7 +45,7 @@ REDRAWING = ("start_strength", "region", "region_feather", "extend")
 UPSCALER, NOISE_LEVEL = "upscaler", "noise_level"
 REFINER = ("refiner", "refiner_start", "aesthetic_score", "negative_aesthetic_score")
 VARIATION = ("variation_seed", "variation_strength")
-_ELSEWHERE = (*SHOWN, START, *REDRAWING, LORAS, SEED, *VARIATION, "overrides")
+_ELSEWHERE = (*SHOWN, START, *REDRAWING, LORAS, *FIELDS, SEED, *VARIATION, "overrides")
 FOLDED = (*(name for name in FIELD_NAMES if name not in _ELSEWHERE), *VARIATION, "overrides")
 # What a model fills in where Settings leave it open.
 LEFT_TO_THE_MODEL = frozenset(
@@ -53,6 +62,8 @@ def is_offered(name: str, card: ModelCard) -> bool:
         return bool(card.x4)
     if name == LORAS:
         return has_loras(card)
+    if name in FIELDS:
+        return has_controls(card)
     return card.has_refiner or name not in REFINER
 
 
@@ -67,6 +78,7 @@ class Form:
     seed_reuse: gr.Button
     pictures: gr.Slider
     loras: gr.HTML
+    steering: gr.HTML
 
     @property
     def inputs(self) -> list[Any]:
@@ -118,6 +130,9 @@ def build_form(card: ModelCard, prompt: Any, next_example: gr.Button) -> Form:
     with gr.Accordion(form_strings.MORE, open=False, elem_id="more"):
         controls[LORAS] = _control(LORAS, values[LORAS], card)
         loras = build_loras(card)
+        controls |= {name: _control(name, values[name], card) for name in (CONTROL, IMAGE)}
+        steering = build_steering(card)
+        controls |= {name: _control(name, values[name], card) for name in SHOWN_WITH_CONTROL}
         pictures = _pictures()
         controls |= {name: _control(name, values[name], card) for name in FOLDED}
     return Form(
@@ -128,6 +143,7 @@ def build_form(card: ModelCard, prompt: Any, next_example: gr.Button) -> Form:
         seed_reuse=seed_reuse,
         pictures=pictures,
         loras=loras,
+        steering=steering,
     )
 
 
@@ -139,8 +155,8 @@ def _control(name: str, value: Any, card: ModelCard) -> Any:
         "elem_id": f"field-{name}",
         "elem_classes": ["field"],
         "interactive": True,
-        # Without a picture to start from, they would do nothing.
-        "visible": is_offered(name, card) and name not in SHOWN_WITH_PICTURE,
+        # Without a picture to start from or a network, they would do nothing.
+        "visible": is_offered(name, card) and name not in (*SHOWN_WITH_PICTURE, *SHOWN_WITH_CONTROL),
     }
     if name == "start_px":
         below = [(str(px), px) for px in card.targets[:-1]]
@@ -158,6 +174,8 @@ def _control(name: str, value: Any, card: ModelCard) -> Any:
         offered = card.mixers if name == "mixer" else CHOICES[name]
         choices = [(labels.CHOICES[choice], choice) for choice in offered]
         return gr.Dropdown(choices, **common) if len(choices) > 3 else gr.Radio(choices, **common)
+    if name == CONTROL:
+        return gr.Dropdown(choices_of(card), **common)
     if name == UPSCALER:
         return gr.Dropdown([upscaler.name for upscaler in card.upscalers] or [""], **common)
     if name in RANGES:
@@ -204,7 +222,7 @@ def settings_from(values: Sequence[Any]) -> Settings:
     """Return the settings that the controls hold, in the order of `Form.inputs`; raise BadSetting."""
     given = dict(zip(FIELD_NAMES, values, strict=True))
     texts = ("prompt", "negative_prompt", "ladder", START, "region", "extend", UPSCALER, LORAS, "overrides")
-    for name in texts:
+    for name in (*texts, CONTROL, IMAGE):
         given[name] = given[name] or ""
     given[SEED] = _seed_from(given[SEED])
     return Settings.from_dict(given)

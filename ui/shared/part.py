@@ -55,6 +55,7 @@ SHEETS = (
     "form/vocabulary.css",
     "form/texts.css",
     "form/loras.css",
+    "form/steering.css",
     "form/slider.css",
     "form/crops.css",
     "form/curves.css",

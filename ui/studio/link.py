@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gspn_core.errors import BadSetting
+from gspn_core.kinds.kind import CONTROL
 from gspn_core.planning.plan import make_plan
 from gspn_core.planning.types import ModelCard
 from gspn_core.settings import FIELD_NAMES, INTEGERS, RANGES, STARTING, Settings
@@ -14,8 +15,8 @@ from ui.shared.strings import studio_strings
 
 # An address with a longer value in it is refused.
 MOST_CHARACTERS = 4000
-# An init image is kept on this server for whoever sent it, and no address can bring it.
-_NAMES = tuple(name for name in FIELD_NAMES if name not in STARTING)
+# A picture is kept on this server for whoever sent it, and no address can bring it, nor what reads it.
+_NAMES = tuple(name for name in FIELD_NAMES if name not in STARTING and name not in CONTROL)
 # Empty they say something; of any other setting an empty value leaves it open.
 _TEXTS = frozenset({"prompt", "negative_prompt"})
 

@@ -56,7 +56,11 @@ def test_it_writes_every_stage_and_prints_where(make_engine, tmp_path, capsys):
     assert len(list(paths[0].parent.iterdir())) == 6
 
 
-@pytest.mark.parametrize("name", [name for name in FIELD_NAMES if name not in ("prompt", "loras", *STARTING)])
+# LoRA files and a control have to be there, and pictures are files.
+PLAIN = [n for n in FIELD_NAMES if n not in ("prompt", "loras", "control", "control_image", *STARTING)]
+
+
+@pytest.mark.parametrize("name", PLAIN)
 def test_every_setting_is_a_flag_that_reaches_the_engine(make_engine, tmp_path, name):
     engine = make_engine()
     value = other_value(name)

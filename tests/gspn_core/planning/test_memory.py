@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
+from diffusers import ControlNetModel, T2IAdapter
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from gspn_core.models.shapes import SDXL_SHAPES, count_parameters, unet_shapes, vae_shapes
+from gspn_core.planning.condition_cost import condition_elements, residual_elements
+from gspn_core.planning.conditions import ConditionFile
 from gspn_core.planning.memory import Call, decode_cost, encode_cost, unet_cost
 
 
@@ -56,6 +59,39 @@ def test_a_unet_calls_predicted_bytes_are_those_that_live(unet, side, rows):
     shapes = unet_shapes(unet.config, parameters=0)
     predicted = unet_cost(shapes, side, side, Call(rows=rows)).elements * 4
     assert predicted == pytest.approx(live_peak(call_unet(unet, side, rows)), rel=0.1)
+
+
+@pytest.mark.parametrize(("side", "rows"), [(32, 2), (64, 1)])
+def test_a_controlnets_predicted_bytes_are_those_that_live(unet, side, rows):
+    hint = (4, 4, 8, 16)
+    network = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=hint).requires_grad_(False)
+    shapes = unet_shapes(unet.config, parameters=0)
+    file = ConditionFile(name="", path="", shapes=shapes, hint_channels=hint)
+    conditioning = {"text_embeds": torch.zeros(rows, 16), "time_ids": torch.zeros(rows, 6)}
+    given = torch.zeros(rows, 4, side, side), torch.tensor(1.0), torch.zeros(rows, 77, 32)
+    picture = torch.zeros(1, 3, 8 * side, 8 * side)
+
+    def call():
+        # As a stage calls it: the picture for each row.
+        rows_of = picture.repeat(rows, 1, 1, 1)
+        return network(*given, rows_of, added_cond_kwargs=conditioning, return_dict=False)
+
+    predicted = condition_elements(file, 8 * side, 8 * side, Call(rows=rows)) * 4
+    assert predicted == pytest.approx(live_peak(call), rel=0.15)
+    down, mid = call()
+    kept = sum(one.numel() for one in (*down, mid))
+    assert residual_elements(file, 8 * side, 8 * side, Call(rows=rows)) == kept
+
+
+def test_a_t2i_adapters_predicted_bytes_are_those_that_live():
+    channels = (16, 32, 32, 32)
+    network = T2IAdapter(3, list(channels), 2, 16, "full_adapter_xl").requires_grad_(False)
+    file = ConditionFile(name="", path="", kind="T2I-Adapter", adapter_channels=channels, factor=16)
+    maps = network(torch.zeros(1, 3, 512, 512))
+    # One row is kept, and one is read by each half of the pair.
+    assert residual_elements(file, 512, 512, Call(rows=2)) == 3 * sum(one.numel() for one in maps)
+    predicted = condition_elements(file, 512, 512, Call(rows=2)) * 4
+    assert predicted == pytest.approx(live_peak(lambda: network(torch.zeros(1, 3, 512, 512))), rel=0.15)
 
 
 def test_the_autoencoders_predicted_bytes_are_those_that_live(tiny_pipeline):

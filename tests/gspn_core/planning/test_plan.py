@@ -9,7 +9,7 @@ import random
 import pytest
 
 from gspn_core.errors import BadSetting, UnsupportedSize
-from gspn_core.kinds.kind import OTHER_MODELS, TILING, steps_from_level
+from gspn_core.kinds.kind import CONTROL, OTHER_MODELS, TILING, steps_from_level
 from gspn_core.kinds.registry import BEGINNING_ONLY, FOLLOWING_ONLY
 from gspn_core.lora.files import LoraFile
 from gspn_core.planning.costs import pair_calls
@@ -221,7 +221,11 @@ def card(card):
 LATER_ONLY = {"overrides", "ladder"} | FOLLOWING_ONLY
 
 
-@pytest.mark.parametrize("name", [name for name in FIELD_NAMES if name not in {*STARTING, *OTHER_MODELS}])
+# A control's are tested with its networks.
+ALWAYS_THERE = [name for name in FIELD_NAMES if name not in {*STARTING, *OTHER_MODELS, *CONTROL}]
+
+
+@pytest.mark.parametrize("name", ALWAYS_THERE)
 def test_a_stages_key_changes_with_what_its_picture_depends_on(card, name):
     asked = {"prompt": "a lake", "seed": 7, "mixer": "attention", "target": card.targets[-1]}
     asked |= {"variation_strength": 0.3} if name == "variation_seed" else {}
@@ -259,7 +263,7 @@ def test_keys_change_with_the_models_files(card):
 def test_a_stages_own_value_changes_that_stage_and_those_after_it_alone(card):
     asked = Settings(prompt="a lake", seed=7, mixer="attention", target=256)
     before = make_plan(asked, card).stages
-    for name in sorted(set(OVERRIDABLE) - BEGINNING_ONLY - OTHER_MODELS - TILING):
+    for name in sorted(set(OVERRIDABLE) & set(ALWAYS_THERE) - BEGINNING_ONLY - TILING):
         value = {"mixer": "gspn"}.get(name, KEY_CHANGES[name])
         changed = dataclasses.replace(asked, overrides=[{"stage_px": 128, "name": name, "value": value}])
         after = make_plan(changed, card).stages

@@ -22,6 +22,7 @@ RUN_CONTINUES = "Run continues from it"
 OFF: Mapping[str, str] = MappingProxyType(
     {
         "start": "Off with an init image; remove it to see sketches.",
+        "control": "Off with a control; set it to none to see sketches.",
         "memory": "Off until the first stage fits into memory.",
         "unknown": "Starts once a run or a measurement has timed this machine.",
     }

@@ -47,7 +47,7 @@ API: Mapping[str, str] = MappingProxyType(
     {
         "run": "Queue a run and return its id. Every setting is a parameter; None leaves it to the model.",
         "follow": "Tell a run as it goes on, to its end: state, stage, step, seconds, memory, stages.",
-        "picture": "Keep a picture that runs may start from and return its reference: run's `start`.",
+        "picture": "Keep a picture and return its reference, for run's `start` or `control_image`.",
         "fetch": "Return the PNG of a finished stage of a run: its number from 1, or 0 for the last one.",
     }
 )

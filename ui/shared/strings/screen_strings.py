@@ -8,6 +8,7 @@ from types import MappingProxyType
 from ui.shared.strings import (
     batch_strings,
     compare_strings,
+    control_strings,
     form_strings,
     history_strings,
     instant_strings,
@@ -83,6 +84,7 @@ SCREEN: Mapping[str, str] = MappingProxyType(
         **form_strings.DROP,
         **form_strings.START,
         **form_strings.LORAS,
+        **control_strings.CONTROL,
         **measured_strings.SCREEN,
         **instant_strings.SCREEN,
         **batch_strings.SCREEN,

@@ -207,6 +207,7 @@ SUGGESTIONS: Mapping[str, str] = MappingProxyType(
         "mixer": "Use {value}",
         "dilated_min_weight": "Without the dilated branch",
         "guidance_stop": "CFG for the first half only",
+        "control_scale": "Without the control",
     }
 )
 
