@@ -58,7 +58,7 @@ MAY_IMPORT = {
     | {"cascade", "runtime", "models", "engine", "controls"},
     "bench": DATA
     | {"ops", "attention", "backbones", "cascade", "runtime", "models", "engine", "training"}
-    | {"runs", "studies", "remote"},
+    | {"metrics", "runs", "studies", "remote"},
     "runs": DATA | {"files", "images", "metrics"},
     "remote": DATA | {"runtime"},
     "studies": DATA | {"files", "images", "metrics", "runs"},

@@ -1,6 +1,6 @@
 """Quantized weights against bfloat16: the memory of a UNet, seconds of a picture, distance of the pictures.
 
-Both models are loaded in one process and draw the same prompts by turns.
+Both models are loaded in one process and draw the same prompts alternately.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def measure(arguments: argparse.Namespace) -> list[Table]:
             )
             for number, prompt in enumerate(card.examples[: arguments.prompts])
         ]
-        drawn = by_turns(engines, asked, arguments.repeats)
+        drawn = alternating(engines, asked, arguments.repeats)
         for name, (times, pictures) in drawn.items():
             equal = name == PLAIN
             apart = [psnr(*pair) for pair in zip(pictures, drawn[PLAIN][1], strict=True)]
@@ -70,11 +70,11 @@ def measure(arguments: argparse.Namespace) -> list[Table]:
                 (mixer, name, f"{held[name]:.1f}", f"{median(times):.2f}", spread(times),
                  "" if equal else f"{statistics.fmean(apart):.1f}", "" if equal else spread(apart))
             )  # fmt: skip
-    table.notes.append(f"{len(asked)} pictures of each mixer, {arguments.repeats} times, in turn.")
+    table.notes.append(f"{len(asked)} pictures of each mixer, {arguments.repeats} times, alternating.")
     return [table]
 
 
-def by_turns(
+def alternating(
     engines: dict[str, Engine], asked: list[Settings], repeats: int
 ) -> dict[str, tuple[list[float], list[Image.Image]]]:
     """Return each engine's seconds of every counted picture, and its last stage's pictures in order."""

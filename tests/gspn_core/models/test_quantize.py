@@ -272,7 +272,7 @@ def test_layers_that_may_not_move_alone_move_with_their_unet():
 
 
 @pytest.mark.usefixtures("package")
-def test_the_bench_draws_both_by_turns_and_weighs_the_unets(folder, capsys):
+def test_the_bench_draws_both_alternately_and_weighs_the_unets(folder, capsys):
     asked = ["quantize", "--model", str(folder), "--mixers", "attention", "--repeats", "1", "--prompts", "1"]
     assert bench([*asked, "--steps", "2"]) == 0
     rows = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines()]
