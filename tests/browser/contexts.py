@@ -1,4 +1,4 @@
-"""Browser contexts that tests take one after another, so that each page need not be compiled anew.
+"""Browser contexts that tests take one after another: a page is compiled once in each.
 
 A context keeps what it has loaded of a server's files; a page in one that has been used opens for less than
 half of the processor's time. What a visitor leaves behind is removed in between.
