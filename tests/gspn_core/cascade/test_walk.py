@@ -13,7 +13,7 @@ from gspn_core.attention.registry import NEEDS_ADAPTER
 from gspn_core.engine import Engine
 from gspn_core.errors import BadSetting, NotFinite, OutOfMemory, Stopped
 from gspn_core.events import CascadeDone, PlanReady, StageDone, StageStarted, StepDone, TileDone
-from gspn_core.kinds.kind import OTHER_MODELS, TILING
+from gspn_core.kinds.kind import CONTROL, OTHER_MODELS, TILING
 from gspn_core.kinds.registry import BEGINNING_ONLY
 from gspn_core.settings import FIELD_NAMES, STARTING, Settings
 
@@ -183,8 +183,8 @@ CHANGES = {
 
 
 def test_every_field_of_the_settings_has_a_change_to_try():
-    # LoRA files are tried in tests/gspn_core/lora.
-    assert set(CHANGES) | set(STARTING) | OTHER_MODELS | {"loras"} == set(FIELD_NAMES)
+    # LoRA files are tried in tests/gspn_core/lora, controls in tests/gspn_core/conditions.
+    assert set(CHANGES) | set(STARTING) | OTHER_MODELS | CONTROL | {"loras"} == set(FIELD_NAMES)
 
 
 @pytest.fixture(scope="module")
