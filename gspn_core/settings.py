@@ -127,6 +127,10 @@ class Settings:
         control_image: reference of the picture that it reads, as `start`.
         control_scale: what its residuals are multiplied by; 0 is none.
         control_start: share of a stage's steps after which it takes part, control_end: up to which.
+        freeu_b1: what half of the channels of the UNet's first up block are multiplied by, freeu_b2: of its
+            second (FreeU, 2309.11497).
+        freeu_s1: what the lowest frequencies of the first up block's skip tensors are multiplied by,
+            freeu_s2: of the second's. With all four at 1 there is none.
 
     Raises:
         BadSetting: a value is outside its range; UnsupportedSize for aspect.
@@ -180,6 +184,10 @@ class Settings:
     control_scale: float = _ranged(1.0, 0.0, 2.0, 0.05)
     control_start: float = _ranged(0.0, 0.0, 1.0, 0.01)
     control_end: float = _ranged(1.0, 0.0, 1.0, 0.01)
+    freeu_b1: float = _ranged(1.0, 1.0, 1.6, 0.05)
+    freeu_b2: float = _ranged(1.0, 1.0, 1.6, 0.05)
+    freeu_s1: float = _ranged(1.0, 0.0, 1.0, 0.05)
+    freeu_s2: float = _ranged(1.0, 0.0, 1.0, 0.05)
 
     def __post_init__(self) -> None:
         check_text("prompt", self.prompt, required=True)

@@ -7,6 +7,7 @@ from itertools import zip_longest
 
 from gspn_core.controls.control import Control, StageSetup
 from gspn_core.controls.dilated_branch import DilatedBranch
+from gspn_core.controls.freeu import FreeU
 from gspn_core.controls.inpaint_channels import InpaintChannels
 from gspn_core.controls.keep_base import KeepBase
 from gspn_core.controls.match_statistics import MatchStatistics
@@ -28,6 +29,7 @@ CONTROLS: tuple[type[Control], ...] = (
     InpaintChannels,
     SmallPicture,
     Steered,
+    FreeU,
 )
 
 

@@ -27,6 +27,8 @@ TILING = frozenset({"tile_share"})
 CONTROL = frozenset(
     {"control", "control_type", "control_image", "control_scale", "control_start", "control_end"}
 )
+# What changes the maps within the UNet's up blocks.
+FREEU = frozenset({"freeu_b1", "freeu_b2", "freeu_s1", "freeu_s2"})
 # Settings of the stages that another model draws.
 UPSCALERS = frozenset({"upscaler"})
 X4_SETTINGS = frozenset({"noise_level"})

@@ -1,10 +1,10 @@
 """Stable Diffusion's x4 upscaler: four times the image of the stage before, sampled from noise."""
 
-from gspn_core.kinds.kind import CONTROL, DENOISING, X4_PART, X4_SETTINGS, StageKind
+from gspn_core.kinds.kind import CONTROL, DENOISING, FREEU, X4_PART, X4_SETTINGS, StageKind
 from gspn_core.settings import Settings
 
 # Of SDXL's own networks.
-_NOT_READ = frozenset({"mixer", "original_scale", "target_scale", "crop_top", "crop_left"}) | CONTROL
+_NOT_READ = frozenset({"mixer", "original_scale", "target_scale", "crop_top", "crop_left"}) | CONTROL | FREEU
 
 
 class X4(StageKind):

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 
-from gspn_core.kinds.kind import CONTROL, VARIATION
+from gspn_core.kinds.kind import CONTROL, FREEU, VARIATION
 from gspn_core.planning.types import ModelCard, StagePlan
 from gspn_core.prompts import is_weighted
 
@@ -86,6 +86,8 @@ def stage_key(before: str, stage: StagePlan) -> str:
     settings = {name: value for name, value in settings.items() if name not in CONTROL}
     if stage.condition is not None:
         record["control"] = [_CONTROL_VERSION, *stage.condition.record]
+    if all(settings.get(name, 1.0) == 1.0 for name in FREEU):
+        settings = {name: value for name, value in settings.items() if name not in FREEU}
     if stage.kind.maths is not None:
         record["maths"] = stage.kind.maths
     if any(_may_be_chunked(str(settings.get(name, ""))) for name in ("prompt", "negative_prompt")):

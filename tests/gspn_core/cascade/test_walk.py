@@ -178,6 +178,10 @@ CHANGES = {
     "seed": 4,
     "variation_seed": 9,
     "variation_strength": 0.5,
+    "freeu_b1": 1.4,
+    "freeu_b2": 1.4,
+    "freeu_s1": 0.3,
+    "freeu_s2": 0.3,
     "overrides": "128.seed=4",
 }
 

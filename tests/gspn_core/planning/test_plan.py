@@ -196,6 +196,10 @@ KEY_CHANGES = {
     "variation_seed": 9,
     "variation_strength": 0.5,
     "loras": "ink:0.8",
+    "freeu_b1": 1.2,
+    "freeu_b2": 1.2,
+    "freeu_s1": 0.5,
+    "freeu_s2": 0.5,
     "overrides": "128.seed=9",
 }
 
