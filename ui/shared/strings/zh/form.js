@@ -238,6 +238,7 @@ window.studio.language.add("zh", {
   "esrgan:1024 takes an upscaler model, x4 needs --x4.": "esrgan:1024 使用放大模型；x4 需要 --x4。",
   "esrgan needs --upscalers at the start, x4:1024 takes the x4 upscaler.": "esrgan 需要启动时加 --upscalers；x4:1024 使用 x4 放大器。",
   "esrgan needs --upscalers at the start, x4 needs --x4.": "esrgan 需要启动时加 --upscalers，x4 需要 --x4。",
+  "sr:1024 takes the model's own super-resolution network.": "sr:1024 使用模型自带的超分辨率网络。",
   "LoRA": "LoRA",
   "LoRA files; a press adds one or takes it out": "LoRA 文件；点按即加入或移除",
   "Weight of {*}": "{1} 的权重",
