@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from gspn_core.bench import card, cascade, mixer, page, plan, scan, startup, timing, unet
+from gspn_core.bench import card, cascade, mixer, page, plan, quantize, scan, startup, timing, unet
 from gspn_core.bench.table import Table, machine_line
 from gspn_core.errors import GspnError
 
@@ -24,6 +24,7 @@ BENCHES = {
     "unet": unet,
     "timing": timing,
     "mixer": mixer,
+    "quantize": quantize,
 }
 
 

@@ -16,12 +16,14 @@ from tests.drills.figures import Drill
 
 # How often each is done by hand; the tests do it a few times.
 COUNTS = {
+    "pruning": 10_000,
     "kills": 200,
     "disk": 200,
     "records": 500,
     "clock": 100,
     "folders": 100,
     "models": 40,
+    "queued": 50,
     "followers": 96,
     "memory": 300,
     "limit": 40,

@@ -13,8 +13,8 @@ from tests.drills.stalls import watch
 
 # The figures that a short drill on a busy machine can tell: no times.
 SHORT = {
-    **{"kills": 3, "disk": 8, "records": 12, "clock": 3, "folders": 10, "models": 3},
-    **{"followers": 96, "single": 15, "api": 120, "fuzz": 120},
+    **{"pruning": 200, "kills": 3, "disk": 8, "records": 12, "clock": 3, "folders": 10, "models": 3},
+    **{"limit": 2, "queued": 22, "followers": 96, "single": 15, "api": 120, "fuzz": 120},
 }
 
 

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from gspn_core.attention.full_weight import full_weight, is_kept_whole
+from gspn_core.bench.__main__ import main as bench
 from gspn_core.engine import Engine
 from gspn_core.errors import AdapterMismatch, ModelUnavailable
 from gspn_core.events import StageDone
@@ -268,3 +269,13 @@ def test_layers_that_may_not_move_alone_move_with_their_unet():
         saving, choice = found
         seen.append(saving.residency)
     assert "model" in seen and "group" not in seen
+
+
+@pytest.mark.usefixtures("package")
+def test_the_bench_draws_both_by_turns_and_weighs_the_unets(folder, capsys):
+    asked = ["quantize", "--model", str(folder), "--mixers", "attention", "--repeats", "1", "--prompts", "1"]
+    assert bench([*asked, "--steps", "2"]) == 0
+    rows = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines()]
+    kept, full = ([row for row in rows if row[1:2] == [name]][0] for name in ("int8", "bfloat16"))
+    assert 0 < float(kept[2]) < float(full[2])
+    assert 20 < float(kept[5]) < 60 and len(full) == 5

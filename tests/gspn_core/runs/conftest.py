@@ -10,10 +10,6 @@ from gspn_core.settings import Settings
 SETTINGS = Settings(prompt="a lake", seed=3)
 
 
-def pytest_addoption(parser) -> None:
-    parser.addoption("--drill", type=int, default=200, help="runs that a drill of locks submits")
-
-
 @pytest.fixture
 def open_jobs(tmp_path):
     """Return a function that opens RunQueue on an engine; they are closed at the end."""

@@ -4,14 +4,11 @@ import itertools
 import json
 import sys
 import threading
-from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from gspn_core.errors import Busy, GspnError
-from gspn_core.runs import locks
-from gspn_core.runs.archive import owner_of
+from gspn_core.errors import GspnError
 from gspn_core.runs.locks import MEMORY_ONLY, ORDER, KeyedLocks, LockOrderError, OrderedLock, held_locks
 from gspn_core.runs.queue import RunQueue
 from gspn_core.settings import Settings
@@ -190,46 +187,3 @@ def test_a_record_that_was_removed_does_not_come_back(open_jobs):
     jobs.delete(job_id, "anna")
     jobs._archive.update(view, weigh=True)
     assert jobs.history("anna") == () and jobs.usage("anna")[0] == 0
-
-
-def test_pruning_and_submitting_at_once_never_hang_and_lose_nothing(open_jobs, make_engine, request):
-    """10,000 runs: python -m pytest tests/gspn_core/runs/test_locks.py -k at_once --drill 10000."""
-    count = request.config.getoption("--drill", default=200)
-    engine = make_engine()
-    engine.run = lambda *_arguments, **_options: (event for event in ())
-    jobs = open_jobs(engine, keep_bytes=20_000, max_queued=4)
-    submitted, broken, lock = [], [], threading.Lock()
-
-    def submit() -> None:
-        try:
-            while len(submitted) < count:
-                try:
-                    job_id = jobs.submit(SETTINGS, visitor="anna")
-                except Busy:
-                    jobs.stop(submitted[-1], visitor="anna")
-                    last(jobs, submitted[-1])
-                    continue
-                with lock:
-                    submitted.append(job_id)
-                jobs.annotate(job_id, "anna", note="a note")
-                if len(submitted) % 8 == 0:
-                    # So that few ended runs wait to be written.
-                    last(jobs, job_id)
-        except Exception as error:
-            broken.append(error)
-
-    threads = [threading.Thread(target=submit, daemon=True) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(WAIT_SECONDS + count / 20)
-        assert not thread.is_alive(), "submitting hangs"
-    closing = threading.Thread(target=jobs.close, daemon=True)
-    closing.start()
-    closing.join(WAIT_SECONDS)
-    assert not closing.is_alive(), "closing hangs"
-    known = {run.id for run in jobs._archive.history(owner_of("anna"), limit=count * 2)}
-    kept = {path.parent.name for path in Path(jobs.folder).glob("*/job.json")}
-    assert broken == [] and known == kept and kept <= set(submitted) and submitted[-1] in kept
-    assert {path.name for path in jobs.folder.iterdir() if path.is_dir()} - {"starts"} == kept
-    assert len(submitted) >= count and locks.held_locks() == ()
