@@ -19,6 +19,7 @@ import pytest
 from gspn_core.images.png import write_proxy
 from gspn_core.images.tiles import write_tiles
 from gspn_core.runs.store import Store
+from tests.browser.contexts import Contexts
 from tests.browser.deep_zoom import SIZES, put_run, settled
 
 ROOT = Path(__file__).parents[2]
@@ -122,11 +123,15 @@ def _answering(address: str, server: subprocess.Popen, log: Path) -> str:
 class Visits:
     """Opens the page, each time as a new visitor, and notes what was asked elsewhere and what went wrong."""
 
-    def __init__(self, chromium: Any, address: str, timeout_ms: int = TIMEOUT_MS) -> None:
+    def __init__(
+        self, chromium: Any, address: str, timeout_ms: int = TIMEOUT_MS, contexts: Contexts | None = None
+    ) -> None:
         self._timeout_ms = timeout_ms
-        self._chromium = chromium
         self._address = address
-        self._contexts: list[Any] = []
+        # A server of a test's own has its own files.
+        self._own = None if contexts else Contexts(chromium, address.rstrip("/"))
+        self._contexts: Contexts = contexts or self._own
+        self._taken: list[Any] = []
         self.elsewhere: list[str] = []
         self.errors: list[str] = []
 
@@ -139,9 +144,8 @@ class Visits:
         **options: Any,
     ) -> Any:
         """Return a page once it is there; `before` is called with it before it asks for anything."""
-        context = self._chromium.new_context(viewport={"width": width, "height": height}, **options)
-        self._contexts.append(context)
-        page = context.new_page()
+        context, page = self._contexts.take(width, height, **options)
+        self._taken.append(context)
         page.set_default_timeout(self._timeout_ms)
         page.on("request", lambda request: self._note_request(request.url))
         page.on("console", lambda message: self._note_error(message.text, message.type))
@@ -174,8 +178,11 @@ class Visits:
 
     def close(self) -> None:
         """Let every visitor go."""
-        for context in self._contexts:
-            context.close()
+        if self._own is not None:
+            self._own.close()
+            return
+        for context in self._taken:
+            self._contexts.give_back(context)
 
     def _note_request(self, url: str) -> None:
         if not url.startswith((self._address, "data:", "blob:")):
@@ -200,10 +207,26 @@ def visit_at(chromium) -> Iterator[Any]:
         visits.close()
 
 
+@pytest.fixture(scope="session")
+def contexts(chromium, address) -> Iterator[Contexts]:
+    """Return the contexts in which tests visit the app one after another."""
+    contexts = Contexts(chromium, address.rstrip("/"))
+    yield contexts
+    contexts.close()
+
+
+@pytest.fixture(scope="session")
+def painted_contexts(chromium, painted_address) -> Iterator[Contexts]:
+    """Return the same for the app over a model that paints."""
+    contexts = Contexts(chromium, painted_address.rstrip("/"))
+    yield contexts
+    contexts.close()
+
+
 @pytest.fixture
-def visit(chromium, address) -> Iterator[Visits]:
+def visit(chromium, address, contexts) -> Iterator[Visits]:
     """Return what opens the page; at the end no visit may have asked elsewhere or met an error."""
-    visits = Visits(chromium, address)
+    visits = Visits(chromium, address, contexts=contexts)
     yield visits
     visits.close()
     assert visits.elsewhere == []
@@ -225,9 +248,9 @@ def painted_address(tmp_path_factory, painted_folder) -> Iterator[str]:
 
 
 @pytest.fixture
-def visit_painted(chromium, painted_address) -> Iterator[Visits]:
+def visit_painted(chromium, painted_address, painted_contexts) -> Iterator[Visits]:
     """Return what opens its page, as `visit` does: for what depends on no real picture."""
-    visits = Visits(chromium, painted_address, PAINTED_TIMEOUT_MS)
+    visits = Visits(chromium, painted_address, PAINTED_TIMEOUT_MS, painted_contexts)
     yield visits
     visits.close()
     assert visits.elsewhere == []

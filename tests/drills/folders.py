@@ -136,7 +136,7 @@ def replaced_by_a_file(folder: Path) -> Iterator[None]:
 def replaced_by_another(folder: Path) -> Iterator[None]:
     """Put a copy in its place, as a backup would that is played back."""
     aside = folder.with_name("aside")
-    shutil.copytree(folder, aside, dirs_exist_ok=True)
+    shutil.copytree(folder, aside, copy_function=_copy, dirs_exist_ok=True)
     _put(folder, lambda: aside.rename(folder))
     yield
 
@@ -147,6 +147,12 @@ def read_only(folder: Path) -> Iterator[None]:
     folder.chmod(_READ_ONLY)
     yield
     folder.chmod(_WRITABLE)
+
+
+def _copy(source: str, target: str) -> None:
+    """Copy a file, unless the server, which goes on, has renamed it since the folder was listed."""
+    with suppress(FileNotFoundError):
+        shutil.copy2(source, target)
 
 
 def _put(folder: Path, put: Callable[[], Any]) -> None:
