@@ -28,10 +28,11 @@ PREVIEW_PX, _PREVIEW_MAPS = 512, 4 * 64
 
 # The super-resolution network: the side of the largest tile that it draws at once, the bytes of its maps per
 # pixel of that, and its seconds over those of the autoencoder's decoder in float32 and in half precision.
-# Measured at 1024 px on two CPU cores: 192 bytes a pixel; 0.44 s of 3.47 s, and 0.54 s of 1.62 s.
+# Measured at 1024 px on one CPU core: 148 bytes a pixel, and 1.0 s of 13.3 s in float32; in half precision
+# on two cores with a network twice as wide at the large size, 0.54 s of 1.62 s.
 SUPERRES_TILE_PX = 1280
 _SUPERRES_BYTES_PX = 200
-_SUPERRES_SHARE, _SUPERRES_SHARE_OF_HALF = 0.13, 0.34
+_SUPERRES_SHARE, _SUPERRES_SHARE_OF_HALF = 0.08, 0.34
 # Speed of convolutions in float32 over that in half precision, measured with the same network.
 _FLOAT32_SPEED = 0.4
 

@@ -31,7 +31,7 @@ class NetworkConfig:
 
     channels: int = 32
     inner_channels: int = 64
-    fine_channels: tuple[int, int] = (24, 16)
+    fine_channels: tuple[int, int] = (16, 8)
     blocks: int = 2
     inner_blocks: int = 3
     heads: int = 2

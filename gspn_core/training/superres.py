@@ -14,7 +14,7 @@ from statistics import fmean
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
-from PIL import Image
+from PIL import Image, ImageFilter
 from torch import nn
 
 from gspn_core.errors import GspnError
@@ -26,16 +26,19 @@ from gspn_core.training.discriminator import Discriminator, adaptive_weight
 from gspn_core.training.log import Log, save_sheet
 from gspn_core.training.loop import Loop, LoopConfig
 from gspn_core.training.picture_pairs import Pairs, draw_pairs, read_pairs
+from gspn_core.training.precision import fast_autocast
 from gspn_core.training.vae import TEXTURE_WEIGHT, grain, picture_loss, to_pictures
 
 MEASURED = 32
 ADVERSARIAL_WEIGHT = 0.2
 # Share of the minutes before the discriminator takes part.
-PLAIN_SHARE = 0.3
+PLAIN_SHARE = 0.5
 # Of the small pictures: through the model's autoencoder, as pictures that it draws; blurred, noised or JPEG.
 CODED_SHARE, WORN_SHARE = 0.4, 0.2
 # Standard deviation, at most, of the noise on latents of unit variance: errors of a sampled picture.
 LATENT_NOISE = 0.15
+# Standard deviation in px, at most, of the blur of worn pictures.
+WORN_BLUR_PX = 0.7
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +49,8 @@ class SuperResConfig:
     model: Path = Path("assets/world")
     seed: int = 0
     count: int = 3000
-    batch: int = 8
-    loop: LoopConfig = LoopConfig(minutes=45, decay_share=0.5, average_decay=0.998)
+    batch: int = 4
+    loop: LoopConfig = LoopConfig(minutes=45, learning_rate=1.5e-3, decay_share=0.5, average_decay=0.998)
 
 
 class Worn:
@@ -70,7 +73,7 @@ class Worn:
 
     @torch.no_grad()
     def _coded(self, sample: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
-        with torch.autocast("cpu", torch.bfloat16):
+        with fast_autocast():
             latents = self.vae.encode(sample.to(memory_format=torch.channels_last)).latent_dist.mode()
             strength = float(rng.uniform(0, LATENT_NOISE))
             decoded = self.vae.decode(latents + strength * torch.randn_like(latents)).sample
@@ -79,7 +82,10 @@ class Worn:
 
 
 def _worn(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return a picture (s, s, 3) noised and as JPEG, each at times."""
+    """Return a picture (s, s, 3) blurred, noised and as JPEG, each at times."""
+    if rng.random() < 0.5:
+        blur = ImageFilter.GaussianBlur(rng.uniform(0, WORN_BLUR_PX))
+        picture = np.asarray(Image.fromarray(picture).filter(blur))
     values = picture.astype(np.float32)
     if rng.random() < 0.7:
         values += rng.normal(0, rng.uniform(0, 4), values.shape)
@@ -132,10 +138,10 @@ def turned(small: np.ndarray, large: np.ndarray, rng: np.random.Generator) -> tu
 
 
 def enlarged(network: nn.Module, sample: torch.Tensor) -> torch.Tensor:
-    """Run the network on samples (B, 3, h, w), in bfloat16 where that is safe: float32 (B, 3, 4h, 4w)."""
+    """Run the network on samples (B, 3, h, w), in the fast dtype where safe: float32 (B, 3, 4h, 4w)."""
     height, width = sample.shape[2:]
     noise = tuple(torch.randn(len(sample), 1, *fine.shape[2:]) for fine in noise_for(height, width))
-    with torch.autocast("cpu", torch.bfloat16):
+    with fast_autocast():
         return network(sample.to(memory_format=torch.channels_last), noise).float()
 
 

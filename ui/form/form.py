@@ -185,7 +185,8 @@ def _control(name: str, value: Any, card: ModelCard) -> Any:
         return gr.Textbox(placeholder=labels.PLACEHOLDERS[name], max_lines=1, **common)
     if name == "ladder":
         models = form_strings.other_models(upscalers=bool(card.upscalers), x4=bool(card.x4))
-        common["info"] += "\n" + models
+        own = [form_strings.ONE_PASS] if card.has_superres else []
+        common["info"] = "\n".join((common["info"], models, *own))
         return gr.Textbox(placeholder=card.ladder or labels.PLACEHOLDERS[name], max_lines=1, **common)
     lines = 3 if name == "prompt" else 2
     return gr.Textbox(

@@ -116,6 +116,10 @@ def test_upscalers_have_a_control_where_they_are_given(card) -> None:
     with gr.Blocks():
         plain = build_form(card, *build_prompt(card))
     assert "esrgan needs --upscalers at the start, x4 needs --x4." in plain.controls["ladder"].info
+    assert "sr:1024" not in plain.controls["ladder"].info
+    with gr.Blocks():
+        own = build_form(dataclasses.replace(card, has_superres=True), *build_prompt(card))
+    assert "sr:1024 takes the model's own" in own.controls["ladder"].info
 
 
 def test_every_control_is_named_after_its_setting(form) -> None:

@@ -300,6 +300,10 @@ def other_models(*, upscalers: bool, x4: bool) -> str:
     return f"{first}, {second}."
 
 
+# Of a model that has a super-resolution network.
+ONE_PASS = "sr:1024 takes the model's own super-resolution network."
+
+
 def crops_of(label: str) -> str:
     """Return what the crops next to a slider are, as a screen reader says it."""
     return f"What {label} does"

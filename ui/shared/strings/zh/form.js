@@ -276,6 +276,7 @@ window.studio.language.add("zh", {
   "Amplifies the features of the second up block; 1 leaves them.": "增强第二个上采样块的特征；1 表示不变。",
   "Weakens the lowest frequencies of the deepest skip connections; 1 leaves them.": "减弱最深跳跃连接的最低频；1 表示不变。",
   "Weakens the lowest frequencies of the next skip connections; 1 leaves them.": "减弱次深跳跃连接的最低频；1 表示不变。",
+  "sr:1024 takes the model's own super-resolution network.": "sr:1024 使用模型自带的超分辨率网络。",
   "LoRA": "LoRA",
   "LoRA files; a press adds one or takes it out": "LoRA 文件；点按即加入或移除",
   "Weight of {*}": "{1} 的权重",
