@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import takewhile
 
 from gspn_core.errors import Busy
-from gspn_core.runs.run import QueueMoved
+from gspn_core.runs.estimate import left_seconds
+from gspn_core.runs.run import QueueMoved, RunView
 from gspn_core.runs.run_state import LiveRun
 
 
@@ -63,6 +65,20 @@ class WaitingLine:
     def next(self) -> LiveRun | None:
         """Remove and return the next run, None if none waits; call `renumber` once it has started."""
         return self._runs.popleft() if self._runs else None
+
+    def seconds_before(self, run_id: str, views: Sequence[RunView]) -> float | None:
+        """Return the seconds until a run that waits starts; None while one before it has no estimate.
+
+        Args:
+            run_id: Of a run.
+            views: Of the runs of this server, of which one may have the device.
+        """
+        if all(run.id != run_id for run in self._runs):
+            return None
+        ahead = takewhile(lambda run: run.id != run_id, self._runs)
+        seconds = [view.left_seconds for view in views if view.state == "running"]
+        seconds += [left_seconds(run.view.stages, (), run.view.settings["mixer"]) for run in ahead]
+        return None if None in seconds else sum(seconds)
 
     def renumber(self) -> None:
         """Report the new position of every run that moved."""
