@@ -28,8 +28,8 @@ function show() {
   if (!refused) return;
   refused.classList.add("refused");
   // Where no word of the prompt is known, those that are can be chosen.
-  const words = document.querySelector(".vocabulary:not([open])");
-  if (words && field === "prompt" && tone === "error") words.open = true;
+  const chips = document.querySelector(".vocabulary:not([open])");
+  if (chips && field === "prompt" && tone === "error") chips.open = true;
   const fold = document.querySelector("#more button[aria-expanded='false'], #more .label-wrap:not(.open)");
   if (fold && refused.closest("#more")) fold.click();
   const input = refused.querySelector("textarea, input");
