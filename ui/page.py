@@ -35,10 +35,11 @@ from ui.lab.grid import grids_of
 from ui.lab.lab import build_lab, wire_lab
 from ui.shared.gradio_private import keep_no_statistics, keep_sessions_light, rest_between_looks
 from ui.shared.models import ModelPicker, model_choices, wire_models
-from ui.shared.part import PAGE, catalogues, html_part, served_files, style_sheets
+from ui.shared.part import PAGE, catalogues, font_face, html_part, served_files, style_sheets
 from ui.shared.strings import page_strings, studio_strings
 from ui.shared.theme import studio_theme
 from ui.shared.travel import build_travel
+from ui.studio.both import can_run_both
 from ui.studio.forecast import Forecast
 from ui.studio.handlers import Runs
 from ui.studio.instant import build_instant, wire_instant
@@ -117,7 +118,7 @@ def build_page(
             parts["lab"] = build_lab(card, grid)
             parts["history"] = build_history()
             parts |= {name: build(jobs, card, examples) for name, (build, _) in PLACES.items()}
-        parts |= form.controls | {"starting": form.starting, "pictures": form.pictures}
+        parts |= form.controls | {"starting": form.starting, "pictures": form.pictures, "both": form.both}
         parts["asked"] = gr.Number(visible=False)
         timer = gr.Timer(_POLL_SECONDS)
         followers = wire_runs(page, parts, form, runs)
@@ -162,6 +163,7 @@ def launch_arguments(
     gr.set_static_paths([folder])
     return {
         "theme": studio_theme(),
+        "css": font_face(),
         "css_paths": style_sheets(),
         "favicon_path": PAGE / "shared" / "favicon.svg",
         "allowed_paths": [str(folder), *map(str, [*served_files(), *cell_files()])],
@@ -237,7 +239,7 @@ def _settings_column(parts: dict[str, Any], card: ModelCard, *, in_space: bool, 
                     gr.DuplicateButton(page_strings.DUPLICATE, size="sm")
         # Shown above Run, and yet after it: who has typed a prompt is a few presses of Tab away from Run.
         with gr.Column(elem_id="fields"):
-            form = build_form(card, *prompt)
+            form = build_form(card, *prompt, has_both=can_run_both(card))
             parts["drop"] = build_drop()
             parts["travel"] = build_travel()
             parts["curves"] = build_curves()

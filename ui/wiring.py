@@ -22,7 +22,7 @@ from ui.studio.props import Patch
 MAX_FOLLOWERS = 96
 
 # What a run on the screen changes.
-_SHOWN = ("screen", "notice", "run", "stop", "stop_after_stage", "job", "visitor")
+_SHOWN = ("screen", "notice", "run", "both", "stop", "stop_after_stage", "job", "visitor")
 
 # Numbers the questions of a page about its form, so that a late answer to an early one can be left out.
 NUMBERED = "(_, ...values) => [window.questionCount = (window.questionCount || 0) + 1, ...values]"
@@ -61,6 +61,9 @@ def wire_runs(page: gr.Blocks, parts: dict[str, Any], form: Form, runs: Runs) ->
     def start(visitor: str | None, pictures: Any, *values: Any) -> Iterator[Patch]:
         yield from _named(parts, runs.start(values, visitor_of(visitor), pictures))
 
+    def both(visitor: str | None, *values: Any) -> Iterator[Patch]:
+        yield from _named(parts, runs.both(values, visitor_of(visitor)))
+
     def follow_run(job_id: str | None, visitor: str | None, event: gr.EventData) -> Iterator[Patch]:
         # A screen that was just given another run names it; what this browser remembers may lag behind.
         shown = read(_OfRun, sent_with(event)).job or job_of(job_id)
@@ -76,11 +79,16 @@ def wire_runs(page: gr.Blocks, parts: dict[str, Any], form: Form, runs: Runs) ->
     # Raw values go straight to Settings, so that whatever is wrong with them is said in its words.
     inputs = [parts["visitor"], form.pictures, *form.inputs]
     started = parts["run"].click(start, inputs, outputs, trigger_mode="once", preprocess=False, **FOLLOWING)
+    asked = [parts["visitor"], *form.inputs]
+    paired = parts["both"].click(both, asked, outputs, trigger_mode="once", preprocess=False, **FOLLOWING)
     remembered = [parts["job"], parts["visitor"]]
     restored = page.load(restore, remembered, [*outputs, *form_parts], **FOLLOWING)
     # The follower before is not cancelled: one that ends just then is an error of 500 in Gradio.
     followed = parts["screen"].reattach(follow_run, remembered, outputs, trigger_mode="once", **FOLLOWING)
-    return [started, followed, restored]
+    # Who watches a run of another may press Run meanwhile.
+    for pressed in (parts["run"], parts["both"]):
+        pressed.click(None, None, None, cancels=[followed, restored])
+    return [started, paired, followed, restored]
 
 
 def wire_actions(parts: dict[str, Any], form: Form, runs: Runs, followers: list[Any]) -> None:

@@ -19,7 +19,7 @@ from gspn_core.runs.attempts import Attempts
 from gspn_core.runs.batch import Batches, going_on
 from gspn_core.runs.disk_space import DiskSpace
 from gspn_core.runs.downloads import Downloads
-from gspn_core.runs.estimate import finished_timing, planned_seconds
+from gspn_core.runs.estimate import planned_seconds
 from gspn_core.runs.examples import is_example
 from gspn_core.runs.init_images import InitImages
 from gspn_core.runs.instant import InstantPictures
@@ -78,21 +78,14 @@ class RunQueue:
             self._finished.add(self._archive.view(job_id))
         self._starts = InitImages(self._store.folder / "starts", self._archive.starts)
         self._starts.sweep()
+        timings = timings or Timings(self._store.folder)
+        self._view_seconds, self._timings = view_seconds, timings
         self._recorder = Recorder(self._store, self._archive, self._finished, self._change)
-        attempts = Attempts(self._recorder, self._starts, change=self._change, learn=self._learn)
+        attempts = Attempts(self._recorder, self._starts, change=self._change, learn=timings.learn)
         self._pairs = Pairs()
-        self._room = DiskSpace(
-            self._store,
-            self._archive,
-            self._finished,
-            self._pairs,
-            self._starts,
-            keep_bytes=keep_bytes,
-            is_needed=self._is_needed,
-            on_removed=self._drop,
-        )
+        kept = (self._store, self._archive, self._finished, self._pairs, self._starts)
+        self._room = DiskSpace(*kept, keep_bytes=keep_bytes, is_needed=self._is_needed, on_removed=self._drop)
         self.downloads = Downloads(self.view, self._room.count)
-        self._view_seconds, self._timings = view_seconds, timings or Timings(self._store.folder)
         self._jobs: dict[str, LiveRun] = {}
         self._waiting = WaitingLine(max_queued, self._change)
         # One lock and a condition per run, so that a step of one run does not wake the followers of others.
@@ -230,13 +223,17 @@ class RunQueue:
         """Return the seconds of a stage with that many UNet evaluations; None if unknown."""
         return planned_seconds(stage, calls, self._timings.all())
 
+    def wait_seconds(self, job_id: str) -> float | None:
+        """Return the seconds until a run that waits starts, None while that is unknown."""
+        with self._lock:
+            views = [job.view for job in self._jobs.values()]
+            return self._waiting.seconds_before(job_id, views, self.workers.count)
+
     def view(self, job_id: str) -> RunView:
         """Return the view of a run; raise GspnError if there is no such run."""
         with self._lock:
             job = self._jobs.get(job_id)
-            if job is not None:
-                return job.view
-        return self._store.read_job(job_id)
+        return self._store.read_job(job_id) if job is None else job.view
 
     def thumb_file(self, job_id: str) -> Path:
         """Return the path of a run's thumbnail."""
@@ -253,6 +250,12 @@ class RunQueue:
         if job is None:
             return (view for view in (self._store.read_job(job_id),))
         return job.views(self._view_seconds, is_closed=lambda: self._closed)
+
+    def is_of_another(self, job_id: str, visitor: str) -> bool:
+        """Return whether a run that has not ended has an owner, and another one than this visitor."""
+        with self._lock:
+            job = self._jobs.get(job_id)
+            return job is not None and not job.view.is_final and job.owner not in ("", owner_of(visitor))
 
     def stop(self, job_id: str, *, visitor: str = "", after_stage: bool = False) -> None:
         """Stop a run: a waiting one at once, a running one within a step; an ended one is not changed.
@@ -349,11 +352,6 @@ class RunQueue:
         job.changed.notify_all()
         if job.settled or self._closed or job.view.is_final:
             job.ended.notify_all()
-
-    def _learn(self, job: LiveRun, index: int) -> None:
-        timing = finished_timing(job.plan.stages[index], job.view.stages[index])
-        if timing is not None:
-            self._timings.add(timing)
 
     def _close_job(self, job: LiveRun) -> None:
         """Write the last files of a run that has ended, and remove the oldest runs beyond the quota."""

@@ -17,7 +17,9 @@ from typing import Any
 
 from gspn_core.files import replacing
 from gspn_core.planning.timing import StageTiming
+from gspn_core.runs.estimate import finished_timing
 from gspn_core.runs.records import DAMAGED, check_record, read_json
+from gspn_core.runs.run_state import LiveRun
 
 _FOLDER, _FORMAT = "timings", 1
 # Timings per file, and files in the folder: machines, models and versions of the code.
@@ -78,6 +80,12 @@ class Timings:
             newest = sorted(merged.values(), key=lambda kept: kept.when)[-_MOST_TIMINGS:]
             self._timings = tuple(newest)
             self._write()
+
+    def learn(self, run: LiveRun, index: int) -> None:
+        """Add the timing of a stage that a run has finished, if later runs would take as long."""
+        timing = finished_timing(run.plan.stages[index], run.view.stages[index])
+        if timing is not None:
+            self.add(timing)
 
     def _write(self) -> None:
         if self._path is None:

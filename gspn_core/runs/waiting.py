@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from itertools import takewhile
 
 from gspn_core.errors import Busy
-from gspn_core.runs.run import QueueMoved
+from gspn_core.runs.estimate import left_seconds
+from gspn_core.runs.run import QueueMoved, RunView
 from gspn_core.runs.run_state import LiveRun
 
 
@@ -65,6 +67,21 @@ class WaitingLine:
     def remove(self, run: LiveRun) -> None:
         """Remove a run; call `renumber` once its own view is changed."""
         self._runs.remove(run)
+
+    def seconds_before(self, run_id: str, views: Sequence[RunView], workers: int = 1) -> float | None:
+        """Return the seconds until a run that waits starts; None while one before it has no estimate.
+
+        Args:
+            run_id: Of a run.
+            views: Of the runs of this server, of which each worker may have one.
+            workers: How many draw; what comes before is taken to be divided among them.
+        """
+        if all(run.id != run_id for run in self._runs):
+            return None
+        ahead = takewhile(lambda run: run.id != run_id, self._runs)
+        seconds = [view.left_seconds for view in views if view.state == "running"]
+        seconds += [left_seconds(run.view.stages, (), run.view.settings["mixer"]) for run in ahead]
+        return None if None in seconds else sum(seconds) / max(1, workers)
 
     def renumber(self, order: Sequence[LiveRun] | None = None) -> None:
         """Report the new position of every run that moved; order: in which they are to run, if another."""

@@ -217,17 +217,10 @@ def _joined(thing: str, subject: str, rng: np.random.Generator) -> str:
 
 
 def hint() -> str:
-    """Return a clause that says what the world can draw."""
-
-    def some(table: Mapping[str, tuple[str, ...]], *, last: str) -> str:
-        *most, end = (choices[0] for name, choices in table.items() if name not in ("none", "sandy"))
-        return f"{', '.join(most)} {last} {end}"
-
-    return (
-        f"it draws landscapes: {some(_COVERS, last='or')} {some(_TERRAINS, last='and')}, "
-        f"{some(_FOREGROUNDS_ALONE, last='or')}, {some(_TIMES, last='or')}, in {some(_WEATHERS, last='or')}, "
-        f"with {some(_OBJECTS, last='or')}"
-    )
+    """Return a clause that says what the world draws, with words of several kinds to try."""
+    kinds = (_TERRAINS["mountains"], _FOREGROUNDS_ALONE["lake"], _TIMES["dusk"], _WEATHERS["snow"])
+    tried = ", ".join(words[0] for words in kinds)
+    return f"it draws landscapes; try {tried} or {_OBJECTS['lighthouse'][0]}"
 
 
 def families() -> tuple[tuple[str, tuple[str, ...]], ...]:

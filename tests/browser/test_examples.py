@@ -42,6 +42,7 @@ def test_a_picture_is_there_before_any_click_and_costs_little(with_examples, vis
     assert 5e5 < sum(sizes.values()) < MOST_BYTES
     # The form has its own settings: its size is the model's default, not the example's.
     assert page.locator("#field-target input:checked").input_value() == "1024"
+    _check_line(page)
     gallery = page.locator(".gallery button")
     assert gallery.count() >= 6
     page.wait_for_function(
@@ -50,6 +51,32 @@ def test_a_picture_is_there_before_any_click_and_costs_little(with_examples, vis
     assert gallery.first.get_attribute("aria-current") == "true"
     assert gallery.first.bounding_box()["width"] > 80
     assert visits.errors == [] and visits.elsewhere == []
+
+
+def _check_line(page: Any) -> None:
+    """The line between the first stage and the last is moved by hand and by keys, and the picture stays."""
+    handle = page.locator(".split-handle")
+    where, zoom = "Number(document.querySelector('.split-handle').ariaValueNow)", page.inner_text(".percent")
+    at = page.evaluate(where)
+    box = handle.bounding_box()
+    assert box["width"] >= 44
+    middle = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.move(*middle)
+    page.mouse.down()
+    page.mouse.move(middle[0] - 100, middle[1], steps=3)
+    page.mouse.up()
+    page.wait_for_function(f"{where} < {at} - 5")
+    moved = page.evaluate(where)
+    handle.press("ArrowRight")
+    assert page.evaluate(where) == moved + 2
+    assert page.inner_text(".percent") == zoom
+    assert page.locator(".split-tag").all_inner_texts() == ["256 × 256", "2048 × 2048"]
+    # Pictures lie on dark ground, and the page's own font came with it.
+    assert (
+        page.evaluate("getComputedStyle(document.querySelector('.viewer')).backgroundColor")
+        == "rgb(12, 12, 12)"
+    )
+    assert page.evaluate("document.fonts.check('14px Inter')")
 
 
 def test_an_example_opens_at_once_and_gives_way_to_a_run(with_examples, visit_at) -> None:
@@ -65,6 +92,7 @@ def test_an_example_opens_at_once_and_gives_way_to_a_run(with_examples, visit_at
     page.locator("#field-target label", has_text="256").first.click()
     page.click("#run")
     page.wait_for_selector(".gallery", state="hidden")
+    assert page.locator(".split-handle").is_hidden()
     page.wait_for_function(f"{STATE} === 'done'")
     assert page.locator(".ladder li").count() == 1
     # The run of one's own is what this browser comes back to.

@@ -53,6 +53,21 @@ def test_a_pinned_result_is_compared_with_the_next_run_by_itself(visit_painted, 
     assert page.get_by_role("button", name="Compare with A").count() == 0
 
 
+@pytest.mark.parametrize(("width", "height"), [(1440, 900), (820, 1180), (390, 844)])
+def test_run_both_compares_two_mixers_at_one_press(visit_painted, width, height) -> None:
+    page = visit_painted(width, height, path=LINK + "&mixer=neighborhood")
+    page.wait_for_function("document.querySelector('#field-prompt textarea').value === 'green hills by day'")
+    page.click("#run-both")
+    page.wait_for_selector("#studio[data-place=compare]")
+    page.wait_for_function("document.querySelectorAll('.cmp-items li').length === 2")
+    tags = page.locator(".cmp-pane:not(.cmp-heat) .cmp-tag")
+    assert tags.all_inner_texts()[:2] == ["A · Token mixing Neighborhood", "B · Token mixing GSPN"]
+    page.click(".places button[data-place=studio]")
+    # What going on would take stands on its button.
+    page.locator(".actions button", has_text="Upscale to 1024 · ").wait_for()
+    assert "GB" in page.locator(".actions button", has_text="Upscale to 1024").get_attribute("title")
+
+
 def test_what_is_pinned_by_key_or_menu_is_compared_at_one_press(visit_painted) -> None:
     page = visit_painted(path=LINK + "&token=1")
     first = run(page)

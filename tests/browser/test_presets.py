@@ -58,6 +58,14 @@ def test_words_are_put_into_the_prompt_by_press_and_by_key(visit_painted, width,
     page.keyboard.press("ArrowLeft")
     page.keyboard.press("Enter")
     assert page.evaluate(PROMPT) == "green hills over a lake, aurora"
+    # In the brackets of a weight as well, which go with their last word.
+    page.fill("#field-prompt textarea", "(green hills:1.2), aurora")
+    green, hills = (page.get_by_role("button", name=name, exact=True) for name in ("green", "hills"))
+    assert (green.get_attribute("aria-pressed"), hills.get_attribute("aria-pressed")) == ("true", "true")
+    green.click()
+    assert page.evaluate(PROMPT) == "(hills:1.2), aurora"
+    hills.click()
+    assert page.evaluate(PROMPT) == "aurora"
     page.click("#run")
     page.wait_for_function(f"{STATE} === 'done' && studio.run?.job")
     assert page.locator("#notice .error").count() == 0

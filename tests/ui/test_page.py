@@ -131,7 +131,7 @@ def test_only_the_runs_and_single_scripts_and_pictures_of_the_page_are_allowed(t
     assert {PAGE / script for script in SCRIPTS} < set(files)
     assert set(cell_files()) < set(files)
     assert all(path.is_file() for path in files)
-    assert {path.suffix for path in files} == {".js", ".css", ".svg", ".webp"}
+    assert {path.suffix for path in files} == {".js", ".css", ".svg", ".webp", ".woff2"}
     assert not [path for path in files if path.name.startswith(".")]
 
 
@@ -157,7 +157,7 @@ def test_every_part_waits_for_the_shared_scripts_at_addresses_below_the_page(pag
 
 def test_followers_share_one_limit_that_leaves_threads_for_stop(page, tmp_path) -> None:
     followers = [fn for fn in page.fns.values() if fn.queue]
-    assert len(followers) == 5
+    assert len(followers) == 6
     assert {(fn.concurrency_id, fn.concurrency_limit) for fn in followers} == {("follow", MAX_FOLLOWERS)}
     assert launch_arguments(tmp_path)["max_threads"] >= MAX_FOLLOWERS + 16
 

@@ -148,6 +148,9 @@ def compare_props(items: Sequence[Item], *, said: str = "") -> dict[str, Any]:
         (compare_strings.ROWS["seconds"], [compare_strings.stage_seconds(i.stage) for i in items]),
         (compare_strings.ROWS["memory"], [units.bytes_(i.stage.peak_bytes) for i in items]),
     ]
+    # Of one image all is listed.
+    apart = [fact for fact in facts if len(items) == 1 or len(set(fact[1])) > 1]
+    alike = [(label, values[0]) for label, values in facts if items and (label, values) not in apart]
     return {
         "items": [
             _item_props(letter, item, name) | {"settings": {row[2]: row[1][index] for row in differ}}
@@ -156,8 +159,11 @@ def compare_props(items: Sequence[Item], *, said: str = "") -> dict[str, Any]:
             )
         ],
         "differ": [[label, [_shown(v) for v in values]] for label, values, _ in differ],
-        "facts": [[label, values] for label, values in facts] if items else [],
-        "same": [[label, _shown(next(v for v in values if v is not None))] for label, values, _ in same],
+        "facts": [[label, values] for label, values in apart],
+        "same": [
+            *([label, _shown(next(v for v in values if v is not None))] for label, values, _ in same),
+            *([label, value] for label, value in alike),
+        ],
         "pair": None,
         "said": said,
         "asked": [],

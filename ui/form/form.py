@@ -79,6 +79,7 @@ class Form:
     pictures: gr.Slider
     loras: gr.HTML
     steering: gr.HTML
+    both: gr.Button
 
     @property
     def inputs(self) -> list[Any]:
@@ -111,18 +112,24 @@ def build_prompt(card: ModelCard) -> tuple[Any, gr.Button]:
     return prompt, next_example
 
 
-def build_form(card: ModelCard, prompt: Any, next_example: gr.Button) -> Form:
+def build_form(card: ModelCard, prompt: Any, next_example: gr.Button, *, has_both: bool = True) -> Form:
     """Draw the form into the open gradio block: the settings that matter, the seed, the rest folded.
 
     Args:
         card: The model's.
         prompt: The control of the prompt, and the button next to it, both drawn before.
         next_example: See there.
+        has_both: Whether the model has the mixers that Run both compares.
     """
     values = initial_values(card)
     controls = {"prompt": prompt}
     starting = build_start()
-    controls |= {name: _control(name, values[name], card) for name in (START, *REDRAWING, *SHOWN[1:])}
+    for name in (START, *REDRAWING, *SHOWN[1:]):
+        if name == "mixer":
+            both = gr.Button(
+                form_strings.RUN_BOTH, size="sm", elem_id="run-both", visible=has_both, min_width=60
+            )
+        controls[name] = _control(name, values[name], card)
     with gr.Row(elem_id="seed-row"):
         controls[SEED] = _control(SEED, values[SEED], card)
         seed_random = gr.Button(form_strings.SEED_RANDOM, size="sm", elem_id="seed-random", min_width=64)
@@ -144,6 +151,7 @@ def build_form(card: ModelCard, prompt: Any, next_example: gr.Button) -> Form:
         pictures=pictures,
         loras=loras,
         steering=steering,
+        both=both,
     )
 
 

@@ -6,8 +6,10 @@ const chips = [];
 
 const area = () => document.querySelector("#field-prompt textarea");
 const escaped = (text) => text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
-/* A phrase as it stands in a prompt, with the comma or the space before it. */
-const found = (phrase) => new RegExp(`(?:^|,? +|,)(${escaped(phrase)})(?![\\w-])`, "i");
+/* A phrase as it stands in a prompt, with the comma or the space before it, also first in the brackets of a weight. */
+const found = (phrase) => new RegExp(`(?:^|,? +|,|(?<=[(\\[]))(${escaped(phrase)})(?![\\w-])`, "i");
+/* Brackets that are left without a word, with what stood before them. */
+const HOLLOW = /(?:^|,? *)(?:\(\s*(?::\s*[\d.]+\s*)?\)|\[\s*\])/;
 
 function write(text) {
   const prompt = area();
@@ -24,7 +26,7 @@ function joined(text, { phrase, after }) {
 
 function press(chip) {
   const text = area().value;
-  if (found(chip.phrase).test(text)) write(text.replace(found(chip.phrase), "").replace(/^[, ]+/, ""));
+  if (found(chip.phrase).test(text)) write(text.replace(found(chip.phrase), "").replace(HOLLOW, "").replace(/(^|[([])[, ]+/, "$1"));
   else write(joined(text, chip));
   paint();
 }

@@ -22,8 +22,8 @@ _OF_RUNS = re.compile(
 )
 PAGE = Path(__file__).parents[1]
 PLACES = ("shared", "studio", "form", "compare", "lab", "history")
-SERVED_SUFFIXES = (".js", ".css", ".svg", ".webp")
-# Scripts, style sheets and pictures of a place: never its Python, markup or data.
+SERVED_SUFFIXES = (".js", ".css", ".svg", ".webp", ".woff2")
+# Scripts, style sheets, pictures and the font of a place: never its Python, markup or data.
 _OF_THE_PAGE = re.compile(
     rf"(?:{'|'.join(PLACES)})/(?:[A-Za-z0-9_-]+/)*[A-Za-z0-9_-][A-Za-z0-9_.-]*"
     rf"(?:{'|'.join(map(re.escape, SERVED_SUFFIXES))})"

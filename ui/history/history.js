@@ -110,7 +110,7 @@ function paintRun(item, run) {
   set(part(".run-state"), run.state === "done" ? "" : run.state_word);
   set(part(".run-prompt"), run.prompt);
   attribute(part(".run-prompt"), "title", run.prompt);
-  set(part(".run-facts"), run.facts.join(" · "));
+  set(part(".run-facts"), run.facts.map((fact) => (/^[\d.,]+ \S+$/.test(fact) ? fact.replace(" ", "\u00a0") : fact)).join(" · "));
   attribute(part("time"), "datetime", new Date(run.created * 1000).toISOString());
   set(part("time"), when(run.created));
   const star = part(".run-star");

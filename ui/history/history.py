@@ -197,6 +197,7 @@ def run_props(run: RunSummary) -> dict[str, Any]:
     facts = [
         history_strings.reached(height, width, run.planned_height, run.planned_width) if height else "",
         labels.CHOICES.get(mixer, mixer),
+        history_strings.seed(run.settings.get("seed")),
         units.seconds(run.seconds) if run.seconds else "",
         units.bytes_(run.bytes) if run.bytes else "",
     ]

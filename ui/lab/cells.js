@@ -73,7 +73,7 @@
       this.shape = shape;
       const sided = Boolean(study.down);
       const head = document.createElement("tr");
-      if (sided) head.append(this.head("td", `${study.down} ↓ ${study.across} →`));
+      if (sided) head.append(this.head("td", `${study.down} ↓ · ${study.across} →`));
       head.append(...study.columns.map((text) => this.head("col", text)));
       table.tHead.replaceChildren(head);
       this.nodes = [];

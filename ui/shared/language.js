@@ -57,7 +57,7 @@ window.studio.language = (() => {
       if (values.includes(null)) continue;
       return translation.replace(/\{(\d)\}/g, (_, at) => values[at - 1]);
     }
-    for (const [mark, instead] of [[" · ", " · "], [", ", "，"], [" and ", " 和 "]]) {
+    for (const [mark, instead] of [[/(?<=[.?!]) (?=[A-Z\d])/, ""], [" · ", " · "], [" × ", " × "], [", ", "，"], [" and ", " 和 "]]) {
       const parts = text.split(mark);
       if (parts.length < 2) continue;
       const values = parts.map(known);

@@ -27,6 +27,9 @@ function show() {
   const refused = field && document.getElementById(`field-${field}`);
   if (!refused) return;
   refused.classList.add("refused");
+  // Where no word of the prompt is known, those that are can be chosen.
+  const chips = document.querySelector(".vocabulary:not([open])");
+  if (chips && field === "prompt" && tone === "error") chips.open = true;
   const fold = document.querySelector("#more button[aria-expanded='false'], #more .label-wrap:not(.open)");
   if (fold && refused.closest("#more")) fold.click();
   const input = refused.querySelector("textarea, input");

@@ -27,6 +27,8 @@ SCRIPTS = (
     "studio/panel.js",
     "studio/pin.js",
     "studio/save.js",
+    "studio/frames.js",
+    "studio/split.js",
     "studio/notify.js",
     "form/region.js",
     "form/extend.js",
@@ -69,6 +71,7 @@ SHEETS = (
     "studio/instant.css",
     "studio/hello.css",
     "studio/picture.css",
+    "studio/split.css",
     "studio/pin.css",
     "studio/ladder.css",
     "studio/gallery.css",
@@ -86,6 +89,10 @@ SHEETS = (
     "history/history.css",
     "history/run.css",
 )
+
+
+FONT = "Inter"
+_FONT_FILE = PAGE / "shared" / "vendor" / "inter" / "inter-latin-wght-normal.woff2"
 
 
 def html_part(place: str, name: str, value: dict[str, Any], **props: Any) -> gr.HTML:
@@ -121,6 +128,14 @@ def catalogues() -> dict[str, list[str]]:
     """Return the addresses of each language's catalogue, by its code; a browser asks for its own alone."""
     folders = {code: PAGE / "shared" / "strings" / code for code in page_strings.LANGUAGES if code != "en"}
     return {code: [_address(path) for path in sorted(f.glob("*.js"))] for code, f in folders.items()}
+
+
+def font_face() -> str:
+    """Return the rule by which a browser knows the page's font, served by the page itself."""
+    return (
+        f"@font-face {{ font-family: '{FONT}'; font-weight: 100 900; font-display: swap; "
+        f"src: url('{_address(_FONT_FILE)}') format('woff2'); }}"
+    )
 
 
 def _address(script: Path) -> str:

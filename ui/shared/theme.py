@@ -1,10 +1,12 @@
-"""The page's theme: system fonts and neutral surfaces with one accent; the rest is in the style sheets."""
+"""The page's theme: a font of its own and neutral surfaces with one accent; the rest is in style sheets."""
 
 from __future__ import annotations
 
 import gradio as gr
 
-_SANS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "sans-serif")
+from ui.shared.part import FONT
+
+_SANS = (FONT, "system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "sans-serif")
 _MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")
 
 # Names of tokens.css, which has them for light and for dark.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from gspn_core.errors import GspnError
@@ -15,22 +16,33 @@ from ui.shared.strings import studio_strings
 _MOST_TARGETS = 2
 
 
-def action_props(view: RunView, card: ModelCard) -> dict[str, Any]:
+# What settings would take: seconds and peak bytes, each None while unknown. Raises BadSetting.
+Takes = Callable[[Settings], tuple[float | None, int | None]]
+
+
+def action_props(view: RunView, card: ModelCard, takes: Takes | None = None) -> dict[str, Any]:
     """Return what the panel offers for a run and each card's menu for its stage, ready for JSON.
 
-    An action is {"name", "label", "detail"}; "compare" goes to that place, "copy" puts a text or the page's
-    own address with other parameters on the clipboard, others are events of the screen.
+    An action is {"name", "label", "detail"}, with a "title" where there is more to say; "compare" goes to
+    that place, "copy" puts a text or the page's own address with other parameters on the clipboard, others
+    are events of the screen.
+
+    Args:
+        view: The run.
+        card: The model's.
+        takes: Returns what a continuation would take; None plans it on no machine.
     """
     pairs = [_comparison(view, index) for index in _finished(view)[1:]]
+    continuations = _continuations(view, card, takes or (lambda settings: _planned(settings, card)))
     return {
         "run": [
-            *_continuations(view, card),
+            *continuations,
             *_variations(view),
             *_resumption(view),
             *pairs[-1:],
             *_copies(view, card),
         ],
-        "stages": [_stage_actions(view, card, stage.index) for stage in view.stages],
+        "stages": [_stage_actions(view, stage.index, continuations) for stage in view.stages],
     }
 
 
@@ -38,19 +50,29 @@ def _finished(view: RunView) -> list[int]:
     return [stage.index for stage in view.stages if stage.state == "done"]
 
 
-def _continuations(view: RunView, card: ModelCard) -> list[dict[str, Any]]:
+def _continuations(view: RunView, card: ModelCard, takes: Takes) -> list[dict[str, Any]]:
     if view.state != "done":
         return []
     reached = view.settings.get("target") or 0
-    higher = [px for px in card.targets if px > reached and _reaches(view, card, px)][:_MOST_TARGETS]
-    actions = [
-        {"name": "extend", "label": studio_strings.continue_to(px), "detail": {"job": view.id, "target": px}}
-        for px in higher
-    ]
+    offered = []
     if view.picture and reached > _first_px(view, card):
         # A picture of a batch has its first stage alone, and its target in its settings.
-        own = {"name": "resume", "label": studio_strings.continue_to(reached), "detail": {"job": view.id}}
-        actions = [own, *actions[: _MOST_TARGETS - 1]]
+        offered = [("resume", {"job": view.id}, reached)]
+    offered += [("extend", {"job": view.id, "target": px}, px) for px in card.targets if px > reached]
+    actions: list[dict[str, Any]] = []
+    for name, detail, px in offered:
+        if len(actions) == _MOST_TARGETS:
+            break
+        try:
+            duration, peak_bytes = takes(Settings.from_dict({**view.settings, "target": px}))
+        except GspnError:
+            # A picture that was extended may be too large for it.
+            continue
+        label, title = (
+            studio_strings.continue_to(px, duration),
+            studio_strings.run_takes(duration, peak_bytes),
+        )
+        actions.append({"name": name, "label": label, "title": title, "detail": detail})
     return actions
 
 
@@ -61,13 +83,9 @@ def _variations(view: RunView) -> list[dict[str, Any]]:
     return [{"name": "vary", "label": studio_strings.VARIATIONS, "detail": {"job": view.id}}]
 
 
-def _reaches(view: RunView, card: ModelCard, px: int) -> bool:
-    """Return whether a run can go on to a target: a picture that was extended may be too large for it."""
-    try:
-        make_plan(Settings.from_dict({**view.settings, "target": px}), card)
-    except GspnError:
-        return False
-    return True
+def _planned(settings: Settings, card: ModelCard) -> tuple[None, None]:
+    make_plan(settings, card)
+    return None, None
 
 
 def _first_px(view: RunView, card: ModelCard) -> int:
@@ -115,7 +133,9 @@ def _comparison(view: RunView, index: int) -> dict[str, Any]:
     return {"name": "compare", "label": label, "detail": {"items": items}}
 
 
-def _stage_actions(view: RunView, card: ModelCard, index: int) -> list[dict[str, Any]]:
+def _stage_actions(
+    view: RunView, index: int, continuations: Sequence[dict[str, Any]]
+) -> list[dict[str, Any]]:
     if view.stages[index].state != "done":
         return []
     actions = []
@@ -128,5 +148,5 @@ def _stage_actions(view: RunView, card: ModelCard, index: int) -> list[dict[str,
     if index:
         actions.append(_comparison(view, index))
     if index == len(view.stages) - 1:
-        actions += _continuations(view, card)
+        actions += continuations
     return actions

@@ -15,7 +15,7 @@ from gspn_core.runs.batch import check_differ
 from gspn_core.runs.instant import Obstacle, fast_steps, obstacle, picture_key
 from gspn_core.runs.queue import RunQueue
 from gspn_core.runs.stage_cache import CacheHit
-from gspn_core.settings import FIELD_NAMES, STARTING
+from gspn_core.settings import FIELD_NAMES, STARTING, Settings
 from ui.form.form import initial_values, is_open, settings_from
 from ui.form.presets import preset_of
 from ui.shared.strings import labels
@@ -121,6 +121,17 @@ def forecast(values: Sequence[Any], card: ModelCard, jobs: RunQueue, pictures: i
         refusal=refusal,
         texts=texts,
     )
+
+
+def needed(settings: Settings, jobs: RunQueue) -> tuple[float | None, int | None]:
+    """Return the seconds and the peak bytes of what a run of settings would not take from the cache.
+
+    Raises:
+        BadSetting: They cannot be run.
+    """
+    plan = jobs.plan(settings)
+    ahead = Forecast(plan=plan, hits=jobs.reusable(plan))
+    return ahead.seconds, ahead.peak_bytes
 
 
 def changed_settings(values: Sequence[Any], card: ModelCard) -> tuple[str, ...]:

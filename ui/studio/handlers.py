@@ -6,7 +6,7 @@ Knows the names of the parts, not the components behind them.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from types import MappingProxyType
 from typing import Any
@@ -22,11 +22,13 @@ from gspn_core.settings import FIELD_NAMES, Settings
 from ui.form.form import initial_values, settings_from, values_of
 from ui.form.presets import does, preset_values
 from ui.guard.files import file_url
-from ui.guard.payload import Name, Payload, read
+from ui.guard.payload import read
 from ui.shared.models import masthead_props
 from ui.shared.strings import form_strings, labels, studio_strings
 from ui.studio.batch import followed, leading, pictures_of
+from ui.studio.both import follow_both, submit_both
 from ui.studio.forecast import KEPT, Forecast, changed_settings, forecast
+from ui.studio.form_changes import Before, Change, Preset, held_of, is_plain
 from ui.studio.link import settings_in
 from ui.studio.props import (
     Patch,
@@ -36,43 +38,10 @@ from ui.studio.props import (
     empty_screen,
     notice,
     notice_of,
+    refused,
     screen_props,
 )
 from ui.studio.tile_map import tile_map
-
-Value = str | int | float | None
-
-
-class Change(Payload):
-    """A field and the value that it is given."""
-
-    name: Name = ""
-    value: Value = None
-
-
-class _Before(Payload):
-    """What fields held, by name."""
-
-    values: dict[str, Value] = {}
-
-
-class _Preset(Payload):
-    """The preset that was chosen."""
-
-    name: Name = ""
-
-
-def _held(values: Sequence[Any], names: Iterable[str]) -> dict[str, Any]:
-    """Return what a form holds of some fields, as far as it is a plain value."""
-    held = dict(zip(FIELD_NAMES, values, strict=True))
-    return {name: held[name] for name in names if _is_plain(held[name])}
-
-
-def _is_plain(value: Any) -> bool:
-    """Return whether a page may be sent a value; JSON here holds integers of at most 64 bits."""
-    if isinstance(value, int):
-        return abs(value) < 2**53
-    return value is None or isinstance(value, (str, float))
 
 
 class Runs:
@@ -105,18 +74,24 @@ class Runs:
         token = visitor or new_visitor()
         try:
             job_id = self._submit(settings_from(values), token, pictures_of(pictures))
-        except BadSetting as refusal:
-            yield {"notice": notice(labels.said(str(refusal)), tone="error", field=refusal.field)} | buttons(
-                "done"
-            )
-            return
         except GspnError as refusal:
-            yield {"notice": notice(labels.said(str(refusal)), tone="error")} | buttons("done")
+            yield refused(refusal) | buttons("done")
             return
         known = {"job": job_id} | ({} if visitor else {"visitor": token})
         yield known | {"notice": notice()}
         for patch in self.follow(job_id, token):
             yield known | patch
+
+    def both(self, values: Sequence[Any], visitor: str | None = None) -> Iterator[Patch]:
+        """Run what the form holds, then the same with the other token mixing; the screen compares them."""
+        token = visitor or new_visitor()
+        try:
+            pair = submit_both(self._jobs, settings_from(values), token)
+        except GspnError as refusal:
+            yield refused(refusal) | buttons("done")
+            return
+        yield ({} if visitor else {"visitor": token}) | {"notice": notice()}
+        yield from follow_both(self._jobs, pair, token, self.follow)
 
     def _submit(self, settings: Settings, token: str, pictures: int) -> str:
         """Submit settings and return the first run's id; an open seed is that of the visitor's sketch."""
@@ -143,8 +118,8 @@ class Runs:
                 for view, batch in views:
                     # Whole each time: of patches that come close together a browser applies the last alone,
                     # and what did not change is not sent.
-                    shown = screen_props(view, self._card, restored=restored, batch=batch)
-                    patch = {"screen": shown, "notice": notice_of(view)} | buttons_of(leading(view, batch))
+                    shown = self._screen(view, restored=restored, batch=batch)
+                    patch = {"screen": shown} | self._next_to_run(leading(view, batch), view, visitor)
                     yield patch if view.id == job_id else patch | {"job": view.id}
         except GspnError:
             yield self.lost() | {"notice": notice(studio_strings.LOST_RUN)}
@@ -154,6 +129,15 @@ class Runs:
     ) -> Iterator[tuple[RunView, tuple[RunView, ...]]]:
         # A generator of our own, so that there is something to close however jobs hand their views out.
         yield from followed(self._jobs, job_id or "", visitor or "")
+
+    def _next_to_run(self, leads: RunView, view: RunView, visitor: str | None) -> Patch:
+        """Return the notice of a run and the buttons; who watches another's run may start one as well."""
+        if self._jobs.is_of_another(leads.id, visitor or ""):
+            return {"notice": notice(studio_strings.WATCHING)} | buttons("done")
+        return {"notice": notice_of(view)} | buttons_of(leads)
+
+    def _screen(self, view: RunView, **shown: Any) -> dict[str, Any]:
+        return screen_props(view, self._card, self._jobs, **shown)
 
     def lost(self) -> Patch:
         """Return the page as it is before any run."""
@@ -200,8 +184,7 @@ class Runs:
         try:
             held = settings_in(query, self._card)
         except BadSetting as refusal:
-            said = notice(labels.said(str(refusal)), tone="error", field=refusal.field)
-            return self.lost() | {"notice": said}
+            return self.lost() | refused(refusal)
         if held is None:
             return None
         return {**held, "job": None, "screen": self.outline_of(held), "notice": notice(studio_strings.LINKED)}
@@ -245,10 +228,10 @@ class Runs:
         goes_on = not leading(view, batch).is_final
         patch = {
             "job": job_id,
-            "screen": screen_props(view, self._card, restored=restored, follow=goes_on, batch=batch),
-            "notice": notice_of(view),
+            "screen": self._screen(view, restored=restored, follow=goes_on, batch=batch),
         }
-        return patch | buttons_of(leading(view, batch)) | (self._fields(view, batch) if with_form else {})
+        patch |= self._next_to_run(leading(view, batch), view, visitor)
+        return patch | (self._fields(view, batch) if with_form else {})
 
     def look(self, job_id: str, visitor: str | None = None) -> Patch:
         """Show a run as it stands now, and leave the form; one that goes on is then followed."""
@@ -277,10 +260,8 @@ class Runs:
     def _again(self, submit: Callable[[], str], visitor: str | None, *, with_form: bool = True) -> Patch:
         try:
             job_id = submit()
-        except BadSetting as refusal:
-            return {"notice": notice(labels.said(str(refusal)), tone="error", field=refusal.field)}
         except GspnError as refusal:
-            return {"notice": notice(labels.said(str(refusal)), tone="error")}
+            return refused(refusal)
         # Of a batch the form asks for another one, whichever picture goes on.
         with_form = with_form and not self._jobs.view(job_id).batch
         return self.open(job_id, visitor, restored=False, with_form=with_form)
@@ -305,7 +286,7 @@ class Runs:
             else:
                 self._jobs.batches.stop(job_id or "", visitor=visitor or "")
         except NotOwner as refusal:
-            return {"notice": notice(labels.said(str(refusal)), tone="error")}
+            return refused(refusal)
         except GspnError:
             return {"notice": notice(studio_strings.LOST_RUN)} | buttons("done")
         return {"notice": notice()}
@@ -359,29 +340,29 @@ class Runs:
         except BadSetting as refusal:
             return {"notice": notice(labels.said(str(refusal)), tone="error")}
         # A field may hold anything that a script sent; what comes back is a plain value.
-        before = held[name] if _is_plain(held[name]) else value
+        before = held[name] if is_plain(held[name]) else value
         said = studio_strings.suggestion_taken(name, value, before)
         return {name: value, "notice": notice(said, undo={name: before})}
 
     def preset(self, sent: Any, values: Sequence[Any]) -> Patch:
         """Fill in the settings of a preset, and tell how that is undone."""
-        name = read(_Preset, sent).name
+        name = read(Preset, sent).name
         own = preset_values(self._card).get(name)
         if own is None:
             return {"notice": notice(studio_strings.NO_SUGGESTION, tone="error")}
         said = form_strings.preset_taken(form_strings.PRESETS[name], does(own))
-        return {**own, "notice": notice(said, undo=_held(values, own))}
+        return {**own, "notice": notice(said, undo=held_of(values, own))}
 
     def reset(self, values: Sequence[Any]) -> Patch:
         """Give every field but the prompt, the seed and the init image the value that it had at first."""
         first = {name: value for name, value in initial_values(self._card).items() if name not in KEPT}
         changed = changed_settings(values, self._card)
-        return {**first, "notice": notice(studio_strings.WAS_RESET, undo=_held(values, changed) or None)}
+        return {**first, "notice": notice(studio_strings.WAS_RESET, undo=held_of(values, changed) or None)}
 
     def undo(self, sent: Any) -> Patch:
         """Give fields back the values that they had before a suggestion, a preset or a reset."""
-        asked = read(_Before, sent).values
-        known = set(asked) <= set(FIELD_NAMES) - KEPT and all(map(_is_plain, asked.values()))
+        asked = read(Before, sent).values
+        known = set(asked) <= set(FIELD_NAMES) - KEPT and all(map(is_plain, asked.values()))
         if not asked or not known:
             return {"notice": notice(studio_strings.NO_SUGGESTION, tone="error")}
         return {**asked, "notice": notice()}

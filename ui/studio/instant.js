@@ -58,7 +58,8 @@ function ask(newSeed = false) {
   trigger("draw", { new_seed: newSeed });
 }
 
-/* On a phone the picture area may be out of sight while the form changes. */
+/* On a phone the picture area may be out of sight while the form changes; then it lies over Run's bar as a whole. */
+document.querySelector("#actions")?.append(thumb);
 const sight = new IntersectionObserver(([area]) => thumb.classList.toggle("needed", !area.isIntersecting), { threshold: 0.3 });
 
 function show(sketch) {

@@ -40,14 +40,16 @@ window.studio.panel = (find, words) => {
   }
 
   function paintClock(state, received) {
-    const { elapsed, left, progress, cached } = state.panel;
-    const since = state.state === "running" ? (performance.now() - received) / 1000 : 0;
+    const { elapsed, left, wait, progress, cached } = state.panel;
+    const live = state.state === "running" || state.state === "queued";
+    const since = live ? (performance.now() - received) / 1000 : 0;
     const remaining = left === null ? null : Math.max(0, left - since);
     const [time, remark] = cached || [elapsed === null ? "" : clock(elapsed + since), ""];
     set(find(".elapsed"), time);
     const note = state.state === "running" && remaining !== null;
     const unknown = state.state === "running" ? words.left_unknown : remark;
-    set(find(".left"), note ? `${words.left_before} ${clock(remaining)} ${words.left_after}` : unknown);
+    const starts = wait === null || wait === undefined ? "" : `${words.wait_before} ${clock(Math.max(0, wait - since))}`;
+    set(find(".left"), starts || note ? starts || `${words.left_before} ${clock(remaining)} ${words.left_after}` : unknown);
     let share = state.state === "done" ? 1 : progress || 0;
     if (note) share = (elapsed + since) / Math.max(elapsed + since + remaining, 0.001);
     find(".bar i").style.transform = `scaleX(${share})`;

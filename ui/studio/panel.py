@@ -15,14 +15,18 @@ _HEADROOM = 4.0
 WEIGHTS = ("c1", "c2", "c3")
 
 
-def panel_props(view: RunView) -> dict[str, Any]:
-    """Return the headline, the clock's two numbers, the rows and the curves of a run."""
+def panel_props(view: RunView, wait_seconds: float | None = None) -> dict[str, Any]:
+    """Return the headline, the clock's two numbers, the rows and the curves of a run.
+
+    wait_seconds: until a run that waits starts, None while that is unknown.
+    """
     running = view.stages[view.stage] if view.stage is not None else None
     return {
         "headline": _headline(view),
         "detail": _detail(view),
         "elapsed": view.elapsed_seconds if view.state != "queued" else None,
         "left": view.left_seconds if view.state == "running" else None,
+        "wait": wait_seconds if view.state == "queued" else None,
         "cached": _cached(view),
         "progress": running.step / running.steps if running and running.steps else None,
         "rows": _rows(view),
@@ -48,6 +52,7 @@ def idle_props(plan: CascadePlan | None) -> dict[str, Any]:
         "detail": "",
         "elapsed": None,
         "left": None,
+        "wait": None,
         "cached": None,
         "progress": None,
         "rows": rows,

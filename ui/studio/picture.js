@@ -19,6 +19,7 @@ window.studio.picture = (section, words) => {
   let room = null;
   let tiles = null;
   let marked = "";
+  let mark = null;
 
   function show(next, fresh) {
     now = next;
@@ -42,9 +43,9 @@ window.studio.picture = (section, words) => {
     const tall = stage ? stage.height / stage.width : 1;
     if (marked === path + tall) return;
     marked = path + tall;
-    viewer.clearOverlays();
-    if (!path) return;
-    const mark = made("div", "tile-map");
+    if (mark) viewer.removeOverlay(mark);
+    mark = path ? made("div", "tile-map") : null;
+    if (!mark) return;
     const drawing = svg("svg", { viewBox: "0 0 1 1", preserveAspectRatio: "none", "aria-hidden": "true" });
     drawing.append(svg("path", { d: path }));
     mark.append(drawing);

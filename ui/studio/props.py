@@ -7,8 +7,10 @@ from typing import Any
 
 import gradio as gr
 
+from gspn_core.errors import BadSetting, GspnError
 from gspn_core.planning.suggestions import Suggestion
 from gspn_core.planning.types import CascadePlan, ModelCard
+from gspn_core.runs.queue import RunQueue
 from gspn_core.runs.run import RunView, Stopping
 from gspn_core.runs.run_state import first_stage_of
 from gspn_core.runs.stage_cache import CacheHit
@@ -16,7 +18,7 @@ from ui.form.texts import texts_props
 from ui.shared.strings import batch_strings, labels, studio_strings
 from ui.studio.actions import action_props
 from ui.studio.batch import batch_props
-from ui.studio.forecast import Forecast
+from ui.studio.forecast import Forecast, needed
 from ui.studio.instant import offer_props
 from ui.studio.ladder import issue_props, ladder_props, planned_props
 from ui.studio.panel import idle_props, panel_props
@@ -30,6 +32,7 @@ _LIVE = ("queued", "running")
 def screen_props(
     view: RunView,
     card: ModelCard,
+    jobs: RunQueue,
     *,
     restored: bool = False,
     follow: bool = False,
@@ -37,10 +40,15 @@ def screen_props(
 ) -> dict[str, Any]:
     """Return everything that the screen shows of a run, ready for JSON.
 
-    follow: nothing tells the screen yet how the run goes on; it is to ask for that. batch: the pictures of
-    the batch that it belongs to.
+    Args:
+        view: The run.
+        card: The model's.
+        jobs: Where it waits or ran.
+        restored: Whether it was brought back.
+        follow: Whether nothing tells the screen yet how the run goes on; it is to ask for that.
+        batch: The pictures of the batch that it belongs to.
     """
-    panel = panel_props(view)
+    panel = panel_props(view, jobs.wait_seconds(view.id) if view.state == "queued" else None)
     if view.picture and view.state == "running":
         panel["headline"] = batch_strings.drawing(view.picture, len(batch))
     return {
@@ -52,7 +60,8 @@ def screen_props(
         "follow": follow,
         "panel": panel,
         "batch": batch_props(view, batch),
-        "actions": action_props(view, card),
+        "compare_with": "",
+        "actions": action_props(view, card, lambda asked: needed(asked, jobs)),
         "saves": save_props(view),
         **ladder_props(view),
     }
@@ -75,6 +84,7 @@ def empty_screen(
         "follow": False,
         "panel": idle_props(plan),
         "batch": [],
+        "compare_with": "",
         "actions": {"run": [], "stages": []},
         "saves": {"run": [], "stages": []},
         **planned_props(plan, reuse, start, suggestions=suggestions),
@@ -95,8 +105,14 @@ def notice(
     return {"text": text, "tone": tone, "field": field, "undo": undo and {"values": dict(undo)}}
 
 
+def refused(refusal: GspnError) -> Patch:
+    """Return the notice of what cannot be, with the field that it is about."""
+    field = refusal.field if isinstance(refusal, BadSetting) else None
+    return {"notice": notice(labels.said(str(refusal)), tone="error", field=field)}
+
+
 def buttons(state: str, *, stopping: Stopping | None = None, more_stages: bool = False) -> Patch:
-    """Return how Run and the two Stops look while a run is in that state.
+    """Return how Run, Run both and the two Stops look while a run is in that state.
 
     more_stages: a stage runs after which there are others, so that it matters when the run stops.
     """
@@ -107,6 +123,7 @@ def buttons(state: str, *, stopping: Stopping | None = None, more_stages: bool =
     now, later = stopping == "now", stopping == "after_stage"
     return {
         "run": gr.update(value=label, interactive=not live),
+        "both": gr.update(interactive=not live),
         "stop": gr.update(
             value=studio_strings.STOPPING if live and now else studio_strings.STOP,
             interactive=live and not now,

@@ -8,6 +8,8 @@ const gallery = window.studio.gallery(find(".gallery"), props.gallery, words, (j
 const batch = window.studio.batch(find(".batch"), (name, detail) => act({ name, detail }));
 const panel = window.studio.panel(find, words);
 const pin = window.studio.pin(viewer, words, { changed: () => state && repaint(), press: togglePin });
+const split = window.studio.split(viewer, picture.viewer, words);
+const frames = window.studio.frames(find(".frames"));
 const notify = window.studio.notify(find(".notify"), words, props.card.app);
 const save = window.studio.save(element, words, (text) => {
   const said = find(".saving");
@@ -34,6 +36,8 @@ let announced = "";
 let [inView, followed, settled] = [-1, null, ""];
 /* The run that is compared with A as soon as it is done. */
 let awaited = null;
+/* The run that was compared with the one before it, as Run both asked. */
+let compared = null;
 let isNew = true;
 /* The last stage of the finished run on the screen, and of the one before it. */
 let [latest, earlier] = [null, null];
@@ -56,6 +60,9 @@ function target() {
 function paintPicture() {
   const now = target();
   picture.show(now, fresh);
+  const [before, after] = [state.stages[0], state.stages[state.stages.length - 1]];
+  const isExample = now && !now.live && gallery.has(state.job) && now.stage === after && after !== before;
+  split.show(isExample && before.proxy ? { before, after } : null);
   if (now && !now.live) fresh = false;
 }
 
@@ -140,7 +147,7 @@ function repaint() {
   paintTools();
   paintActions();
   paintWords();
-  paintFrames();
+  frames(target() ? [] : state.stages);
 }
 
 function paintTools() {
@@ -196,6 +203,14 @@ function compareAwaited() {
   if (pair && window.studio.place === "studio" && pair.detail.items[0] === pin.now()) offers([pair]).forEach((one) => act(one));
 }
 
+/* Who pressed Run both wants to see the two. */
+function comparePair() {
+  const other = state.compare_with;
+  if (!other || state.state !== "done" || compared === job) return;
+  compared = job;
+  if (window.studio.place === "studio" && window.studio.has("compare")) window.studio.go("compare", { items: [other, finished()] });
+}
+
 const finished = () => `${state.job}.${state.stages.length - 1}`;
 const finishedOwn = () => (state.state === "done" && !gallery.has(state.job) ? finished() : null);
 
@@ -211,6 +226,7 @@ function paintActions() {
       const button = document.createElement("button");
       button.type = "button";
       button.textContent = action.label;
+      if (action.title) button.title = action.title;
       button.dataset.name = action.name;
       button.addEventListener("click", () => act(action, button));
       return button;
@@ -237,24 +253,6 @@ function paintLadder() {
   // Only the strip scrolls; scrollIntoView would move the page as well.
   const item = ladder.children[index];
   find(".strip").scrollLeft = item.offsetLeft - (find(".strip").clientWidth - item.offsetWidth) / 2;
-}
-
-/* Before the first picture: the sizes to come as frames in true proportion, each in the corner of the next. */
-function paintFrames() {
-  const frames = find(".frames");
-  const planned = target() ? [] : state.stages;
-  frames.hidden = !planned.length;
-  if (!planned.length) return;
-  const largest = planned[planned.length - 1];
-  frames.style.aspectRatio = `${largest.width} / ${largest.height}`;
-  frames.replaceChildren(
-    ...planned.map((stage) => {
-      const frame = document.createElement("i");
-      frame.style.width = `${(stage.width / largest.width) * 100}%`;
-      frame.style.height = `${(stage.height / largest.height) * 100}%`;
-      return frame;
-    })
-  );
 }
 
 function paintWords() {
@@ -318,7 +316,7 @@ function show(value) {
   paintWords();
   gallery.paint(state.job);
   batch.paint(state.batch, state.actions.run);
-  paintFrames();
+  frames(target() ? [] : state.stages);
   publish();
   if (state.follow && followed !== job) trigger("reattach", { job });
   followed = state.follow ? job : null;
@@ -326,6 +324,7 @@ function show(value) {
   if (kept && kept !== settled) trigger("settled");
   settled = kept;
   compareAwaited();
+  comparePair();
 }
 
 function choose(index) {

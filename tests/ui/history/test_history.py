@@ -14,7 +14,7 @@ RUN = RunSummary(
     created=1000.0,
     state="done",
     prompt="a toy boat at dusk",
-    settings={"mixer": "gspn", "target": 128},
+    settings={"mixer": "gspn", "target": 128, "seed": 7},
     stages=2,
     stages_done=2,
     height=128,
@@ -65,7 +65,7 @@ def kept() -> Kept:
 
 def test_a_run_is_shown_with_its_size_mixer_seconds_and_bytes() -> None:
     shown = run_props(RUN)
-    assert shown["facts"] == ["128 × 128", "GSPN", "12 s", "3 MB"]
+    assert shown["facts"] == ["128 × 128", "GSPN", "seed 7", "12 s", "3 MB"]
     assert shown["thumb"] == "gradio_api/file=/jobs/a%20b/thumb.jpg?v=2"
     assert shown["stage"] == 1
     json.dumps(shown)

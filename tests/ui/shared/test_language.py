@@ -11,8 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from gspn_core.errors import BadSetting
+from gspn_core.models.catalog import find_card
+from gspn_core.planning.plan import make_plan
+from gspn_core.settings import FIELD_NAMES
+from ui.form.form import initial_values, settings_from
 from ui.shared.part import PAGE, catalogues
-from ui.shared.strings import page_strings
+from ui.shared.strings import labels, page_strings
 
 STRINGS = PAGE / "shared" / "strings"
 LANGUAGES = [code for code in page_strings.LANGUAGES if code != "en"]
@@ -103,6 +108,60 @@ def test_a_text_is_in_one_place_and_its_translation_has_all_that_it_has(code: st
         assert said.strip()
         wanted = {str(number) for number in range(1, len(KINDS.findall(key)) + 1)}
         assert set(re.findall(r"\{(\d)\}", said)) == wanted, key
+
+
+FIGURE = r"(?:[^A-Za-z{}]|(?<![A-Za-z])(?:px|GB|MB|kB|KiB|ms|min|dB|s|h)(?![A-Za-z]))+?"
+GROUPS = {"{#}": f"({FIGURE})", "{w}": "(.+?)", "{*}": "(.*?)"}
+
+
+def is_known(text: str, known: Mapping[str, str]) -> bool:
+    """Return whether language.js finds a text in a catalogue: itself, or a shape whose words are there."""
+    if text in known or re.fullmatch(FIGURE, text):
+        return True
+    for key in (key for key in known if KINDS.search(key)):
+        parts = [GROUPS.get(part, re.escape(part)) for part in re.split(r"(\{[#w*]\})", key)]
+        found = re.fullmatch("".join(parts), text)
+        kinds = KINDS.findall(key)
+        if found and all(
+            is_known(value, known) for kind, value in zip(kinds, found.groups(), strict=True) if kind == "{w}"
+        ):
+            return True
+    return False
+
+
+@pytest.mark.parametrize("code", LANGUAGES)
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"prompt": " "},
+        {"prompt": "a" * 3000},
+        {"prompt": "a cat"},
+        {"gaussian_sigma": 9},
+        {"guidance_scale": "much"},
+        {"num_inference_steps": 0},
+        {"aspect": "1:9"},
+        {"aspect": "wide"},
+        {"target": 300},
+        {"seed": "x"},
+        {"seed": "-1"},
+        {"overrides": "1024.upscale_strenght=0.3"},
+        {"overrides": "sharper"},
+        {"overrides": "1024.upscale_strength=9"},
+        {"overrides": "700.upscale_strength=0.3"},
+        {"ladder": "300"},
+        {"ladder": "x4:1024"},
+        {"loras": "ink:0.8"},
+        {"refiner": "ensemble"},
+        {"start_px": 512},
+    ],
+    ids=str,
+)
+def test_what_the_core_refuses_most_is_in_the_catalogue(code: str, wrong: Mapping[str, object]) -> None:
+    card = find_card("world")
+    held = {**initial_values(card), **wrong}
+    with pytest.raises(BadSetting) as caught:
+        make_plan(settings_from([held[name] for name in FIELD_NAMES]), card)
+    assert is_known(labels.said(str(caught.value)), catalogue(code))
 
 
 def test_each_catalogue_is_served_under_an_address_that_changes_with_it() -> None:

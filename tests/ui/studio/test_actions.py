@@ -18,6 +18,16 @@ def test_a_finished_run_can_go_on_to_every_near_higher_target(view_after, card) 
     assert "extend" not in names(action_props(view_after(target=256), card)["run"])
 
 
+def test_what_going_on_takes_is_said_on_its_button(view_after, card) -> None:
+    def takes(settings):
+        assert settings.target == 256 and settings.seed == 7
+        return 4.6, 1_200_000_000
+
+    (extend,) = [a for a in action_props(view_after(), card, takes)["run"] if a["name"] == "extend"]
+    assert extend["label"] == "Upscale to 256 · 4.6 s"
+    assert extend["title"] == "About 4.6 s, 1.2 GB."
+
+
 def test_its_last_two_stages_can_be_compared(view_after, card) -> None:
     view = view_after()
     (compare,) = [action for action in action_props(view, card)["run"] if action["name"] == "compare"]

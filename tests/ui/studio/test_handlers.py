@@ -110,14 +110,22 @@ def test_a_stop_ends_the_run_and_keeps_what_was_done(runs, values, engine) -> No
 def test_a_guest_who_has_the_link_cannot_stop_the_run(runs, jobs, values, engine, after_stage) -> None:
     engine.go.clear()
     patches = start(runs, values)
-    job = next(patches)["job"]
+    first = next(patches)
+    job, visitor = first["job"], first["visitor"]
     for guest in (None, "a guest's token"):
         patch = runs.stop(job, guest, after_stage=after_stage)
         assert patch["notice"] == notice("Only the browser that started this run can stop it.", tone="error")
         assert "run" not in patch, "the buttons stay those of a run that goes on"
     assert jobs.view(job).stopping is None
+    # Who watches may draw one of their own meanwhile.
+    watched = runs.look(job, "a guest's token")
+    assert watched["notice"]["text"] == studio_strings.WATCHING
+    assert watched["run"]["interactive"] and not watched["stop"]["interactive"]
+    own = runs.look(job, visitor)
+    assert own["notice"]["text"] == "" and own["stop"]["interactive"]
     engine.go.set()
     assert screens(list(patches))[-1]["state"] == "done"
+    assert runs.look(job, "a guest's token")["notice"]["text"] == ""
 
 
 def test_an_error_of_the_run_is_said_in_its_sentence(runs, values, engine) -> None:

@@ -62,7 +62,9 @@ def test_a_queued_run_tells_its_place(view_after) -> None:
         studio_strings.HEADLINES["queued"],
         "2 runs ahead of yours",
     )
-    assert props["elapsed"] is None
+    assert props["elapsed"] is None and props["wait"] is None
+    assert panel_props(apply_event(view_after(0), QueueMoved(position=2)), 40.0)["wait"] == 40.0
+    assert panel_props(view_after(9), 40.0)["wait"] is None
 
 
 @pytest.mark.parametrize("state", ["stopped", "failed"])

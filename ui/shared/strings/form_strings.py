@@ -15,6 +15,8 @@ MORE = "Advanced"
 
 EXAMPLE = "Next example"
 
+RUN_BOTH = "Run both"
+
 SEED_RANDOM = "Random"
 
 SEED_REUSE = "Last seed"

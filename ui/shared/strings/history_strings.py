@@ -52,6 +52,11 @@ def reached(height: int, width: int, planned_height: int, planned_width: int) ->
     return planned if whole else f"{units.size(height, width)} of {planned}"
 
 
+def seed(value: int | None) -> str:
+    """Return which seed a run had, "" where its record does not say."""
+    return "" if value is None else f"seed {value}"
+
+
 def batch(pictures: int, first: int | None, last: int | None) -> str:
     """Return what the pictures of a batch are called: of several seeds, or variations of one."""
     if first == last:

@@ -77,7 +77,8 @@ HELP: Mapping[str, str] = MappingProxyType(
         "extend": "Percent that is added to the init image at its sides, and drawn there.",
         "target": "Final resolution in px. Earlier stages lead up to it; aspect keeps the area.",
         "aspect": "Width:height, any from 1:4 to 4:1.",
-        "mixer": "How tokens exchange information: line scans, full attention, or windows.",
+        "mixer": "How tokens exchange information: line scans, full attention, or windows. "
+        "Run both compares with GSPN, or GSPN with self-attention, at one seed.",
         "num_inference_steps": "Steps of the first stage; later stages take a share of them.",
         "guidance_scale": "How strongly to follow the prompt. 1 turns guidance off.",
         "guidance_stop": "Share of a stage's steps with guidance; later steps take half the time.",

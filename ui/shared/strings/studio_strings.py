@@ -28,6 +28,8 @@ RESUME = "Resume"
 
 LINKED = "The settings are those of the link. Run draws them."
 
+WATCHING = "You are watching a shared run. Run draws your own."
+
 VARIATIONS = "Variations"
 
 COPY_LINK = "Copy link"
@@ -246,9 +248,10 @@ def retried(savings: Sequence[str]) -> list[str]:
     return [f"memory ran out: {', '.join(SAVINGS[name] for name in savings)}"] if savings else []
 
 
-def continue_to(target: int) -> str:
-    """Return the name of the action that takes a run to a higher target."""
-    return f"Upscale to {target}"
+def continue_to(target: int, duration: float | None = None) -> str:
+    """Return the name of the action that takes a run to a higher target, with what that takes if known."""
+    named = f"Upscale to {target}"
+    return named if duration is None else f"{named} · {units.seconds(duration)}"
 
 
 def compare_with(height: int, width: int) -> str:
