@@ -48,6 +48,8 @@ def forms(name: str, card: ModelCard) -> str:
         return "0, 64 or 0-256 (+64)"
     if RANGES[name].maximum > 4:
         return "2, 4 or 2-6 (+2)"
+    if RANGES[name].minimum >= 1:
+        return "1, 1.2 or 1..1.6 by 0.2"
     return "0.2, 0.4 or 0.2..0.6 by 0.1"
 
 

@@ -17,11 +17,11 @@ from gspn_core.errors import BadSetting
 from gspn_core.images.metadata import recipe_of
 from gspn_core.images.png_text import MAX_CHUNKS, read_png_head
 from gspn_core.planning.types import ModelCard
+from gspn_core.setting_values import override_lines
 from gspn_core.settings import (
     MAX_OVERRIDES,
     MAX_OVERRIDES_CHARACTERS,
     Settings,
-    _lines,
     overrides_text,
     parse_overrides,
     read_value,
@@ -88,7 +88,7 @@ def test_the_parts_of_overrides_are_those_of_the_formula():
     draw = random.Random(7)
     for _ in range(20_000):
         text = "".join(draw.choice('a;"\\\n') for _ in range(draw.randrange(14)))
-        assert _lines(text) == formula.findall(text), text
+        assert override_lines(text) == formula.findall(text), text
 
 
 def test_overrides_beyond_their_bounds_are_refused_with_the_count():

@@ -8,6 +8,7 @@ import pytest
 from gspn_core.errors import GspnError
 from gspn_core.kinds.kind import OTHER_MODELS
 from gspn_core.lora.files import LoraFile
+from gspn_core.planning.conditions import ConditionFile
 from gspn_core.planning.plan import make_plan
 from gspn_core.planning.upscalers import UpscalerFile
 from gspn_core.runs.queue import RunQueue
@@ -15,6 +16,7 @@ from gspn_core.settings import FIELD_NAMES
 from gspn_core.studies.axis import AXIS_NAMES, parse_axis
 from gspn_core.studies.runner import Studies
 from ui.form.form import REFINER, initial_values
+from ui.form.steering import FIELDS
 from ui.lab.grid import grids_of
 from ui.lab.lab import Lab, build_lab
 from ui.shared.strings import lab_strings, labels, units
@@ -85,7 +87,8 @@ def test_an_answer_tells_which_question_it_answers(lab, form):
 def test_every_setting_says_how_its_values_are_written(card):
     upscaler = UpscalerFile(name="a", digest="", scale=4, parameters=1, px_elements=1, px_operations=1.0)
     files = SimpleNamespace(all=lambda: (LoraFile(name="snow", path=""),))
-    whole = dataclasses.replace(card, has_refiner=True, upscalers=(upscaler,), x4="a digest", loras=files)
+    given = {"upscalers": (upscaler,), "conditions": (ConditionFile(name="edges", path=""),), "loras": files}
+    whole = dataclasses.replace(card, has_refiner=True, x4="a digest", **given)
     names = build_lab(whole).props["names"]
     assert [name for name, *_ in names] == list(AXIS_NAMES)
     hints = {name: hint for name, *_, hint in names}
@@ -93,9 +96,9 @@ def test_every_setting_says_how_its_values_are_written(card):
     assert all(mixer in hints["mixer"] for mixer in card.mixers)
 
 
-def test_a_model_without_a_refiner_or_upscalers_has_no_axes_of_them(card):
+def test_a_model_without_a_refiner_controls_or_upscalers_has_no_axes_of_them(card):
     names = {name for name, *_ in build_lab(card).props["names"]}
-    assert names == set(AXIS_NAMES) - {*REFINER, "loras"} - OTHER_MODELS
+    assert names == set(AXIS_NAMES) - {*REFINER, *FIELDS, "loras"} - OTHER_MODELS
 
 
 def test_what_is_wrong_with_an_axis_is_said_in_the_pages_words(lab, form):
