@@ -1,18 +1,28 @@
 """Deep zoom where tiles, a proxy or the connection are missing, in a real Chromium."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from gspn_core.images.png import write_proxy
 from gspn_core.runs.store import Store
+from tests.browser.contexts import Contexts
 from tests.browser.deep_zoom import VIEWER, choose, put_run, settled, tiles_of, watch_tiles
 
 pytestmark = pytest.mark.browser
 
 # A tile that the connection lost has been asked for again by then.
 AGAIN_MS = 3000
+
+
+@pytest.fixture
+def contexts(chromium, address) -> Iterator[Contexts]:
+    """Return contexts that no other test has filled: what is lost here must be asked for."""
+    contexts = Contexts(chromium, address.rstrip("/"))
+    yield contexts
+    contexts.close()
 
 
 @pytest.fixture(scope="module")
