@@ -40,9 +40,10 @@ class Visitor:
         self._tokens: dict[str, str] = {}
         self._api = address.rstrip("/") + config.get("api_prefix", "")
         self._components = {part["id"]: part for part in config["components"]}
+        # What only ends other events at the same press has no inputs.
         self._events = {
             (self._name(target), event): known
-            for known in config["dependencies"]
+            for known in sorted(config["dependencies"], key=lambda known: len(known["inputs"]))
             for target, event in known["targets"]
         }
 

@@ -25,7 +25,7 @@ from gspn_core.errors import GspnError
 from gspn_core.evaluation.progress import OnProgress, Progress
 from gspn_core.events import StageDone
 from gspn_core.files import write_text
-from gspn_core.models.catalog import model_folder
+from gspn_core.models.catalog import SUPERRES_FOLDER, model_folder
 from gspn_core.models.loading import load_model
 from gspn_core.settings import RANGES, Settings
 from gspn_core.world import captions
@@ -182,9 +182,11 @@ def _webp(image: Image.Image, quality: int) -> bytes:
 
 
 def weights_hash(folder: Path) -> str:
-    """Return a SHA-256 of a model's weights: of the names and bytes of its safetensors files."""
+    """Return a SHA-256 of the weights that a default run reads: names and bytes of the safetensors files."""
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*.safetensors")):
+        if path.parent.name == SUPERRES_FOLDER:
+            continue
         digest.update(path.relative_to(folder).as_posix().encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -15,7 +15,7 @@ ENGLISH = "document.querySelector('#run')?.innerText === 'Run'"
 ENDED = f"{STATE} === 'done' && !document.querySelector('#run').disabled"
 # What is not translated: names, units, what a visitor writes, and what a model says of itself.
 KEPT = "textarea, .run-prompt, .vocabulary button, .examples, .model, kbd"
-NAMES = ["green hills", "Studio", "GSPN", "PNG", "UNet"]
+NAMES = ["green hills", "Studio", "GSPN", "PNG", "UNet", "FreeU"]
 # Texts in view that have no character of Chinese.
 LATIN = """([kept, names]) => {
   const walker = document.createTreeWalker(document.querySelector('#studio'), NodeFilter.SHOW_TEXT);

@@ -71,7 +71,10 @@ def drill(count: int, tell: Callable[[int], None]) -> list[Figure]:
     kind = "with a control group" if group is not None else "no control group can be made here"
     return [
         Figure(
-            what=f"of {count} runs, {kind}, those that met the limit", value=found.met, bound=1, at_least=True
+            what=f"of {count} runs, {kind}, those that met the limit",
+            value=found.met,
+            bound=count // 10,
+            at_least=True,
         ),
         _none("runs that ended without a picture or a sentence about memory", found.unsaid),
         _none("targets that a sentence named and that failed under the same limit", found.vain),
