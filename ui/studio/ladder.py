@@ -156,7 +156,8 @@ def _card(stage: StageView, prompt: str, seed: int | None, *, starts: bool) -> d
         # Records that are older than kinds.
         kind = "redraw" if stage.steps else "keep"
     lines = _of_kind(kind)
-    if stage.steps or not lines:
+    # What keeps or resizes a picture takes no time to speak of.
+    if stage.steps or not lines or stage.predicted_bytes is not None:
         lines = [*lines, *_lines(stage)]
     return {
         "state": stage.state,

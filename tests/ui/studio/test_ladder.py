@@ -41,6 +41,15 @@ def test_a_done_stage_tells_its_seconds_and_its_peak(view_after) -> None:
     assert card["lines"] == ["2.0 s", "1.6 GB"]
 
 
+def test_a_stage_of_another_network_tells_its_kind_and_its_seconds(view_after) -> None:
+    view = view_after(FIRST_STAGE)
+    drawn = dataclasses.replace(view.stages[0], kind="sr", steps=0, seconds=1.5, predicted_bytes=10**9)
+    kept = dataclasses.replace(drawn, kind="lanczos", predicted_bytes=None)
+    cards = ladder_props(dataclasses.replace(view, stages=(drawn, kept)))["stages"]
+    assert cards[0]["lines"][:2] == ["super-resolution", units.seconds(1.5)]
+    assert cards[1]["lines"] == ["enlarged, not denoised"]
+
+
 def test_a_stage_that_an_earlier_run_made_says_so(view_after) -> None:
     card = ladder_props(apply_event(view_after(1), StageReused(stage=0)))["stages"][0]
     assert card["state"] == "done"
